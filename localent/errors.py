@@ -1,0 +1,9 @@
+"""Errors for the person who meets them: one sentence that names the thing and the way out."""
+
+
+class LocalentError(Exception):
+    """Something failed that the user can act on. The command line prints it and exits with 1."""
+
+
+class UsageError(LocalentError):
+    """The request itself is wrong: an unknown name, a bad option, a broken input file. Exit code 2."""

@@ -1,0 +1,143 @@
+"""The frozen records that travel from the engine to the store: what one row means.
+
+Units: every entropy, surprisal and log-probability is in nats; every probability is a float in [0, 1].
+Token ranges are half open, counted from the first generated token of the trace.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The identity of one GGUF file. Two files with one label and other content are two models."""
+
+    sha256: str
+    name: str
+    path: str
+    arch: str
+    quant: str  # as GGUF spells it: "Q4_K_M", "F16"
+    n_params: int
+    file_bytes: int
+    bits_per_weight: float  # real: bits of all tensors / number of weights
+    tensor_types: dict[str, int]  # GGUF type name -> number of weights stored in it
+    n_vocab: int
+    n_ctx_train: int
+    tokenizer_sha256: str
+    template_sha256: str | None  # None: the file has no chat template
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One option of a multiple-choice problem."""
+
+    label: str  # as the data set spells it: "A", "1"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One question with its true answer, in the form that grading compares."""
+
+    problem_id: str  # content hash, 16 hex digits
+    source_id: str  # the data set's own id, or its line number
+    question: str
+    answer: str  # normalised: "18", "0.5", "B"
+    choices: tuple[Choice, ...] = ()  # empty: a number is asked for
+    solution: str | None = None  # a human or generated worked solution, for shots and scoring
+    n_steps: int | None = None  # difficulty where the data set knows it
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One generated token: the prediction that was made and the token that was taken."""
+
+    token_id: int
+    text: bytes  # its piece, as bytes: a character may span tokens
+    surprisal: float
+    entropy: float
+    varentropy: float  # nats squared
+    renyi2: float
+    top1_prob: float
+    margin: float  # l(1) - l(2)
+    rank: int  # 1 = the most likely token was taken
+    self_certainty: float
+    topk_confidence: float | None = None  # only where top-k measures were asked for
+    topk_bias: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One reasoning step of a trace, or the statement of the answer."""
+
+    index: int  # 0-based
+    start: int  # first token
+    end: int  # one past the last token
+    text: str
+    kind: str  # "reasoning" | "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One possible answer at a prefix and its probability."""
+
+    value: str  # normalised
+    prob: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """The answer distribution at one prefix of a trace, read without touching the trace."""
+
+    k: int  # reasoning steps in the prefix, 0..K
+    n_tokens: int  # generated tokens in the prefix
+    position: float  # k / K; 0 where K = 0
+    estimator: str  # "number" | "choice"
+    entropy: float  # explored answers, plus one outcome for each of invalid and residual mass
+    entropy_lower: float  # certified bounds, see answers.py
+    entropy_upper: float
+    residual: float  # probability not explored
+    invalid: float  # probability of continuations that are no answer
+    p_true: float  # probability of the true answer (explored part)
+    log_p_true: float | None  # nats; None where no explored path gives the true answer
+    leader: str | None  # the most likely answer
+    n_fed: int  # tokens fed for this probe: its cost
+    answers: tuple[Answer, ...]  # most likely first
+
+
+@dataclass(frozen=True, slots=True)
+class Extraction:
+    """What grading read in a text, how, or why it could not."""
+
+    value: str | None  # normalised; None: nothing found
+    raw: str | None  # as it stands in the text
+    method: str  # "answer statement" | "boxed" | "last number" | "last label" | "none" ...
+    problem: str | None  # why value is None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One attempt of a model at one problem."""
+
+    problem_id: str
+    sample: int
+    text: str
+    n_prompt: int  # prompt tokens
+    finish: str  # "stop" | "length" (ran into --max-tokens or the context)
+    extraction: Extraction
+    correct: bool
+    tokens: tuple[Token, ...]
+    steps: tuple[Step, ...]
+    probes: tuple[Probe, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One model x task x settings: everything that is needed to repeat it to the last bit."""
+
+    run_id: str  # content hash of all below, 12 hex digits
+    model_sha256: str
+    task: str
+    settings: dict[str, object]  # JSON scalars only; see runs.Settings
+    build: dict[str, object]  # versions of localent, llama-cpp-python and llama.cpp, backend, system info
