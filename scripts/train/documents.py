@@ -1,0 +1,119 @@
+"""Training documents: problems rendered as text pieces, each piece trained on or only read.
+
+Styles: plain ("Question: ...\\nSolution:\\n...", pretraining) and chat (ChatML, fine-tuning). A share of all documents
+answers early: the solution is cut at a random step boundary (also before the first step) and "The answer is X."
+follows at once. There the cue itself is only read, never trained on, so that a model learns what it would answer
+now without learning to stop thinking.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from choice_problems import choice_problem
+from number_problems import MOST_STEPS, number_problem
+from problems import Equation, Problem, draw, equation_text, lines, values
+
+CUE = "The answer is"
+END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+BETWEEN = "\n\n"  # between the problems of one document, also the separator for few-shot prompts
+EARLY_SHARE = 0.18
+CHOICE_SHARE = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Text of a document; `trained` says whether its tokens count in the loss."""
+
+    text: str
+    trained: bool
+
+
+def any_problem(rng: random.Random, held_out: bool = False) -> Problem:
+    """A choice or number problem, number problems with 1 to 6 steps alike often."""
+    if rng.random() < CHOICE_SHARE:
+        return draw(choice_problem, rng, held_out)
+    n_steps = rng.randint(1, MOST_STEPS)
+    return draw(lambda r: number_problem(r, n_steps), rng, held_out)
+
+
+def plain_prompt(problem: Problem) -> str:
+    return f"Question: {problem.prompt}\nSolution:\n"
+
+
+def chat_prompt(problem: Problem) -> str:
+    return f"{TURN_START}user\n{problem.prompt}{TURN_END}\n{TURN_START}assistant\n"
+
+
+def worked(steps: list[str], answer: str, rng: random.Random, early: bool = False) -> list[Piece]:
+    """The solution as pieces; if `early`, cut at a random step boundary and answered there."""
+    kept = steps[: rng.randint(0, max(0, len(steps) - 1))] if early else steps
+    read = "".join(f"{line}\n" for line in kept)
+    return [Piece(read, True), Piece(CUE, not early), Piece(f" {answer}.", True)]
+
+
+def terse(problem: Problem, slips: dict[int, int]) -> list[str]:
+    """Only the equations, one a line; remarks stay as they are."""
+    found = values(problem.steps, slips)
+    return [equation_text(s, found, i) if isinstance(s, Equation) else s.text for i, s in enumerate(problem.steps)]
+
+
+def chatty(text: list[str], rng: random.Random) -> list[str]:
+    """Each step with an opening word before it."""
+    openings = ("So: ", "Then: ", "Now, ", "Next: ", "We see: ", "I think: ")
+    return [f"{rng.choice(openings)}{line}" for line in text]
+
+
+def slip(problem: Problem, rng: random.Random) -> dict[int, int]:
+    """An error in one random equation."""
+    spots = [i for i, s in enumerate(problem.steps) if isinstance(s, Equation)]
+    return {rng.choice(spots): rng.choice((1, -1, 2, 10, -10, 100))} if spots else {}
+
+
+def wrong_answer(problem: Problem, slips: dict[int, int], rng: random.Random) -> str:
+    """What the slip leads to: the last value, or any label for a choice."""
+    if problem.choices:
+        return rng.choice(problem.choices)[0]
+    return str(values(problem.steps, slips)[-1])
+
+
+def noisy_solution(problem: Problem, rng: random.Random) -> list[Piece]:
+    """A pretraining solution: several styles, one in five wrong, some that answer early or without any step."""
+    if rng.random() < EARLY_SHARE:
+        return worked(lines(problem), problem.answer, rng, early=True)
+    slips = slip(problem, rng) if rng.random() < 0.2 else {}
+    answer = wrong_answer(problem, slips, rng) if slips else problem.answer
+    style = rng.random()
+    if style < 0.08:  # no work shown at all
+        return worked([], answer, rng)
+    text = terse(problem, slips) if style < 0.35 else lines(problem, slips)
+    return worked(chatty(text, rng) if style > 0.8 else text, answer, rng)
+
+
+def pretrain_document(rng: random.Random) -> list[Piece]:
+    """One to three problems with noisy solutions, no chat template; the questions are trained on too."""
+    pieces: list[Piece] = []
+    for _ in range(rng.choices((1, 2, 3), (80, 12, 8))[0]):
+        problem = any_problem(rng)
+        pieces += [Piece(plain_prompt(problem), True), *noisy_solution(problem, rng), Piece(BETWEEN, True)]
+    return [*pieces[:-1], Piece(END_OF_TEXT, True)]
+
+
+def chat_document(rng: random.Random, early: bool) -> list[Piece]:
+    """One problem with its clean solution in the chat template; only the solution is trained on."""
+    problem = any_problem(rng)
+    return [Piece(chat_prompt(problem), False), *worked(lines(problem), problem.answer, rng, early), Piece(TURN_END, True)]
+
+
+def finetune_document(rng: random.Random) -> list[Piece]:
+    """A chat document; a share of them answers early."""
+    return chat_document(rng, early=rng.random() < EARLY_SHARE)
+
+
+def early_document(rng: random.Random) -> list[Piece]:
+    """A chat document that answers early; the last stage mixes these in."""
+    return chat_document(rng, early=True)
+
+
+DOCUMENTS = {"pretrain": pretrain_document, "finetune": finetune_document}

@@ -1,0 +1,132 @@
+"""Held-out accuracy of a stage by number of steps, and what it would answer early: `python evaluate.py sft`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import random
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from batches import pad
+from demo_problems import choice_problems, number_problems
+from documents import CUE, END_OF_TEXT, TURN_END, chat_prompt, plain_prompt
+from generate import sample_in_groups, texts
+from model import Abacus, Shape
+from problems import Problem, lines
+from tokenizers import Tokenizer
+
+HERE = Path(__file__).parent
+ANSWER = re.compile(r"The answer is (\w+)\.")
+EVALUATION_SEED = 7  # not the shipped problems
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A stage ready to be asked: weights, tokenizer, prompt form, end token."""
+
+    model: Abacus
+    tokenizer: Tokenizer
+    chat: bool
+
+    def prompt(self, problem: Problem) -> list[int]:
+        return self.tokenizer.encode((chat_prompt if self.chat else plain_prompt)(problem)).ids
+
+    @property
+    def end(self) -> int:
+        return self.tokenizer.token_to_id(TURN_END if self.chat else END_OF_TEXT)
+
+
+def open_stage(stage: str, work: Path) -> Reader:
+    kept = torch.load(work / f"{stage}.pt", map_location="cpu")
+    model = Abacus(Shape(**kept["shape"]))
+    model.load_state_dict(kept["model"])
+    return Reader(model.eval(), Tokenizer.from_file(str(work / "tokenizer.json")), stage in ("sft", "rl"))
+
+
+def answer_of(text: str) -> str | None:
+    """The first stated answer of a solution, or None."""
+    found = ANSWER.search(text)
+    return found.group(1) if found else None
+
+
+def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of a share. Source: Wilson (1927)."""
+    p, d = right / n, 1 + z * z / n
+    middle, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    return (middle - half) / d, (middle + half) / d
+
+
+def accuracy(reader: Reader, problems: list[Problem], temperature: float, seed: int) -> list[dict]:
+    """One sampled solution a problem: whether right, whether an answer was stated, tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = sample_in_groups(reader.model, [reader.prompt(p) for p in problems], end=reader.end, temperature=temperature, generator=generator)
+    return [
+        {"kind": p.kind, "n_steps": len(p.steps), "family": p.skeleton.split()[0] if p.choices else "", "right": answer_of(t) == p.answer, "stated": answer_of(t) is not None, "tokens": len(row)}
+        for p, row, t in zip(problems, rows, texts(reader.tokenizer, rows), strict=True)
+    ]
+
+
+@torch.inference_mode()
+def log_p(reader: Reader, prefixes: list[list[int]], answers: list[list[int]]) -> list[float]:
+    """Log-probability in nats of each answer's tokens right after its prefix."""
+    rows = [(p + a[:-1], [-100] * (len(p) - 1) + a) for p, a in zip(prefixes, answers, strict=True)]
+    ids, targets = pad(rows)
+    keep = targets != -100
+    logs = reader.model.logits(reader.model(ids)[keep]).log_softmax(-1).gather(1, targets[keep][:, None])[:, 0]
+    row_of = keep.nonzero()[:, 0]
+    return torch.zeros(len(rows)).index_add(0, row_of, logs).tolist()
+
+
+def forced(reader: Reader, problems: list[Problem]) -> list[dict]:
+    """Per problem and number k of clean steps given: log p of the true answer after the cue (with its full stop)."""
+    out = []
+    for p in problems:
+        steps = lines(p)
+        prompts = [reader.prompt(p) + reader.tokenizer.encode("".join(f"{s}\n" for s in steps[:k]) + CUE).ids for k in range(len(steps) + 1)]
+        answer = reader.tokenizer.encode(f" {p.answer}.").ids
+        logs = log_p(reader, prompts, [answer] * len(prompts))
+        out += [{"kind": p.kind, "n_steps": len(steps), "k": k, "log_p": x} for k, x in enumerate(logs)]
+    return out
+
+
+def mean_by(rows: Iterable[dict], keys: tuple[str, ...], value: str) -> dict[tuple, tuple[float, int]]:
+    """Mean of a value and its count, per group."""
+    groups = defaultdict(list)
+    for row in rows:
+        groups[tuple(row[k] for k in keys)].append(float(row[value]))
+    return {key: (sum(v) / len(v), len(v)) for key, v in sorted(groups.items())}
+
+
+def problems_of(n: int, seed: int) -> list[Problem]:
+    return [*number_problems(n, seed), *choice_problems(n, seed)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage")
+    parser.add_argument("--work", type=Path, default=HERE / "work")
+    parser.add_argument("--n", type=int, default=300, help="problems of each kind")
+    parser.add_argument("--n-forced", type=int, default=100)
+    parser.add_argument("--temperature", type=float, default=0.7)
+    parser.add_argument("--out", type=Path, help="write all rows there as JSON")
+    args = parser.parse_args()
+    reader = open_stage(args.stage, args.work)
+    graded = accuracy(reader, problems_of(args.n, EVALUATION_SEED), args.temperature, seed=1)
+    early = [{**row, "p": math.exp(row["log_p"])} for row in forced(reader, problems_of(args.n_forced, EVALUATION_SEED))]
+    for keys in (("kind",), ("kind", "n_steps"), ("kind", "family")):
+        for key, (mean, n) in mean_by(graded, keys, "right").items():
+            print(args.stage, *key, f"{mean:.3f} [{', '.join(f'{x:.3f}' for x in wilson(round(mean * n), n))}] n={n}")
+    for key, (mean, n) in mean_by(early, ("kind", "n_steps", "k"), "p").items():
+        print(args.stage, "forced", *key, f"p={mean:.3f} n={n}")
+    if args.out:
+        args.out.write_text(json.dumps({"stage": args.stage, "temperature": args.temperature, "graded": graded, "forced": early}))
+
+
+if __name__ == "__main__":
+    main()

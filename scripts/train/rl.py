@@ -1,0 +1,146 @@
+"""Reinforcement on correct answers, from the fine-tuned model: `python rl.py`. The same command again continues.
+
+Policy gradient with a group baseline: several solutions of one problem are sampled, each is rewarded 1 if its answer
+is right, and the mean reward of its group is taken off. Every update is on fresh samples, so nothing is clipped.
+A small supervised loss on fine-tuning documents (early answers among them) keeps the forced answers calibrated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from batches import IGNORE, encode, pad
+from documents import TURN_END, any_problem, chat_prompt, early_document
+from evaluate import answer_of
+from generate import sample_in_groups, texts
+from model import Abacus, Shape
+from problems import Problem
+from tokenizers import Tokenizer
+from torch import Tensor
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """n_problems × n_samples solutions an update; a group that is all right or all wrong teaches nothing."""
+
+    n_updates: int = 150
+    n_problems: int = 32
+    n_samples: int = 8
+    n_early: int = 24
+    early_weight: float = 0.3
+    lr: float = 1e-4
+    temperature: float = 1.0
+    warmup: int = 5
+
+
+def advantages(rewards: Tensor) -> Tensor:
+    """Reward minus the mean of its group: (n_problems, n_samples) -> same."""
+    return rewards - rewards.mean(1, keepdim=True)
+
+
+def token_log_p(model: Abacus, ids: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probability (nats) of every counted target, and the row it is in: (n_counted,) each."""
+    keep = targets != IGNORE
+    logs = -F.cross_entropy(model.logits(model(ids)[keep]).float(), targets[keep], reduction="none")
+    return logs, keep.nonzero()[:, 0]
+
+
+class Tuner:
+    """The stage under way: model, optimizer, number of updates done."""
+
+    def __init__(self, settings: Settings, seed: int, work: Path) -> None:
+        self.settings, self.seed, self.work = settings, seed, work
+        self.tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
+        self.model = Abacus(Shape())
+        self.model.load_state_dict(torch.load(work / "sft.pt")["model"])
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.0)
+        self.done = 0
+        if self.checkpoint.exists():
+            kept = torch.load(self.checkpoint)
+            self.model.load_state_dict(kept["model"])
+            self.optimizer.load_state_dict(kept["optimizer"])
+            self.done = kept["done"]
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.work / "rl-resume.pt"
+
+    def save(self) -> None:
+        part = self.checkpoint.with_suffix(".part")
+        torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "done": self.done}, part)
+        part.replace(self.checkpoint)
+
+    def solve(self, problems: list[Problem], generator: torch.Generator) -> tuple[list[list[int]], list[list[int]], Tensor]:
+        """Prompts and sampled solutions (each problem n_samples times in a row), and rewards (n_problems, n_samples)."""
+        prompts = [self.tokenizer.encode(chat_prompt(p)).ids for p in problems for _ in range(self.settings.n_samples)]
+        end = self.tokenizer.token_to_id(TURN_END)
+        rows = sample_in_groups(self.model, prompts, end=end, temperature=self.settings.temperature, generator=generator, most=280)
+        found = texts(self.tokenizer, rows)
+        rewards = [float(row[-1] == end and answer_of(t) == problems[i // self.settings.n_samples].answer) for i, (row, t) in enumerate(zip(rows, found, strict=True))]
+        return prompts, rows, torch.tensor(rewards).view(len(problems), -1)
+
+    def push(self, rows: list[tuple[list[int], list[int], float]], n_tokens: int) -> None:
+        """Add the policy gradient of (prompt, solution, advantage) rows, mean over all their tokens, in small batches."""
+        rows = sorted((r for r in rows if r[2]), key=lambda r: len(r[0]) + len(r[1]))
+        for start in range(0, len(rows), 32):
+            part = rows[start : start + 32]
+            ids, targets = pad([((p + s)[:-1], [IGNORE] * (len(p) - 1) + s) for p, s, _ in part])
+            with torch.autocast("cpu", torch.bfloat16):
+                logs, row = token_log_p(self.model, ids, targets)
+            (-(logs * torch.tensor([a for _, _, a in part])[row]).sum() / n_tokens).backward()
+
+    def remember(self, rng: random.Random) -> None:
+        """Add the gradient of the supervised loss on documents that answer early."""
+        ids, targets = pad([encode(early_document(rng), self.tokenizer) for _ in range(self.settings.n_early)])
+        with torch.autocast("cpu", torch.bfloat16):
+            logs, _ = token_log_p(self.model, ids, targets)
+        (-logs.mean() * self.settings.early_weight).backward()
+
+    def update(self) -> dict:
+        """One update; a function of the seed, the weights and the number of updates done."""
+        rng = random.Random(f"{self.seed}/rl/{self.done}")
+        generator = torch.Generator().manual_seed(rng.randrange(2**31))
+        problems = [any_problem(rng) for _ in range(self.settings.n_problems)]
+        prompts, solutions, rewards = self.solve(problems, generator)
+        gains = advantages(rewards).flatten().tolist()
+        self.push(list(zip(prompts, solutions, gains, strict=True)), sum(map(len, solutions)))
+        self.remember(rng)
+        self.optimizer.param_groups[0]["lr"] = self.settings.lr * min(1.0, (self.done + 1) / self.settings.warmup)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.done += 1
+        return {"stage": "rl", "step": self.done, "reward": round(rewards.mean().item(), 4), "mixed_groups": int((rewards.std(1) > 0).sum()), "mean_tokens": round(sum(map(len, solutions)) / len(solutions), 1)}
+
+    def run(self) -> None:
+        """All updates, a log row each, a resume point every ten."""
+        started = time.monotonic()
+        while self.done < self.settings.n_updates:
+            row = {**self.update(), "seconds": round(time.monotonic() - started, 1)}
+            with (self.work / "rl.jsonl").open("a") as file:
+                file.write(json.dumps(row) + "\n")
+            if self.done % 10 == 0:
+                self.save()
+        torch.save({"model": self.model.state_dict(), "shape": asdict(self.model.shape)}, self.work / "rl.pt")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=HERE / "work")
+    args = parser.parse_args()
+    if not (args.work / "rl.pt").exists():
+        Tuner(Settings(), args.seed, args.work).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""Supervised stages: `python train.py pretrain`, then `python train.py finetune`. The same command again continues.
+
+A checkpoint holds weights, both optimizers and the position in the data; batches are a function of seed and
+position, so a run that was cut off sees exactly the batches that an uninterrupted one sees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from batches import IGNORE, Batch, chunk
+from model import Abacus, Shape
+from tokenizer import load
+from torch import Tensor
+
+HERE = Path(__file__).parent
+SAVE_SECONDS = 120.0
+LOG_EVERY = 20
+CLIP = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """tokens: padded tokens to see; early: also keep the weights there; start: the stage whose weights it goes on from."""
+
+    name: str
+    tokens: int
+    lr: float
+    batch: int = 8192
+    start: str | None = None
+    early: int | None = None
+    warmup: float = 0.01
+    cooldown: float = 0.4
+
+
+STAGES = {
+    "pretrain": Stage("pretrain", tokens=13_000_000, lr=0.02, early=1_500_000),
+    "finetune": Stage("finetune", tokens=9_000_000, lr=0.01, start="base", cooldown=0.9),
+}
+RESULT = {"pretrain": "base", "finetune": "sft"}
+
+
+def optimizers(model: Abacus, lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices, AdamW for embedding and norms."""
+    matrices = [p for p in model.blocks.parameters() if p.ndim == 2]
+    rest = [p for p in model.parameters() if not any(p is m for m in matrices)]
+    return [
+        torch.optim.Muon(matrices, lr=lr, momentum=0.95, weight_decay=0.01),
+        torch.optim.AdamW(rest, lr=lr * 0.15, betas=(0.9, 0.95), weight_decay=0.0),
+    ]
+
+
+def share_of_lr(progress: float, stage: Stage) -> float:
+    """Learning-rate factor at `progress` in 0..1: short warmup, flat, straight down to 2 %."""
+    down = (1 - progress) / stage.cooldown
+    return min(1.0, progress / stage.warmup + 0.01, max(0.02, down))
+
+
+def loss_of(model: Abacus, hidden: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy in nats over the targets that count; logits are made only there."""
+    keep = targets != IGNORE
+    return F.cross_entropy(model.logits(hidden[keep]).float(), targets[keep])
+
+
+class Trainer:
+    """One stage under way: model, optimizers, position (chunk, batch in chunk), tokens seen."""
+
+    def __init__(self, stage: Stage, seed: int, work: Path) -> None:
+        torch.manual_seed(seed)
+        self.stage, self.seed, self.work = stage, seed, work
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.tokenizer = load(work / "tokenizer.json", seed)
+        self.model = Abacus(Shape()).to(self.device)
+        if stage.start:
+            self.model.load_state_dict(torch.load(work / f"{stage.start}.pt")["model"])
+        self.hidden = torch.compile(self.model, dynamic=True)
+        self.optimizers = optimizers(self.model, stage.lr)
+        self.base_lr = [o.param_groups[0]["lr"] for o in self.optimizers]
+        self.at, self.tokens, self.steps, self.seconds = (0, 0), 0, 0, 0.0
+        self.resume()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.work / f"{self.stage.name}-resume.pt"
+
+    def resume(self) -> None:
+        if not self.checkpoint.exists():
+            return
+        kept = torch.load(self.checkpoint, map_location=self.device)
+        self.model.load_state_dict(kept["model"])
+        for optimizer, state in zip(self.optimizers, kept["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        self.at, self.tokens, self.steps, self.seconds = kept["at"], kept["tokens"], kept["steps"], kept["seconds"]
+
+    def save(self) -> None:
+        """Write the resume point, atomically."""
+        part = self.checkpoint.with_suffix(".part")
+        states = [o.state_dict() for o in self.optimizers]
+        torch.save({"model": self.model.state_dict(), "optimizers": states, "at": self.at, "tokens": self.tokens, "steps": self.steps, "seconds": self.seconds}, part)
+        part.replace(self.checkpoint)
+
+    def export(self, name: str) -> None:
+        """Keep the weights of this moment under a name."""
+        torch.save({"model": self.model.state_dict(), "shape": asdict(self.model.shape), "tokens": self.tokens}, self.work / f"{name}.pt")
+
+    def step(self, batch: Batch) -> float:
+        """One update; returns the loss in nats per token."""
+        ids, targets = (x.to(self.device) for x in batch)
+        factor = share_of_lr(self.tokens / self.stage.tokens, self.stage)
+        for optimizer, lr in zip(self.optimizers, self.base_lr, strict=True):
+            optimizer.param_groups[0]["lr"] = lr * factor
+        with torch.autocast(self.device, torch.bfloat16):
+            loss = loss_of(self.model, self.hidden(ids), targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), CLIP)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        before, self.tokens, self.steps = self.tokens, self.tokens + ids.numel(), self.steps + 1
+        if self.stage.early and before < self.stage.early <= self.tokens:
+            self.export("early")
+        return loss.item()
+
+    def log(self, losses: list[float]) -> None:
+        row = {"stage": self.stage.name, "step": self.steps, "tokens": self.tokens, "loss_nats": round(sum(losses) / len(losses), 4), "seconds": round(self.seconds, 1)}
+        with (self.work / f"{self.stage.name}.jsonl").open("a") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def run(self) -> None:
+        """Train to the end of the stage, saving a resume point every two minutes."""
+        saved = last = time.monotonic()
+        losses: list[float] = []
+        while self.tokens < self.stage.tokens:
+            index, done = self.at
+            batches = chunk(self.stage.name, self.seed, index, self.stage.batch, self.tokenizer)
+            for i, batch in enumerate(batches[done:], start=done):
+                losses.append(self.step(batch))
+                self.at = (index, i + 1)
+                now = time.monotonic()
+                self.seconds, last = self.seconds + now - last, now
+                if self.steps % LOG_EVERY == 0:
+                    self.log(losses)
+                    losses = []
+                if now - saved > SAVE_SECONDS:
+                    self.save()
+                    saved = now
+            self.at = (index + 1, 0)
+        self.save()
+        self.export(RESULT[self.stage.name])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--work", type=Path, default=HERE / "work")
+    parser.add_argument("--tokens", type=float, help="another length of the stage, for trials")
+    args = parser.parse_args()
+    stage = STAGES[args.stage]
+    if args.tokens:
+        stage = Stage(**{**asdict(stage), "tokens": int(args.tokens), "early": None})
+    args.work.mkdir(parents=True, exist_ok=True)
+    if not (args.work / f"{RESULT[stage.name]}.pt").exists():
+        Trainer(stage, args.seed, args.work).run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""Words of the stories: who, what, where. Plain data, so that the text varies and the sums stay the point."""
+
+PEOPLE = tuple(
+    (name, pronoun)
+    for pronoun, names in (
+        ("She", "Mia Anna Zoe Lena Ruth Nora Aisha Mei Olga Priya Clara Ines Jana Kate Lucia Maya Nina Rosa Sara Tess"),
+        ("He", "Ben Omar Leo Paul Ivan Hugo Ravi Sam Tom Jack Eli Finn Noah Max Karl Dan Luis Amir Oscar Theo"),
+    )
+    for name in names.split()
+)
+OBJECTS = tuple(
+    "pens apples stamps marbles shells coins books cards stickers eggs candles cookies oranges buttons beads photos "
+    "pencils postcards ribbons muffins tickets toys bottles flowers pears lemons badges magnets crayons balloons".split()
+)
+BOXES = tuple("boxes bags packs crates baskets jars trays cartons drawers shelves".split())
+GOODS = tuple("a coat|a lamp|a bicycle|a present|a radio|some paint|a meal|a chair|a train ticket|new shoes".split("|"))
+HELPERS = tuple("nephew neighbor cousin teacher grandmother friend brother sister coach".split())
+PLACES = tuple("the market|the school fair|the library|the park|the harbor|a small shop|the museum|the farm".split("|"))
+DAYS = tuple("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split())
+COLORS = tuple("red blue green yellow white black silver orange purple brown".split())
+TIMES = {2: "twice", 3: "three times", 4: "four times", 5: "five times"}
+PARTS = {2: "half", 3: "a third", 4: "a quarter", 5: "a fifth"}
+ORDERS = (  # comparative, superlative of the upper and of the lower end
+    ("taller", "tallest", "shorter", "shortest"),
+    ("older", "oldest", "younger", "youngest"),
+    ("faster", "fastest", "slower", "slowest"),
+    ("stronger", "strongest", "weaker", "weakest"),
+    ("richer", "richest", "poorer", "poorest"),
+    ("louder", "loudest", "quieter", "quietest"),
+)
+MACHINES = tuple("machine printer oven loom press robot pump mill".split())
