@@ -1,0 +1,21 @@
+"""The store: one SQLite file that holds every run, and the only package that speaks SQL.
+
+What one row means:
+
+- `models`: one GGUF file, known by the sha256 of its content
+- `tasks`: one named set of problems; `problems`: one question with its true answer, in one task
+- `runs`: one model x task x settings, known by a hash of all of that
+- `sessions`: one invocation that worked on a run; the only table with times of day and host names
+- `traces`: one attempt of a run at a problem, with sums over its tokens
+- `tokens`: one generated token of a trace; `steps`: one reasoning step, or the statement of the answer
+- `probes`: the answer distribution after the first k steps; `answers`: one answer in it
+
+Views, the public interface: `trace_summary` (a row per trace), `step_entropy` (per probe), `run_summary` (per run).
+Two databases with the same runs are equal row by row except for `sessions`, in whatever order traces finished.
+Deleting a row of `runs` (with `pragma foreign_keys = on`) deletes all that belongs to it.
+"""
+
+from localent.store.db import Database, open_db
+from localent.store.query import select
+
+__all__ = ["Database", "open_db", "select"]

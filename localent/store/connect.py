@@ -1,0 +1,150 @@
+"""Connections to one file, and what SQLite's errors mean to the person who meets them."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from localent.errors import LocalentError, UsageError
+from localent.store.schema import APPLICATION_ID, MIGRATIONS, migrate, version
+
+BUSY_S = 30.0  # how long to wait for another writer; its transactions are milliseconds
+
+MEANINGS = {  # beginning of SQLite's error name -> (class, sentence)
+    "SQLITE_FULL": (LocalentError, "The disk is full; all of {path} up to here is safe: make room and run it again."),
+    "SQLITE_BUSY": (LocalentError, "Another program has locked {path} for {busy:.0f} s; close it and run this again."),
+    "SQLITE_LOCKED": (LocalentError, "Another program has locked {path}; close it and run this again."),
+    "SQLITE_READONLY_DIRECTORY": (LocalentError, "{folder} is read-only; make it writable or use another --db."),
+    "SQLITE_READONLY": (LocalentError, "{path} is read-only; make it writable or choose another file with --db."),
+    "SQLITE_NOTADB": (UsageError, "{path} is not an SQLite database; choose another file with --db."),
+    "SQLITE_CANTOPEN": (LocalentError, "Cannot open {path}; make {folder} writable or use another --db."),
+    "SQLITE_CORRUPT": (LocalentError, "{path} is damaged; save what is left with 'sqlite3 {path} .recover'."),
+    "SQLITE_IOERR": (LocalentError, "The disk failed to read or write {path}; check its space and health."),
+    "SQLITE_CONSTRAINT_FOREIGNKEY": (LocalentError, "{path} lacks what this row refers to; add the problem first."),
+}
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into sentences about this file."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "")
+        for beginning, (kind, sentence) in MEANINGS.items():
+            if name.startswith(beginning):
+                raise kind(sentence.format(path=path, folder=path.absolute().parent, busy=BUSY_S)) from error
+        raise
+    except UnicodeEncodeError as error:
+        broken = error.object[max(0, error.start - 20) : error.end].encode(errors="backslashreplace").decode()
+        raise UsageError(f"Half a character in {broken!r} cannot be stored; repair the text it came from.") from error
+
+
+def writer(path: Path, *, create: bool) -> sqlite3.Connection:
+    """A connection that reads and writes, to a file that is ours and of the newest version."""
+    conn = connect(path, "rwc" if create else "rw")
+    try:
+        prepare(conn, path)
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def prepare(conn: sqlite3.Connection, path: Path) -> None:
+    """Settle the version and the modes; a file that is not ours stays as it is."""
+    known = check_ours(conn, path)
+    enable_wal(conn)
+    conn.execute("pragma foreign_keys = on")
+    conn.execute("pragma synchronous = full")  # a committed trace survives a power cut; 1 sync per trace
+    if known < len(MIGRATIONS):
+        with writing(conn):
+            check_ours(conn, path)  # another process may have been here first
+            migrate(conn)
+
+
+@contextmanager
+def writing(conn: sqlite3.Connection) -> Iterator[None]:
+    """One write transaction: all of it or nothing."""
+    try:
+        conn.execute("begin immediate")
+        yield
+        conn.execute("commit")
+    except BaseException:
+        if conn.in_transaction:
+            conn.execute("rollback")
+        raise
+
+
+def reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write, to a file that is ours, also while another process writes to it.
+
+    Reading a WAL file needs its -shm file, which SQLite cannot make in a read-only folder. With no -wal file, or an
+    empty one, nobody is writing, and the file is read as it stands (`immutable`).
+    """
+    try:
+        return checked_reader(connect(path, "ro"), path)
+    except sqlite3.OperationalError as error:
+        if not error.sqlite_errorname.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY")):
+            raise
+    wal = path.with_name(path.name + "-wal")
+    if wal.exists() and wal.stat().st_size:
+        raise LocalentError(f"{path} has a -wal file in a read-only folder; copy both to a folder of your own.")
+    return checked_reader(connect(path, "ro&immutable=1"), path)
+
+
+def checked_reader(conn: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    try:
+        conn.execute("pragma query_only = on")
+        if not check_ours(conn, path):
+            raise UsageError(f"{path} is empty; 'localent run MODEL TASK --db {path}' fills it.")
+    except BaseException:
+        conn.close()
+        raise
+    return conn
+
+
+def connect(path: Path, mode: str) -> sqlite3.Connection:
+    if not path.exists() and mode != "rwc":
+        raise UsageError(f"No database {path}; 'localent run MODEL TASK --db {path}' makes it.")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file in it with --db.")
+    if not path.absolute().parent.is_dir():
+        raise UsageError(f"No folder {path.absolute().parent}; make it first, or choose another --db.")
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_S)
+
+
+def check_ours(conn: sqlite3.Connection, path: Path) -> int:
+    """The version of the file, 0 for an empty one; raise where it is another program's or a newer version's."""
+    mark = conn.execute("pragma application_id").fetchone()[0]
+    empty = conn.execute("select count(*) from sqlite_master").fetchone()[0] == 0
+    if mark != APPLICATION_ID and not (mark == 0 and empty):
+        raise UsageError(f"{path} is another program's SQLite database; choose another file with --db.")
+    if version(conn) > len(MIGRATIONS):
+        raise UsageError(f"{path} was made by a newer localent; update with 'pip install --upgrade localent'.")
+    return version(conn)
+
+
+def enable_wal(conn: sqlite3.Connection) -> None:
+    """Switch to WAL, which lasts in the file; SQLite does not wait for others here, so this does."""
+    deadline = time.monotonic() + BUSY_S
+    while conn.execute("pragma journal_mode").fetchone()[0] != "wal":
+        try:
+            conn.execute("pragma journal_mode = wal")
+        except sqlite3.OperationalError as error:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+def columns_of(conn: sqlite3.Connection) -> dict[str, dict[str, tuple[str, bool]]]:
+    """Table or view -> column -> (type, may be null), as SQLite says."""
+    found: dict[str, dict[str, tuple[str, bool]]] = {}
+    sql = """select m.name, c.name, upper(c.type), not c."notnull" and not c.pk from sqlite_master m
+      join pragma_table_info(m.name) c where m.type in ('table', 'view') order by m.name, c.cid"""
+    for relation, column, kind, nullable in conn.execute(sql):
+        found.setdefault(relation, {})[column] = (kind, bool(nullable))
+    return found

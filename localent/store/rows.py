@@ -1,0 +1,229 @@
+"""Records to rows and back. Nothing reaches SQLite before its type was checked here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from codecs import getincrementaldecoder
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from math import fsum, isnan
+from operator import attrgetter
+
+from localent.records import Answer, Choice, Extraction, Model, Probe, Problem, Run, Step, Token, Trace
+
+Columns = Mapping[str, tuple[str, bool]]  # name -> (SQLite type, may be null)
+
+SETTINGS = ("temperature", "top_p", "top_k", "seed", "max_tokens", "n_ctx", "lanes", "threads", "gpu_layers", "shots")
+MEASURES = tuple(f.name for f in fields(Token) if f.name != "text")
+PROBE = tuple(f.name for f in fields(Probe) if f.name != "answers")
+measures_of = attrgetter(*MEASURES)
+probe_of = attrgetter(*PROBE)
+
+PYTHON_TYPES = {"INTEGER": {int}, "REAL": {float, int}, "TEXT": {str}, "BLOB": {bytes}}
+JSON_TYPES = (str, int, float, bool, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of one table, in the order of its key."""
+
+    table: str
+    columns: tuple[str, ...]
+    values: list[tuple]
+
+
+def one(table: str, row: dict[str, object]) -> Rows:
+    """A single row given as a dict."""
+    return Rows(table, tuple(row), [tuple(row.values())])
+
+
+# --- checks -----------------------------------------------------------------------------------------------
+
+
+def checked(rows: Rows, schema: Columns) -> Rows:
+    """Raise unless every value is exactly of its column's Python type, and no float is NaN.
+
+    numpy scalars would become BLOBs, or pass as what they are not (numpy.float64 is a float); NaN would become null.
+    """
+    for name, values in zip(rows.columns, zip(*rows.values, strict=True), strict=False):
+        kind, nullable = schema[name]
+        wrong = set(map(type, values)) - PYTHON_TYPES[kind] - ({type(None)} if nullable else set())
+        if wrong:
+            expected = " or ".join(sorted(t.__name__ for t in PYTHON_TYPES[kind]))
+            got = ", ".join(sorted(f"{t.__module__}.{t.__qualname__}" for t in wrong))
+            raise TypeError(f"{rows.table}.{name}: expected {expected}, got {got}; convert it first.")
+        present = [value for value in values if value is not None] if nullable else values
+        if kind == "REAL" and any(map(isnan, present)):
+            raise ValueError(f"{rows.table}.{name}: expected a number, got NaN; it must not be stored.")
+    return rows
+
+
+def flag(value: object, name: str) -> int:
+    """0 or 1, from a real bool only."""
+    if type(value) is not bool:
+        raise TypeError(f"{name}: expected bool, got {type(value).__module__}.{type(value).__qualname__}.")
+    return int(value)
+
+
+def canonical(value: object) -> str:
+    """JSON with sorted keys: equal values give equal text."""
+    check_json(value)
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def check_json(value: object) -> None:
+    """Raise unless the value is made of plain JSON types only, which numpy.float64 is not."""
+    if isinstance(value, dict):
+        value = [*value.keys(), *value.values()]
+    if isinstance(value, list | tuple):
+        for part in value:
+            check_json(part)
+    elif type(value) not in JSON_TYPES:
+        raise TypeError(f"expected a JSON value, got {type(value).__module__}.{type(value).__qualname__} {value!r}.")
+
+
+# --- models, problems, runs ---------------------------------------------------------------------------------
+
+
+def model_row(model: Model) -> Rows:
+    row = {field.name: getattr(model, field.name) for field in fields(model)}
+    return one("models", row | {"tensor_types": canonical(model.tensor_types)})
+
+
+def model_of(row: dict) -> Model:
+    return Model(**row | {"tensor_types": json.loads(row["tensor_types"])})
+
+
+def task_row(task: str, kind: str, source: str | None) -> Rows:
+    return one("tasks", {"task": task, "kind": kind, "source": source})
+
+
+def problem_row(task: str, problem: Problem) -> Rows:
+    row = {"task": task} | asdict(problem)
+    return one("problems", row | {"choices": canonical(row["choices"])})
+
+
+def problem_of(row: dict) -> Problem:
+    row = {name: value for name, value in row.items() if name != "task"}
+    return Problem(**row | {"choices": tuple(Choice(**choice) for choice in json.loads(row["choices"]))})
+
+
+def run_row(run: Run) -> Rows:
+    row = {"run_id": run.run_id, "model_sha256": run.model_sha256, "task": run.task}
+    row |= {"settings": canonical(run.settings), "build": canonical(run.build)}
+    return one("runs", row | {name: run.settings.get(name) for name in SETTINGS})
+
+
+def run_of(row: dict) -> Run:
+    settings, build = json.loads(row["settings"]), json.loads(row["build"])
+    return Run(row["run_id"], row["model_sha256"], row["task"], settings, build)
+
+
+# --- traces -------------------------------------------------------------------------------------------------
+
+
+def trace_id(run_id: str, problem_id: str, sample: int) -> int:
+    """53 bits, so that JSON and JavaScript keep it; no matter in which order traces finish."""
+    digest = hashlib.sha256(f"{run_id}/{problem_id}/{sample}".encode()).digest()
+    return int.from_bytes(digest[:8]) >> 11
+
+
+def trace_rows(run: Run, trace: Trace) -> Iterator[Rows]:
+    """All rows of one trace, children first: what is summed is checked before it is summed."""
+    key = trace_id(run.run_id, trace.problem_id, trace.sample)
+    probes = sorted(trace.probes, key=attrgetter("k", "estimator"))
+    yield Rows("tokens", ("trace_id", "token_index", "text", "piece", *MEASURES), list(token_values(key, trace.tokens)))
+    yield answer_rows(key, probes)
+    yield Rows("probes", ("trace_id", *PROBE), [(key, *probe_of(probe)) for probe in probes])
+    yield step_rows(key, trace)
+    yield trace_row(key, run, trace)
+
+
+def trace_row(key: int, run: Run, trace: Trace) -> Rows:
+    read = trace.extraction
+    row = {"trace_id": key, "run_id": run.run_id, "task": run.task}
+    row |= {"problem_id": trace.problem_id, "sample": trace.sample}
+    row |= {"correct": flag(trace.correct, "Trace.correct"), "finish": trace.finish}
+    row |= {"answer": read.value, "answer_raw": read.raw}
+    row |= {"extraction_method": read.method, "extraction_problem": read.problem}
+    row |= {"n_prompt": trace.n_prompt, "n_tokens": len(trace.tokens)}
+    row |= {"n_steps": sum(step.kind == "reasoning" for step in trace.steps)}
+    row |= {"n_probe_tokens": sum(probe.n_fed for probe in trace.probes)}
+    row |= entropy_columns(trace.tokens) | {"log_prob": -fsum(token.surprisal for token in trace.tokens)}
+    return one("traces", row | {"text": trace.text})
+
+
+def entropy_columns(tokens: Sequence[Token]) -> dict[str, float | None]:
+    """What views need of the tokens, kept beside their trace or step; fsum rounds once, in any order."""
+    if not tokens:
+        return {"mean_entropy": None, "max_entropy": None, "mean_surprisal": None}
+    return {
+        "mean_entropy": fsum(token.entropy for token in tokens) / len(tokens),
+        "max_entropy": max(token.entropy for token in tokens),
+        "mean_surprisal": fsum(token.surprisal for token in tokens) / len(tokens),
+    }
+
+
+def token_values(key: int, tokens: Sequence[Token]) -> Iterator[tuple]:
+    """Columns trace_id, token_index, text, piece, measures."""
+    texts = completed_texts([token.text for token in tokens])
+    for index, (token, text) in enumerate(zip(tokens, texts, strict=True)):
+        piece = None if text.encode() == token.text else token.text
+        yield key, index, text, piece, *measures_of(token)
+
+
+def completed_texts(pieces: list[bytes]) -> list[str]:
+    """The characters that each piece completes; joined up they are the decoded text of all.
+
+    Bytes that are no UTF-8 become U+FFFD where that turns out, as `bytes.decode(errors="replace")` does.
+    """
+    decoder = getincrementaldecoder("utf-8")(errors="replace")
+    texts = [decoder.decode(piece) for piece in pieces]
+    return [*texts[:-1], texts[-1] + decoder.decode(b"", final=True)] if texts else []
+
+
+def step_rows(key: int, trace: Trace) -> Rows:
+    columns = ("trace_id", "step_index", "kind", "start_token", "end_token", "text", *entropy_columns(()))
+    values = [
+        (key, s.index, s.kind, s.start, s.end, s.text, *entropy_columns(trace.tokens[s.start : s.end]).values())
+        for s in sorted(trace.steps, key=attrgetter("index"))
+    ]
+    return Rows("steps", columns, values)
+
+
+def answer_rows(key: int, probes: Sequence[Probe]) -> Rows:
+    columns = ("trace_id", "k", "estimator", "answer_rank", "value", "prob")
+    values = [
+        (key, probe.k, probe.estimator, rank, answer.value, answer.prob)
+        for probe in probes
+        for rank, answer in enumerate(probe.answers, start=1)
+    ]
+    return Rows("answers", columns, values)
+
+
+def trace_of(trace: dict, tokens: list[dict], steps: list[dict], probes: list[dict], answers: list[dict]) -> Trace:
+    """The record that these rows were written from."""
+    read = (trace["answer"], trace["answer_raw"], trace["extraction_method"], trace["extraction_problem"])
+    return Trace(
+        **{name: trace[name] for name in ("problem_id", "sample", "text", "n_prompt", "finish")},
+        correct=bool(trace["correct"]),
+        extraction=Extraction(*read),
+        tokens=tuple(map(token_of, tokens)),
+        steps=tuple(map(step_of, steps)),
+        probes=tuple(probe_from(probe, answers) for probe in probes),
+    )
+
+
+def token_of(row: dict) -> Token:
+    piece = row["text"].encode() if row["piece"] is None else row["piece"]
+    return Token(text=piece, **{name: row[name] for name in MEASURES})
+
+
+def step_of(row: dict) -> Step:
+    return Step(row["step_index"], row["start_token"], row["end_token"], row["text"], row["kind"])
+
+
+def probe_from(row: dict, answers: list[dict]) -> Probe:
+    mine = [a for a in answers if (a["k"], a["estimator"]) == (row["k"], row["estimator"])]
+    return Probe(**{name: row[name] for name in PROBE}, answers=tuple(Answer(a["value"], a["prob"]) for a in mine))
