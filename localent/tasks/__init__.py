@@ -1,0 +1,28 @@
+"""Problems: where they come from, how a model is asked, what it answered, and how its text falls into steps."""
+
+from localent.tasks.grade import answer_start, extract, grade
+from localent.tasks.load import BUNDLED, PUBLIC, Columns, Task, load
+from localent.tasks.numbers import normalise_number
+from localent.tasks.prompt import CUE, PromptText, Segment, cue_after, render
+from localent.tasks.steps import of_trace, split, text_of, to_token_steps
+
+__all__ = [
+    "BUNDLED",
+    "CUE",
+    "PUBLIC",
+    "Columns",
+    "PromptText",
+    "Segment",
+    "Task",
+    "answer_start",
+    "cue_after",
+    "extract",
+    "grade",
+    "load",
+    "normalise_number",
+    "of_trace",
+    "render",
+    "split",
+    "text_of",
+    "to_token_steps",
+]

@@ -1,0 +1,117 @@
+"""Option labels in text: "(B)" and "B" are, the article of "a banana" is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from localent.records import Choice
+from localent.tasks.text import Found, sentence_ends
+
+FILLER = (
+    r"(?:[\s*_\"'`:$\\{\[(]|\\?(?:text|textbf|mathrm|mathbf|textrm)(?=\{)|"
+    r"(?:option|choice|letter|label|number|answer|the|clearly|probably|definitely|likely|most|correct|one|therefore|thus|"
+    r"indeed|simply|actually|obviously|definitively)\b)*"
+)
+LINK = re.compile(
+    r"\s+(?:because|since|as|is|was|are|and|but|for|which|due|would|will|can|does|seems|in|by|from|with|if|so|-)\b|\s+-",
+    re.IGNORECASE,
+)
+WRONG = re.compile(
+    r"[)\].]?\s+(?:(?:is|was|are|seems|looks|must be|can be|would be)\s+(?:clearly\s+|also\s+)?"
+    r"(?:wrong|incorrect|false|not|out|excluded|eliminated|ruled out)|isn't|cannot|can't|does not|doesn't)\b",
+    re.IGNORECASE,
+)
+NOT_BEFORE = re.compile(
+    r"\b(?:not|neither|nor|except|isn't|than|exclude|eliminate|rule out|ruling out)\s+[(\"'*]*$", re.IGNORECASE
+)
+NAMED_BEFORE = re.compile(r"\b(?:option|choice|answer|letter)\s+[(\"'*]*$", re.IGNORECASE)
+LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|textrm)(?=\{)")
+
+
+def stated(text: str, begin: int, end: int, choices: Sequence[Choice]) -> Found | None:
+    """The label that the clause text[begin:end] opens with, else the label of the one option whose text it gives."""
+    if not choices:
+        return None
+    plain = LATEX_TEXT.sub(lambda m: " " * len(m[0]), text[:end])
+    label = re.compile(rf"{FILLER}(?P<label>{_any(choices)})(?![\w%°]|[.,]\d)", re.IGNORECASE)
+    match = label.match(plain, begin)
+    if match and _several(plain, match.end(), choices):
+        return Found(None, begin, end, "none")
+    if match and _is_label(plain, match.start("label"), match.end(), choices):
+        return Found(_spelled(match["label"], choices), match.start("label"), match.end(), "answer statement")
+    return _by_text(text, begin, end, choices, "answer text")
+
+
+def last(text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
+    """The last label from `begin` on that stands for itself, else the one option whose text the last sentence gives."""
+    if not choices:
+        return None
+    label = re.compile(rf"(?<![\w'-])(?:{_any(choices)})(?![\w'%°]|[-.,]\d)")
+    for match in reversed(list(label.finditer(text, begin))):
+        if _stands_alone(text, match, choices):
+            return Found(match[0], match.start(), match.end(), "last label")
+    end = len(text.rstrip())
+    ends = [stop for _, stop in sentence_ends(text, begin) if stop < end]
+    return _by_text(text, max([begin, text.rfind("\n", begin, end), *ends[-1:]]), end, choices, "option text")
+
+
+def _any(choices: Sequence[Choice]) -> str:
+    return "|".join(sorted((re.escape(c.label) for c in choices), key=len, reverse=True))
+
+
+def _spelled(found: str, choices: Sequence[Choice]) -> str:
+    """The data set's spelling of a label found in either case."""
+    exact = [c.label for c in choices if c.label == found]
+    return (exact or [c.label for c in choices if c.label.casefold() == found.casefold()])[0]
+
+
+def _several(text: str, end: int, choices: Sequence[Choice]) -> bool:
+    """Whether "B or C" follows: two labels are no answer."""
+    joined = r"[)\]*]*\s*(?:,|/|&|or|and)\s*(?:or\s+|and\s+)?(?:option\s+)?[(\[*]*"
+    other = re.compile(rf"{joined}(?:{_any(choices)})(?!\w)").match(text, end)
+    return bool(other) and not LINK.match(text, other.end())  # type: ignore[union-attr]
+
+
+def _is_label(text: str, start: int, end: int, choices: Sequence[Choice]) -> bool:
+    """Whether a label at the beginning of an answer clause is meant as one, not as an article or a quantity."""
+    rest = text[end:]
+    bracketed = text[start - 1 : start] in ("(", "[", "{", '"', "'", "*", "`") and start > 0
+    if bracketed or re.match(r"[)\]}.:*`\"',;]|\s*$|\s+[(\"-]", rest):
+        return True
+    found = text[start:end]
+    if NAMED_BEFORE.search(text, 0, start) or LINK.match(rest):
+        return found in {c.label for c in choices}
+    if found.isdigit() or found in ("A", "a", "I"):
+        return False
+    return found in {c.label for c in choices} and not found.islower()
+
+
+def _stands_alone(text: str, match: re.Match[str], choices: Sequence[Choice]) -> bool:
+    """Whether a label anywhere in a text is meant as one and not ruled out ("A is wrong", "not A")."""
+    start, end = match.span()
+    before, after = text[max(0, start - 24) : start], text[end : end + 40]
+    if WRONG.match(after) or NOT_BEFORE.search(before):
+        return False
+    bracketed = before.endswith("(") and after.startswith(")")
+    own_line = not text[text.rfind("\n", 0, start) + 1 : start].strip(" *_#") and not after.split("\n")[0].strip(" *_.")
+    if bracketed or own_line or NAMED_BEFORE.search(before):
+        return True
+    if match[0].isdigit() or match[0].islower():
+        return False
+    return match[0] not in ("A", "I") or not re.match(r"\s+\w", after) or bool(LINK.match(after) and match[0] == "A")
+
+
+def _by_text(text: str, begin: int, end: int, choices: Sequence[Choice], method: str) -> Found | None:
+    """The one option whose text text[begin:end] contains; an option within a longer one does not count."""
+    plain = _words(text[begin:end])
+    found = [c for c in choices if _words(c.text).strip() and _words(c.text) in plain]
+    found = [c for c in found if not any(_words(c.text) in _words(o.text) for o in found if o is not c)]
+    begin += len(text[begin:end]) - len(text[begin:end].lstrip())
+    return Found(found[0].label, begin, end, method) if len(found) == 1 else None
+
+
+def _words(text: str) -> str:
+    """Lower-case words between single spaces, articles left out, padded so that only whole words match."""
+    words = re.findall(r"[^\W_]+(?:[.,]\d+)*", text.casefold())
+    return f" {' '.join(w for w in words if w not in ('a', 'an', 'the'))} "

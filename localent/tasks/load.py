@@ -1,0 +1,172 @@
+"""Tasks by name: the public sets in their real layouts, the bundled ones, and a user's own file.
+
+A problem that stands in a file twice (same question, answer and options) is asked once; `n_duplicates` counts the rest.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from localent.errors import UsageError
+from localent.records import Problem
+from localent.tasks.examples import EXAMPLES
+from localent.tasks.problems import Columns, problem_of
+from localent.tasks.rows import read_rows
+
+__all__ = ["BUNDLED", "PUBLIC", "Columns", "Task", "load"]
+
+SHOTS = 4  # worked examples that a model without chat template gets
+POOL = 64  # worked problems of a file that may serve as examples: its first ones, so that -n does not change them
+BUNDLED = ("demo-number", "demo-choice")
+INSTRUCTION = {
+    "number": 'Reason step by step, one step per line. End with the line "The answer is N.", where N is the number.',
+    "choice": 'Reason step by step, one step per line. End with the line "The answer is X.", where X is the label '
+    "of the right option.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Problems of one kind, and how they are asked."""
+
+    name: str
+    kind: str  # "number" | "choice"
+    problems: tuple[Problem, ...]
+    pool: tuple[Problem, ...]  # worked problems that examples are taken from
+    instruction: str  # follows the question in a chat; "" where the model was trained on bare questions
+    shots: int  # how many examples a model without chat template gets unless told otherwise
+    source: str  # the file
+    n_duplicates: int = 0  # rows that repeat an earlier problem; they are not asked again
+
+
+@dataclass(frozen=True, slots=True)
+class Public:
+    """A public set: the names its file goes by, and where it lives."""
+
+    files: tuple[str, ...]  # patterns, best first
+    home: str
+    columns: Columns
+
+
+def _arc(split: str) -> Public:
+    files = (f"ARC-{split}-Test.jsonl", f"ARC-{split}/ARC-{split}-Test.jsonl", f"ARC-{split}-Test*.jsonl")
+    return Public(files, "https://allenai.org/data/arc", Columns(answer="answerKey"))
+
+
+PUBLIC = {
+    "gsm8k": Public(("test.jsonl",), "https://github.com/openai/grade-school-math", Columns()),
+    "svamp": Public(
+        ("SVAMP.json",),
+        "https://github.com/arkilpatel/SVAMP",
+        Columns(question="Question", answer="Answer", id="ID", context="Body"),
+    ),
+    "arc-easy": _arc("Easy"),
+    "arc-challenge": _arc("Challenge"),
+}
+
+
+def load(name: str, data: Path | None = None, columns: Columns | None = None, limit: int | None = None) -> Task:
+    """The task `name`. data: its file, or a folder that holds it; columns: for files of one's own.
+
+    The whole file is read and checked, then cut to the first `limit` problems. Raises UsageError.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"Expected at least one problem, got -n {limit}: leave -n out to take them all.")
+    if columns is not None and (name in PUBLIC or name in BUNDLED):
+        raise UsageError(f"Column options are for your own data: leave them out, or give {name} another name.")
+    path, own_columns = _find(name, data), columns or (PUBLIC[name].columns if name in PUBLIC else Columns())
+    found = [problem_of(row, own_columns, path.name, where) for where, row in read_rows(path)]
+    kind = _kind(found, path)
+    first = {p.problem_id: p for p in reversed(found)}
+    problems = tuple(p for p in found if first[p.problem_id] is p)
+    return Task(
+        name=name,
+        kind=kind,
+        problems=problems[:limit],
+        pool=_pool(name, kind, problems),
+        instruction="" if name in BUNDLED else INSTRUCTION[kind],
+        shots=0 if name in BUNDLED else SHOTS,
+        source=str(path),
+        n_duplicates=len(found) - len(problems),
+    )
+
+
+def _kind(problems: list[Problem], path: Path) -> str:
+    if not problems:
+        raise UsageError(f"{path} has no problems in it: expected a header and at least one row.")
+    odd = next((p for p in problems if bool(p.choices) != bool(problems[0].choices)), None)
+    if odd is not None:
+        raise UsageError(
+            f"{path} mixes problems with and without options (see {odd.source_id!r}): put each kind in its own file."
+        )
+    return "choice" if problems[0].choices else "number"
+
+
+def _pool(name: str, kind: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """The file's own worked problems where it has enough; never those of a public test set."""
+    worked = tuple(p for p in problems if p.solution)[:POOL]
+    return worked if len(worked) > SHOTS and name not in PUBLIC else EXAMPLES[kind]
+
+
+def _find(name: str, data: Path | None) -> Path:
+    if name in BUNDLED:
+        if data is not None:
+            raise UsageError(f"{name} is bundled and takes no --data: choose another name for your own problems.")
+        return Path(__file__).parents[1] / "demo" / f"{name}.jsonl"
+    if data is not None:
+        return _inside(data, PUBLIC[name].files if name in PUBLIC else ("*.jsonl", "*.json", "*.csv", "*.tsv"))
+    if name not in PUBLIC:
+        raise UsageError(_unknown(name))
+    return _cached(name)
+
+
+def _inside(data: Path, patterns: tuple[str, ...]) -> Path:
+    """The file `data`, or the one file in the folder `data` that fits the first pattern that fits any."""
+    if not data.is_dir():
+        if not data.exists():
+            raise UsageError(f"No file {data}: --data takes a JSON Lines, JSON or CSV file, or a folder with one.")
+        return data
+    for pattern in patterns:
+        found = sorted(data.glob(pattern))
+        if len(found) > 1:
+            names = ", ".join(p.name for p in found[:4])
+            raise UsageError(f"{data} holds several data files ({names}): name one with --data.")
+        if found:
+            return found[0]
+    raise UsageError(f"{data} holds no {' or '.join(patterns)}: name the file itself with --data.")
+
+
+def _cached(name: str) -> Path:
+    public = PUBLIC[name]
+    for folder in (data_home() / name, data_home() / name.split("-")[0]):
+        for pattern in public.files:
+            for path in sorted(folder.glob(pattern)):
+                return path
+    expected = data_home() / name / public.files[0]
+    raise UsageError(
+        f"{name} is not at {expected}: get it from {public.home} and put it there, or name it with --data."
+    )
+
+
+def data_home() -> Path:
+    """Where data sets are kept: $LOCALENT_DATA, else a folder in the platform's cache."""
+    if os.environ.get("LOCALENT_DATA"):
+        return Path(os.environ["LOCALENT_DATA"])
+    if sys.platform == "win32":
+        cache = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
+    elif sys.platform == "darwin":
+        cache = Path.home() / "Library" / "Caches"
+    else:
+        cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "localent" / "data"
+
+
+def _unknown(name: str) -> str:
+    names = (*BUNDLED, *PUBLIC)
+    near = get_close_matches(name.lower(), names, n=1)
+    guess = f"Did you mean {near[0]!r}? " if near else ""
+    return f"No task {name!r}. {guess}There are {', '.join(names)}, and any name with --data FILE."

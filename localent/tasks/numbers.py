@@ -1,0 +1,122 @@
+"""What a number looks like in text, and when two numbers are equal. The one home of both.
+
+Exact rational arithmetic; currency signs, units and "%" carry no value ("50%" is 50). English notation: "," groups
+and "." is the decimal point, so "1.000,50" and "12,5" are no numbers rather than guesses.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from collections.abc import Iterator
+from fractions import Fraction
+
+from localent.tasks.text import fold
+
+LONGEST = 400  # digits, and powers of ten: beyond it text is a runaway model, not a number
+SCALES = {"k": 3, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
+
+_PATTERN = r"""
+  (?:\d{{4}}-\d\d?-\d\d?|\d+/\d+/\d+|\d+\.\d+\.\d[\d.]*|\d+:\d+(?::\d+)*)   # dates, versions, clock times, ratios
+| (?<![A-Za-z^])(?<!\w_)(?<!\^\{{)(?<!\d)(?<!\d[.,])
+  (?P<sign>(?<![\w)\]}}%])[-+]|{sign})?
+  (?:(?:\b(?:US|A|C))?\\?[$€£¥₹]\s?|\b(?:Rs\.?|USD|EUR|GBP)\s?)?
+  (?P<inner>-)?
+  (?P<number>
+      (?P<mixed>\d++)?\ ?\\[dt]?frac\s?\{{(?P<top>-?\d++)\}}\s?\{{(?P<bottom>\d++)\}}
+    | (?P<vulgar>\d*+\ ?[{vulgar}])
+    | (?P<whole>\d++)\ (?P<part>\d++)/(?P<of>\d++)(?![/\d]|\.\d)
+    | 10\^\s?\{{?\s?(?P<tens>-?\d++)\s?\}}?
+    | (?P<value>(?:\d{{1,3}}(?:{group}\d{{3}})++(?!\d)|\d\d?(?:,\d\d)+,\d{{3}}(?!\d)|\d++)(?:\.\d++)?
+               |(?<![\w.])\.\d++)
+      (?:[eE](?P<e>[-+]?\d++)(?!\w)
+        |\s?(?:[x\u00d7*·]|\\times|\\cdot)\s?10(?:\^\s?\{{?\s?(?P<power>-?\d++)\s?\}}?|(?P<raised>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]++)))?
+      (?:/(?P<under>\d++)(?![/\d]|\.\d))?
+  )
+  (?!\d|,\d|\s?\^)
+  (?:(?P<k>(?-i:k))(?!\w)|\s?(?P<scale>thousand|million|billion|trillion)\b)?
+  (?P<ordinal>(?:st|nd|rd|th)\b)?
+| \d+(?:[.,]\d+)+
+"""
+_GROUP = r"(?:,|，|\{{,\}}|\\[,!]|['\u00a0{space}])"  # noqa: RUF001
+NARROW = re.compile(
+    _PATTERN.format(sign=r"\bnegative\s+", group=_GROUP.format(space=""), vulgar=VULGAR), re.VERBOSE | re.IGNORECASE
+)
+WIDE = re.compile(  # where one number is expected: a spaced minus and "10 000" can be nothing else
+    _PATTERN.format(
+        sign=r"\b(?:negative|minus)\s+|(?<![\w)\]}%\n])-[ ]+", group=_GROUP.format(space=r"\ "), vulgar=VULGAR
+    ),
+    re.VERBOSE | re.IGNORECASE,
+)
+
+
+def normalise_number(text: str) -> str | None:
+    """The one number in `text`, so that equal numbers are equal strings; None where there is none or several.
+
+    Whole numbers and finite decimals in digits ("1,000", "$1000.0" -> "1000"; "1/2" -> "0.5"), others in lowest
+    terms ("2/6" -> "1/3").
+    """
+    if text.isascii() and text.isdigit() and len(text) <= LONGEST:
+        return str(int(text))
+    found = list(WIDE.finditer(fold(text)))
+    return normal(found[0]) if len(found) == 1 else None
+
+
+def find_numbers(folded: str, start: int = 0, end: int = sys.maxsize, wide: bool = False) -> Iterator[re.Match[str]]:
+    """The readable numbers in folded text, in order; dates, clock times and broken groupings are passed over."""
+    pattern = WIDE if wide else NARROW
+    matches = pattern.finditer(folded, start, end)
+    return (m for m in matches if normal(m) is not None)
+
+
+def normal(match: re.Match[str]) -> str | None:
+    """The normalised value of one match; None for what is no number (a date, 1/0, more than 400 digits)."""
+    if match["number"] is None or len(match["number"]) > LONGEST:
+        return None
+    value, power = _magnitude(match), _power(match)
+    if value is None or abs(power) > LONGEST:
+        return None
+    negative = (match["sign"] or "").strip() not in ("", "+") or match["inner"] is not None
+    return _spell((-value if negative else value) * Fraction(10) ** power)
+
+
+def _magnitude(match: re.Match[str]) -> Fraction | None:
+    """The value without sign and power of ten; None where it divides by zero."""
+    if match["vulgar"]:
+        digits, sign = match["vulgar"][:-1].strip(), match["vulgar"][-1]
+        return int(digits or 0) + Fraction(unicodedata.numeric(sign)).limit_denominator(10)
+    if match["tens"]:
+        return Fraction(1)
+    whole = match["mixed"] or match["whole"] or "0"
+    top = match["top"] or match["part"] or re.sub(r"[^\d.]", "", match["value"] or "")
+    bottom = int(match["bottom"] or match["of"] or match["under"] or 1)
+    return int(whole) + Fraction(top) / bottom if bottom else None
+
+
+def _power(match: re.Match[str]) -> int:
+    raised = (match["raised"] or "").translate(SUPERSCRIPTS)
+    scale = (match["k"] or match["scale"] or "").lower()
+    return int(match["e"] or match["power"] or match["tens"] or raised or 0) + SCALES.get(scale, 0)
+
+
+def _spell(value: Fraction) -> str:
+    """ "18", "0.5" or "1/3": digits where they end, else lowest terms."""
+    places = _decimal_places(value.denominator)
+    if places is None:
+        return str(value)
+    digits = str(abs(value.numerator) * 10**places // value.denominator).rjust(places + 1, "0")
+    sign = "-" if value < 0 else ""
+    return sign + (f"{digits[:-places]}.{digits[-places:]}" if places else digits)
+
+
+def _decimal_places(denominator: int) -> int | None:
+    """How many decimals write 1/denominator exactly; None where they never end."""
+    count = {2: 0, 5: 0}
+    for prime in count:
+        while denominator % prime == 0:
+            denominator //= prime
+            count[prime] += 1
+    return max(count.values()) if denominator == 1 else None

@@ -1,0 +1,157 @@
+"""From a row to a Problem: the columns, the options, the true answer in the form that grading compares."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from localent.errors import UsageError
+from localent.records import Choice, Problem
+from localent.tasks.numbers import normalise_number
+
+CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K: "48/2 = <<48/2=24>>24"
+LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where a data file keeps what; id, solution, choices, context and n_steps may be absent from it."""
+
+    question: str = "question"
+    answer: str = "answer"
+    choices: str = "choices"
+    id: str = "id"
+    solution: str = "solution"
+    context: str | None = None  # text that comes before the question
+    n_steps: str = "n_steps"
+
+
+def problem_of(row: Mapping[str, Any], columns: Columns, file: str, where: str) -> Problem:
+    """The problem in a row that stands `where` ("line 57") in `file`. Raises UsageError where it cannot be one."""
+    place = f"{file}, {where}"
+    question, choices = _question(row, columns, place), _choices(row, columns, place)
+    answer, solution = _answer(row, columns, choices, place)
+    return Problem(
+        problem_id=_id(question, answer, choices, place),
+        source_id=where.split()[-1] if row.get(columns.id) in (None, "") else str(row[columns.id]),
+        question=question,
+        answer=answer,
+        choices=choices,
+        solution=solution,
+        n_steps=_n_steps(row.get(columns.n_steps), solution, "####" in str(row[columns.answer])),
+    )
+
+
+def _id(question: str, answer: str, choices: Sequence[Choice], place: str) -> str:
+    """16 hex digits of the sha256 over question, answer and options: the same problem in any file."""
+    content = json.dumps([question, answer, [[c.label, c.text] for c in choices]], ensure_ascii=False)
+    try:
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+    except UnicodeEncodeError:
+        raise UsageError(f"{place} holds half a character (a lone surrogate): mend or remove the row.") from None
+
+
+def _cell(row: Mapping[str, Any], column: str, place: str) -> Any:
+    if column not in row:
+        there = ", ".join(map(repr, row)) or "none"
+        raise UsageError(f"{place} has no column {column!r} (it has {there}): name yours with the column options.")
+    return row[column]
+
+
+def _question(row: Mapping[str, Any], columns: Columns, place: str) -> str:
+    cell = _cell(row, columns.question, place)
+    text = cell.get("stem") if isinstance(cell, Mapping) else cell  # ARC: {"stem": ..., "choices": [...]}
+    if not isinstance(text, str) or not text.strip():
+        raise UsageError(f"{place} has no question text in column {columns.question!r}: fill it in or remove the row.")
+    context = str(row.get(columns.context) or "").strip() if columns.context else ""
+    if context and context[-1] not in ".!?,;:":
+        context += "."  # SVAMP leaves the full stop out in a third of its stories
+    return f"{context} {text.strip()}".strip()
+
+
+def _choices(row: Mapping[str, Any], columns: Columns, place: str) -> tuple[Choice, ...]:
+    question = row.get(columns.question)
+    cell = question.get("choices") if isinstance(question, Mapping) else row.get(columns.choices)
+    choices = tuple(_options(cell, place))
+    labels = [c.label for c in choices]
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{place} has two options labelled {twice!r}: give every option a label of its own.")
+    if len(choices) == 1 or any(not c.label for c in choices):
+        raise UsageError(f"{place} needs at least two options, each with a label: mend or remove the row.")
+    return choices
+
+
+def _options(cell: Any, place: str) -> list[Choice]:
+    """Options of every layout: [{"label", "text"}], {"label": [...], "text": [...]}, ["..."], or "a | b" in CSV."""
+    if isinstance(cell, str) and cell.strip():
+        cell = _unpacked(cell.strip(), place)
+    if cell in (None, "", []) or (isinstance(cell, str) and not cell.strip()):
+        return []
+    match cell:
+        case {"text": [*texts], "label": [*labels]} if len(texts) == len(labels):
+            return [_choice(label, text) for label, text in zip(labels, texts, strict=True)]
+        case [*entries] if all(isinstance(e, Mapping) and {"label", "text"} <= set(e) for e in entries):
+            return [_choice(e["label"], e["text"]) for e in entries]
+        case [*texts] if all(isinstance(text, str | int | float) for text in texts) and len(texts) <= len(LABELS):
+            return [_choice(label, text) for label, text in zip(LABELS, texts, strict=False)]
+    raise UsageError(f'{place} has options in an unknown layout: expected [{{"label": "A", "text": "..."}}, ...].')
+
+
+def _choice(label: Any, text: Any) -> Choice:
+    return Choice(str(label).strip(), str(text).strip())
+
+
+def _unpacked(cell: str, place: str) -> Any:
+    if cell[0] not in "[{":
+        return [part.strip() for part in cell.split("|")]
+    try:
+        return json.loads(cell)
+    except ValueError:
+        raise UsageError(f'{place} has broken JSON as options: write ["first", "second"] or first | second.') from None
+
+
+def _answer(
+    row: Mapping[str, Any], columns: Columns, choices: tuple[Choice, ...], place: str
+) -> tuple[str, str | None]:
+    """(true answer, worked solution). An answer "steps #### 18" holds both."""
+    cell = _cell(row, columns.answer, place)
+    answer = "" if cell is None or isinstance(cell, bool) else str(cell).strip()
+    solution = str(row.get(columns.solution) or "").strip() or None
+    if "####" in answer:
+        worked, answer = answer.rsplit("####", 1)
+        solution = CALCULATOR.sub("", worked).strip() + f"\nThe answer is {answer.strip()}."
+    return (_label(answer.strip(), choices, place) if choices else _number(answer, place)), solution
+
+
+def _number(answer: str, place: str) -> str:
+    value = normalise_number(answer)
+    if value is None:
+        raise UsageError(
+            f"{place} has the answer {answer[:40]!r}, which is not one number: give one, or options to choose from."
+        )
+    return value
+
+
+def _label(answer: str, choices: tuple[Choice, ...], place: str) -> str:
+    """The label that the answer names, or whose text it is."""
+    labels = [c.label for c in choices]
+    if answer in labels:
+        return answer
+    by_text = [c.label for c in choices if c.text == answer and answer]
+    if len(by_text) != 1:
+        raise UsageError(
+            f"{place} has the answer {answer[:40]!r}, which is no option label: expected one of {', '.join(labels)}."
+        )
+    return by_text[0]
+
+
+def _n_steps(cell: Any, solution: str | None, gsm8k: bool) -> int | None:
+    """The difficulty that the data set states; GSM8K states it as lines before the answer."""
+    if isinstance(cell, int | str) and str(cell).isascii() and str(cell).isdigit():
+        return int(cell)
+    return len([line for line in (solution or "").splitlines() if line.strip()]) - 1 if gsm8k else None

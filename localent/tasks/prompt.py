@@ -1,0 +1,129 @@
+"""How a problem is put to a model: a chat through the model's own template, or worked examples and a question.
+
+A prompt is text in segments. Only the template's own text may spell special tokens; "<|im_end|>" in a question stays
+text. What is the same for every problem of a run comes first, so that it is fed once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from localent.errors import UsageError
+from localent.records import Problem
+from localent.tasks.examples import EXAMPLES
+from localent.tasks.load import Task
+from localent.tasks.template import render_chat
+
+CUE = "The answer is"
+STOPS = ("\nQuestion:",)  # a model without a chat template goes on with a problem of its own
+
+
+class Segment(NamedTuple):
+    """Text, and whether the spelling of a special token in it means that token."""
+
+    text: str
+    parse_special: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PromptText:
+    """A prompt before tokenization: `shared`, then `own`.
+
+    `shared` is the same for all problems of a run, whichever are in it, or empty (as for a problem that serves the
+    others as example). `stops` end a generation where they appear in its text.
+    """
+
+    shared: tuple[Segment, ...]
+    own: tuple[Segment, ...]
+    stops: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return "".join(segment.text for segment in (*self.shared, *self.own))
+
+
+def render(
+    task: Task,
+    problem: Problem,
+    template: str | None = None,
+    *,
+    shots: int | None = None,
+    seed: int = 0,
+    system: str | None = None,
+    variables: Mapping[str, Any] | None = None,
+) -> PromptText:
+    """The prompt for one problem. template: the model's chat template, None for a model without one.
+
+    shots: worked examples, by default none in a chat and `task.shots` without one; seed: which. variables: what the
+    template may ask for (bos_token, eos_token, enable_thinking, ...).
+    """
+    default = task.shots if template is None else 0
+    examples, is_shared = pick_shots(task, problem, default if shots is None else shots, seed)
+    if template is None:
+        shared = [Segment("".join(f"{_asked(e)} {e.solution}\n\n" for e in examples), False)]
+        own, stops = [Segment((f"{system}\n\n" if system else "") + _asked(problem), False)], STOPS
+    else:
+        shared, own = _chat(task, problem, examples, template, system, variables or {})
+        stops = ()
+    if not is_shared:
+        shared, own = [], [*shared, *own]
+    return PromptText(_filled(shared), _filled(own), stops)
+
+
+def question_text(problem: Problem) -> str:
+    """The question, and one line "A) text" per option."""
+    return "\n".join([problem.question, *(f"{c.label}) {c.text}" for c in problem.choices)])
+
+
+def pick_shots(task: Task, problem: Problem, shots: int, seed: int) -> tuple[list[Problem], bool]:
+    """(examples, whether they are those of the whole run): the first `shots` of the pool in an order fixed by the seed.
+
+    The problem itself is never among them: the next one takes its place.
+    """
+    most = len(task.pool) - (task.pool != EXAMPLES[task.kind])  # a problem of the file's own pool may be the one asked
+    if not 0 <= shots <= most:
+        raise UsageError(f"{task.name} has {most} worked examples to show, got --shots {shots}: choose 0 to {most}.")
+    order = sorted(task.pool, key=lambda p: hashlib.sha256(f"{seed}:{p.problem_id}".encode()).digest())
+    others = [p for p in order if p.problem_id != problem.problem_id]
+    return others[:shots], others[:shots] == order[:shots]
+
+
+def cue_after(prompt: PromptText, prefix: str) -> tuple[Segment, ...]:
+    """What asks for the answer now, after the prompt and the text generated so far. Closes an open <think> first."""
+    so_far = prompt.text + prefix
+    asked_in = prompt.own[-1].text if prompt.own else ""
+    thinks = (asked_in + prefix).rfind("<think>") > (asked_in + prefix).rfind("</think>")
+    if thinks:
+        return (Segment("\n" * (not so_far.endswith("\n")) + "</think>", True), Segment(f"\n\n{CUE}", False))
+    space = "" if not so_far or so_far[-1].isspace() else " "
+    return (Segment(space + CUE, False),)
+
+
+def _asked(problem: Problem) -> str:
+    """The format that the bundled model was trained on; the solution begins after one space."""
+    return f"Question: {question_text(problem)}\nSolution:"
+
+
+def _chat(
+    task: Task,
+    problem: Problem,
+    examples: Sequence[Problem],
+    template: str,
+    system: str | None,
+    variables: Mapping[str, Any],
+) -> tuple[list[Segment], list[Segment]]:
+    """(segments before the question, the others)."""
+    ask = [f"{question_text(p)}\n\n{task.instruction}".strip() for p in (*examples, problem)]
+    turns = [("system", system.strip())] if system and system.strip() else []
+    for question, example in zip(ask, examples, strict=False):
+        turns += [("user", question), ("assistant", (example.solution or "").strip())]
+    turns.append(("user", ask[-1]))
+    before, after = render_chat(template, turns, variables)
+    return [Segment(*s) for s in before], [Segment(*s) for s in after]
+
+
+def _filled(segments: Sequence[Segment]) -> tuple[Segment, ...]:
+    return tuple(segment for segment in segments if segment.text)

@@ -1,0 +1,104 @@
+"""Cut a text into reasoning steps, and the steps into token ranges.
+
+A step begins at "Step 3:" and at every line that says something, else, in a text of one line, at every sentence. A
+heading ("Step 3:", "3."), a blank line or a tag (<think>) is no step of its own. The answer statement and what
+follows it are "answer"; a text without one is all "reasoning".
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise
+
+from localent.records import Choice, Step
+from localent.tasks.grade import answer_start
+from localent.tasks.text import sentence_ends
+
+Range = tuple[int, int]  # characters, half open
+
+STEP_HEADING = re.compile(r"(?:[#*_]+[ \t]*)*\bStep[ \t]+\d+[ \t]*[:.]", re.IGNORECASE)
+HEADING_ONLY = re.compile(r"(?!\s*####)[\s#*_>-]*(?:Step\s+\d+|\d{1,2}(?=[.):]))?[\s:.)*_]*", re.IGNORECASE)
+TAG = re.compile(r"</?(?:think|thinking|reasoning|answer)>", re.IGNORECASE)
+
+
+def of_trace(pieces: Sequence[bytes], kind: str, choices: Sequence[Choice] = ()) -> tuple[Step, ...]:
+    """The steps of a trace from its token pieces: `split`, the answer set apart, mapped to tokens."""
+    text = text_of(pieces)
+    start = answer_start(text, kind, choices)
+    return to_token_steps(split(text, start), pieces, start)
+
+
+def text_of(pieces: Iterable[bytes]) -> str:
+    """The text of token pieces. Each byte that is no UTF-8 becomes one U+FFFD, so offsets stay exact."""
+    return re.sub(r"[\udc80-\udcff]", "\ufffd", _exact(pieces))
+
+
+def split(text: str, answer: int | None = None) -> list[Range]:
+    """Character ranges of the steps; together they are the text. `answer`: begin a step at its sentence, too."""
+    starts = _line_starts(text)
+    if sum(_says_something(text[a:b]) for a, b in pairwise([*starts, len(text)])) < 2:
+        starts = [0, *(end for _, end in sentence_ends(text) if not text[end : end + 2].strip()[:1].islower())]
+    if answer is not None:
+        starts = [*starts, _sentence_start(text, answer)]
+    return _merged(text, sorted({0, *starts}))
+
+
+def to_token_steps(ranges: Sequence[Range], pieces: Sequence[bytes], answer: int | None = None) -> tuple[Step, ...]:
+    """Steps with token ranges that cover all tokens. A step ends with the token that holds its last byte.
+
+    `ranges` and `answer` count characters of `text_of(pieces)`. A range without a token of its own joins the one
+    before. An empty text has no steps.
+    """
+    exact, text = _exact(pieces), text_of(pieces)
+    token_ends = list(accumulate(len(piece) for piece in pieces))
+    spans: list[list[int]] = []  # first character, last character, first token, last token
+    for begin, end in ranges:
+        byte_end = len(exact[:end].encode("utf-8", "surrogateescape"))
+        n_tokens = len(pieces) if end == len(text) else bisect_left(token_ends, byte_end) + 1
+        first = spans[-1][3] if spans else 0
+        if n_tokens > first:
+            spans.append([begin, end, first, n_tokens])
+        elif spans:
+            spans[-1][1] = end
+    return tuple(
+        Step(i, first, last, text[begin:end], "reasoning" if answer is None or end <= answer else "answer")
+        for i, (begin, end, first, last) in enumerate(spans)
+    )
+
+
+def _exact(pieces: Iterable[bytes]) -> str:
+    return b"".join(pieces).decode("utf-8", "surrogateescape")
+
+
+def _line_starts(text: str) -> list[int]:
+    """Where lines and "Step N:" headings begin."""
+    return sorted({0, *(m.end() for m in re.finditer(r"\n", text)), *(m.start() for m in STEP_HEADING.finditer(text))})
+
+
+def _says_something(part: str) -> bool:
+    """Whether a part has content beside blanks, tags and a heading."""
+    return HEADING_ONLY.fullmatch(TAG.sub("", part)) is None
+
+
+def _sentence_start(text: str, offset: int) -> int:
+    if text.startswith("####", offset):
+        return offset
+    line = text.rfind("\n", 0, offset) + 1
+    return max([line, *(end for _, end in sentence_ends(text, line, offset))])
+
+
+def _merged(text: str, starts: list[int]) -> list[Range]:
+    """Ranges from `starts`: parts that only head or decorate go with what follows, blank ones with what precedes."""
+    kept: list[int] = []
+    pending: int | None = None  # the start of a heading that waits for its content
+    for begin, end in pairwise([*starts, len(text)]):
+        part = TAG.sub("", text[begin:end])
+        if _says_something(part):
+            kept.append(begin if pending is None else pending)
+            pending = None
+        elif pending is None and (part.strip() or not kept):
+            pending = begin
+    kept = [0, *kept[1:]] if kept else [0]
+    return list(pairwise([*kept, len(text)])) if text else []

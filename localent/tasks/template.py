@@ -1,0 +1,89 @@
+"""A model's chat template, rendered so that its own text and the users' texts stay apart.
+
+Templates come with model files and are programs: they run in jinja's sandbox, with placeholders instead of texts.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from typing import Any
+
+from jinja2 import Template, TemplateError, TemplateSyntaxError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from localent.errors import LocalentError
+
+Turn = tuple[str, str]  # role, text
+Piece = tuple[str, bool]  # text, whether it is the template's own
+
+TODAY = datetime(2024, 7, 26)  # templates that print the date must not change a run from one day to the next
+DEFAULTS = {"bos_token": "", "eos_token": ""}
+PLACEHOLDER = re.compile("\ue000(\\d+)\ue001")  # private-use characters: no template trims, splits or re-cases them
+
+
+def render_chat(template: str, turns: Sequence[Turn], variables: Mapping[str, Any]) -> tuple[list[Piece], list[Piece]]:
+    """(pieces before the last turn's text, the others), the model's turn opened. Raises LocalentError."""
+    compiled = _compiled(template)
+    why = "it drops the text of the question"
+    for variant in _variants(turns):
+        try:
+            rendered = compiled.render(
+                {**DEFAULTS, **variables, "messages": _messages(*variant), "add_generation_prompt": True}
+            )
+        except Exception as error:  # a template is a program: it may fail in any way, and says why in its own words
+            why = f"{type(error).__name__}: {error}" if not isinstance(error, TemplateError) else str(error)
+            continue
+        if {int(m[1]) for m in PLACEHOLDER.finditer(rendered)} == set(range(len(variant[0]))):
+            return _cut(rendered, [text for _, text in variant[0]])
+    raise LocalentError(f"The model's chat template cannot carry this prompt ({why}): try another file of the model.")
+
+
+def _variants(turns: Sequence[Turn]) -> Iterator[tuple[list[Turn], bool]]:
+    """(turns, whether texts are wrapped in parts): as they are; system text folded into the first user turn."""
+    folded = list(turns)
+    if turns[0][0] == "system":
+        folded = [("user", f"{turns[0][1]}\n\n{turns[1][1]}"), *turns[2:]]
+        yield list(turns), False
+    yield folded, False
+    yield folded, True
+
+
+def _messages(turns: Sequence[Turn], in_parts: bool) -> list[dict[str, Any]]:
+    texts = [f"\ue000{i}\ue001" for i in range(len(turns))]
+    content = [[{"type": "text", "text": text}] for text in texts] if in_parts else texts
+    return [{"role": role, "content": c} for (role, _), c in zip(turns, content, strict=True)]
+
+
+def _cut(rendered: str, texts: Sequence[str]) -> tuple[list[Piece], list[Piece]]:
+    parts = PLACEHOLDER.split(rendered)  # template text, number, template text, number, ...
+    pieces = [(texts[int(p)], False) if i % 2 else (p, True) for i, p in enumerate(parts)]
+    asked = 2 * [int(n) for n in parts[1::2]].index(len(texts) - 1) + 1
+    return pieces[:asked], pieces[asked:]
+
+
+@lru_cache(maxsize=8)
+def _compiled(template: str) -> Template:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals |= {"raise_exception": _raise, "strftime_now": TODAY.strftime}
+    try:
+        return environment.from_string(template)
+    except TemplateSyntaxError as error:
+        raise LocalentError(
+            f"The model's chat template is broken (line {error.lineno}: {error.message}): try another file of it."
+        ) from None
+
+
+def _tojson(value: Any, indent: int | None = None, **options: Any) -> str:
+    """JSON as it is: jinja's own filter escapes <, > and & for HTML."""
+    return json.dumps(value, ensure_ascii=False, indent=indent, **options)
+
+
+def _raise(message: str) -> None:
+    raise TemplateError(message)
