@@ -12,6 +12,7 @@ from localent.records import Choice, Extraction, Problem
 from localent.tasks import answer_start, extract, grade, load, normalise_number
 
 GSM8K = Path(__file__).parents[2] / "shared" / "data" / "gsm8k"
+ARC = GSM8K.parent / "arc"
 CHOICES = (
     Choice("A", "Planetary density"),
     Choice("B", "longer years"),
@@ -234,6 +235,7 @@ def test_two_labels_are_no_answer():
         ("The answer is 3 planets", None),
         ("There are 3 planets", None),
         ("The answer is 3.5", None),
+        ("The answer is 1:00 P.M.", None),
         ("The answer is 7", None),
     ],
 )
@@ -265,6 +267,28 @@ def test_every_human_solution_of_gsm8k_agrees_with_its_gold():
     assert [extract(solution, "number").value for solution in solutions] == gold
     bare = [extract(solution.split("####")[0], "number").value for solution in solutions[:1000]]
     assert sum(map(str.__eq__, map(str, bare), gold)) >= 960
+
+
+FORMS = [
+    "The answer is {l}.",
+    "**Answer: ({l})**",
+    "The correct option is {l}: {t}",
+    "\\boxed{{{l}}}",
+    "({l}) is right",
+]
+
+
+@pytest.mark.skipif(not ARC.is_dir(), reason="needs the ARC files in ../shared/data/arc")
+@pytest.mark.parametrize("numeric", [False, True])
+def test_every_arc_answer_is_read_after_any_wrong_option(numeric):
+    for problem in load("arc-challenge", ARC).problems:
+        relabelled = {c.label: str(i) if numeric else c.label for i, c in enumerate(problem.choices, start=1)}
+        choices = tuple(Choice(relabelled[c.label], c.text) for c in problem.choices)
+        truth = relabelled[problem.answer]
+        text = next(c.text for c in choices if c.label == truth)
+        for form in FORMS:
+            said = f"{choices[0].text} is one idea.\n" + form.format(l=truth, t=text)
+            assert extract(said, "choice", choices).value == truth, said
 
 
 @pytest.mark.parametrize("name", ["demo-number", "demo-choice"])

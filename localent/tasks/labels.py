@@ -34,7 +34,7 @@ def stated(text: str, begin: int, end: int, choices: Sequence[Choice]) -> Found 
     if not choices:
         return None
     plain = LATEX_TEXT.sub(lambda m: " " * len(m[0]), text[:end])
-    label = re.compile(rf"{FILLER}(?P<label>{_any(choices)})(?![\w%°]|[.,]\d)", re.IGNORECASE)
+    label = re.compile(rf"{FILLER}(?P<label>{_any(choices)})(?![\w%°]|[.,:]\d)", re.IGNORECASE)
     match = label.match(plain, begin)
     if match and _several(plain, match.end(), choices):
         return Found(None, begin, end, "none")
@@ -47,7 +47,7 @@ def last(text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
     """The last label from `begin` on that stands for itself, else the one option whose text the last sentence gives."""
     if not choices:
         return None
-    label = re.compile(rf"(?<![\w'-])(?:{_any(choices)})(?![\w'%°]|[-.,]\d)")
+    label = re.compile(rf"(?<![\w'°-])(?:{_any(choices)})(?![\w'%°]|[-.,:]\d)")
     for match in reversed(list(label.finditer(text, begin))):
         if _stands_alone(text, match, choices):
             return Found(match[0], match.start(), match.end(), "last label")
@@ -106,6 +106,7 @@ def _by_text(text: str, begin: int, end: int, choices: Sequence[Choice], method:
     """The one option whose text text[begin:end] contains; an option within a longer one does not count."""
     plain = _words(text[begin:end])
     found = [c for c in choices if _words(c.text).strip() and _words(c.text) in plain]
+    found = [c for c in found if c.text in text[begin:end]] or found  # "Rr" is neither "RR" nor "rr"
     found = [c for c in found if not any(_words(c.text) in _words(o.text) for o in found if o is not c)]
     begin += len(text[begin:end]) - len(text[begin:end].lstrip())
     return Found(found[0].label, begin, end, method) if len(found) == 1 else None
