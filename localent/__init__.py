@@ -1,3 +1,22 @@
-"""Watch the uncertainty of a language model while it reasons."""
+"""Watch the uncertainty of a language model while it reasons.
+
+    import localent
+    task = localent.load("demo-number")
+    outcome = localent.run("abacus-sft", task, db="runs.db", n=50)
+    localent.open_db("runs.db").traces(outcome.run_id)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
 
 __version__ = "0.1.0"
+_HOMES = {"run": "runs", "Settings": "runs", "load": "tasks", "Columns": "tasks", "open_db": "store", "select": "store"}
+__all__ = ["Columns", "Settings", "__version__", "load", "open_db", "run", "select"]
+
+
+def __getattr__(name: str):
+    """Import on first use: `localent --help` must not wait for llama.cpp."""
+    if name in _HOMES:
+        return getattr(import_module(f"localent.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'localent' has no attribute '{name}'")

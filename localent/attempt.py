@@ -1,0 +1,116 @@
+"""One attempt at one problem: sample a trace, grade it, probe its every step. A coroutine from start to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from localent.answers import Grammar
+from localent.engine import Prompt, Rewind, Vocab
+from localent.entropy import Meter
+from localent.generate import Generation, Limits, generate
+from localent.probe import Distribution, Effort, probe
+from localent.records import Answer, Probe, Problem, Step, Trace
+from localent.sampling import Sampler, rng
+from localent.tasks import grade, steps
+
+Fed = Generator[Prompt | Rewind | int, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A problem, ready to be put to the model."""
+
+    problem: Problem
+    prompt: Prompt
+    cue: Callable[[str], Sequence[int]]  # text written so far -> the tokens that ask for the answer now
+    grammar: Grammar | None  # what counts as an answer; None: do not probe
+    stops: tuple[str, ...] = ()  # texts that end the trace
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How attempts are made: the same for all problems of a run."""
+
+    vocab: Vocab
+    meter: Meter
+    sampler: Sampler
+    seed: int
+    limits: Limits
+    kind: str  # "number" | "choice"
+    effort: Effort
+
+
+def attempt(question: Question, sample: int, how: Setup) -> Fed:
+    """Coroutine: returns the finished Trace. Without a grammar it is not probed."""
+    draws = rng(how.seed, question.problem.problem_id, sample)
+    written = yield from generate(question.prompt, how.sampler, draws, how.meter, how.vocab, how.limits)
+    parts = steps.of_trace([token.text for token in written.tokens], how.kind, question.problem.choices)
+    probes = (yield from probe_steps(question, written, parts, how)) if question.grammar else ()
+    return finished(question.problem, sample, len(question.prompt.tokens), written, parts, probes, how.kind)
+
+
+def probe_steps(
+    question: Question, written: Generation, parts: Sequence[Step], how: Setup
+) -> Generator[Rewind | int, Any, tuple[Probe, ...]]:
+    """Coroutine: the answer distribution before the first reasoning step and after each.
+
+    Goes from the last prefix to the first: each only cuts the lane shorter, nothing is fed twice.
+    """
+    ends = [0, *(step.end for step in parts if step.kind == "reasoning")]
+    if ends[-1] == len(written.tokens) and written.finish == "length":
+        yield written.tokens[-1].token_id  # sampled, but never fed
+    found, truth = [], question.problem.answer
+    for k in reversed(range(len(ends))):
+        cue = question.cue(steps.text_of(token.text for token in written.tokens[: ends[k]]))
+        n_prefix = len(question.prompt.tokens) + ends[k]
+        seen = yield from probe(n_prefix, cue, question.grammar, truth, how.effort, how.meter)
+        found.append(_record(k, len(ends) - 1, ends[k], question.grammar.kind, seen))
+    return tuple(reversed(found))
+
+
+def finished(
+    problem: Problem,
+    sample: int,
+    n_prompt: int,
+    written: Generation,
+    parts: tuple[Step, ...],
+    probes: tuple[Probe, ...],
+    kind: str,
+) -> Trace:
+    """Grade what was written and put the record together."""
+    text = written.raw.decode("utf-8", "replace")
+    extraction = grade.extract(text, kind, problem.choices)
+    return Trace(
+        problem_id=problem.problem_id,
+        sample=sample,
+        text=text,
+        n_prompt=n_prompt,
+        finish=written.finish,
+        extraction=extraction,
+        correct=grade.grade(extraction, problem),
+        tokens=written.tokens,
+        steps=parts,
+        probes=probes,
+    )
+
+
+def _record(k: int, n_steps: int, n_tokens: int, kind: str, seen: Distribution) -> Probe:
+    answers = tuple(Answer(value, prob) for value, prob in seen.answers.items())
+    return Probe(
+        k=k,
+        n_tokens=n_tokens,
+        position=k / n_steps if n_steps else 0.0,
+        estimator=kind,
+        entropy=seen.entropy,
+        entropy_lower=seen.entropy_lower,
+        entropy_upper=seen.entropy_upper,
+        residual=seen.residual,
+        invalid=seen.invalid,
+        p_true=seen.p_true,
+        log_p_true=seen.log_p_true,
+        leader=answers[0].value if answers else None,
+        n_fed=seen.n_fed,
+        answers=answers,
+    )

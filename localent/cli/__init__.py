@@ -1,0 +1,54 @@
+"""The command line: the only place that prints. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+import localent
+from localent.cli.data import models, pull
+from localent.cli.demo import demo
+from localent.cli.query import runs, sql
+from localent.cli.run import run
+from localent.errors import LocalentError, UsageError
+
+STOPPED = 130  # as shells count an interrupt
+
+
+class Commands(click.Group):
+    """A group whose errors are one sentence: exit code 2 for a wrong request, 1 for a failure."""
+
+    def invoke(self, context: click.Context):
+        try:
+            return super().invoke(context)
+        except UsageError as error:
+            fail(error, 2)
+        except LocalentError as error:
+            fail(error, 1)
+        except KeyboardInterrupt:
+            fail("Stopped.", STOPPED)
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.commands)  # in the order in which people meet them
+
+
+def fail(message: object, code: int) -> None:
+    click.echo(f"localent: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(localent.__version__, prog_name="localent")
+def main() -> None:
+    """Watch a language model's uncertainty while it reasons: full-logit entropy of GGUF models, in SQLite.
+
+    \b
+    localent demo                               the main job on a bundled model, in about two minutes
+    localent run model.gguf gsm8k -n 100        your model on 100 problems
+    localent sql "select * from run_summary"    ask anything of the results
+    """
+
+
+for command in (demo, run, runs, sql, models, pull):
+    main.add_command(command)

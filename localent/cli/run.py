@@ -1,0 +1,107 @@
+"""localent run: traces, entropies and answer distributions of one model on one task."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import click
+
+from localent.cli.show import as_json, show_summary
+
+DEFAULT_DB = "localent.db"
+db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=click.Path(path_type=Path), help="SQLite file.")
+
+
+@click.command()
+@click.argument("model")
+@click.argument("task")
+@click.option("-n", type=int, help="How many problems: the first n. Default: all.")
+@click.option("--samples", type=int, default=1, show_default=True, help="Traces per problem.")
+@click.option("--data", type=click.Path(path_type=Path), help="The task's file (JSONL, JSON, CSV) or folder.")
+@click.option("--question", "question_column", help="Column of --data that holds the question.")
+@click.option("--answer", "answer_column", help="Column of --data that holds the true answer.")
+@click.option("--choices", "choices_column", help="Column of --data that holds the options.")
+@click.option("--id", "id_column", help="Column of --data that holds an id.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of sampling and of the choice of shots.")
+@click.option("--temperature", type=float, default=0.7, show_default=True, help="0: always the likeliest token.")
+@click.option("--top-p", type=float, default=1.0, show_default=True, help="Sample from the likeliest tokens that hold this probability.")
+@click.option("--top-k", type=int, default=0, show_default=True, help="Sample from the k likeliest tokens; 0: from all.")
+@click.option("--max-tokens", type=int, help="Tokens a trace may have. Default: 512, less for models of short context.")
+@click.option("--shots", type=int, help="Worked examples in the prompt. Default: 0 for chat models, 4 for others.")
+@click.option("--probe/--no-probe", default=True, show_default=True, help="Read the answer distribution at every step.")
+@click.option("--epsilon", type=float, default=0.01, show_default=True, help="Probes stop when less than this probability is unexplored.")
+@click.option("--max-fed", type=int, default=12, show_default=True, help="Probes stop after feeding this many tokens beyond the cue.")
+@click.option("--measure-top-k", type=int, default=0, show_default=True, help="Also store the measures over the k likeliest tokens (20 is usual).")
+@click.option("--lanes", type=int, help="Traces at a time. Default: the fastest, measured once and kept.")
+@click.option("--threads", type=int, help="Default: the physical cores this process may use.")
+@click.option("--gpu-layers", type=int, default=0, show_default=True, help="Layers on the GPU; -1: all.")
+@click.option("--ctx", type=int, help="Context of a lane in tokens. Default: what the longest prompt needs.")
+@db_option
+@click.option("--json", "json_", is_flag=True, help="Print the summary as JSON.")
+def run(model, task, n, samples, data, db, json_, question_column, answer_column, choices_column, id_column, **chosen):
+    """Run MODEL on TASK and store every trace, token, step and probe. Goes on where it was stopped.
+
+    MODEL is a name of models.toml, NAME:QUANT, or a path to any GGUF. TASK is gsm8k, svamp, arc-easy,
+    arc-challenge, demo-number, demo-choice, or any name with --data FILE.
+
+    \b
+    localent run abacus-sft demo-number -n 50
+    localent run qwen2.5-0.5b-instruct:Q8_0 gsm8k -n 100 --samples 4
+    localent run model.gguf mine --data mine.csv --question prompt --answer gold
+    """
+    from localent import runs, tasks
+
+    given = {"question": question_column, "answer": answer_column, "choices": choices_column, "id": id_column}
+    given = {name: column for name, column in given.items() if column}
+    loaded = tasks.load(task, data, tasks.Columns(**given) if given else None)
+    settings = runs.Settings(**chosen)
+    with Bar() as bar:
+        outcome = runs.run(model, loaded, db=db, n=n, samples=samples, settings=settings, report=bar, status=bar.say)
+    said = described(outcome, db)
+    click.echo(said, err=True)
+    show_summary(db, outcome.run_id, as_json if json_ else None)
+
+
+def described(outcome, db: Path) -> str:
+    """One line on what an invocation did."""
+    total = outcome.n_before + outcome.n_new
+    if not outcome.n_new:
+        return f"Run {outcome.run_id} has all {total} traces already: nothing to do. They are in {db}."
+    before = f", {outcome.n_before} were there before" if outcome.n_before else ""
+    return f"Run {outcome.run_id}: {outcome.n_new} new traces{before}. They are in {db}."
+
+
+class Bar:
+    """A progress bar on stderr: traces done, tokens per second, time left. Silent where nobody watches."""
+
+    def __init__(self, text: str = "traces"):
+        from tqdm import tqdm
+
+        self._bar = tqdm(desc=text, unit="trace", disable=None, dynamic_ncols=True, smoothing=0.1, leave=False)
+        self._start: float | None = None
+        self._shown = 0.0
+
+    def say(self, text: str) -> None:
+        if not self._bar.disable:
+            self._bar.set_description(text)
+
+    def __call__(self, progress) -> None:
+        """Take a runs.Progress."""
+        now = time.monotonic()
+        if self._start is None:
+            self._start, self._bar.total = now, progress.n_todo
+            self._bar.set_description("traces")
+            self._bar.reset(progress.n_todo)
+        if now - self._shown > 0.2 or progress.n_done == progress.n_todo:
+            self._shown = now
+            rate = progress.n_tokens / max(now - self._start, 1e-9)
+            self._bar.set_postfix_str(f"{rate:,.0f} tok/s", refresh=False)
+            self._bar.n = progress.n_done
+            self._bar.refresh()
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.close()

@@ -1,0 +1,3 @@
+"""Print summaries and tables."""
+
+from __future__ import annotations

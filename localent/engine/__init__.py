@@ -1,0 +1,5 @@
+"""Tokens in, logits rows out. `llama.py` is the only module that knows llama.cpp; `scripted.py` is its fake."""
+
+from localent.engine.lanes import Coroutine, Engine, Prompt, Rewind, Vocab, drive
+
+__all__ = ["Coroutine", "Engine", "Prompt", "Rewind", "Vocab", "drive"]

@@ -1,0 +1,167 @@
+"""The identity of a GGUF file, read from its header before llama.cpp ever sees it.
+
+llama.cpp's loader may end the process on a malformed file and gives no reasons; this looks first.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import gguf
+
+from localent.errors import LocalentError
+from localent.records import Model
+
+CHUNK_BYTES = 1 << 22
+_BROKEN = (ValueError, KeyError, IndexError, OverflowError, TypeError, MemoryError, struct.error, EOFError)
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """One file's identity and the template it carries."""
+
+    model: Model
+    template: str | None
+    has_weights: bool
+    has_tokenizer: bool
+
+
+def read(path: Path) -> Header:
+    """Read and check a GGUF file. The answer is remembered by path, size and time of change.
+
+    Raises LocalentError for a missing, foreign, cut-off or damaged file.
+    """
+    path = Path(path).expanduser().resolve()
+    _check_magic(path)
+    memo = _memo_path(path)
+    if memo.exists():
+        try:
+            return _from_json(memo.read_text())
+        except (ValueError, TypeError, KeyError):
+            memo.unlink(missing_ok=True)  # written by another version: read the file again
+    header = _parse(path)
+    _remember(memo, header)
+    return header
+
+
+def cache_dir() -> Path:
+    """Where localent keeps what it can make again: file identities, quants of the bundled models."""
+    base = os.environ.get("LOCALENT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "localent"
+    return Path(base)
+
+
+def _check_magic(path: Path) -> None:
+    if path.is_dir():
+        raise LocalentError(f"{path} is a folder: name a .gguf file in it.")
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except FileNotFoundError:
+        raise LocalentError(f"There is no file {path}.") from None
+    except OSError as error:
+        raise LocalentError(f"{path} cannot be read: {error.strerror}.") from None
+    if magic != b"GGUF":
+        raise LocalentError(f"{path} is not a GGUF file (it starts with {magic!r}): download it again or convert it.")
+
+
+def _parse(path: Path) -> Header:
+    try:
+        reader = gguf.GGUFReader(path)
+        model, template = _identity(path, reader)
+    except _BROKEN as error:
+        raise LocalentError(f"{path} is damaged or cut off ({error}): download it again.") from None
+    has_tokenizer = _value(reader, "tokenizer.ggml.model") not in (None, "none", "no_vocab")
+    return Header(model, template, has_weights=bool(reader.tensors), has_tokenizer=has_tokenizer)
+
+
+def _identity(path: Path, reader: gguf.GGUFReader) -> tuple[Model, str | None]:
+    size = path.stat().st_size
+    ends = [t.data_offset + t.n_bytes for t in reader.tensors]
+    if ends and max(ends) > size:
+        raise ValueError(f"its tensors end at byte {max(ends):,}, the file at {size:,}")
+    arch = _value(reader, "general.architecture")
+    if not isinstance(arch, str):
+        raise ValueError("it names no architecture")
+    n_params = sum(int(t.n_elements) for t in reader.tensors)
+    template = _value(reader, "tokenizer.chat_template")
+    tokens = reader.get_field("tokenizer.ggml.tokens")
+    return Model(
+        sha256=file_sha256(path),
+        name=_value(reader, "general.name") or path.stem,
+        path=str(path),
+        arch=arch,
+        quant=_quant(reader),
+        n_params=n_params,
+        file_bytes=size,
+        bits_per_weight=8 * sum(int(t.n_bytes) for t in reader.tensors) / n_params if n_params else 0.0,
+        tensor_types=_histogram(reader),
+        n_vocab=len(tokens.data) if tokens else int(_value(reader, f"{arch}.vocab_size") or 0),
+        n_ctx_train=int(_value(reader, f"{arch}.context_length") or 0),
+        tokenizer_sha256=_tokenizer_sha256(reader),
+        template_sha256=hashlib.sha256(template.encode()).hexdigest() if template else None,
+    ), template
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(CHUNK_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _value(reader: gguf.GGUFReader, key: str):
+    field = reader.get_field(key)
+    return field.contents() if field else None
+
+
+def _quant(reader: gguf.GGUFReader) -> str:
+    file_type = _value(reader, "general.file_type")
+    if file_type is None:
+        return max(_histogram(reader).items(), key=lambda item: item[1], default=("unknown", 0))[0]
+    name = gguf.LlamaFileType(file_type).name
+    return name.removeprefix("MOSTLY_").removeprefix("ALL_")
+
+
+def _histogram(reader: gguf.GGUFReader) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for tensor in reader.tensors:
+        counts[tensor.tensor_type.name] = counts.get(tensor.tensor_type.name, 0) + int(tensor.n_elements)
+    return dict(sorted(counts.items()))
+
+
+def _tokenizer_sha256(reader: gguf.GGUFReader) -> str:
+    """Hash of all tokenizer fields but the chat template: equal means token ids can be compared."""
+    digest = hashlib.sha256()
+    for key in sorted(k for k in reader.fields if k.startswith("tokenizer.ggml.")):
+        digest.update(key.encode())
+        for part in reader.fields[key].parts:
+            digest.update(part.tobytes())
+    return digest.hexdigest()
+
+
+def _memo_path(path: Path) -> Path:
+    stat = path.stat()
+    key = hashlib.sha256(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()[:32]
+    return cache_dir() / "headers" / f"{key}.json"
+
+
+def _remember(memo: Path, header: Header) -> None:
+    try:
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        partial = memo.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(asdict(header)))
+        partial.replace(memo)
+    except OSError:
+        pass  # a read-only home only costs the time of reading the file again
+
+
+def _from_json(text: str) -> Header:
+    fields = json.loads(text)
+    return Header(Model(**fields.pop("model")), **fields)

@@ -1,0 +1,154 @@
+"""Lanes and coroutines: every procedure is a straight line, batching happens here and nowhere else.
+
+A coroutine is a generator that yields what it wants done in its own lane and is sent back the answer:
+
+    row = yield Prompt(tokens)   # prefill; the row predicts the next token
+    row = yield token_id         # feed one token
+    yield Rewind(n)              # forget all but the first n tokens of the lane
+
+A row is a float32 view (n_vocab,) of the raw logits, valid until the coroutine yields again.
+`drive` advances all live coroutines by one token per decode. Every decode has one row per lane, whoever is
+alive, so that a lane's logits do not depend on what its neighbours do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import numpy as np
+
+Row = np.ndarray  # (n_vocab,) float32 raw logits
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Start the lane anew with these tokens. The first `n_shared` are the same in every prompt of the run."""
+
+    tokens: Sequence[int]
+    n_shared: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """Keep only the first `n_tokens` tokens of the lane."""
+
+    n_tokens: int
+
+
+Request = int | Prompt | Rewind
+Coroutine = Generator[Request, Any, T]
+
+
+class Vocab(Protocol):
+    """The vocabulary of a model: pieces are bytes, because a character may span tokens."""
+
+    n_tokens: int
+    eog: frozenset[int]
+    bos: int | None  # None: prompts of this model do not begin with one
+    pieces: Sequence[bytes]
+
+    def tokenize(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of text. With `special`, the spelling of a control token becomes that token."""
+
+    def token_named(self, text: str) -> int | None:
+        """The id of the token whose whole text is `text`, or None."""
+
+
+class Engine(Protocol):
+    """What the scheduler needs of a model: lanes that are filled, advanced together, and cut back."""
+
+    n_lanes: int
+    n_ctx: int  # tokens that fit in one lane
+    n_vocab: int
+    vocab: Vocab
+
+    def prefill(self, lane: int, prompt: Prompt) -> Row:
+        """Clear the lane, feed the prompt in fixed chunks, return the row after its last token."""
+
+    def decode(self, tokens: Sequence[int | None]) -> np.ndarray:
+        """Feed one token to every lane (None: the lane is idle): rows (n_lanes, n_vocab)."""
+
+    def rewind(self, lane: int, n_tokens: int) -> None:
+        """Keep only the first n_tokens tokens of the lane."""
+
+
+def drive(
+    engine: Engine, coroutines: Iterable[Coroutine[T]], *, on_decode: Callable[[int], object] = lambda n_live: None
+) -> Iterator[T]:
+    """Run the coroutines through the engine's lanes; yield their results in the order in which they finish.
+
+    New coroutines are drawn only when a lane is free, so an endless or lazy iterable is fine. `on_decode` is told
+    after every decode how many lanes were at work.
+    """
+    scheduler = _Scheduler(engine, iter(coroutines))
+    try:
+        while True:
+            yield from scheduler.settle()
+            n_live = scheduler.n_live
+            if not n_live:
+                return
+            scheduler.advance()
+            on_decode(n_live)
+    finally:
+        scheduler.close()
+
+
+class _Scheduler:
+    def __init__(self, engine: Engine, queue: Iterator[Coroutine]):
+        self.engine, self.queue = engine, queue
+        self.lanes: list[Coroutine | None] = [None] * engine.n_lanes
+        self.wants: list[Request | None] = [None] * engine.n_lanes
+        self.results: list[Any] = []
+
+    @property
+    def n_live(self) -> int:
+        return sum(lane is not None for lane in self.lanes)
+
+    def advance(self) -> None:
+        """One decode; every live coroutine gets its row and says what it wants next."""
+        rows = self.engine.decode(self.wants)
+        for lane, coroutine in enumerate(self.lanes):
+            if coroutine is not None:
+                self._send(lane, rows[lane])
+
+    def settle(self) -> Iterator[Any]:
+        """Serve prompts and rewinds and refill free lanes, until every live lane wants one token fed.
+
+        After `advance`, because a prefill overwrites the rows of the decode before it.
+        """
+        for lane in range(len(self.lanes)):
+            while not isinstance(self.wants[lane], int) and (self.lanes[lane] or self._refill(lane)):
+                self._serve(lane)
+            yield from self.results
+            self.results.clear()
+
+    def _serve(self, lane: int) -> None:
+        match self.wants[lane]:
+            case Prompt() as prompt:
+                self._send(lane, self.engine.prefill(lane, prompt))
+            case Rewind(n_tokens):
+                self._send(lane, self.engine.rewind(lane, n_tokens))
+            case other:
+                raise TypeError(f"expected a token id (int), Prompt or Rewind from a coroutine, got {other!r}")
+
+    def _refill(self, lane: int) -> bool:
+        """Start the next coroutine in the lane; False when there is none left."""
+        coroutine = next(self.queue, None)
+        if coroutine is not None:
+            self.lanes[lane] = coroutine
+            self._send(lane, None)
+        return coroutine is not None
+
+    def _send(self, lane: int, reply: Any) -> None:
+        try:
+            self.wants[lane] = self.lanes[lane].send(reply)
+        except StopIteration as end:
+            self.results.append(end.value)
+            self.lanes[lane] = self.wants[lane] = None
+
+    def close(self) -> None:
+        for coroutine in filter(None, self.lanes):
+            coroutine.close()

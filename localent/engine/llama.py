@@ -1,0 +1,418 @@
+"""llama.cpp through its raw bindings: the only module that imports llama_cpp.
+
+Every guard here stands in front of a C assertion that would end the whole process, or of a silent wrong
+answer. An engine is one context with `n_lanes` streams for traces and one more that holds the prompt prefix
+shared by all problems of a run.
+"""
+
+from __future__ import annotations
+
+import collections
+import ctypes
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import llama_cpp
+import numpy as np
+from llama_cpp import llama_cpp as C  # noqa: N812  the bindings keep C's names
+
+from localent.engine.lanes import Prompt, Row
+from localent.errors import LocalentError, UsageError
+
+PINNED = "0.3.36"
+CTX_STEP = 256  # llama.cpp pads a stream's context to this
+_LOG: collections.deque[str] = collections.deque(maxlen=40)
+
+
+@C.llama_log_callback
+def _keep_log(level, text, _):
+    _LOG.append(text.decode("utf-8", "replace"))
+
+
+C.llama_log_set(_keep_log, ctypes.c_void_p(0))  # after the import, which installs its own printer
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a model is loaded. Everything here can change the last bits of a logit, so runs record it."""
+
+    n_lanes: int
+    n_ctx: int  # tokens a lane can hold
+    n_threads: int
+    chunk: int = 256  # tokens of one prefill call
+    flash_attn: bool = True  # off, memory grows with context: heads x chunk x n_ctx floats
+
+
+def check_bindings() -> None:
+    """Compare the bindings' view of llama.cpp's structs with known defaults: drift would corrupt memory."""
+    if llama_cpp.__version__ != PINNED:
+        raise LocalentError(
+            f"localent needs llama-cpp-python {PINNED}, found {llama_cpp.__version__}: "
+            f"pip install 'llama-cpp-python=={PINNED}'"
+        )
+    seen, want = C.llama_context_default_params(), dict(n_ctx=512, n_batch=2048, n_ubatch=512, n_seq_max=1, type_k=1)
+    wrong = {name: getattr(seen, name) for name, value in want.items() if getattr(seen, name) != value}
+    if wrong or not C.llama_model_default_params().use_extra_bufts:
+        raise LocalentError(
+            f"The llama.cpp library does not match its Python bindings (read {wrong}): "
+            f"pip install --force-reinstall --no-cache-dir 'llama-cpp-python=={PINNED}'"
+        )
+
+
+def build_info(gpu_layers: int) -> dict[str, str]:
+    """What computed the logits, as far as it can change their bits."""
+    return {
+        "llama_cpp_python": llama_cpp.__version__,
+        "backend": "gpu" if gpu_layers and C.llama_supports_gpu_offload() else "cpu",
+        "cpu": C.llama_print_system_info().decode().strip(" |"),
+        "machine": platform.machine(),
+    }
+
+
+def supports_gpu() -> bool:
+    """True where this build of llama.cpp can put layers on a GPU."""
+    return bool(C.llama_supports_gpu_offload())
+
+
+class LlamaVocab:
+    """A GGUF's vocabulary. Text of users and data sets is tokenized with special=False and so stays text."""
+
+    def __init__(self, model):
+        self._vocab = C.llama_model_get_vocab(model)
+        self.n_tokens = C.llama_vocab_n_tokens(self._vocab)
+        self.eog = frozenset(i for i in range(self.n_tokens) if C.llama_vocab_is_eog(self._vocab, i))
+        self.bos = C.llama_vocab_bos(self._vocab) if C.llama_vocab_get_add_bos(self._vocab) else None
+
+    @cached_property
+    def pieces(self) -> list[bytes]:
+        """The bytes of every token; control tokens by their spelling."""
+        buffer = ctypes.create_string_buffer(256)
+        return [self._piece(i, buffer) for i in range(self.n_tokens)]
+
+    def tokenize(self, text: str, *, special: bool = False) -> list[int]:
+        raw = text.encode()
+        ids = (C.llama_token * (len(raw) + 8))()
+        n = C.llama_tokenize(self._vocab, raw, len(raw), ids, len(ids), False, special)
+        if n < 0:
+            raise LocalentError(f"llama.cpp could not tokenize a text of {len(raw)} bytes (code {n})")
+        return ids[:n]
+
+    def token_named(self, text: str) -> int | None:
+        ids = self.tokenize(text, special=True)
+        return ids[0] if len(ids) == 1 else None
+
+    def _piece(self, token_id: int, buffer) -> bytes:
+        n = C.llama_token_to_piece(self._vocab, token_id, buffer, len(buffer), 0, True)
+        if n < 0:
+            buffer = ctypes.create_string_buffer(-n)
+            n = C.llama_token_to_piece(self._vocab, token_id, buffer, len(buffer), 0, True)
+        return buffer.raw[:n]
+
+
+class LlamaModel:
+    """The weights and vocabulary of one GGUF file. Close its engines before it.
+
+    Raises LocalentError, with llama.cpp's last words, when the file cannot be loaded.
+    """
+
+    def __init__(self, path: Path, gpu_layers: int = 0, *, vocab_only: bool = False):
+        check_bindings()
+        _check_gpu(gpu_layers)
+        C.llama_backend_init()
+        self.path, self.gpu_layers = Path(path), gpu_layers
+        self.handle = _load_model(self.path, gpu_layers, vocab_only)
+        try:
+            _refuse_unfit(self.handle, self.path)
+        except LocalentError:
+            self.close()
+            raise
+        self.vocab = LlamaVocab(self.handle)
+        self.n_ctx_train = C.llama_model_n_ctx_train(self.handle)
+        self.forgetful = not (C.llama_model_is_recurrent(self.handle) or C.llama_model_is_hybrid(self.handle))
+
+    def kv_bytes(self, n_tokens: int) -> int:
+        """Memory of n_tokens in the key-value cache, F16, all layers."""
+        m = self.handle
+        head_dim = C.llama_model_n_embd(m) // max(C.llama_model_n_head(m), 1)
+        return 2 * 2 * C.llama_model_n_layer(m) * C.llama_model_n_head_kv(m) * head_dim * n_tokens
+
+    def close(self) -> None:
+        """Free the weights. Safe to call twice."""
+        if self.handle:
+            C.llama_model_free(self.handle)
+        self.handle = None
+
+    def __enter__(self) -> LlamaModel:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+class LlamaEngine:
+    """A model with lanes; see `localent.engine.Engine` for its four calls.
+
+    Raises LocalentError when memory for the lanes is short.
+    """
+
+    def __init__(self, model: LlamaModel, options: Options):
+        _check(options)
+        self.model, self.options, self.n_lanes = model, options, options.n_lanes
+        self.vocab, self.n_vocab = model.vocab, model.vocab.n_tokens
+        self._context = _new_context(model.handle, options)
+        self._memory = C.llama_get_memory(self._context)
+        self.n_ctx = C.llama_n_ctx_seq(self._context)
+        self._lengths = [0] * (self.n_lanes + 1)
+        self._prefix_lane, self._prefix = self.n_lanes, ()
+        self._step = _Batch(self.n_lanes)
+        self._step.set_lanes(range(self.n_lanes), flagged=self.n_lanes)
+
+    def prefill(self, lane: int, prompt: Prompt) -> Row:
+        self._check_lane(lane)
+        self._check_prompt(prompt)
+        self.rewind(lane, 0)
+        if prompt.n_shared:
+            self._copy_prefix(lane, tuple(prompt.tokens[: prompt.n_shared]))
+        self._feed(lane, prompt.tokens[prompt.n_shared :])
+        return self._logits(1)[0]
+
+    def decode(self, tokens: Sequence[int | None]) -> np.ndarray:
+        if len(tokens) != self.n_lanes:
+            raise LocalentError(f"expected one token or None for each of {self.n_lanes} lanes, got {len(tokens)}")
+        batch = self._step
+        for lane, token in enumerate(tokens):
+            if token is None:  # an idle lane is fed too, from an empty start, to keep the shape of the call
+                self.rewind(lane, 0)
+            batch.token[lane] = self._check_token(token or 0)
+            batch.pos[lane] = self._room(lane)
+        self._run(batch, self.n_lanes)
+        for lane in range(self.n_lanes):
+            self._lengths[lane] += 1
+        return self._logits(self.n_lanes)
+
+    def rewind(self, lane: int, n_tokens: int) -> None:
+        self._check_lane(lane)
+        if not 0 <= n_tokens <= self._lengths[lane]:
+            raise LocalentError(f"cannot rewind lane {lane} to {n_tokens}: it holds {self._lengths[lane]} tokens")
+        if n_tokens < self._lengths[lane]:
+            self._remove(lane, n_tokens)
+            self._lengths[lane] = n_tokens
+
+    def close(self) -> None:
+        """Free the context. Safe to call twice."""
+        if self._context:
+            C.llama_free(self._context)
+        self._context = None
+
+    def __enter__(self) -> LlamaEngine:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _copy_prefix(self, lane: int, prefix: tuple[int, ...]) -> None:
+        """Put the shared prefix into the lane; it is computed once and kept in a stream of its own."""
+        if prefix != self._prefix:
+            self._remove(self._prefix_lane, 0)
+            self._lengths[self._prefix_lane] = 0
+            self._feed(self._prefix_lane, prefix)
+            self._prefix = prefix
+        C.llama_memory_seq_cp(self._memory, self._prefix_lane, lane, -1, -1)  # whole: a partial copy aborts
+        self._lengths[lane] = len(prefix)
+
+    def _feed(self, lane: int, tokens: Sequence[int]) -> None:
+        """Feed tokens in chunks of fixed size; only the very last one gets logits."""
+        for start in range(0, len(tokens), self.options.chunk):
+            chunk = [self._check_token(t) for t in tokens[start : start + self.options.chunk]]
+            batch = _Batch(len(chunk))
+            batch.set_lanes([lane] * len(chunk), flagged=int(start + len(chunk) == len(tokens)))
+            batch.token[:] = chunk
+            batch.pos[:] = np.arange(self._lengths[lane], self._lengths[lane] + len(chunk))
+            self._run(batch, len(chunk))
+            self._lengths[lane] += len(chunk)
+
+    def _run(self, batch: _Batch, n_tokens: int) -> None:
+        code = C.llama_decode(self._context, batch.struct)
+        if code:
+            raise LocalentError(f"llama.cpp could not decode {n_tokens} tokens (code {code}). {_last_words()}")
+
+    def _logits(self, n_rows: int) -> np.ndarray:
+        """View of llama.cpp's own buffer: (n_rows, n_vocab), overwritten by the next decode."""
+        pointer = ctypes.cast(C.llama_get_logits(self._context), ctypes.POINTER(ctypes.c_float))
+        view = np.ctypeslib.as_array(pointer, shape=(n_rows, self.n_vocab))
+        view.flags.writeable = False
+        return view
+
+    def _remove(self, lane: int, n_tokens: int) -> None:
+        if not C.llama_memory_seq_rm(self._memory, lane, n_tokens, -1):
+            raise LocalentError(
+                f"{self.model.path.name} cannot forget the end of a text (a recurrent or hybrid model): "
+                "run it with --no-probe"
+            )
+
+    def _room(self, lane: int) -> int:
+        if self._lengths[lane] >= self.n_ctx:
+            raise LocalentError(f"lane {lane} is full: {self.n_ctx} tokens. Give it more with --ctx.")
+        return self._lengths[lane]
+
+    def _check_lane(self, lane: int) -> None:
+        if not 0 <= lane < self.n_lanes:
+            raise LocalentError(f"expected a lane in 0..{self.n_lanes - 1}, got {lane}")
+
+    def _check_token(self, token: int) -> int:
+        if not 0 <= token < self.n_vocab:
+            raise LocalentError(f"expected a token id in 0..{self.n_vocab - 1}, got {token}")
+        return token
+
+    def _check_prompt(self, prompt: Prompt) -> None:
+        if not 0 <= prompt.n_shared < len(prompt.tokens):
+            raise LocalentError("a prompt needs at least one token of its own after the shared prefix")
+        if len(prompt.tokens) >= self.n_ctx:
+            raise LocalentError(
+                f"the prompt has {len(prompt.tokens)} tokens, a lane holds {self.n_ctx}: give more with --ctx"
+            )
+
+
+def fastest_lanes(model: LlamaModel, options: Options, candidates: Sequence[int]) -> int:
+    """The fewest lanes that reach 95 % of the best total speed, by a few decodes each."""
+    speeds = {n: _speed(model, replace(options, n_lanes=n, n_ctx=CTX_STEP)) for n in candidates}
+    return min(n for n, speed in speeds.items() if speed >= 0.95 * max(speeds.values()))
+
+
+def _speed(model: LlamaModel, options: Options, n_steps: int = 5) -> float:
+    """Tokens per second of bare decodes; the fastest step counts, because others may be at work."""
+    engine, seconds = LlamaEngine(model, options), []
+    for _ in range(n_steps):
+        start = time.perf_counter()
+        engine.decode([0] * options.n_lanes)
+        seconds.append(time.perf_counter() - start)
+    engine.close()
+    return options.n_lanes / min(seconds)
+
+
+class _Batch:
+    """A llama_batch over numpy arrays: filled by slices instead of token by token."""
+
+    def __init__(self, n: int):
+        self.token, self.pos = np.zeros(n, np.int32), np.zeros(n, np.int32)
+        self._n_seq, self._seq, self._flags = np.ones(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int8)
+        self._seq_pointers = (ctypes.POINTER(C.llama_seq_id) * n)()
+        self.struct = C.llama_batch(
+            n_tokens=n,
+            token=_pointer(self.token, C.llama_token),
+            embd=None,
+            pos=_pointer(self.pos, C.llama_pos),
+            n_seq_id=_pointer(self._n_seq, ctypes.c_int32),
+            seq_id=self._seq_pointers,
+            logits=_pointer(self._flags, ctypes.c_int8),
+        )
+
+    def set_lanes(self, lanes: Sequence[int], *, flagged: int) -> None:
+        """Row i belongs to lanes[i]; the last `flagged` rows get logits."""
+        self._seq[:] = list(lanes)
+        for i in range(len(self._seq)):
+            self._seq_pointers[i] = _pointer(self._seq[i:], C.llama_seq_id)
+        self._flags[len(self._flags) - flagged :] = 1
+
+
+def _pointer(array: np.ndarray, ctype):
+    return array.ctypes.data_as(ctypes.POINTER(ctype))
+
+
+def _check(options: Options) -> None:
+    limit = C.llama_max_parallel_sequences() - 1  # one stream holds the shared prefix
+    if not 1 <= options.n_lanes <= limit:
+        raise UsageError(f"--lanes must be between 1 and {limit}, got {options.n_lanes}")
+    if options.n_ctx < 1:
+        raise UsageError(f"--ctx must be at least 1 token, got {options.n_ctx}")
+    if options.n_threads < 1:
+        raise UsageError(f"--threads must be at least 1, got {options.n_threads}")
+
+
+def _check_gpu(gpu_layers: int) -> None:
+    if gpu_layers and not C.llama_supports_gpu_offload():
+        raise UsageError(
+            "This llama.cpp was built without a GPU backend. Rebuild it, for example with "
+            f"CMAKE_ARGS='-DGGML_CUDA=on' pip install --force-reinstall --no-cache-dir 'llama-cpp-python=={PINNED}', "
+            "or leave --gpu-layers at 0."
+        )
+
+
+def _load_model(path: Path, gpu_layers: int, vocab_only: bool):
+    params = C.llama_model_default_params()
+    params.n_gpu_layers, params.vocab_only = gpu_layers, vocab_only
+    no_devices = (ctypes.c_void_p * 1)(None)
+    if not gpu_layers:  # or a GPU build moves large batches to the GPU all the same
+        params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
+    _LOG.clear()
+    model = C.llama_model_load_from_file(str(path).encode(), params)
+    if not model:
+        raise LocalentError(f"llama.cpp could not load {path}. {_last_words()}")
+    return model
+
+
+def _refuse_unfit(model, path: Path) -> None:
+    if C.llama_model_has_encoder(model) or not C.llama_model_has_decoder(model):
+        raise LocalentError(f"{path.name} is an encoder or embedding model: localent needs one that writes text")
+
+
+def _new_context(model, options: Options):
+    params = C.llama_context_default_params()
+    streams = options.n_lanes + 1
+    params.n_seq_max = params.n_outputs_max = streams
+    params.n_ctx = streams * (-(-options.n_ctx // CTX_STEP) * CTX_STEP)
+    params.n_batch = params.n_ubatch = max(options.chunk, streams)
+    params.n_threads = params.n_threads_batch = options.n_threads
+    params.type_k = params.type_v = C.GGML_TYPE_F16
+    params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_ENABLED if options.flash_attn else C.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.kv_unified = False  # one stream a lane: what makes lanes independent to the last bit
+    params.swa_full = True  # a sliding window's cache must keep what a rewind comes back to
+    params.no_perf = True
+    context = C.llama_init_from_model(model, params)
+    if not context:
+        raise LocalentError(
+            f"llama.cpp could not set up {options.n_lanes} lanes of {options.n_ctx} tokens: "
+            f"try fewer --lanes or a smaller --ctx. {_last_words()}"
+        )
+    return context
+
+
+def _last_words() -> str:
+    """The end of llama.cpp's log: it gives no other reason for a failure."""
+    lines = [line.strip() for line in "".join(_LOG).splitlines() if "error" in line.lower() or "fail" in line.lower()]
+    return f"It said: {lines[0]}" if lines else "It gave no reason."
+
+
+FTYPES = {
+    name.removeprefix("LLAMA_FTYPE_MOSTLY_"): value
+    for name, value in vars(C).items()
+    if name.startswith("LLAMA_FTYPE_MOSTLY_")
+} | {"F32": C.LLAMA_FTYPE_ALL_F32}
+
+
+def quantize(source: Path, target: Path, quant: str, *, n_threads: int) -> None:
+    """Write `target` as a quantized copy of `source`, with llama.cpp's own quantizer. Never leaves half a file.
+
+    Raises UsageError for an unknown quant name, LocalentError when llama.cpp refuses.
+    """
+    if quant not in FTYPES:
+        raise UsageError(f"No quant '{quant}' in llama.cpp. It knows {', '.join(sorted(FTYPES))}.")
+    check_bindings()
+    params = C.llama_model_quantize_default_params()
+    params.ftype, params.nthread = FTYPES[quant], n_threads
+    partial = target.with_name(f".{target.name}.partial")
+    _LOG.clear()
+    try:
+        if C.llama_model_quantize(str(source).encode(), str(partial).encode(), ctypes.byref(params)):
+            raise LocalentError(f"llama.cpp could not quantize {source.name} to {quant}. {_last_words()}")
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+
+

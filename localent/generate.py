@@ -1,0 +1,101 @@
+"""Sample one trace from a prompt, measuring every prediction on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from localent.engine import Prompt, Vocab
+from localent.entropy import Meter, Reading
+from localent.records import Token
+from localent.sampling import Sampler
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a model wrote: the tokens with their measures, and why it ended."""
+
+    tokens: tuple[Token, ...]  # the end-of-generation token included, with empty text
+    finish: str  # "stop" | "length"
+
+    @property
+    def raw(self) -> bytes:
+        return b"".join(token.text for token in self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a trace ends, beside the model's own end of generation."""
+
+    max_tokens: int
+    stops: tuple[bytes, ...] = ()  # texts that end it; they are cut off
+    top_k: int = 0  # also take the top-k measures with this k; 0: do without them
+
+
+def generate(
+    prompt: Prompt, sampler: Sampler, rng: np.random.Generator, meter: Meter, vocab: Vocab, limits: Limits
+) -> Generator[Prompt | int, np.ndarray, Generation]:
+    """Coroutine: prefill the prompt, then sample until the model ends, a stop text or max_tokens.
+
+    Measures are those of the raw logits at temperature 1, whatever the sampler does. `rng` draws exactly one
+    number per token, so that a trace depends on nothing but its own seed.
+    """
+    tokens: list[Token] = []
+    row = yield prompt
+    while True:
+        reading = meter.read(row)
+        token_id = sampler.sample(meter, row, reading, rng.random())
+        text = b"" if token_id in vocab.eog else vocab.pieces[token_id]
+        tokens.append(measured(row, meter, reading, token_id, text, limits.top_k))
+        if token_id in vocab.eog or _cut_at_stop(tokens, limits.stops):
+            return Generation(tuple(tokens), "stop")
+        if len(tokens) == limits.max_tokens:
+            return Generation(tuple(tokens), "length")
+        row = yield token_id
+
+
+def measured(row: np.ndarray, meter: Meter, reading: Reading, token_id: int, text: bytes, top_k: int) -> Token:
+    """The record of one prediction and the token taken."""
+    taken = meter.taken(row, reading, token_id)
+    top = meter.topk(row, reading, top_k) if top_k else None
+    return Token(
+        token_id=token_id,
+        text=text,
+        surprisal=taken.surprisal,
+        entropy=reading.entropy,
+        varentropy=reading.varentropy,
+        renyi2=reading.renyi2,
+        top1_prob=reading.top1_prob,
+        margin=reading.margin,
+        rank=taken.rank,
+        self_certainty=reading.self_certainty,
+        topk_confidence=top.confidence if top else None,
+        topk_bias=top.partial_bias if top else None,
+    )
+
+
+def _cut_at_stop(tokens: list[Token], stops: Sequence[bytes]) -> bool:
+    """True where a stop text has appeared; it and what follows are cut from the end of `tokens`."""
+    if not stops:
+        return False
+    window = max(len(stop) for stop in stops) + len(tokens[-1].text)
+    tail, start = b"", len(tokens)
+    while start > 0 and len(tail) < window:
+        start -= 1
+        tail = tokens[start].text + tail
+    at = min((i for stop in stops if (i := tail.find(stop)) >= 0), default=None)
+    if at is None:
+        return False
+    _keep_bytes(tokens, start, at)
+    return True
+
+
+def _keep_bytes(tokens: list[Token], start: int, n_bytes: int) -> None:
+    """Keep n_bytes of text from token `start` on: drop the tokens behind, shorten the one across."""
+    for i in range(start, len(tokens)):
+        if n_bytes < len(tokens[i].text):
+            tokens[i:] = [replace(tokens[i], text=tokens[i].text[:n_bytes])] if n_bytes else []
+            return
+        n_bytes -= len(tokens[i].text)

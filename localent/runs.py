@@ -1,0 +1,293 @@
+"""One run: problems x samples through one engine into the store. It resumes by itself.
+
+A run is known by everything that can change one bit of its rows: model, task, prompts, sampling, lanes, threads,
+build. Which problems and how many samples is not part of that, so a run can be extended, split and joined.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import localent
+from localent import machine, models, tasks
+from localent.answers import ChoiceGrammar, NumberGrammar
+from localent.attempt import Question, Setup, attempt
+from localent.engine import Coroutine, Engine, drive, header
+from localent.engine.llama import LlamaEngine, LlamaModel, Options, build_info, fastest_lanes
+from localent.entropy import Meter
+from localent.errors import LocalentError, UsageError
+from localent.generate import Limits
+from localent.probe import Effort
+from localent.prompts import continued, prompt_tokens
+from localent.records import Choice, Problem, Run, Trace
+from localent.sampling import Sampler
+from localent.store import Database, open_db
+
+DEFAULT_MAX_TOKENS = 512
+SLACK = 24  # tokens of context for a cue and one answer beyond the search's budget
+FITS = 0.9  # share of the available memory that lanes may take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the user chooses. None: chosen by localent, and recorded with the run."""
+
+    seed: int = 0
+    temperature: float = 0.7
+    top_p: float = 1.0
+    top_k: int = 0
+    max_tokens: int | None = None  # 512, or half of what a smaller model was trained for
+    shots: int | None = None
+    lanes: int | None = None  # the fastest, measured once
+    threads: int | None = None  # the physical cores allowed
+    gpu_layers: int = 0  # -1: all
+    ctx: int | None = None  # tokens a lane: what the longest prompt needs
+    probe: bool = True
+    epsilon: float = Effort.epsilon
+    max_fed: int = Effort.max_fed
+    measure_top_k: int = 0  # also take the measures over the k most likely tokens
+
+    def effort(self) -> Effort:
+        return Effort(self.epsilon, self.max_fed)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is: told after every decode and every finished trace."""
+
+    n_done: int  # traces of this invocation
+    n_todo: int
+    n_tokens: int  # fed so far, probes included
+    trace: Trace | None = None  # the one that just finished
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an invocation did."""
+
+    run_id: str
+    n_before: int  # traces asked for that were there already
+    n_new: int
+    lanes: int
+
+
+Report = Callable[[Progress], None]
+
+
+def run(
+    model: str,
+    task: tasks.Task,
+    *,
+    db: str | Path,
+    n: int | None = None,
+    samples: int = 1,
+    settings: Settings = Settings(),
+    report: Report = lambda progress: None,
+    status: Callable[[str], None] = lambda text: None,
+) -> Outcome:
+    """Make the traces that are missing: the first `n` problems of the task, `samples` of each.
+
+    model: a name of models.toml, NAME:QUANT, or a path to a GGUF file. Every finished trace is kept at once; stop
+    it any way and call it again. Raises LocalentError or UsageError before anything is written.
+    """
+    problems = _chosen(task, n, samples)
+    path = models.resolve(model)
+    status(f"reading {path.name}")
+    head = header.read(path)
+    _refuse_without_weights(head, path)
+    with open_db(db) as store, LlamaModel(path, settings.gpu_layers) as weights:
+        questions = list(_questions(task, problems, weights, head, settings))
+        settings = _filled(settings, weights, questions)
+        settings = replace(settings, lanes=settings.lanes or _lanes(store, head, task, weights, settings, status))
+        record = _record(head, task, settings, weights)
+        todo = _enter(store, record, head, task, problems, samples)
+        outcome = Outcome(record.run_id, len(problems) * samples - len(todo), len(todo), settings.lanes)
+        if todo:
+            _check_memory(weights, settings)
+            with closing(LlamaEngine(weights, _options(settings))) as engine:
+                _work(store, engine, record.run_id, [(questions[i], s) for i, s in todo], task, settings, report)
+        return outcome
+
+
+def _work(
+    store: Database,
+    engine: Engine,
+    run_id: str,
+    todo: Sequence[tuple[Question, int]],
+    task: tasks.Task,
+    settings: Settings,
+    report: Report,
+) -> None:
+    """Drive the attempts; each finished trace is one transaction."""
+    counts = {"done": 0, "tokens": 0}
+
+    def tell(n_live: int = 0, trace: Trace | None = None) -> None:
+        counts["tokens"] += n_live
+        counts["done"] += trace is not None
+        report(Progress(counts["done"], len(todo), counts["tokens"], trace))
+
+    session = store.start_session(run_id)
+    for trace in drive(engine, attempts(engine, todo, task, settings), on_decode=tell):
+        store.add_trace(run_id, trace, session_id=session)
+        tell(trace=trace)
+    store.end_session(session)
+
+
+def attempts(
+    engine: Engine, todo: Iterable[tuple[Question, int]], task: tasks.Task, settings: Settings
+) -> Iterator[Coroutine[Trace]]:
+    """The coroutines of a run's (question, sample) pairs, in order."""
+    setup = Setup(
+        vocab=engine.vocab,
+        meter=Meter(engine.n_vocab),
+        sampler=Sampler(settings.temperature, settings.top_p, settings.top_k),
+        seed=settings.seed,
+        limits=Limits(settings.max_tokens, (), settings.measure_top_k),
+        kind=task.kind,
+        effort=settings.effort(),
+    )
+    for question, sample in todo:
+        stops = tuple(stop.encode() for stop in question.stops)
+        yield attempt(question, sample, replace(setup, limits=replace(setup.limits, stops=stops)))
+
+
+def _chosen(task: tasks.Task, n: int | None, samples: int) -> tuple[Problem, ...]:
+    if n is not None and n < 1:
+        raise UsageError(f"-n must be at least 1 problem, got {n}.")
+    if samples < 1:
+        raise UsageError(f"--samples must be at least 1, got {samples}.")
+    return task.problems[:n]
+
+
+def _refuse_without_weights(head: header.Header, path: Path) -> None:
+    if not head.has_weights:
+        raise LocalentError(f"{path.name} holds a vocabulary only, no weights: it cannot write. Name a whole model.")
+    if head.model.n_vocab < 2 or not head.has_tokenizer:
+        raise LocalentError(f"{path.name} has no tokenizer: localent cannot put a text to it.")
+
+
+def _questions(
+    task: tasks.Task, problems: Iterable[Problem], weights: LlamaModel, head: header.Header, settings: Settings
+) -> Iterator[Question]:
+    """Every problem with its prompt, its cue and what counts as an answer to it."""
+    vocab, grammars = weights.vocab, {}
+    for problem in problems:
+        text = tasks.render(task, problem, head.template, shots=settings.shots, seed=settings.seed)
+        labels = tuple(choice.label for choice in problem.choices)
+        if settings.probe and labels not in grammars:
+            grammars[labels] = _grammar(vocab.pieces, labels)
+        yield Question(
+            problem=problem,
+            prompt=prompt_tokens(text, vocab),
+            cue=lambda written, text=text: _cue(text, written, vocab),
+            grammar=grammars.get(labels),
+            stops=text.stops,
+        )
+
+
+def _grammar(pieces: Sequence[bytes], labels: tuple[str, ...]):
+    return ChoiceGrammar(pieces, labels) if labels else NumberGrammar(pieces, tasks.normalise_number)
+
+
+def _cue(text: tasks.PromptText, written: str, vocab) -> list[int]:
+    segments = tasks.cue_after(text, written)
+    return [t for s in segments for t in continued(s.text, vocab, special=s.parse_special)]
+
+
+def _filled(settings: Settings, weights: LlamaModel, questions: Sequence[Question]) -> Settings:
+    """Settings with what localent chooses, checked against the model's context."""
+    max_tokens = settings.max_tokens or min(DEFAULT_MAX_TOKENS, weights.n_ctx_train // 2)
+    if max_tokens < 1:
+        raise UsageError(f"--max-tokens must be at least 1, got {max_tokens}.")
+    longest = max(questions, key=lambda question: len(question.prompt.tokens))
+    n_prompt, n_probe = len(longest.prompt.tokens), settings.max_fed + SLACK if settings.probe else 0
+    needed, limit = n_prompt + max_tokens + n_probe, settings.ctx or weights.n_ctx_train
+    if needed > limit:
+        raise UsageError(
+            f"Problem {longest.problem.source_id} needs {needed} tokens of context ({n_prompt} prompt, {max_tokens} "
+            f"to generate, {n_probe} for probes), there are {limit}: lower --max-tokens"
+            + (", --shots, or raise --ctx." if settings.ctx else " or --shots, or take a model with a longer context.")
+        )
+    threads = settings.threads or machine.usable_cores()
+    return replace(settings, max_tokens=max_tokens, threads=threads, ctx=settings.ctx or needed)
+
+
+def _lanes(
+    store: Database,
+    head: header.Header,
+    task: tasks.Task,
+    weights: LlamaModel,
+    settings: Settings,
+    status: Callable[[str], None],
+) -> int:
+    """The lanes of the same run begun earlier, else the fastest number, measured now."""
+    begun = _record(head, task, settings, weights)
+    earlier = store.find_run(begun.model_sha256, begun.task, begun.settings, begun.build)
+    if earlier:
+        return int(earlier.settings["lanes"])
+    status("measuring how many lanes are fastest")
+    room = machine.available_memory()
+    fits = [n for n in (1, 4, 8, 16, 32) if room is None or _lane_bytes(weights, settings, n) < FITS * room]
+    if not fits:
+        raise LocalentError(_too_big(weights, settings, 1, room))
+    return fastest_lanes(weights, _options(replace(settings, lanes=1)), fits)
+
+
+def _lane_bytes(weights: LlamaModel, settings: Settings, lanes: int) -> int:
+    return weights.kv_bytes((lanes + 1) * settings.ctx)
+
+
+def _check_memory(weights: LlamaModel, settings: Settings) -> None:
+    room = machine.available_memory()
+    if room is not None and _lane_bytes(weights, settings, settings.lanes) > FITS * room:
+        raise LocalentError(_too_big(weights, settings, settings.lanes, room))
+
+
+def _too_big(weights: LlamaModel, settings: Settings, lanes: int, room: int) -> str:
+    need = _lane_bytes(weights, settings, lanes)
+    return (
+        f"{lanes} lanes of {settings.ctx} tokens need {need / 1e9:.1f} GB, {room / 1e9:.1f} GB are free: "
+        "use fewer --lanes, a smaller --ctx or --max-tokens."
+    )
+
+
+def _options(settings: Settings) -> Options:
+    return Options(n_lanes=settings.lanes, n_ctx=settings.ctx, n_threads=settings.threads)
+
+
+def _record(head: header.Header, task: tasks.Task, settings: Settings, weights: LlamaModel) -> Run:
+    """The run's identity. Not in it: the context's size, which changes no bit (tests/test_llama.py)."""
+    chosen = {name: value for name, value in asdict(settings).items() if name != "ctx"}
+    if not settings.probe:
+        chosen |= {"epsilon": None, "max_fed": None}
+    shots = settings.shots if settings.shots is not None else (0 if head.template else task.shots)
+    chosen |= {"shots": shots, "prompt": _prompt_hash(task, head, shots, settings.seed), "chunk": Options.chunk}
+    chosen |= {"flash_attn": Options.flash_attn}
+    build = build_info(settings.gpu_layers) | {"localent": localent.__version__}
+    content = json.dumps([head.model.sha256, task.name, chosen, build], sort_keys=True)
+    return Run(hashlib.sha256(content.encode()).hexdigest()[:12], head.model.sha256, task.name, chosen, build)
+
+
+def _prompt_hash(task: tasks.Task, head: header.Header, shots: int, seed: int) -> str:
+    """Hash of a prompt with placeholder question: template, instruction, examples, cue, stops."""
+    blank = Problem("", "", "?", "0", task.problems[0].choices and (Choice("A", "?"), Choice("B", "?")))
+    text = tasks.render(task, blank, head.template, shots=shots, seed=seed)
+    return hashlib.sha256(repr((text, tasks.CUE)).encode()).hexdigest()[:16]
+
+
+def _enter(
+    store: Database, record: Run, head: header.Header, task: tasks.Task, problems: Sequence[Problem], samples: int
+) -> list[tuple[int, int]]:
+    """Write what the run is about; returns (index of the problem, sample) of the traces that are missing."""
+    store.add_model(head.model)
+    store.add_task(task.name, task.kind)
+    store.add_problems(task.name, problems)
+    store.add_run(record)
+    done = store.finished(record.run_id)
+    return [(i, s) for s in range(samples) for i, p in enumerate(problems) if (p.problem_id, s) not in done]
+

@@ -1,0 +1,136 @@
+"""Make GGUF files of true shape and real or tiny vocabulary, with random weights: for speed and for tests.
+
+    python scripts/random_model.py qwen2.5-0.5b VOCAB.gguf OUT.gguf      # VOCAB: a vocabulary-only GGUF
+
+Such a model writes nonsense at exactly the speed, memory and numerics of the real one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The numbers of a transformer. `window`: sliding-window attention (gemma2), tokens."""
+
+    arch: str
+    n_layer: int
+    n_embd: int
+    n_ff: int
+    n_head: int
+    n_head_kv: int
+    head_dim: int
+    n_ctx: int
+    window: int | None = None
+
+
+SHAPES = {
+    "qwen2.5-0.5b": Shape("qwen2", 24, 896, 4864, 14, 2, 64, 32768),
+    "tiny-llama": Shape("llama", 2, 64, 128, 4, 2, 16, 2048),
+    "tiny-qwen2": Shape("qwen2", 2, 64, 128, 4, 2, 16, 2048),
+    "tiny-gemma2": Shape("gemma2", 2, 64, 128, 4, 2, 16, 2048, window=64),
+}
+
+
+def write(path: Path, shape: Shape, *, vocab: Path | None = None, seed: int = 0, scale: float = 1.0) -> Path:
+    """Write an F16 GGUF. Without `vocab` it gets 256 byte tokens and four others. `scale` sharpens the logits."""
+    writer = gguf.GGUFWriter(path, shape.arch)
+    n_vocab = _copy_vocab(writer, vocab) if vocab else _byte_vocab(writer)
+    _add_hyperparameters(writer, shape, n_vocab)
+    rng = np.random.default_rng(seed)
+    for name, dims in tensors(shape, n_vocab):
+        writer.add_tensor(name, _weights(rng, name, dims, scale))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return Path(path)
+
+
+def tensors(shape: Shape, n_vocab: int) -> list[tuple[str, tuple[int, ...]]]:
+    """Names and numpy shapes (rows, columns) of all tensors; embeddings are tied."""
+    e, f, q, kv = shape.n_embd, shape.n_ff, shape.n_head * shape.head_dim, shape.n_head_kv * shape.head_dim
+    found: list[tuple[str, tuple[int, ...]]] = [("token_embd.weight", (n_vocab, e)), ("output_norm.weight", (e,))]
+    for i in range(shape.n_layer):
+        layer = {"attn_norm": (e,), "attn_q": (q, e), "attn_k": (kv, e), "attn_v": (kv, e), "attn_output": (e, q)}
+        layer |= {"ffn_norm": (e,), "ffn_gate": (f, e), "ffn_up": (f, e), "ffn_down": (e, f)}
+        layer |= {"post_attention_norm": (e,), "post_ffw_norm": (e,)} if shape.arch == "gemma2" else {}
+        found += [(f"blk.{i}.{name}.weight", dims) for name, dims in layer.items()]
+        if shape.arch == "qwen2":
+            found += [(f"blk.{i}.attn_{p}.bias", (n,)) for p, n in (("q", q), ("k", kv), ("v", kv))]
+    return found
+
+
+def _weights(rng: np.random.Generator, name: str, dims: tuple[int, ...], scale: float) -> np.ndarray:
+    if name.endswith("norm.weight"):
+        return np.ones(dims, np.float32) * (scale if name.startswith("output_norm") else 1)
+    if len(dims) == 1:
+        return np.zeros(dims, np.float32)
+    return (rng.standard_normal(dims, dtype=np.float32) * dims[-1] ** -0.5).astype(np.float16)
+
+
+def _add_hyperparameters(writer: gguf.GGUFWriter, shape: Shape, n_vocab: int) -> None:
+    writer.add_name(f"random {shape.arch}")
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    writer.add_vocab_size(n_vocab)
+    writer.add_context_length(shape.n_ctx)
+    writer.add_embedding_length(shape.n_embd)
+    writer.add_block_count(shape.n_layer)
+    writer.add_feed_forward_length(shape.n_ff)
+    writer.add_head_count(shape.n_head)
+    writer.add_head_count_kv(shape.n_head_kv)
+    writer.add_key_length(shape.head_dim)
+    writer.add_value_length(shape.head_dim)
+    writer.add_rope_dimension_count(shape.head_dim)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_layer_norm_rms_eps(1e-6)
+    if shape.window:
+        writer.add_sliding_window(shape.window)
+        writer.add_attn_logit_softcapping(50.0)
+        writer.add_final_logit_softcapping(30.0)
+
+
+def _copy_vocab(writer: gguf.GGUFWriter, vocab: Path) -> int:
+    """Copy every tokenizer field of a GGUF; returns the vocabulary size."""
+    fields = gguf.GGUFReader(vocab).fields
+    for key, field in fields.items():
+        if key.startswith("tokenizer."):
+            sub_type = field.types[1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(key, field.contents(), field.types[0], sub_type=sub_type)
+    return len(fields["tokenizer.ggml.tokens"].data)
+
+
+def _byte_vocab(writer: gguf.GGUFWriter) -> int:
+    """The 256 bytes in GPT-2's alphabet, one merge and three control tokens."""
+    alphabet = _gpt2_bytes()
+    tokens = [*alphabet, "Th", "<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([gguf.TokenType.NORMAL] * 257 + [gguf.TokenType.CONTROL] * 3)
+    writer.add_token_merges(["T h"])
+    writer.add_bos_token_id(257)
+    writer.add_eos_token_id(259)
+    writer.add_add_bos_token(False)
+    return len(tokens)
+
+
+def _gpt2_bytes() -> list[str]:
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    extra = iter(range(256, 512))
+    return [chr(b) if b in printable else chr(next(extra)) for b in range(256)]
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("shape", choices=SHAPES)
+    parser.add_argument("vocab", type=Path)
+    parser.add_argument("out", type=Path)
+    args = parser.parse_args()
+    print(write(args.out, SHAPES[args.shape], vocab=args.vocab))

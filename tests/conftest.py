@@ -1,0 +1,51 @@
+"""Models for tests: random weights of true shape, made on the spot; the bundled one; the small real ones."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+SHARED = Path(os.environ.get("LOCALENT_TEST_DATA", ROOT.parent / "shared" / "data"))
+sys.path.insert(0, str(ROOT / "scripts"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory):
+    """Tests never read or fill the user's cache, configuration or hub folders."""
+    home = tmp_path_factory.mktemp("home")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("LOCALENT_CACHE", "LOCALENT_DATA", "XDG_CONFIG_HOME", "HF_HOME"):
+            patch.setenv(name, str(home / name.lower()))
+        yield
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Path:
+    """The bundled fine-tuned model."""
+    return ROOT / "localent" / "demo" / "abacus-sft-f16.gguf"
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory):
+    """Function: shape name -> path of a tiny GGUF with random weights."""
+    import random_model
+
+    folder = tmp_path_factory.mktemp("models")
+
+    def make(shape: str, **options) -> Path:
+        path = folder / f"{shape}.gguf"
+        return path if path.exists() else random_model.write(path, random_model.SHAPES[shape], scale=4.0, **options)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder with public data sets and small real models; they are not part of the project."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no shared test data at {SHARED} (set LOCALENT_TEST_DATA)")
+    return SHARED

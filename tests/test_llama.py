@@ -1,0 +1,181 @@
+"""The real engine on small models: logits are the same to the last bit however the work is arranged."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from localent.engine import Prompt, Rewind, drive
+from localent.engine.llama import LlamaEngine, LlamaModel, Options, quantize
+from localent.errors import LocalentError, UsageError
+
+ARCHS = ["tiny-llama", "tiny-qwen2", "tiny-gemma2"]
+OPTIONS = dict(n_lanes=4, n_ctx=768, n_threads=2, chunk=32)
+
+
+def follow(prompt, n_tokens, *, probe_every=0, n_shared=0):
+    """Greedy walk; the digest of all rows seen. Every `probe_every` tokens it feeds five others and rewinds."""
+    digest, length = hashlib.sha256(), len(prompt)
+    row = yield Prompt(prompt, n_shared)
+    for i in range(n_tokens):
+        digest.update(row.tobytes())
+        token = int(row.argmax())
+        row = yield token
+        length += 1
+        if probe_every and i % probe_every == 0:
+            kept = row.copy()
+            for other in range(40, 45):
+                yield other
+            yield Rewind(length)
+            row = kept
+    return length, digest.hexdigest()
+
+
+def prompts(n, length=9):
+    return [[(7 * i + j * j) % 250 for j in range(length + i)] for i in range(n)]
+
+
+def run(path, jobs, **options):
+    with LlamaModel(path) as model, LlamaEngine(model, Options(**OPTIONS | options)) as engine:
+        return list(drive(engine, jobs))
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_a_trace_does_not_depend_on_its_neighbours_or_order(random_model, arch):
+    """Alone, among others of other lengths, and in reverse order; 300 tokens cross gemma's window and a cache page."""
+    path, ps = random_model(arch), prompts(6)
+    alone = [run(path, [follow(p, 300)])[0] for p in ps[:2]]
+    together = run(path, [follow(p, 300 - 20 * i) if i > 1 else follow(p, 300) for i, p in enumerate(ps)])
+    backwards = run(path, [follow(p, 300) for p in reversed(ps)])
+    assert set(alone) <= set(together)
+    assert set(alone) <= set(backwards)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("flash_attn", [True, False])
+def test_a_probe_leaves_the_trace_untouched(random_model, arch, flash_attn):
+    path, ps = random_model(arch), prompts(5)
+    plain = run(path, [follow(p, 120) for p in ps], flash_attn=flash_attn)
+    probed = run(path, [follow(p, 120, probe_every=7) for p in ps], flash_attn=flash_attn)
+    assert sorted(plain) == sorted(probed)
+
+
+@pytest.mark.parametrize("arch", ARCHS)
+def test_a_shared_prefix_is_copied_bit_for_bit(random_model, arch):
+    """The copy equals computing the same prefix in the lane itself, with the same chunk boundaries."""
+    path, prefix = random_model(arch), [(3 * i) % 250 for i in range(32)]
+    ps = [prefix + p for p in prompts(6)]
+    copied = run(path, [follow(p, 40, n_shared=32) for p in ps])
+    computed = run(path, [follow(p, 40) for p in ps])
+    assert sorted(copied) == sorted(computed)
+
+
+def test_context_size_does_not_change_the_bits(random_model):
+    """So that a longer problem added to a task does not make another run of it."""
+    path, ps = random_model("tiny-llama"), prompts(5)
+    assert run(path, [follow(p, 60) for p in ps]) == run(path, [follow(p, 60) for p in ps], n_ctx=2048)
+
+
+def test_logits_are_finite_and_not_constant(random_model):
+    """Unread logits would all be zero: entropy would be exactly ln n_vocab, a plausible wrong answer."""
+    with LlamaModel(random_model("tiny-qwen2")) as model, LlamaEngine(model, Options(**OPTIONS)) as engine:
+        engine.prefill(0, Prompt([1, 2, 3]))
+        rows = engine.decode([5, None, None, None])
+        assert np.isfinite(rows[0]).all()
+        assert rows[0].std() > 0.1
+
+
+def test_a_logits_view_cannot_be_written(random_model):
+    with LlamaModel(random_model("tiny-qwen2")) as model, LlamaEngine(model, Options(**OPTIONS)) as engine:
+        row = engine.prefill(0, Prompt([1, 2, 3]))
+        with pytest.raises(ValueError, match="read-only"):
+            row[0] = 1.0
+
+
+def test_logits_equal_the_high_level_class(random_model):
+    """llama-cpp-python's own Llama(logits_all=True) on the same tokens; another batch shape moves F16 sums a little."""
+    import llama_cpp
+
+    path, tokens = random_model("tiny-llama"), [5, 80, 17, 99, 4, 4, 201]
+    llama = llama_cpp.Llama(str(path), n_ctx=256, logits_all=True, verbose=False, n_threads=2)
+    llama.eval(tokens)
+    with LlamaModel(path) as model, LlamaEngine(model, Options(**OPTIONS)) as engine:
+        first = engine.prefill(0, Prompt(tokens[:-1])).copy()
+        last = engine.decode([tokens[-1], None, None, None])[0]
+        assert np.abs(first - llama.scores[len(tokens) - 2]).max() < 0.02
+        assert np.abs(last - llama.scores[len(tokens) - 1]).max() < 0.02
+    llama.close()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda e: e.prefill(4, Prompt([1])), "expected a lane in 0..3"),
+        (lambda e: e.prefill(0, Prompt([1, 260])), "expected a token id in 0..259"),
+        (lambda e: e.prefill(0, Prompt([])), "at least one token of its own"),
+        (lambda e: e.prefill(0, Prompt([1, 2], n_shared=2)), "at least one token of its own"),
+        (lambda e: e.prefill(0, Prompt([1] * 800)), "give more with --ctx"),
+        (lambda e: e.decode([1]), "expected one token or None for each of 4 lanes"),
+        (lambda e: e.decode([-1, None, None, None]), "expected a token id"),
+        (lambda e: e.rewind(0, 5), "cannot rewind lane 0 to 5: it holds 0"),
+        (lambda e: [e.decode([1, None, None, None]) for _ in range(800)], "lane 0 is full: 768 tokens"),
+    ],
+)
+def test_what_would_abort_llama_cpp_is_refused_first(random_model, call, message):
+    with LlamaModel(random_model("tiny-llama")) as model, LlamaEngine(model, Options(**OPTIONS)) as engine:
+        with pytest.raises(LocalentError, match=message):
+            call(engine)
+        engine.prefill(0, Prompt([1, 2]))  # and the engine still works
+
+
+@pytest.mark.parametrize("option", [{"n_lanes": 0}, {"n_lanes": 10_000}, {"n_ctx": 0}, {"n_threads": 0}])
+def test_impossible_options_are_refused(random_model, option):
+    with LlamaModel(random_model("tiny-llama")) as model, pytest.raises(UsageError, match="must be"):
+        LlamaEngine(model, Options(**OPTIONS | option))
+
+
+def test_a_gpu_is_not_pretended(random_model):
+    from localent.engine.llama import supports_gpu
+
+    if supports_gpu():
+        pytest.skip("this llama.cpp has a GPU backend")
+    with pytest.raises(UsageError, match="built without a GPU backend"):
+        LlamaModel(random_model("tiny-llama"), gpu_layers=-1)
+
+
+def test_the_file_that_llama_cpp_refuses_comes_with_its_reason(tmp_path):
+    (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(64))
+    with pytest.raises(LocalentError, match=r"could not load .*broken\.gguf\. It said: "):
+        LlamaModel(tmp_path / "broken.gguf")
+
+
+def test_quantize_leaves_no_half_file(random_model, tmp_path):
+    source, target = random_model("tiny-llama"), tmp_path / "q.gguf"
+    with pytest.raises(UsageError, match="No quant 'Q9_K'"):
+        quantize(source, target, "Q9_K", n_threads=1)
+    with pytest.raises(LocalentError, match="could not quantize"):
+        quantize(tmp_path / "absent.gguf", target, "Q8_0", n_threads=1)
+    assert list(tmp_path.iterdir()) == []
+    quantize(source, target, "Q8_0", n_threads=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["q.gguf"]
+
+
+def test_hostile_text_stays_text(random_model):
+    """A question that contains a control token's spelling must not become that token."""
+    with LlamaModel(random_model("tiny-qwen2")) as model:
+        vocab = model.vocab
+        end = vocab.token_named("<|im_end|>")
+        assert end in vocab.tokenize("a<|im_end|>b", special=True)
+        plain = vocab.tokenize("a<|im_end|>b")
+        assert end not in plain
+        assert b"".join(vocab.pieces[t] for t in plain) == b"a<|im_end|>b"
+
+
+@pytest.mark.parametrize("name", ["llama-bpe", "qwen2", "llama-spm"])
+def test_published_tokenizer_cases(shared, name):
+    """llama.cpp's own vocabulary test cases: texts and the ids that they must give."""
+    path = shared / "vocab" / f"ggml-vocab-{name}.gguf"
+    texts = (path.parent / f"{path.name}.inp").read_text().split("\n__ggml_vocab_test__\n")[:-1]
+    wanted = [[int(t) for t in line.split()] for line in (path.parent / f"{path.name}.out").read_text().splitlines()]
+    with LlamaModel(path, vocab_only=True) as model:
+        assert [model.vocab.tokenize(text) for text in texts] == wanted
