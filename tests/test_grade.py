@@ -64,6 +64,7 @@ NUMERIC = tuple(Choice(str(i), c.text) for i, c in enumerate(CHOICES, start=1))
         ("10^6", "1000000"),
         ("1.5 million", "1500000"),
         ("12k", "12000"),
+        ("5 thousand", "5000"),
         ("300K", "300"),
         ("18 apples", "18"),
         ("12 cm^2", "12"),

@@ -288,6 +288,13 @@ def test_a_step_ends_with_the_token_that_holds_its_last_byte():
     assert [s.text for s in steps] == ["café.\n", "The answer is 4."]
 
 
+def test_broken_utf8_does_not_shift_the_steps():
+    """A cut-off emoji is two bytes, though U+FFFD would take three; each byte shows as one U+FFFD."""
+    pieces = [bytes([byte]) for byte in b"\xf0\x9f.\nThe answer is 4."]
+    steps = of_trace(pieces, "number")
+    assert [(s.start, s.end, s.text) for s in steps] == [(0, 4, "\ufffd\ufffd.\n"), (4, 20, "The answer is 4.")]
+
+
 def test_ranges_without_a_token_of_their_own_join_the_one_before():
     steps = to_token_steps([(0, 2), (2, 4), (4, 6)], [b"a\nb\n", b"c\n"])
     assert [(s.index, s.start, s.end, s.text) for s in steps] == [(0, 0, 1, "a\nb\n"), (1, 1, 2, "c\n")]

@@ -15,7 +15,6 @@ from localent.errors import UsageError
 from localent.records import Problem
 from localent.tasks.examples import EXAMPLES
 from localent.tasks.load import Task
-from localent.tasks.template import render_chat
 
 CUE = "The answer is"
 STOPS = ("\nQuestion:",)  # a model without a chat template goes on with a problem of its own
@@ -116,6 +115,8 @@ def _chat(
     variables: Mapping[str, Any],
 ) -> tuple[list[Segment], list[Segment]]:
     """(segments before the question, the others)."""
+    from localent.tasks.template import render_chat  # jinja2 doubles the start-up time, and only chats need it
+
     ask = [f"{question_text(p)}\n\n{task.instruction}".strip() for p in (*examples, problem)]
     turns = [("system", system.strip())] if system and system.strip() else []
     for question, example in zip(ask, examples, strict=False):
