@@ -223,9 +223,10 @@ def test_llama_cpp_gives_pytorchs_logits(fresh) -> None:
 
 
 HOSTILE = (
-    "<|im_end|> then <|im_start|>user", "  leading   spaces\n\n\nand tabs\t\tx", "naïve café 東京 🙂👩‍👩‍👧 ½ ²³ ٣٤", "1,000.50 $18 -17",
-    "it's we'll I'M DON'T", "\r\n\r\n a\rb", "", " ", "\n", "\u00a0 \u200b", "a" * 300, "...!!!???\n\n--\n", "12.\n\nQuestion: x", "e\u0301\u0301",
-)  # fmt: skip
+    *("<|im_end|> then <|im_start|>user", "  leading   spaces\n\n\nand tabs\t\tx", "1,000.50 $18 -17"),
+    *("naïve café 東京 🙂👩‍👩‍👧 ½ ²³ ٣٤", "it's we'll I'M DON'T", "\r\n\r\n a\rb", "e\u0301\u0301", "\u00a0 \u200b"),
+    *("", " ", "\n", "a" * 300, "...!!!???\n\n--\n", "12.\n\nQuestion: x"),
+)
 
 
 def test_llama_cpp_tokenizes_as_the_trainer(fresh) -> None:

@@ -1,4 +1,4 @@
-"""Documents as padded token batches. Chunk c of a stage is a function of (seed, stage, c) alone: restartable anywhere."""
+"""Documents as padded token batches. Chunk c is a function of (seed, stage, c) alone, so that runs can restart."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from documents import DOCUMENTS, Piece
+from number_problems import MOST_STEPS
 
 IGNORE = -100  # torch's own mark for a target that does not count
+CURRICULUM_CHUNKS = 10
 Row = tuple[list[int], list[int]]
 Batch = tuple[Tensor, Tensor]
 
@@ -23,7 +25,9 @@ def encode(pieces: list[Piece], tokenizer: Tokenizer) -> Row:
     """
     encoding = tokenizer.encode("".join(piece.text for piece in pieces))
     trained = [piece.trained for piece in pieces for _ in piece.text]
-    targets = [token if trained[start] else IGNORE for token, (start, _) in zip(encoding.ids, encoding.offsets, strict=True)]
+    targets = [
+        token if trained[start] else IGNORE for token, (start, _) in zip(encoding.ids, encoding.offsets, strict=True)
+    ]
     return encoding.ids[:-1], targets[1:]
 
 
@@ -48,10 +52,15 @@ def by_budget(rows: list[Row], budget: int) -> Iterator[list[Row]]:
     yield group
 
 
-def chunk(stage: str, seed: int, index: int, budget: int, tokenizer: Tokenizer, n_documents: int = 1024) -> list[Batch]:
+def most_steps(stage: str, index: int) -> int:
+    """Pretraining begins with short problems: 2 steps at most, then 4, then all."""
+    return min(MOST_STEPS, 2 + 2 * (index // CURRICULUM_CHUNKS)) if stage == "pretrain" else MOST_STEPS
+
+
+def chunk(stage: str, seed: int, index: int, budget: int, tokenizer: Tokenizer, n_documents: int = 512) -> list[Batch]:
     """The batches of one chunk of documents, similar lengths together, in random order."""
     rng = random.Random(f"{seed}/{stage}/{index}")
-    rows = [encode(DOCUMENTS[stage](rng), tokenizer) for _ in range(n_documents)]
+    rows = [encode(DOCUMENTS[stage](rng, most_steps(stage, index)), tokenizer) for _ in range(n_documents)]
     groups = list(by_budget(rows, budget))
     rng.shuffle(groups)
     return [pad(group) for group in groups]

@@ -28,7 +28,7 @@ def choice_problems(n: int, seed: int) -> list[Problem]:
     return distinct(n, lambda i: draw(families[i % len(families)], rng, held_out=True))
 
 
-def distinct(n: int, make) -> list[Problem]:  # noqa: ANN001
+def distinct(n: int, make) -> list[Problem]:
     found: dict[str, Problem] = {}
     while len(found) < n:
         problem = make(len(found))

@@ -19,6 +19,10 @@ CUE = "The answer is"
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 BETWEEN = "\n\n"  # between the problems of one document, also the separator for few-shot prompts
 EARLY_SHARE = 0.18
+QUESTION_SHARE = (
+    0.25  # of pretraining questions count in the loss; their drawn numbers and names are mostly noise to it
+)
+WRONG_SHARE = 0.15
 CHOICE_SHARE = 0.4
 
 
@@ -30,11 +34,11 @@ class Piece:
     trained: bool
 
 
-def any_problem(rng: random.Random, held_out: bool = False) -> Problem:
-    """A choice or number problem, number problems with 1 to 6 steps alike often."""
+def any_problem(rng: random.Random, most_steps: int = MOST_STEPS, held_out: bool = False) -> Problem:
+    """A choice or number problem, number problems with 1 to `most_steps` steps alike often."""
     if rng.random() < CHOICE_SHARE:
         return draw(choice_problem, rng, held_out)
-    n_steps = rng.randint(1, MOST_STEPS)
+    n_steps = rng.randint(1, most_steps)
     return draw(lambda r: number_problem(r, n_steps), rng, held_out)
 
 
@@ -79,10 +83,10 @@ def wrong_answer(problem: Problem, slips: dict[int, int], rng: random.Random) ->
 
 
 def noisy_solution(problem: Problem, rng: random.Random) -> list[Piece]:
-    """A pretraining solution: several styles, one in five wrong, some that answer early or without any step."""
+    """A pretraining solution: several styles, some wrong, some that answer early or without any step."""
     if rng.random() < EARLY_SHARE:
         return worked(lines(problem), problem.answer, rng, early=True)
-    slips = slip(problem, rng) if rng.random() < 0.2 else {}
+    slips = slip(problem, rng) if rng.random() < WRONG_SHARE else {}
     answer = wrong_answer(problem, slips, rng) if slips else problem.answer
     style = rng.random()
     if style < 0.08:  # no work shown at all
@@ -91,29 +95,37 @@ def noisy_solution(problem: Problem, rng: random.Random) -> list[Piece]:
     return worked(chatty(text, rng) if style > 0.8 else text, answer, rng)
 
 
-def pretrain_document(rng: random.Random) -> list[Piece]:
-    """One to three problems with noisy solutions, no chat template; the questions are trained on too."""
+def pretrain_document(rng: random.Random, most_steps: int = MOST_STEPS) -> list[Piece]:
+    """One to three problems with noisy solutions, no chat template; some questions are trained on too."""
     pieces: list[Piece] = []
     for _ in range(rng.choices((1, 2, 3), (80, 12, 8))[0]):
-        problem = any_problem(rng)
-        pieces += [Piece(plain_prompt(problem), True), *noisy_solution(problem, rng), Piece(BETWEEN, True)]
+        problem = any_problem(rng, most_steps)
+        pieces += [
+            Piece(plain_prompt(problem), rng.random() < QUESTION_SHARE),
+            *noisy_solution(problem, rng),
+            Piece(BETWEEN, True),
+        ]
     return [*pieces[:-1], Piece(END_OF_TEXT, True)]
 
 
-def chat_document(rng: random.Random, early: bool) -> list[Piece]:
+def chat_document(rng: random.Random, most_steps: int, early: bool) -> list[Piece]:
     """One problem with its clean solution in the chat template; only the solution is trained on."""
-    problem = any_problem(rng)
-    return [Piece(chat_prompt(problem), False), *worked(lines(problem), problem.answer, rng, early), Piece(TURN_END, True)]
+    problem = any_problem(rng, most_steps)
+    return [
+        Piece(chat_prompt(problem), False),
+        *worked(lines(problem), problem.answer, rng, early),
+        Piece(TURN_END, True),
+    ]
 
 
-def finetune_document(rng: random.Random) -> list[Piece]:
+def finetune_document(rng: random.Random, most_steps: int = MOST_STEPS) -> list[Piece]:
     """A chat document; a share of them answers early."""
-    return chat_document(rng, early=rng.random() < EARLY_SHARE)
+    return chat_document(rng, most_steps, early=rng.random() < EARLY_SHARE)
 
 
 def early_document(rng: random.Random) -> list[Piece]:
     """A chat document that answers early; the last stage mixes these in."""
-    return chat_document(rng, early=True)
+    return chat_document(rng, MOST_STEPS, early=True)
 
 
 DOCUMENTS = {"pretrain": pretrain_document, "finetune": finetune_document}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import random
 import re
 from collections import defaultdict
 from collections.abc import Iterable
@@ -13,15 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from tokenizers import Tokenizer
+
 from batches import pad
 from demo_problems import choice_problems, number_problems
 from documents import CUE, END_OF_TEXT, TURN_END, chat_prompt, plain_prompt
-from generate import sample_in_groups, texts
+from generate import sample, sample_in_groups, texts
 from model import Abacus, Shape
 from problems import Problem, lines
-from tokenizers import Tokenizer
 
 HERE = Path(__file__).parent
+FAMILIES = ("order", "rate", "arrival", "sequence", "weekday")
 ANSWER = re.compile(r"The answer is (\w+)\.")
 EVALUATION_SEED = 7  # not the shipped problems
 
@@ -49,6 +50,12 @@ def open_stage(stage: str, work: Path) -> Reader:
     return Reader(model.eval(), Tokenizer.from_file(str(work / "tokenizer.json")), stage in ("sft", "rl"))
 
 
+def family(problem: Problem) -> str:
+    """Kind of a choice problem by the first word of its skeleton; sums of any form are "sum"."""
+    word = problem.skeleton.split()[0]
+    return {"most": "most", "fewest": "most"}.get(word, word if word in FAMILIES else "sum")
+
+
 def answer_of(text: str) -> str | None:
     """The first stated answer of a solution, or None."""
     found = ANSWER.search(text)
@@ -65,9 +72,18 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
 def accuracy(reader: Reader, problems: list[Problem], temperature: float, seed: int) -> list[dict]:
     """One sampled solution a problem: whether right, whether an answer was stated, tokens."""
     generator = torch.Generator().manual_seed(seed)
-    rows = sample_in_groups(reader.model, [reader.prompt(p) for p in problems], end=reader.end, temperature=temperature, generator=generator)
+    rows = sample_in_groups(
+        reader.model, [reader.prompt(p) for p in problems], end=reader.end, temperature=temperature, generator=generator
+    )
     return [
-        {"kind": p.kind, "n_steps": len(p.steps), "family": p.skeleton.split()[0] if p.choices else "", "right": answer_of(t) == p.answer, "stated": answer_of(t) is not None, "tokens": len(row)}
+        {
+            "kind": p.kind,
+            "n_steps": len(p.steps),
+            "family": family(p),
+            "right": answer_of(t) == p.answer,
+            "stated": answer_of(t) is not None,
+            "tokens": len(row),
+        }
         for p, row, t in zip(problems, rows, texts(reader.tokenizer, rows), strict=True)
     ]
 
@@ -83,16 +99,48 @@ def log_p(reader: Reader, prefixes: list[list[int]], answers: list[list[int]]) -
     return torch.zeros(len(rows)).index_add(0, row_of, logs).tolist()
 
 
+def leaders(reader: Reader, problem: Problem, prefixes: list[list[int]]) -> list[str]:
+    """The answer in front at each prefix: the best of the labels, or digits taken greedily."""
+    if not problem.choices:
+        stop = reader.tokenizer.token_to_id(".")
+        rows = sample(reader.model, prefixes, end=stop, temperature=0, generator=torch.Generator(), most=8)
+        return [reader.tokenizer.decode(row).strip(" .") for row in rows]
+    labels = [label for label, _ in problem.choices]
+    logs = [log_p(reader, prefixes, [reader.tokenizer.encode(f" {label}.").ids] * len(prefixes)) for label in labels]
+    return [labels[max(range(len(labels)), key=lambda i, k=k: logs[i][k])] for k in range(len(prefixes))]
+
+
 def forced(reader: Reader, problems: list[Problem]) -> list[dict]:
-    """Per problem and number k of clean steps given: log p of the true answer after the cue (with its full stop)."""
+    """What is answered after k clean steps and the cue: log p (nats, full stop included) of truth and leader."""
     out = []
     for p in problems:
         steps = lines(p)
-        prompts = [reader.prompt(p) + reader.tokenizer.encode("".join(f"{s}\n" for s in steps[:k]) + CUE).ids for k in range(len(steps) + 1)]
-        answer = reader.tokenizer.encode(f" {p.answer}.").ids
-        logs = log_p(reader, prompts, [answer] * len(prompts))
-        out += [{"kind": p.kind, "n_steps": len(steps), "k": k, "log_p": x} for k, x in enumerate(logs)]
+        texts_ = ["".join(f"{s}\n" for s in steps[:k]) + CUE for k in range(len(steps) + 1)]
+        prefixes = [reader.prompt(p) + reader.tokenizer.encode(t).ids for t in texts_]
+        front = leaders(reader, p, prefixes)
+        true = log_p(reader, prefixes, [reader.tokenizer.encode(f" {p.answer}.").ids] * len(prefixes))
+        lead = log_p(reader, prefixes, [reader.tokenizer.encode(f" {a}.").ids for a in front])
+        out += [
+            {
+                "kind": p.kind,
+                "n_steps": len(steps),
+                "k": k,
+                "log_p": true[k],
+                "leader_log_p": lead[k],
+                "leader_right": front[k] == p.answer,
+            }
+            for k in range(len(steps) + 1)
+        ]
     return out
+
+
+def calibration_error(rows: list[dict], n_bins: int = 10) -> float:
+    """ECE of the leading answers: mean over equal-width bins of |share right - mean p|, weighted by count."""
+    bins = defaultdict(list)
+    for row in rows:
+        bins[min(n_bins - 1, int(math.exp(row["leader_log_p"]) * n_bins))].append(row)
+    gaps = (abs(sum(r["leader_right"] - math.exp(r["leader_log_p"]) for r in b)) for b in bins.values())
+    return sum(gaps) / len(rows)
 
 
 def mean_by(rows: Iterable[dict], keys: tuple[str, ...], value: str) -> dict[tuple, tuple[float, int]]:
@@ -107,25 +155,39 @@ def problems_of(n: int, seed: int) -> list[Problem]:
     return [*number_problems(n, seed), *choice_problems(n, seed)]
 
 
+def report(stage: str, graded: list[dict], early: list[dict]) -> None:
+    """Print the accuracies with 95 % intervals, and the forced answers by steps given."""
+    for keys in (("kind",), ("kind", "n_steps"), ("kind", "family")):
+        for key, (mean, n) in mean_by(
+            [r for r in graded if "family" not in keys or r["kind"] == "choice"], keys, "right"
+        ).items():
+            low, high = wilson(round(mean * n), n)
+            print(stage, *key, f"{mean:.3f} [{low:.3f}, {high:.3f}] n={n}")
+    for key, (mean, n) in mean_by(
+        [{**r, "p": math.exp(r["log_p"])} for r in early], ("kind", "n_steps", "k"), "p"
+    ).items():
+        print(stage, "forced", *key, f"p(true)={mean:.3f} n={n}")
+    for kind in ("choice", "number"):
+        print(stage, kind, f"calibration error {calibration_error([r for r in early if r['kind'] == kind]):.3f}")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("stage")
     parser.add_argument("--work", type=Path, default=HERE / "work")
-    parser.add_argument("--n", type=int, default=300, help="problems of each kind")
-    parser.add_argument("--n-forced", type=int, default=100)
+    parser.add_argument("--n", type=int, default=600, help="problems of each kind")
+    parser.add_argument("--n-forced", type=int, default=150)
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--out", type=Path, help="write all rows there as JSON")
     args = parser.parse_args()
     reader = open_stage(args.stage, args.work)
     graded = accuracy(reader, problems_of(args.n, EVALUATION_SEED), args.temperature, seed=1)
-    early = [{**row, "p": math.exp(row["log_p"])} for row in forced(reader, problems_of(args.n_forced, EVALUATION_SEED))]
-    for keys in (("kind",), ("kind", "n_steps"), ("kind", "family")):
-        for key, (mean, n) in mean_by(graded, keys, "right").items():
-            print(args.stage, *key, f"{mean:.3f} [{', '.join(f'{x:.3f}' for x in wilson(round(mean * n), n))}] n={n}")
-    for key, (mean, n) in mean_by(early, ("kind", "n_steps", "k"), "p").items():
-        print(args.stage, "forced", *key, f"p={mean:.3f} n={n}")
+    early = forced(reader, problems_of(args.n_forced, EVALUATION_SEED))
+    report(args.stage, graded, early)
     if args.out:
-        args.out.write_text(json.dumps({"stage": args.stage, "temperature": args.temperature, "graded": graded, "forced": early}))
+        args.out.write_text(
+            json.dumps({"stage": args.stage, "temperature": args.temperature, "graded": graded, "forced": early})
+        )
 
 
 if __name__ == "__main__":

@@ -12,11 +12,13 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
+
 from documents import END_OF_TEXT, TURN_END, TURN_START
 from model import Shape
 
 CHAT_TEMPLATE = (
-    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
 PLAIN_TEMPLATE = "Question: {question}\nSolution:\n"

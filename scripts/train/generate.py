@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from model import Abacus, Cache
 from tokenizers import Tokenizer
 from torch import Tensor
+
+from model import Abacus, Cache
 
 
 def left_pad(prompts: list[list[int]]) -> tuple[Tensor, Tensor]:
@@ -24,7 +25,15 @@ def draw_token(logits: Tensor, temperature: float, generator: torch.Generator) -
 
 
 @torch.inference_mode()
-def sample(model: Abacus, prompts: list[list[int]], *, end: int, temperature: float, generator: torch.Generator, most: int = 320) -> list[list[int]]:
+def sample(
+    model: Abacus,
+    prompts: list[list[int]],
+    *,
+    end: int,
+    temperature: float,
+    generator: torch.Generator,
+    most: int = 320,
+) -> list[list[int]]:
     """A continuation of each prompt, up to and with `end`, at most `most` tokens."""
     ids, real = left_pad(prompts)
     n, width = ids.shape
@@ -53,7 +62,7 @@ def sample(model: Abacus, prompts: list[list[int]], *, end: int, temperature: fl
     return [row[: row.index(end) + 1] if end in row else row for row in out]
 
 
-def sample_in_groups(model: Abacus, prompts: list[list[int]], group: int = 96, **settings) -> list[list[int]]:  # noqa: ANN003
+def sample_in_groups(model: Abacus, prompts: list[list[int]], group: int = 96, **settings) -> list[list[int]]:
     """`sample` over any number of prompts, those of similar length together, results in the given order."""
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     out: list[list[int]] = [[] for _ in prompts]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ class Attention(nn.Module):
         heads = self.qkv(x).view(b, t, 3, self.shape.n_head, self.shape.head_dim).permute(2, 0, 3, 1, 4)
         q, k, v = rotate(heads[0], cos, sin), rotate(heads[1], cos, sin), heads[2]  # (b, head, t, head_dim)
         if cache is None:
-            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+            y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
-            y = F.scaled_dot_product_attention(q, *cache.append(k, v), attn_mask=mask)
+            y = functional.scaled_dot_product_attention(q, *cache.append(k, v), attn_mask=mask)
         return self.out(y.transpose(1, 2).reshape(b, t, d))
 
 
@@ -88,10 +88,12 @@ class Block(nn.Module):
         self.up = nn.Linear(shape.n_embd, shape.n_ff, bias=False)
         self.down = nn.Linear(shape.n_ff, shape.n_embd, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache | None = None, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache | None = None, mask: Tensor | None = None
+    ) -> Tensor:
         x = x + self.attention(self.attention_norm(x), cos, sin, cache, mask)
         h = self.ffn_norm(x)
-        return x + self.down(F.silu(self.gate(h)) * self.up(h))
+        return x + self.down(functional.silu(self.gate(h)) * self.up(h))
 
 
 class Abacus(nn.Module):
@@ -109,8 +111,14 @@ class Abacus(nn.Module):
         self.apply(self._init)
 
     def _init(self, module: nn.Module) -> None:
-        if isinstance(module, nn.Linear | nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02 if isinstance(module, nn.Embedding) else module.in_features**-0.5 * 0.8)
+        """Matrices that write into the residual stream start at zero, so that it starts as the embedding."""
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=0.02)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=0.8 * module.in_features**-0.5)
+        if isinstance(module, Block):
+            nn.init.zeros_(module.attention.out.weight)
+            nn.init.zeros_(module.down.weight)
 
     def forward(self, ids: Tensor) -> Tensor:
         cos, sin = self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
@@ -120,7 +128,7 @@ class Abacus(nn.Module):
         return self.norm(x)
 
     def cached(self, ids: Tensor, positions: Tensor, mask: Tensor, caches: list[Cache]) -> Tensor:
-        """Hidden states of new tokens at `positions` (b, t); they see the cached columns where `mask` (b, 1, t, n) is true."""
+        """Hidden states of new tokens at `positions` (b, t); they see columns where `mask` (b, 1, t, n) is true."""
         cos, sin = self.cos[positions][:, None], self.sin[positions][:, None]  # (b, 1, t, head_dim / 2)
         x = self.embed(ids)
         for block, cache in zip(self.blocks, caches, strict=True):
@@ -128,4 +136,4 @@ class Abacus(nn.Module):
         return self.norm(x)
 
     def logits(self, hidden: Tensor) -> Tensor:
-        return F.linear(hidden, self.embed.weight)
+        return functional.linear(hidden, self.embed.weight)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from problems import LARGEST, OPERATIONS, Equation, Operand, Problem, Ref, values
 from words import BOXES, COLORS, DAYS, GOODS, HELPERS, OBJECTS, PARTS, PEOPLE, PLACES, TIMES
@@ -55,14 +56,14 @@ class Story:
 
 def some(rng: random.Random, top: int = 999) -> int:
     """A term of a sum: mostly two digits, sometimes one or three."""
-    low, high = rng.choices(((2, 9), (10, 99), (100, 999)), (15, 55, 30))[0]
+    low, high = rng.choices(((2, 9), (10, 99), (100, 999)), (20, 58, 22))[0]
     return rng.randint(min(low, top), max(2, min(high, top)))
 
 
 def factors(rng: random.Random) -> tuple[int, int]:
     """(how many, of how much): one digit times one to three digits, or two digits times two."""
     (a, b), (c, d) = rng.choices(
-        (((2, 9), (2, 9)), ((3, 9), (11, 99)), ((11, 39), (11, 49)), ((2, 9), (101, 499))), (20, 45, 25, 10)
+        (((2, 9), (2, 9)), ((3, 9), (11, 99)), ((11, 29), (11, 29)), ((2, 9), (101, 499))), (32, 48, 10, 10)
     )[0]
     return rng.randint(a, b), rng.randint(c, d)
 
@@ -92,7 +93,9 @@ def begin_packs(s: Story) -> bool:
         f"{s.who} filled {k} {box} with {n} {s.things} each.",
         f"There were {n} {s.things} in each of the {k} {box} that {s.who} owned.",
     )
-    s.now = s.compute(k, "*", n, (f"The {k} {box} held ", f"With {n} {s.things} each, {k} {box} held "), f" {s.things}.")
+    s.now = s.compute(
+        k, "*", n, (f"The {k} {box} held ", f"With {n} {s.things} each, {k} {box} held "), f" {s.things}."
+    )
     s.amount = k * n
     return s.amount <= LARGEST
 
@@ -112,7 +115,7 @@ def begin_colors(s: Story) -> bool:
 
 def begin_days(s: Story) -> bool:
     n, k = some(s.rng), s.rng.choice(tuple(TIMES))
-    day, next_day = s.rng.choice(tuple(zip(DAYS, DAYS[1:], strict=False)))
+    day, next_day = s.rng.choice(tuple(pairwise(DAYS)))
     s.mark("days", n, k)
     s.say(
         f"{s.who} found {n} {s.things} on {day} and {TIMES[k]} as many on {next_day}.",
@@ -153,9 +156,17 @@ def gain(s: Story) -> bool:
     n, helper = some(s.rng), s.rng.choice(HELPERS)
     s.mark("gain", n)
     if s.money:
-        s.say(f"A {helper} added {n} dollars.", f"{s.pronoun} earned another {n} dollars.", f"{s.pronoun} got {n} dollars back from a {helper}.")
+        s.say(
+            f"A {helper} added {n} dollars.",
+            f"{s.pronoun} earned another {n} dollars.",
+            f"{s.pronoun} got {n} dollars back from a {helper}.",
+        )
     else:
-        s.say(f"A {helper} gave {n} more.", f"{s.pronoun} bought {n} more {s.things}.", f"{s.pronoun} found another {n} {s.things}.")
+        s.say(
+            f"A {helper} gave {n} more.",
+            f"{s.pronoun} bought {n} more {s.things}.",
+            f"{s.pronoun} found another {n} {s.things}.",
+        )
     s.move("+", n, n, ("That made ", f"With {n} more there were "), f" {s.unit}.")
     return True
 
@@ -164,9 +175,16 @@ def lose(s: Story) -> bool:
     n = some(s.rng, s.amount - 2)
     s.mark("lose", n)
     if s.money:
-        s.say(f"{s.pronoun} spent {n} dollars on {s.rng.choice(GOODS)}.", f"{s.pronoun} paid {n} dollars for {s.rng.choice(GOODS)}.")
+        s.say(
+            f"{s.pronoun} spent {n} dollars on {s.rng.choice(GOODS)}.",
+            f"{s.pronoun} paid {n} dollars for {s.rng.choice(GOODS)}.",
+        )
     else:
-        s.say(f"{s.pronoun} gave {n} of them to a {s.rng.choice(HELPERS)}.", f"{s.pronoun} lost {n} {s.things}.", f"{n} of the {s.things} broke.")
+        s.say(
+            f"{s.pronoun} gave {n} of them to a {s.rng.choice(HELPERS)}.",
+            f"{s.pronoun} lost {n} {s.things}.",
+            f"{n} of the {s.things} broke.",
+        )
     s.move("-", n, n, ("That left ", f"Without the {n} there were "), f" {s.unit}.")
     return s.amount > 1
 
@@ -175,11 +193,17 @@ def packs(s: Story) -> bool:
     k, n = factors(s.rng)
     s.mark("morepacks", k, n)
     if s.money:
-        s.say(f"For {k} weeks {s.pronoun.lower()} saved {n} dollars each week.", f"{s.pronoun} worked {k} more days for {n} dollars a day.")
+        s.say(
+            f"For {k} weeks {s.pronoun.lower()} saved {n} dollars each week.",
+            f"{s.pronoun} worked {k} more days for {n} dollars a day.",
+        )
         leads, tail = (f"The {k} times {n} dollars came to ", "The extra money was "), " dollars."
     else:
         box = s.rng.choice(BOXES)
-        s.say(f"{s.pronoun} bought {k} {box} of {n} {s.things} each.", f"Then {k} {box} arrived, each with {n} {s.things}.")
+        s.say(
+            f"{s.pronoun} bought {k} {box} of {n} {s.things} each.",
+            f"Then {k} {box} arrived, each with {n} {s.things}.",
+        )
         leads, tail = (f"The {k} new {box} held ", f"The {box} brought "), f" {s.things}."
     more = s.compute(k, "*", n, leads, tail)
     s.move("+", more, k * n, ("Added up, that was ", "Together that made "), f" {s.unit}.")
@@ -190,7 +214,10 @@ def purchase(s: Story) -> bool:
     k, n = factors(s.rng)
     s.mark("purchase", k, n)
     if s.money:
-        s.say(f"{s.pronoun} bought {k} lunches for {n} dollars each.", f"{s.pronoun} then paid {n} dollars for each of {k} chairs.")
+        s.say(
+            f"{s.pronoun} bought {k} lunches for {n} dollars each.",
+            f"{s.pronoun} then paid {n} dollars for each of {k} chairs.",
+        )
         leads, tail = ("The purchase cost ", f"The {k} things cost "), " dollars."
     else:
         s.say(f"{s.pronoun} gave {n} {s.things} to each of {k} friends.", f"{k} children took {n} {s.things} each.")
@@ -218,10 +245,16 @@ def share(s: Story) -> bool:
     k = s.rng.choice(fits)
     s.mark("share", k)
     if s.money:
-        s.say(f"The money was split evenly among {k} people, {s.who} being one of them.", f"{s.pronoun} kept one of {k} equal shares.")
+        s.say(
+            f"The money was split evenly among {k} people, {s.who} being one of them.",
+            f"{s.pronoun} kept one of {k} equal shares.",
+        )
     else:
         box = s.rng.choice(BOXES)
-        s.say(f"{s.pronoun} sorted them into {k} equal {box} and kept just one of these.", f"{s.pronoun} divided them evenly among {k} {box} and took only one home.")
+        s.say(
+            f"{s.pronoun} sorted them into {k} equal {box} and kept just one of these.",
+            f"{s.pronoun} divided them evenly among {k} {box} and took only one home.",
+        )
     s.move("/", k, k, ("One share was ", f"Split in {k}, each part was "), f" {s.unit}.")
     return s.amount > 1
 
@@ -232,7 +265,10 @@ def part(s: Story) -> bool:
         return False
     k = s.rng.choice(fits)
     s.mark("part", k)
-    s.say(f"{s.pronoun} gave {PARTS[k]} of the {s.unit} away.", f"Then {PARTS[k]} of the {s.unit} went to a {s.rng.choice(HELPERS)}.")
+    s.say(
+        f"{s.pronoun} gave {PARTS[k]} of the {s.unit} away.",
+        f"Then {PARTS[k]} of the {s.unit} went to a {s.rng.choice(HELPERS)}.",
+    )
     gone = s.compute(s.now, "/", k, (f"Gone was {PARTS[k]}, ", f"The part of {PARTS[k]} was "), f" {s.unit}.")
     s.move("-", gone, s.amount // k, ("That left ", "What remained was "), f" {s.unit}.")
     return s.amount > 1
@@ -257,7 +293,14 @@ def sell(s: Story) -> bool:
     if s.money:
         return False
     s.mark("sell", price)
-    s.setup.append(s.rng.choice((f"At {place(s)}, {s.things} sold for {price} dollars each.", f"The price of {s.things} was {price} dollars apiece.")))
+    s.setup.append(
+        s.rng.choice(
+            (
+                f"At {place(s)}, {s.things} sold for {price} dollars each.",
+                f"The price of {s.things} was {price} dollars apiece.",
+            )
+        )
+    )
     s.say(f"{s.pronoun} sold all of them.", f"Everything was sold at that price for {s.things}.")
     s.money = True
     s.move("*", price, price, (f"At {price} dollars each, the sale brought ", "The sale brought "), " dollars.")
@@ -278,10 +321,24 @@ def spend_all(s: Story) -> bool:
 
 
 BEGINNINGS: dict[Callable[[Story], bool], tuple[int, int]] = {  # steps it takes, weight
-    begin_plain: (0, 4), begin_packs: (1, 2), begin_colors: (1, 2), begin_days: (2, 2), begin_wage: (1, 2), begin_savings: (0, 2),
+    begin_plain: (0, 4),
+    begin_packs: (1, 2),
+    begin_colors: (1, 2),
+    begin_days: (2, 2),
+    begin_wage: (1, 2),
+    begin_savings: (0, 2),
 }
 EVENTS: dict[Callable[[Story], bool], tuple[int, int]] = {
-    gain: (1, 4), lose: (1, 5), packs: (2, 3), purchase: (2, 3), grow: (1, 3), share: (1, 5), part: (2, 4), join: (2, 2), sell: (1, 3), spend_all: (1, 3),
+    gain: (1, 4),
+    lose: (1, 5),
+    packs: (2, 3),
+    purchase: (2, 3),
+    grow: (1, 3),
+    share: (1, 5),
+    part: (2, 4),
+    join: (2, 2),
+    sell: (1, 3),
+    spend_all: (1, 3),
 }
 
 
@@ -293,17 +350,35 @@ def distractor(s: Story) -> str:
     """A fact with a number that nothing depends on."""
     other, n = s.rng.choice([p for p, _ in PEOPLE if p != s.who]), some(s.rng)
     things = s.rng.choice([t for t in OBJECTS if t != s.things])
-    return s.rng.choice((
-        f"{other} had {n} {things}.", f"A {s.rng.choice(HELPERS)} was {s.rng.randint(20, 90)} years old.",
-        f"The way to {place(s)} took {n} minutes.", f"{other} lived at number {n}.", f"It was day {s.rng.randint(2, 30)} of the month.",
-        f"At {place(s)}, {n} people stood in a line.", f"{other} paid {n} dollars for {things}.",
-    ))
+    return s.rng.choice(
+        (
+            f"{other} had {n} {things}.",
+            f"A {s.rng.choice(HELPERS)} was {s.rng.randint(20, 90)} years old.",
+            f"The way to {place(s)} took {n} minutes.",
+            f"{other} lived at number {n}.",
+            f"It was day {s.rng.randint(2, 30)} of the month.",
+            f"At {place(s)}, {n} people stood in a line.",
+            f"{other} paid {n} dollars for {things}.",
+        )
+    )
 
 
 def question(s: Story) -> str:
     if s.money:
-        return s.rng.choice(("How many dollars were there in the end?", f"How much money was left for {s.who} in the end?", "How many dollars did that make?"))
-    return s.rng.choice((f"How many {s.things} were there in the end?", f"How many {s.things} did {s.who} have in the end?", f"What was the final number of {s.things}?"))
+        return s.rng.choice(
+            (
+                "How many dollars were there in the end?",
+                f"How much money was left for {s.who} in the end?",
+                "How many dollars did that make?",
+            )
+        )
+    return s.rng.choice(
+        (
+            f"How many {s.things} were there in the end?",
+            f"How many {s.things} did {s.who} have in the end?",
+            f"What was the final number of {s.things}?",
+        )
+    )
 
 
 def pick(rng: random.Random, options: dict, room: int) -> Callable[[Story], bool]:

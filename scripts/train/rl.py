@@ -15,22 +15,23 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
+
 from batches import IGNORE, encode, pad
 from documents import TURN_END, any_problem, chat_prompt, early_document
 from evaluate import answer_of
 from generate import sample_in_groups, texts
 from model import Abacus, Shape
 from problems import Problem
-from tokenizers import Tokenizer
-from torch import Tensor
 
 HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """n_problems × n_samples solutions an update; a group that is all right or all wrong teaches nothing."""
+    """n_problems times n_samples solutions an update; a group that is all right or all wrong teaches nothing."""
 
     n_updates: int = 150
     n_problems: int = 32
@@ -50,7 +51,7 @@ def advantages(rewards: Tensor) -> Tensor:
 def token_log_p(model: Abacus, ids: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Log-probability (nats) of every counted target, and the row it is in: (n_counted,) each."""
     keep = targets != IGNORE
-    logs = -F.cross_entropy(model.logits(model(ids)[keep]).float(), targets[keep], reduction="none")
+    logs = -functional.cross_entropy(model.logits(model(ids)[keep]).float(), targets[keep], reduction="none")
     return logs, keep.nonzero()[:, 0]
 
 
@@ -76,20 +77,29 @@ class Tuner:
 
     def save(self) -> None:
         part = self.checkpoint.with_suffix(".part")
-        torch.save({"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "done": self.done}, part)
+        torch.save(
+            {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(), "done": self.done}, part
+        )
         part.replace(self.checkpoint)
 
-    def solve(self, problems: list[Problem], generator: torch.Generator) -> tuple[list[list[int]], list[list[int]], Tensor]:
-        """Prompts and sampled solutions (each problem n_samples times in a row), and rewards (n_problems, n_samples)."""
+    def solve(
+        self, problems: list[Problem], generator: torch.Generator
+    ) -> tuple[list[list[int]], list[list[int]], Tensor]:
+        """Prompts and sampled solutions (each problem n_samples times), and rewards (n_problems, n_samples)."""
         prompts = [self.tokenizer.encode(chat_prompt(p)).ids for p in problems for _ in range(self.settings.n_samples)]
         end = self.tokenizer.token_to_id(TURN_END)
-        rows = sample_in_groups(self.model, prompts, end=end, temperature=self.settings.temperature, generator=generator, most=280)
+        rows = sample_in_groups(
+            self.model, prompts, end=end, temperature=self.settings.temperature, generator=generator, most=280
+        )
         found = texts(self.tokenizer, rows)
-        rewards = [float(row[-1] == end and answer_of(t) == problems[i // self.settings.n_samples].answer) for i, (row, t) in enumerate(zip(rows, found, strict=True))]
+        rewards = [
+            float(row[-1] == end and answer_of(t) == problems[i // self.settings.n_samples].answer)
+            for i, (row, t) in enumerate(zip(rows, found, strict=True))
+        ]
         return prompts, rows, torch.tensor(rewards).view(len(problems), -1)
 
     def push(self, rows: list[tuple[list[int], list[int], float]], n_tokens: int) -> None:
-        """Add the policy gradient of (prompt, solution, advantage) rows, mean over all their tokens, in small batches."""
+        """Add the policy gradient of (prompt, solution, advantage) rows, mean over all tokens, in small batches."""
         rows = sorted((r for r in rows if r[2]), key=lambda r: len(r[0]) + len(r[1]))
         for start in range(0, len(rows), 32):
             part = rows[start : start + 32]
@@ -119,7 +129,13 @@ class Tuner:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.done += 1
-        return {"stage": "rl", "step": self.done, "reward": round(rewards.mean().item(), 4), "mixed_groups": int((rewards.std(1) > 0).sum()), "mean_tokens": round(sum(map(len, solutions)) / len(solutions), 1)}
+        return {
+            "stage": "rl",
+            "step": self.done,
+            "reward": round(rewards.mean().item(), 4),
+            "mixed_groups": int((rewards.std(1) > 0).sum()),
+            "mean_tokens": round(sum(map(len, solutions)) / len(solutions), 1),
+        }
 
     def run(self) -> None:
         """All updates, a log row each, a resume point every ten."""

@@ -13,11 +13,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
+from torch import Tensor
+from torch.nn import functional
+
 from batches import IGNORE, Batch, chunk
 from model import Abacus, Shape
 from tokenizer import load
-from torch import Tensor
 
 HERE = Path(__file__).parent
 SAVE_SECONDS = 120.0
@@ -27,12 +28,16 @@ CLIP = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """tokens: padded tokens to see; early: also keep the weights there; start: the stage whose weights it goes on from."""
+    """tokens: padded tokens to see; early: also keep the weights there; start: the weights it goes on from.
+
+    batch: padded tokens an update; chunks small[0] .. small[1] - 1 use half, for more updates while copying is learnt.
+    """
 
     name: str
     tokens: int
     lr: float
-    batch: int = 8192
+    batch: int = 4096
+    small: tuple[int, int] = (0, 0)
     start: str | None = None
     early: int | None = None
     warmup: float = 0.01
@@ -40,8 +45,8 @@ class Stage:
 
 
 STAGES = {
-    "pretrain": Stage("pretrain", tokens=13_000_000, lr=0.02, early=1_500_000),
-    "finetune": Stage("finetune", tokens=9_000_000, lr=0.01, start="base", cooldown=0.9),
+    "pretrain": Stage("pretrain", tokens=7_000_000, lr=0.02, small=(16, 40), early=2_000_000),
+    "finetune": Stage("finetune", tokens=6_000_000, lr=0.012, start="base", cooldown=0.9),
 }
 RESULT = {"pretrain": "base", "finetune": "sft"}
 
@@ -65,7 +70,7 @@ def share_of_lr(progress: float, stage: Stage) -> float:
 def loss_of(model: Abacus, hidden: Tensor, targets: Tensor) -> Tensor:
     """Mean cross-entropy in nats over the targets that count; logits are made only there."""
     keep = targets != IGNORE
-    return F.cross_entropy(model.logits(hidden[keep]).float(), targets[keep])
+    return functional.cross_entropy(model.logits(hidden[keep]).float(), targets[keep])
 
 
 class Trainer:
@@ -89,7 +94,12 @@ class Trainer:
     def checkpoint(self) -> Path:
         return self.work / f"{self.stage.name}-resume.pt"
 
+    @property
+    def log_file(self) -> Path:
+        return self.work / f"{self.stage.name}.jsonl"
+
     def resume(self) -> None:
+        """Go on from the last resume point, if there is one."""
         if not self.checkpoint.exists():
             return
         kept = torch.load(self.checkpoint, map_location=self.device)
@@ -97,17 +107,33 @@ class Trainer:
         for optimizer, state in zip(self.optimizers, kept["optimizers"], strict=True):
             optimizer.load_state_dict(state)
         self.at, self.tokens, self.steps, self.seconds = kept["at"], kept["tokens"], kept["steps"], kept["seconds"]
+        rows = self.log_file.read_text().splitlines() if self.log_file.exists() else []
+        done = [row for row in rows if json.loads(row)["step"] <= self.steps]  # later rows will be written again
+        self.log_file.write_text("".join(f"{row}\n" for row in done))
 
     def save(self) -> None:
         """Write the resume point, atomically."""
         part = self.checkpoint.with_suffix(".part")
         states = [o.state_dict() for o in self.optimizers]
-        torch.save({"model": self.model.state_dict(), "optimizers": states, "at": self.at, "tokens": self.tokens, "steps": self.steps, "seconds": self.seconds}, part)
+        torch.save(
+            {
+                "model": self.model.state_dict(),
+                "optimizers": states,
+                "at": self.at,
+                "tokens": self.tokens,
+                "steps": self.steps,
+                "seconds": self.seconds,
+            },
+            part,
+        )
         part.replace(self.checkpoint)
 
     def export(self, name: str) -> None:
         """Keep the weights of this moment under a name."""
-        torch.save({"model": self.model.state_dict(), "shape": asdict(self.model.shape), "tokens": self.tokens}, self.work / f"{name}.pt")
+        torch.save(
+            {"model": self.model.state_dict(), "shape": asdict(self.model.shape), "tokens": self.tokens},
+            self.work / f"{name}.pt",
+        )
 
     def step(self, batch: Batch) -> float:
         """One update; returns the loss in nats per token."""
@@ -128,8 +154,14 @@ class Trainer:
         return loss.item()
 
     def log(self, losses: list[float]) -> None:
-        row = {"stage": self.stage.name, "step": self.steps, "tokens": self.tokens, "loss_nats": round(sum(losses) / len(losses), 4), "seconds": round(self.seconds, 1)}
-        with (self.work / f"{self.stage.name}.jsonl").open("a") as file:
+        row = {
+            "stage": self.stage.name,
+            "step": self.steps,
+            "tokens": self.tokens,
+            "loss_nats": round(sum(losses) / len(losses), 4),
+            "seconds": round(self.seconds, 1),
+        }
+        with self.log_file.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
     def run(self) -> None:
@@ -138,7 +170,8 @@ class Trainer:
         losses: list[float] = []
         while self.tokens < self.stage.tokens:
             index, done = self.at
-            batches = chunk(self.stage.name, self.seed, index, self.stage.batch, self.tokenizer)
+            budget = self.stage.batch // 2 if index in range(*self.stage.small) else self.stage.batch
+            batches = chunk(self.stage.name, self.seed, index, budget, self.tokenizer)
             for i, batch in enumerate(batches[done:], start=done):
                 losses.append(self.step(batch))
                 self.at = (index, i + 1)

@@ -1,3 +1,4 @@
+# ruff: noqa: SIM905 - lists of plain words read better as one string
 """Words of the stories: who, what, where. Plain data, so that the text varies and the sums stay the point."""
 
 PEOPLE = tuple(
@@ -10,7 +11,8 @@ PEOPLE = tuple(
 )
 OBJECTS = tuple(
     "pens apples stamps marbles shells coins books cards stickers eggs candles cookies oranges buttons beads photos "
-    "pencils postcards ribbons muffins tickets toys bottles flowers pears lemons badges magnets crayons balloons".split()
+    "pencils postcards ribbons muffins tickets toys bottles flowers pears lemons badges magnets "
+    "crayons balloons".split()
 )
 BOXES = tuple("boxes bags packs crates baskets jars trays cartons drawers shelves".split())
 GOODS = tuple("a coat|a lamp|a bicycle|a present|a radio|some paint|a meal|a chair|a train ticket|new shoes".split("|"))
