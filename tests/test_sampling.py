@@ -152,7 +152,7 @@ def test_the_shortcut_below_temperature_1_changes_no_draw(temperature, monkeypat
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 @pytest.mark.parametrize("top_p", [1e-9, 0.3, 0.9, 0.999, 1 - 1e-9])
 def test_the_nucleus_is_the_smallest_set_that_holds_top_p(n, temperature, top_p):
-    """The definition itself: none outside is likelier than one inside, it holds top_p, without its least it does not."""
+    """The definition: none outside is likelier than one inside, it holds top_p, and without its least it does not."""
     meter = Meter(n)
     sampler = Sampler(temperature, top_p)
     for name, row in rows(n, seed=9):
