@@ -140,10 +140,16 @@ def test_time_limit_ends_an_endless_question(path):
     assert time.monotonic() - began < 5
 
 
+def test_time_limit_covers_all_rows_together(path):
+    _, rows = select(path, ENDLESS.replace("count(*)", "i"), timeout_s=0.1)
+    with pytest.raises(UsageError, match=r"Stopped after 0.1 s"):
+        list(rows)
+
+
 def test_time_limit_does_not_count_what_the_caller_does(path):
-    _, rows = select(path, "select * from tokens a, tokens b, tokens c, tokens d, tokens e", timeout_s=2)
+    _, rows = select(path, "select * from tokens a, tokens b, tokens c, tokens d, tokens e", timeout_s=1)
     next(rows)
-    time.sleep(2.1)
+    time.sleep(1.1)
     assert len(list(rows)) == 6**5 - 1
 
 

@@ -14,6 +14,7 @@ import time
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ import pytest
 from localent.errors import LocalentError, UsageError
 from localent.records import Answer, Choice, Extraction, Model, Probe, Problem, Run, Step, Token, Trace
 from localent.store import open_db, rows, schema
+from localent.store.connect import enable_wal
 
 EURO = "€".encode()  # three bytes, which may come as three tokens
 
@@ -104,7 +106,7 @@ SCHEMA = {
     "problems": "task TEXT! problem_id TEXT! source_id TEXT! question TEXT! answer TEXT! choices TEXT! solution TEXT"
     " n_steps INTEGER",
     "runs": "run_id TEXT! model_sha256 TEXT! task TEXT! settings TEXT! build TEXT! temperature REAL top_p REAL"
-    " top_k INTEGER seed INTEGER max_tokens INTEGER n_ctx INTEGER lanes INTEGER threads INTEGER gpu_layers INTEGER"
+    " top_k INTEGER seed INTEGER max_tokens INTEGER lanes INTEGER threads INTEGER gpu_layers INTEGER"
     " shots INTEGER",
     "sessions": "session_id INTEGER! run_id TEXT! host TEXT! started TEXT! ended TEXT! closed INTEGER! seconds REAL!"
     " n_traces INTEGER! n_tokens INTEGER! n_probe_tokens INTEGER!",
@@ -342,6 +344,15 @@ def test_other_content_under_one_key_is_refused_and_the_old_kept(db, write, says
 def test_moved_model_keeps_its_name_and_shows_its_new_path(db):
     db.add_model(replace(MODEL, name="copy", path="/elsewhere/copy.gguf"))
     assert db.model(MODEL.sha256) == replace(MODEL, path="/elsewhere/copy.gguf")
+
+
+def test_probes_of_several_estimators_may_come_in_any_order(db):
+    numbers = a_trace().probes
+    probes = tuple(replace(probe, estimator=name, n_fed=9) for probe in numbers for name in ("rollout", "a"))
+    db.add_trace(RUN.run_id, a_trace(probes=probes + numbers))
+    db.add_trace(RUN.run_id, a_trace(probes=numbers + probes[::-1]))
+    assert db.probes(RUN.run_id, ["estimator"])["estimator"] == ["a", "number", "rollout"] * 3
+    assert db.traces(RUN.run_id, ["answer_entropy_half"]) == {"answer_entropy_half": [0.75]}
 
 
 def test_two_files_written_in_other_orders_are_equal_table_by_table(tmp_path):
@@ -591,6 +602,12 @@ def test_read_only_folder_is_refused_for_writing_and_fine_for_reading(open_folde
             assert db.trace(rows.trace_id(RUN.run_id, "00", 0)) == a_trace()
 
 
+def test_older_file_is_not_read_as_if_it_were_new(db, monkeypatch):
+    monkeypatch.setattr("localent.store.db.MIGRATIONS", (schema.first, schema.first))
+    with pytest.raises(UsageError, match="made by an older localent"):
+        open_db(db.path, readonly=True)
+
+
 def test_readonly_cannot_write(db):
     with open_db(db.path, readonly=True) as reading, pytest.raises(LocalentError, match="is read-only"):
         reading.add_trace(RUN.run_id, a_trace())
@@ -624,6 +641,23 @@ def test_interrupt_in_a_transaction_leaves_nothing_and_the_next_write_works(db, 
     assert db.finished(RUN.run_id) == set()
     db.add_trace(RUN.run_id, a_trace())
     assert db.finished(RUN.run_id) == {("00", 0)}
+
+
+def test_switch_to_wal_is_tried_again():
+    """Where several processes make one file at once, SQLite gives up at once instead of waiting: a deadlock is near."""
+    busy = sqlite3.OperationalError("database is locked")
+    busy.sqlite_errorname = "SQLITE_BUSY"
+    answers = [[("delete",)], busy, [("delete",)], busy, [("delete",)], [("wal",)], [("wal",)]]
+
+    class Contended:
+        def execute(self, _):
+            answer = answers.pop(0)
+            if answer is busy:
+                raise busy
+            return SimpleNamespace(fetchone=lambda: answer[0])
+
+    enable_wal(Contended())
+    assert answers == []
 
 
 def test_lock_held_by_another_is_waited_for_then_named(db, monkeypatch):

@@ -22,7 +22,7 @@ MEANINGS = {  # beginning of SQLite's error name -> (class, sentence)
     "SQLITE_NOTADB": (UsageError, "{path} is not an SQLite database; choose another file with --db."),
     "SQLITE_CANTOPEN": (LocalentError, "Cannot open {path}; make {folder} writable or use another --db."),
     "SQLITE_CORRUPT": (LocalentError, "{path} is damaged; save what is left with 'sqlite3 {path} .recover'."),
-    "SQLITE_IOERR": (LocalentError, "The disk failed to read or write {path}; check its space and health."),
+    "SQLITE_IOERR": (LocalentError, "The disk is full or failing at {path}; make room and run it again."),
     "SQLITE_CONSTRAINT_FOREIGNKEY": (LocalentError, "{path} lacks what this row refers to; add the problem first."),
 }
 

@@ -68,7 +68,7 @@ class Database:
         with self._writing():
             known = self._one("select name from models where sha256 = ?", model.sha256)
             if known:
-                self._conn.execute("update models set path = ? where sha256 = ?", (str(model.path), model.sha256))
+                self._conn.execute("update models set path = ? where sha256 = ?", (model.path, model.sha256))
                 model = replace(model, name=known["name"])
             self._put(rows.model_row(model), key=1)
 

@@ -14,7 +14,7 @@ from localent.records import Answer, Choice, Extraction, Model, Probe, Problem, 
 
 Columns = Mapping[str, tuple[str, bool]]  # name -> (SQLite type, may be null)
 
-SETTINGS = ("temperature", "top_p", "top_k", "seed", "max_tokens", "n_ctx", "lanes", "threads", "gpu_layers", "shots")
+SETTINGS = ("temperature", "top_p", "top_k", "seed", "max_tokens", "lanes", "threads", "gpu_layers", "shots")
 MEASURES = tuple(f.name for f in fields(Token) if f.name != "text")
 PROBE = tuple(f.name for f in fields(Probe) if f.name != "answers")
 measures_of = attrgetter(*MEASURES)

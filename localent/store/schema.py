@@ -57,7 +57,6 @@ TABLES_1 = (
   top_k integer,
   seed integer,
   max_tokens integer,                  -- tokens a trace may have
-  n_ctx integer,                       -- tokens
   lanes integer,                       -- sequences decoded side by side
   threads integer,
   gpu_layers integer,
