@@ -1,0 +1,135 @@
+"""Curves over reasoning position: what the answer distribution does while a trace goes on.
+
+A trace is probed after k = 0..K of its steps, at positions k/K. Its value at position t is that of the last probe at or
+before t: a step function. What stands between two probes has not been read, and interpolating would look at the
+step that is still to come, so that "half-way" would know part of the second half. The store's
+`answer_entropy_half` is the same value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from localent.analysis.intervals import Estimate, bootstrap, estimate
+from localent.analysis.metrics import Array, gap_of, mean_of
+
+GRID = tuple(i / 10 for i in range(11))  # t, share of the reasoning steps
+TOUCH = 1e-9  # 3/10 computed in another way is still the same position
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectories:
+    """One quantity at every probe of every trace. NaN: the trace is shorter, or the quantity is not known there."""
+
+    values: Array  # (n_traces, K_max + 1), by step
+    positions: Array  # (n_traces, K_max + 1), k / K; NaN where not probed
+    wrong: Array  # (n_traces,), bool
+    problems: Array  # (n_traces,), problem ids
+    trace_ids: Array  # (n_traces,)
+
+    def __len__(self) -> int:
+        return len(self.wrong)
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Means over traces at a row of points, each with its interval. Arrays are (n_points,); NaN: no trace there."""
+
+    at: Array  # position t, or step k
+    value: Array
+    low: Array
+    high: Array
+    n: Array  # traces
+
+
+@dataclass(frozen=True, slots=True)
+class ByClass:
+    """The same curve for right and for wrong traces, and the gap between them (wrong minus right)."""
+
+    right: Curve
+    wrong: Curve
+    gap: Curve
+
+
+def trajectories(probes: dict[str, Sequence], column: str) -> Trajectories:
+    """One column of the store's probes (`Database.probes`, one estimator), a row per trace in order of trace_id."""
+    ids, first, row = np.unique(probes["trace_id"], return_index=True, return_inverse=True)
+    k = np.asarray(probes["k"], int)
+    shape = (len(ids), int(k.max(initial=0)) + 1)
+    values, positions = np.full(shape, np.nan), np.full(shape, np.nan)
+    values[row, k] = np.array(probes[column], float)  # None -> NaN
+    positions[row, k] = np.array(probes["position"], float)
+    wrong = ~np.asarray(probes["correct"], bool)[first]
+    return Trajectories(values, positions, wrong, np.asarray(probes["problem_id"])[first], ids)
+
+
+def at_position(traj: Trajectories, t: float | Sequence[float]) -> Array:
+    """The value of each trace at share t of its steps: (n_traces,), or (n_traces, n_t) for several t."""
+    grid = np.atleast_1d(np.asarray(t, float))
+    reached = traj.positions[:, None, :] <= grid[:, None] + TOUCH  # NaN is never reached
+    last = reached.shape[-1] - 1 - np.argmax(reached[..., ::-1], axis=-1)
+    found = np.where(reached.any(-1), np.take_along_axis(traj.values, last, axis=1), np.nan)
+    return found[:, 0] if np.ndim(t) == 0 else found
+
+
+def by_position(traj: Trajectories, grid: Sequence[float] = GRID, **options) -> ByClass:
+    """Mean of right and of wrong traces at each t of the grid, every trace counting at every t.
+
+    Right and wrong are known only at the end: the classes are selected on the outcome.
+    """
+    return by_class(grid, at_position(traj, grid), traj.wrong, traj.problems, **options)
+
+
+def by_step(traj: Trajectories, **options) -> ByClass:
+    """Mean of right and of wrong traces after k = 0, 1, ... steps. At larger k only the longer traces are left."""
+    return by_class(np.arange(traj.values.shape[1]), traj.values, traj.wrong, traj.problems, **options)
+
+
+def mean_by_step(traj: Trajectories, **options) -> Curve:
+    """Mean over all traces after k = 0, 1, ... steps: no selection on the outcome."""
+    return curve(np.arange(traj.values.shape[1]), traj.values, traj.problems, **options)
+
+
+def by_class(at: Sequence[float], values: Array, wrong: Array, problems: Sequence, **options) -> ByClass:
+    """Curves of right and wrong traces and their gap: values (n_traces, n_points)."""
+    present = ~np.isnan(values)
+    n_right, n_wrong = (present & ~wrong[:, None]).sum(0), (present & wrong[:, None]).sum(0)
+    means = mean_of(values)
+    return ByClass(
+        _curve(at, lambda counts: means(counts * ~wrong), n_right, problems, **options),
+        _curve(at, lambda counts: means(counts * wrong), n_wrong, problems, **options),
+        _curve(at, gap_of(values, wrong), np.minimum(n_right, n_wrong), problems, **options),
+    )
+
+
+def curve(at: Sequence[float], values: Array, problems: Sequence, **options) -> Curve:
+    """Mean over all traces: values (n_traces, n_points)."""
+    return _curve(at, mean_of(values), (~np.isnan(values)).sum(0), problems, **options)
+
+
+def _curve(at: Sequence[float], statistic, n: Array, problems: Sequence, **options) -> Curve:
+    at = np.asarray(at, float)
+    if not len(problems):
+        return Curve(at, *(np.full(len(at), np.nan) for _ in range(3)), n)
+    low, high = bootstrap(statistic, problems, **options)
+    return Curve(at, statistic(np.ones(len(problems))), low, high, n)
+
+
+# --- information about the true answer ----------------------------------------------------------------------------
+
+
+def gains(log_p_true: Trajectories, grid: Sequence[float] = GRID) -> Array:
+    """Information gained about the true answer, ln p_k(a*) - ln p_0(a*) in nats: (n_traces, n_t).
+
+    NaN where the probes know no probability for the true answer. Positive: it became more likely.
+    Source: the pointwise information of SCIENCE.md 5, as in Ton et al. (2024), arXiv 2411.11984.
+    """
+    return at_position(log_p_true, grid) - at_position(log_p_true, 0.0)[:, None]
+
+
+def mean_gain(log_p_true: Trajectories, t: float = 1.0, **options) -> Estimate:
+    """Mean information gain I at position t over all traces, in nats: no selection on the outcome."""
+    return estimate(mean_of, gains(log_p_true, (t,))[:, 0], problems=log_p_true.problems, **options)

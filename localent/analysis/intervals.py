@@ -1,0 +1,236 @@
+"""Intervals: bootstrap clustered by problem, because attempts at one problem are alike.
+
+A resample takes whole problems with replacement. A statistic is a function of how often each trace is taken
+(see metrics.Statistic), so that 2,000 resamples are a few array operations and not 2,000 samples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+
+import numpy as np
+
+from localent.analysis.metrics import NO_TRACES, Array, Statistic, UndefinedError, auroc_of
+
+NORMAL = NormalDist()
+N_RESAMPLES, LEVEL, SEED = 2000, 0.95, 0
+CHUNK = 1 << 20  # counts held at a time: 8 MB
+FEW = 0.05  # no interval where more of the resamples than this leave the statistic undefined
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A metric of one run with its interval, or the reason why there is none."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0  # traces used
+    n_missing: int = 0  # traces left out because they lack the score
+    n_problems: int = 0
+    reason: str | None = None  # why value, or only the interval, is None
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a value and an interval."""
+        return self.value is not None and self.low is not None
+
+    def excludes(self, value: float) -> bool:
+        """Whether the interval lies on one side of `value`; False where there is no interval."""
+        return self.known and not self.low <= value <= self.high
+
+
+def estimate(
+    make, values: Array, *labels: Array, problems: Sequence, level: float = LEVEL, n_resamples=N_RESAMPLES, seed=SEED
+) -> Estimate:
+    """A scalar metric and its interval: make(values, *labels) -> Statistic, as `auroc_of`, `mean_of`, `gap_of`.
+
+    Traces whose value is NaN or None are counted in `n_missing` and left out. A metric that is undefined for the
+    sample gives value None with the reason.
+    """
+    values = np.array(values, float)  # None -> NaN
+    present = ~np.isnan(values)
+    index = problem_index(np.asarray(problems)[present])
+    size = dict(n=int(present.sum()), n_missing=int((~present).sum()), n_problems=int(index.max(initial=-1)) + 1)
+    try:
+        if not size["n"]:
+            raise UndefinedError(NO_TRACES if not size["n_missing"] else "no trace has it")
+        statistic = make(values[present], *(np.asarray(label)[present] for label in labels))
+        return _scalar(statistic, index, size, level, n_resamples, seed)
+    except UndefinedError as error:
+        return Estimate(None, **size, reason=str(error))
+
+
+def _scalar(statistic: Statistic, index: Array, size: dict, level: float, n_resamples: int, seed: int) -> Estimate:
+    value = float(statistic(np.ones(len(index))))
+    if np.isnan(value):
+        raise UndefinedError("too few traces")
+    low, high = bootstrap(statistic, index, level=level, n_resamples=n_resamples, seed=seed)
+    if np.isnan(low):
+        return Estimate(value, **size, reason="too few problems for an interval")
+    return Estimate(value, float(low), float(high), **size)
+
+
+def separation(scores: Array, wrong: Array, problems: Sequence, **options) -> Estimate:
+    """AUROC of a score with its interval (see metrics.auroc), for any sample.
+
+    Where every wrong trace lies on one side of every right one, all resamples agree and the bootstrap would be certain
+    after three traces. There the interval is Wilson's, n the number of problems in the rarer class [ours].
+    """
+    found = estimate(auroc_of, scores, wrong, problems=problems, **options)
+    if not found.known or found.value not in (0.0, 1.0):
+        return found
+    present = ~np.isnan(np.array(scores, float))
+    wrong, problems = np.asarray(wrong, bool)[present], np.asarray(problems)[present]
+    n = min(len(np.unique(problems[wrong])), len(np.unique(problems[~wrong])))
+    low, high = wilson(found.value * n, n, options.get("level", LEVEL))
+    return replace(found, low=low, high=high)
+
+
+# --- the bootstrap ----------------------------------------------------------------------------------------------
+
+
+def bootstrap(
+    statistic: Statistic, problems: Sequence, *, level: float = LEVEL, n_resamples: int = N_RESAMPLES, seed: int = SEED
+) -> tuple[Array, Array]:
+    """BCa interval of a statistic under resampling of problems: (low, high), each of the statistic's shape.
+
+    `problems` (n,): which problem each trace belongs to. NaN where there is one problem only, or where more than 5 %
+    of the resamples leave the statistic undefined.
+    Source: Efron (1987), doi:10.2307/2289144; clusters as in Davison and Hinkley (1997), section 3.8; level widened for
+    few clusters as in Hesterberg (2015), doi:10.1080/00031305.2015.1089789. Coverage: scripts/coverage.py.
+    """
+    index = problem_index(problems)
+    n_problems = int(index.max()) + 1
+    value = statistic(np.ones(len(index)))
+    if n_problems < 2:
+        return np.full(np.shape(value), np.nan), np.full(np.shape(value), np.nan)
+    drawn = replicates(statistic, index, resample(n_problems, n_resamples, seed))
+    without = replicates(statistic, index, 1.0 - np.eye(n_problems))
+    return bca(value, drawn, without, level)
+
+
+def paired(
+    arm_a: Statistic,
+    problems_a: Sequence,
+    arm_b: Statistic,
+    problems_b: Sequence,
+    *,
+    level: float = LEVEL,
+    n_resamples: int = N_RESAMPLES,
+    seed: int = SEED,
+) -> Estimate:
+    """Arm b minus arm a over the problems that both have; a resample takes the same problems in both arms.
+
+    `n` counts the traces of both arms, `n_missing` those of problems that only one arm has.
+    """
+    names = np.intersect1d(problems_a, problems_b)
+    taken_a, n_a = _by_problem(arm_a, problems_a, names)
+    taken_b, n_b = _by_problem(arm_b, problems_b, names)
+    size = dict(n=n_a + n_b, n_missing=len(problems_a) + len(problems_b) - n_a - n_b, n_problems=len(names))
+    if not len(names):
+        return Estimate(None, **size, reason="the arms share no problem")
+    try:
+        return _scalar(lambda c: taken_b(c) - taken_a(c), np.arange(len(names)), size, level, n_resamples, seed)
+    except UndefinedError as error:
+        return Estimate(None, **size, reason=str(error))
+
+
+def _by_problem(statistic: Statistic, problems: Sequence, names: Array) -> tuple[Statistic, int]:
+    """The same statistic of how often each problem of `names` is taken; traces of other problems never are."""
+    problems = np.asarray(problems)
+    shared = np.isin(problems, names)
+    place = np.where(shared, np.searchsorted(names, problems), 0) if len(names) else np.zeros(len(problems), int)
+    return lambda counts: statistic(counts[..., place] * shared), int(shared.sum())
+
+
+def problem_index(problems: Sequence) -> Array:
+    """Names -> 0, 1, 2, ...: (n,) -> (n,)."""
+    return np.unique(np.asarray(problems), return_inverse=True)[1].ravel()
+
+
+def resample(n_problems: int, n_resamples: int, seed: int) -> Array:
+    """How often each problem is drawn: (n_resamples, n_problems), each row sums to n_problems."""
+    drawn = np.random.default_rng(seed).integers(n_problems, size=(n_resamples, n_problems))
+    drawn += np.arange(n_resamples)[:, None] * n_problems
+    return np.bincount(drawn.ravel(), minlength=n_resamples * n_problems).reshape(n_resamples, n_problems)
+
+
+def replicates(statistic: Statistic, index: Array, counts: Array) -> Array:
+    """The statistic at each resample: counts (n_resamples, n_problems) -> (n_resamples, ...)."""
+    rows = max(1, CHUNK // len(index))
+    counts = counts.astype(float)
+    return np.concatenate([statistic(counts[i : i + rows][:, index]) for i in range(0, len(counts), rows)])
+
+
+def bca(value: Array, drawn: Array, without: Array, level: float = LEVEL) -> tuple[Array, Array]:
+    """Bias-corrected, accelerated interval from replicates (n_resamples, ...) and the jackknife (n_problems, ...)."""
+    shape = np.shape(value)
+    columns = (np.ravel(value), drawn.reshape(len(drawn), -1).T, without.reshape(len(without), -1).T)
+    ends = [_bca_column(*column, level) for column in zip(*columns, strict=True)]
+    low, high = np.array(ends).reshape(-1, 2).T
+    return low.reshape(shape), high.reshape(shape)
+
+
+def _bca_column(value: float, drawn: Array, without: Array, level: float) -> tuple[float, float]:
+    n_problems, defined = len(without), drawn[~np.isnan(drawn)]
+    if np.isnan(value) or len(defined) < (1 - FEW) * len(drawn):
+        return np.nan, np.nan
+    bias = _quantile_of(((defined < value).sum() + (defined == value).sum() / 2) / len(defined), len(defined))
+    pull = without[~np.isnan(without)]
+    pull = pull.mean() - pull
+    spread = (pull**2).sum()
+    acceleration = (pull**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
+    z = _wide_z(level, n_problems)
+    shares = [NORMAL.cdf(bias + (bias + side) / (1 - acceleration * (bias + side))) for side in (-z, z)]
+    low, high = np.quantile(defined, shares)
+    return float(low), float(high)
+
+
+def _quantile_of(share: float, n: int) -> float:
+    """Standard normal quantile, away from 0 and 1 by half a resample."""
+    return NORMAL.inv_cdf(min(max(share, 0.5 / n), 1 - 0.5 / n))
+
+
+def _wide_z(level: float, n: int) -> float:
+    """Normal quantile widened for few problems: sqrt(n / (n - 1)) times Student's t with n - 1 degrees of freedom."""
+    from scipy.special import stdtrit  # here, so that starting the command line does not pay for scipy
+
+    return float(np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2))
+
+
+# --- shares -----------------------------------------------------------------------------------------------------
+
+
+def wilson(n_right: float, n: float, level: float = LEVEL) -> tuple[float, float]:
+    """Interval of a share n_right / n: (low, high) in [0, 1].
+
+    Source: Wilson (1927), doi:10.1080/01621459.1927.10502953; see Brown, Cai and DasGupta (2001).
+    """
+    if n <= 0:
+        raise UndefinedError(NO_TRACES)
+    z, share = NORMAL.inv_cdf((1 + level) / 2), n_right / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return float(max(0.0, middle - half)), float(min(1.0, middle + half))
+
+
+def share(flags: Array, problems: Sequence, level: float = LEVEL) -> Estimate:
+    """A share of traces with Wilson's interval, n made smaller where attempts at one problem are alike.
+
+    The effective n is n / design effect, the clustered variance of the mean over the independent one; at most n, and
+    the number of problems where all flags are equal. One attempt per problem gives plain Wilson.
+    Source: Korn and Graubard (1998), Survey Methodology 24, with Wilson's interval in place of Clopper-Pearson's.
+    """
+    flags, index = np.asarray(flags, float), problem_index(problems)
+    n, n_problems = len(flags), int(index.max(initial=-1)) + 1
+    if not n:
+        return Estimate(None, reason=NO_TRACES)
+    mean = flags.mean()
+    residuals = np.bincount(index, flags - mean)
+    independent = mean * (1 - mean) * n
+    effect = (residuals**2).sum() / independent if independent else n / n_problems
+    low, high = wilson(mean * n / max(effect, 1.0), n / max(effect, 1.0), level)
+    return Estimate(float(mean), low, high, n=n, n_problems=n_problems)

@@ -1,0 +1,303 @@
+"""Metrics of one run: how well scores tell wrong traces from right ones. Pure functions, the one home of each formula.
+
+Conventions, the same everywhere:
+
+- `scores` (n,): higher = more uncertain. `wrong` (n,): bool. A wrong trace is the positive class.
+- Traces with equal scores count as ordered at random: each gets the mean over all their orders.
+- `counts` (..., n): how often each trace is taken, one row per resample; without it each is taken once. Where a
+  resample leaves the metric undefined (no wrong trace in it), its row is NaN.
+- A metric that is undefined for the sample itself raises `UndefinedError` with the reason. Missing scores are left
+  out, and counted, before they come here (see intervals.estimate): a NaN raises.
+
+`*_of` functions fix scores and labels and do the sorting once; what they return maps counts (..., n) to (...).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from localent.errors import LocalentError
+
+Array = np.ndarray
+Statistic = Callable[[Array], Array]  # counts (..., n) -> (...) or (..., n_columns)
+
+ALL_RIGHT, ALL_WRONG, NO_TRACES = "all traces are right", "all traces are wrong", "no traces"
+
+
+class UndefinedError(LocalentError):
+    """A metric has no value for this sample; the message is the reason: "all traces are right"."""
+
+
+# --- which is more uncertain, right or wrong? -----------------------------------------------------------------
+
+
+def auroc(scores: Array, wrong: Array, counts: Array | None = None) -> float | Array:
+    """Probability that a wrong trace has a higher score than a right one, ties half: in [0, 1].
+
+    Raises: UndefinedError where all traces are right, or all wrong.
+    Source: Mann and Whitney (1947), doi:10.1214/aoms/1177730491; Hanley and McNeil (1982).
+    """
+    return _at(auroc_of(scores, wrong), counts, len(scores))
+
+
+def auroc_of(scores: Array, wrong: Array) -> Statistic:
+    """See auroc."""
+    scores, wrong = _two_classes(scores, wrong)
+    right_at, wrong_at = np.flatnonzero(~wrong), np.flatnonzero(wrong)
+    right_at = right_at[np.argsort(scores[right_at], kind="stable")]
+    lower, upper = (np.searchsorted(scores[right_at], scores[wrong_at], side) for side in ("left", "right"))
+
+    def statistic(counts: Array) -> Array:
+        rank = _cumulative(counts[..., right_at])  # (..., n_right + 1): right traces among the first so many
+        n_right, n_wrong = rank[..., -1], counts[..., wrong_at].sum(-1)
+        won = (counts[..., wrong_at] * (rank[..., lower] + rank[..., upper])).sum(-1) / 2
+        return _ratio(won, n_right * n_wrong)
+
+    return statistic
+
+
+def average_precision(scores: Array, wrong: Array, counts: Array | None = None) -> float | Array:
+    """Area under the precision-recall curve as a step function: in [0, 1]; the base rate is the share of wrong.
+
+    Raises: UndefinedError where all traces are right, or all wrong.
+    Source: scikit-learn's average_precision_score: sum of (R_i - R_(i-1)) P_i over thresholds.
+    """
+    scores, wrong = _two_classes(scores, wrong)
+    groups = _Groups(-scores)
+
+    def statistic(counts: Array) -> Array:
+        taken, found = groups.sums(counts), groups.sums(counts * wrong)
+        precision = _ratio(np.cumsum(found, -1), np.cumsum(taken, -1), otherwise=0.0)
+        return _ratio((found * precision).sum(-1), found.sum(-1) * (found.sum(-1) < taken.sum(-1)))
+
+    return _at(statistic, counts, len(scores))
+
+
+# --- answering only when certain ------------------------------------------------------------------------------
+
+
+def risk_coverage(scores: Array, wrong: Array) -> tuple[Array, Array]:
+    """(coverage, risk), both (n,): share of wrong among the k most certain traces, at coverage k/n, k = 1..n.
+
+    Source: El-Yaniv and Wiener (2010), JMLR 11; Geifman and El-Yaniv (2017), arXiv 1705.08500.
+    """
+    scores, wrong = _checked(scores, wrong)
+    groups, k = _Groups(scores), np.arange(1, len(scores) + 1)
+    errors = _expected_errors(groups.sums(np.ones(len(scores))), groups.sums(wrong * 1.0), k)
+    return k / len(scores), errors / k
+
+
+def aurc(scores: Array, wrong: Array, counts: Array | None = None) -> float | Array:
+    """Area under the risk-coverage curve: mean over k of the share of wrong among the k most certain, in [0, 1].
+
+    Lower is better. Raises: UndefinedError where there are no traces.
+    Source: Geifman, Uziel and El-Yaniv (2019), arXiv 1805.08206.
+    """
+    return _at(aurc_of(scores, wrong), counts, len(scores))
+
+
+def aurc_of(scores: Array, wrong: Array) -> Statistic:
+    """See aurc."""
+    scores, wrong = _checked(scores, wrong)
+    groups = _Groups(scores)
+    return lambda counts: _mean_risk(groups, wrong, counts)
+
+
+def excess_aurc(scores: Array, wrong: Array, counts: Array | None = None) -> float | Array:
+    """AURC minus that of an oracle that knows which traces are wrong: >= 0, 0 is perfect.
+
+    Source: Geifman, Uziel and El-Yaniv (2019), arXiv 1805.08206, with the oracle's own AURC in place of its
+    approximation r + (1 - r) ln(1 - r).
+    """
+    scores, wrong = _checked(scores, wrong)
+    mine, oracle = aurc_of(scores, wrong), aurc_of(wrong.astype(float), wrong)
+    return _at(lambda counts: mine(counts) - oracle(counts), counts, len(scores))
+
+
+def prr(scores: Array, wrong: Array, counts: Array | None = None, *, max_rejection: float = 1.0) -> float | Array:
+    """Prediction-rejection ratio: (A - A_random) / (A_oracle - A_random), an oracle 1, a constant 0, at most 1.
+
+    A is the mean accuracy of the kept traces over rejection of 0 up to `max_rejection` of them, most uncertain first.
+    A_random is the accuracy of all: no shuffling.
+    Raises: UndefinedError where all traces are right, all wrong, or too few to reject one.
+    Source: Malinin et al. (2017); as in LM-Polygraph (arXiv 2406.15627), which settles ties by row order.
+    """
+    return _at(prr_of(scores, wrong, max_rejection=max_rejection), counts, len(scores))
+
+
+def prr_of(scores: Array, wrong: Array, *, max_rejection: float = 1.0) -> Statistic:
+    """See prr."""
+    scores, wrong = _two_classes(scores, wrong)
+    mine, best = _Groups(scores), _Groups(wrong.astype(float))
+
+    def statistic(counts: Array) -> Array:
+        risk = _ratio((counts * wrong).sum(-1), counts.sum(-1))
+        oracle = risk - _mean_risk(best, wrong, counts, max_rejection)
+        return _ratio(risk - _mean_risk(mine, wrong, counts, max_rejection), oracle * (oracle > 1e-12))
+
+    return statistic
+
+
+def selective_accuracy(scores: Array, wrong: Array, coverage: float, counts: Array | None = None) -> float | Array:
+    """Share of right among the most certain traces, as many as make up `coverage` of all, rounded up: in [0, 1].
+
+    Raises: UndefinedError where there are no traces.
+    """
+    scores, wrong = _checked(scores, wrong)
+    groups = _Groups(scores)
+
+    def statistic(counts: Array) -> Array:
+        taken, found = groups.sums(counts), groups.sums(counts * wrong)
+        k = np.ceil(coverage * taken.sum(-1) - 1e-9)
+        return 1 - _ratio(_expected_errors(taken, found, k[..., None])[..., 0], k)
+
+    return _at(statistic, counts, len(scores))
+
+
+# --- probabilities that should be true ------------------------------------------------------------------------
+
+
+def brier(probs: Array, correct: Array, counts: Array | None = None) -> float | Array:
+    """Mean squared difference between the stated probability of being right and what came out: in [0, 1].
+
+    Source: Brier (1950), doi:10.1175/1520-0493(1950)078<0001:VOFEIT>2.0.CO;2, for two outcomes.
+    """
+    probs, correct = _probabilities(probs, correct)
+    return _at(mean_of((probs - correct) ** 2), counts, len(probs))
+
+
+def ece(
+    probs: Array, correct: Array, counts: Array | None = None, *, n_bins: int = 10, equal_mass: bool = False
+) -> float | Array:
+    """Expected calibration error: mean over traces of |accuracy - mean probability| of their bin, in [0, 1].
+
+    Bins are of equal width, closed on the right (0 in the first), or of equal mass; equal probabilities share a bin.
+    Biased upwards where bins hold few traces. Source: Naeini et al. (2015); Guo et al. (2017), arXiv 1706.04599.
+    """
+    probs, correct = _probabilities(probs, correct)
+    place = _mid_ranks(probs) if equal_mass else np.ceil(probs * n_bins) - 1
+    member = np.clip(place * (n_bins / len(probs) if equal_mass else 1), 0, n_bins - 1).astype(int)
+    gaps = np.zeros((len(probs), n_bins))
+    gaps[np.arange(len(probs)), member] = probs - correct
+    return _at(lambda counts: _ratio(np.abs(counts @ gaps).sum(-1), counts.sum(-1)), counts, len(probs))
+
+
+# --- means ------------------------------------------------------------------------------------------------------
+
+
+def mean_of(values: Array) -> Statistic:
+    """Mean over traces: values (n,) or (n, n_columns), counts (..., n) -> (...) or (..., n_columns).
+
+    NaN marks what a trace does not have (a trace of 3 steps has no 5th): the mean is over those that have it.
+    """
+    values = np.asarray(values, float)
+    present = ~np.isnan(values)
+    filled, weight = np.where(present, values, 0.0), present.astype(float)
+    return lambda counts: _ratio(counts @ filled, counts @ weight)
+
+
+def gap_of(values: Array, wrong: Array) -> Statistic:
+    """Mean of the wrong traces minus mean of the right ones, in the unit of `values`; see mean_of."""
+    mean, wrong = mean_of(values), np.asarray(wrong, bool)
+    return lambda counts: mean(counts * wrong) - mean(counts * ~wrong)
+
+
+# --- plumbing ---------------------------------------------------------------------------------------------------
+
+
+class _Groups:
+    """Traces with equal scores, most certain first."""
+
+    def __init__(self, scores: Array) -> None:
+        self.order = np.argsort(scores, kind="stable")
+        ordered = scores[self.order]
+        self.starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+
+    def sums(self, counts: Array) -> Array:
+        """(..., n) -> (..., n_groups)."""
+        return np.add.reduceat(counts[..., self.order], self.starts, axis=-1)
+
+
+def _expected_errors(taken: Array, found: Array, k: Array) -> Array:
+    """Expected wrong among the k most certain: taken, found (..., n_groups), k (..., n_k) -> (..., n_k).
+
+    Inside a group of equal scores they come at the group's own rate.
+    """
+    before = np.cumsum(taken, -1) - taken
+    share = np.clip(_ratio(k[..., None] - before[..., None, :], taken[..., None, :], otherwise=0.0), 0, 1)
+    return (share * found[..., None, :]).sum(-1)
+
+
+def _mean_risk(groups: _Groups, wrong: Array, counts: Array, max_rejection: float = 1.0) -> Array:
+    """Mean over k of (expected wrong among the k most certain) / k, for the last `max_rejection` of k = 1..n: (...).
+
+    A group that holds places a+1..b with e wrong before it and m in it has e + (k - a) m/(b - a) at k, so that the sum
+    over its places is m + (e - a m/(b - a)) (H_b - H_a), H the harmonic numbers: exact, with no loop over k.
+    """
+    taken, found = groups.sums(counts), groups.sums(counts * wrong)
+    last, before = np.cumsum(taken, -1), np.cumsum(found, -1) - found
+    first, rate = last - taken, _ratio(found, taken, otherwise=0.0)
+    n = last[..., -1:]
+    rejected = np.floor(max_rejection * n + 1e-9)
+    low = np.maximum(first, np.minimum(last, n - rejected))
+    harmonic = np.r_[0.0, np.cumsum(1 / np.arange(1, int(n.max()) + 1))]
+    sums = rate * (last - low) + (before - rate * first) * (harmonic[last.astype(int)] - harmonic[low.astype(int)])
+    return _ratio(sums.sum(-1), rejected[..., 0])
+
+
+def _mid_ranks(values: Array) -> Array:
+    """Number of smaller values, plus half of the other equal ones: (n,) -> (n,), from 0."""
+    ordered = np.sort(values)
+    return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") - 1) / 2
+
+
+def _cumulative(counts: Array) -> Array:
+    """(..., n) -> (..., n + 1), from 0."""
+    out = np.zeros((*counts.shape[:-1], counts.shape[-1] + 1))
+    np.cumsum(counts, -1, out=out[..., 1:])
+    return out
+
+
+def _ratio(above: Array, below: Array, otherwise: float = np.nan) -> Array:
+    """above / below, and `otherwise` where below is 0."""
+    above, below = np.broadcast_arrays(np.asarray(above, float), np.asarray(below, float))
+    return np.divide(above, below, out=np.full(above.shape, otherwise), where=below != 0)
+
+
+def _at(statistic: Statistic, counts: Array | None, n: int) -> float | Array:
+    """The statistic at the given resamples, or its value at the sample itself."""
+    if counts is not None:
+        return statistic(np.asarray(counts, float))
+    value = float(statistic(np.ones(n)))
+    if np.isnan(value):
+        raise UndefinedError(f"{n} traces are too few")
+    return value
+
+
+def _checked(scores: Array, wrong: Array) -> tuple[Array, Array]:
+    scores, wrong = np.asarray(scores, float), np.asarray(wrong)
+    if scores.ndim != 1 or scores.shape != wrong.shape:
+        raise ValueError(f"expected scores and labels of one length, got {scores.shape} and {wrong.shape}")
+    if not np.isin(wrong, (0, 1)).all():
+        raise ValueError("expected labels 0 and 1 or bool")
+    if np.isnan(scores).any():
+        raise ValueError(f"expected no missing score, got {np.isnan(scores).sum()} NaN; see intervals.estimate")
+    if not len(scores):
+        raise UndefinedError(NO_TRACES)
+    return scores, wrong.astype(bool)
+
+
+def _two_classes(scores: Array, wrong: Array) -> tuple[Array, Array]:
+    scores, wrong = _checked(scores, wrong)
+    if wrong.all() or not wrong.any():
+        raise UndefinedError(ALL_WRONG if wrong.all() else ALL_RIGHT)
+    return scores, wrong
+
+
+def _probabilities(probs: Array, correct: Array) -> tuple[Array, Array]:
+    probs, correct = _checked(probs, correct)
+    if probs.min() < 0 or probs.max() > 1:
+        raise ValueError(f"expected probabilities in [0, 1], got {probs.min()} to {probs.max()}")
+    return probs, correct

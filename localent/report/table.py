@@ -1,0 +1,128 @@
+"""Rows as text: an aligned table, Markdown, CSV, JSON lines. Returns strings; printing is the command line's.
+
+Cells are what SQLite gives: None, int, float, str, bytes. None is empty, bytes are hex.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import math
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+
+MAX_WIDTH = 60  # terminal columns of one cell
+GAP = "  "
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence], *, markdown: bool = False, max_width: int | None = MAX_WIDTH
+) -> str:
+    """An aligned table: columns of numbers to the right, text to the left, line breaks shown as \\n.
+
+    Cells wider than `max_width` end in "…"; None keeps them whole.
+    """
+    rows = [list(row) for row in rows]
+    right = [_is_numeric([row[i] for row in rows]) for i in range(len(columns))]
+    grid = [[_cut(cell_text(cell), max_width) for cell in row] for row in [columns, *rows]]
+    if markdown:
+        grid = [[cell.replace("|", "\\|") for cell in row] for row in grid]
+    widths = [
+        max(3, *map(text_width, column)) if markdown else max(map(text_width, column))
+        for column in zip(*grid, strict=True)
+    ]
+    lines = [[pad(cell, w, to_right) for cell, w, to_right in zip(row, widths, right, strict=True)] for row in grid]
+    return _markdown(lines, right) if markdown else _plain(lines, widths)
+
+
+def csv_lines(columns: Sequence[str], rows: Iterable[Sequence]) -> Iterator[str]:
+    """Header and rows as CSV, one string each, without the line's end. None and "" are both empty."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="")
+    for row in itertools.chain([columns], rows):
+        writer.writerow([cell.hex() if isinstance(cell, bytes) else cell for cell in row])
+        yield buffer.getvalue()
+        buffer.seek(0)
+        buffer.truncate()
+
+
+def json_lines(columns: Sequence[str], rows: Iterable[Sequence]) -> Iterator[str]:
+    """One JSON object per row; a column name that comes twice gets a number.
+
+    An infinite number, which JSON lacks, is the string "Infinity" or "-Infinity".
+    """
+    columns = _distinct(columns)
+    for row in rows:
+        cells = {name: _json_cell(cell) for name, cell in zip(columns, row, strict=True)}
+        yield json.dumps(cells, ensure_ascii=False, allow_nan=False)
+
+
+def cell_text(cell: object) -> str:
+    """One cell on one line: floats to six significant digits, control characters escaped."""
+    if cell is None:
+        return ""
+    if isinstance(cell, float):
+        return f"{cell:.6g}"
+    if isinstance(cell, bytes):
+        return cell.hex()
+    return "".join(char if char.isprintable() else _escaped(char) for char in str(cell))
+
+
+def text_width(text: str) -> int:
+    """Terminal columns: wide characters take two, combining ones none."""
+    return sum((unicodedata.east_asian_width(c) in "WF") + (not unicodedata.combining(c)) for c in text)
+
+
+def pad(text: str, width: int, to_right: bool) -> str:
+    """Fill with spaces up to `width` terminal columns."""
+    space = " " * (width - text_width(text))
+    return space + text if to_right else text + space
+
+
+def _plain(lines: list[list[str]], widths: list[int]) -> str:
+    head, *body = lines
+    rule = ["-" * width for width in widths]
+    return "\n".join(GAP.join(line).rstrip() for line in [head, rule, *body])
+
+
+def _markdown(lines: list[list[str]], right: list[bool]) -> str:
+    head, *body = lines
+    rules = ["-" * (text_width(cell) - to_right) + ":" * to_right for cell, to_right in zip(head, right, strict=True)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [head, rules, *body])
+
+
+def _is_numeric(cells: Sequence) -> bool:
+    """Whether a column holds numbers only, and at least one."""
+    present = [cell for cell in cells if cell is not None]
+    return bool(present) and all(isinstance(cell, int | float) for cell in present)
+
+
+def _cut(text: str, width: int | None) -> str:
+    if width is None or text_width(text) <= width:
+        return text
+    while text_width(text) > width - 1:
+        text = text[: min(len(text) - 1, width)]
+    return text + "…"
+
+
+def _distinct(columns: Sequence[str]) -> list[str]:
+    """a, b, a -> a, b, a_2."""
+    names: list[str] = []
+    for column in columns:
+        numbered = (f"{column}_{n}" for n in itertools.count(2))
+        names.append(next(name for name in itertools.chain([column], numbered) if name not in names))
+    return names
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode()
+
+
+def _json_cell(cell: object) -> object:
+    if isinstance(cell, bytes):
+        return cell.hex()
+    if isinstance(cell, float) and math.isinf(cell):
+        return "Infinity" if cell > 0 else "-Infinity"
+    return cell

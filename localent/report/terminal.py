@@ -1,0 +1,274 @@
+"""A Summary as plain text for 80 columns: no colour, good in a file too. Returns the text; nothing is printed here."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+
+from localent.analysis.curves import ByClass, Curve
+from localent.analysis.intervals import Estimate
+from localent.analysis.summary import SELECTION, Answers, Contrast, Signal, Summary
+from localent.report.chart import line_chart
+
+WIDTH = 80
+UNITS = {"nats": 1.0, "bits": 1 / math.log(2)}
+MAX_STEPS = 10  # rows of the table by step
+AUROC = (
+    "AUROC: how often a wrong trace scores above a right one; 0.5 is a coin. Beyond length: AUROC minus that of length,"
+    " in whichever direction length tells more."
+)
+SMALL_CLASS = 20  # right or wrong traces below which the reading warns
+
+
+def render(summary: Summary, *, unit: str = "nats", unicode: bool = True, width: int = WIDTH) -> str:
+    """The whole summary. `unit`: "nats" or "bits"; `unicode`: whether the output can show braille (chart.can_draw)."""
+    answers = summary.answers
+    blocks = [_heading(summary), _outcomes(summary), _difficulty(summary), _entropies(summary, unit), _signals(summary)]
+    if answers is not None:
+        blocks += [_chart(answers.by_position, unit, unicode, width), _steps(answers, unit)]
+    blocks += [paragraphs(reading(summary, unit), width), paragraphs(_footer(summary), width)]
+    text = "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
+    return text if unicode else text.encode("ascii", "backslashreplace").decode()
+
+
+def paragraphs(sentences: Sequence[str], width: int = WIDTH) -> list[str]:
+    """Each sentence on lines of its own, wrapped."""
+    return [line for sentence in sentences for line in textwrap.wrap(sentence, width, subsequent_indent="  ")]
+
+
+# --- numbers --------------------------------------------------------------------------------------------------------
+
+
+def number(found: Estimate, scale: float = 1.0, decimals: int | None = None) -> str:
+    """ "0.71 [0.65, 0.76]", without the interval where there is none, "-" where there is no value."""
+    if found.value is None:
+        return "-"
+    decimals = _decimals(found, scale) if decimals is None else decimals
+    value = _fixed(found.value * scale, decimals)
+    return f"{value} {_brackets(found, scale, decimals)}" if found.known else value
+
+
+def percent(found: Estimate) -> str:
+    """ "70.0 % [64.6, 74.9]"."""
+    if found.value is None:
+        return "-"
+    return f"{_fixed(found.value * 100, 1)} %" + (f" {_brackets(found, 100, 1)}" if found.known else "")
+
+
+def _brackets(found: Estimate, scale: float, decimals: int) -> str:
+    return f"[{_fixed(found.low * scale, decimals)}, {_fixed(found.high * scale, decimals)}]"
+
+
+def _fixed(value: float, decimals: int) -> str:
+    """Fixed decimals, and no "-0.00"."""
+    return f"{round(value, decimals) + 0.0:.{decimals}f}"
+
+
+def _decimals(found: Estimate, scale: float) -> int:
+    """Three for small numbers, two from 1 on."""
+    return 2 if abs(found.value * scale) >= 1 else 3
+
+
+# --- blocks ---------------------------------------------------------------------------------------------------------
+
+
+def _heading(s: Summary) -> list[str]:
+    probed = "" if s.answers is None else f", {s.answers.n_probed:,} of them probed at every step"
+    return [
+        f"{s.model} ({s.quant}) on {s.task}, run {s.run_id}",
+        f"{s.n_traces:,} traces of {s.n_problems:,} problems, {s.n_tokens:,} tokens{probed}",
+    ]
+
+
+def _outcomes(s: Summary) -> list[str]:
+    if not s.n_traces:
+        return []
+    lines = [("accuracy", s.accuracy)]
+    if s.truncated.value and s.accuracy_finished.n:
+        lines += [("accuracy without truncated traces", s.accuracy_finished)]
+    lines += [("no answer found", s.extraction_failures), ("truncated at the token limit", s.truncated)]
+    return [
+        f"{name:<34}{value:>8} {interval}" for name, found in lines for value, interval in [_halves(percent(found))]
+    ]
+
+
+def _difficulty(s: Summary) -> list[str]:
+    if not s.accuracy_by_difficulty:
+        return []
+    cells = [("problem steps", "accuracy", "", "traces")]
+    cells += [(str(a.n_steps), *_halves(percent(a.share)), f"{a.share.n:,}") for a in s.accuracy_by_difficulty]
+    return [f"{n:>13}{value:>12} {interval:<14}{traces:>8}".rstrip() for n, value, interval, traces in cells]
+
+
+def _halves(text: str) -> tuple[str, str]:
+    """ "70.0 % [64.6, 74.9]" -> "70.0 %", "[64.6, 74.9]"."""
+    value, _, interval = text.partition(" [")
+    return value, f"[{interval}" if interval else ""
+
+
+def _entropies(s: Summary, unit: str) -> list[str]:
+    rows = [("token mean", s.token_entropy)]
+    if s.answers is not None:
+        rows += [("answer at half", s.answers.half)]
+    if not s.n_traces:
+        return []
+    head = _columns(f"entropy, {unit}", "right", "wrong", "wrong - right")
+    return [head, *(_columns(name, *_contrast_cells(contrast, UNITS[unit])) for name, contrast in rows)]
+
+
+def _contrast_cells(contrast: Contrast, scale: float) -> list[str]:
+    found = [contrast.right, contrast.wrong, contrast.gap]
+    decimals = min((_decimals(one, scale) for one in found[:2] if one.value is not None), default=3)
+    return [number(one, scale, decimals) for one in found]
+
+
+def _signals(s: Summary) -> list[str]:
+    rows = [("token mean", s.signal)]
+    if s.answers is not None:
+        rows += [("answer at half", s.answers.signal_half)]
+    if s.signal.auroc.value is None:
+        return []
+    cells = [[number(found, 1, 3) for found in (x.auroc, x.length, x.advantage)] for _, x in rows]
+    return [
+        _columns("entropy", "AUROC", "AUROC of length", "beyond length"),
+        *(_columns(name, *three) for (name, _), three in zip(rows, cells, strict=True)),
+    ]
+
+
+def _columns(name: str, first: str, second: str, third: str) -> str:
+    return f"{name:<14}{first:>21}{second:>21}{third:>24}"
+
+
+def _chart(by_position: ByClass, unit: str, unicode: bool, width: int) -> list[str]:
+    scale, curves = UNITS[unit], {"wrong": by_position.wrong, "right": by_position.right}
+    series = {name: list(curve.value * scale) for name, curve in curves.items() if curve.n.any()}
+    style = ": wrong solid, right dotted" if unicode and len(series) == 2 else ""
+    title = f"answer entropy, {unit}, mean of traces{style}"
+    chart = line_chart(list(by_position.right.at), series, width=min(width, WIDTH) - 4, unicode=unicode)
+    return [title, *chart, f"{'share of the reasoning steps done':^{min(width, WIDTH) - 8}}".rstrip()]
+
+
+def _steps(answers: Answers, unit: str) -> list[str]:
+    by_step, p_true, scale = answers.by_step, answers.p_true_by_step, UNITS[unit]
+    head = f"{'step':>4}{'right':>8}  {'answer entropy':<19}{'wrong':>8}  {'answer entropy':<19}{'p(true)':>8}"
+    rows = range(min(len(p_true.at), MAX_STEPS + 1))
+    lines = [
+        f"{k:>4}{_class_cells(by_step.right, k, scale)}{_class_cells(by_step.wrong, k, scale)}{p_true.value[k]:>8.3f}"
+        for k in rows
+    ]
+    left = len(p_true.at) - len(lines)
+    return [
+        head,
+        *lines,
+        *([f"  ... and {left} more steps, in {p_true.n[len(lines)]} traces or fewer"] if left else []),
+    ]
+
+
+def _class_cells(curve: Curve, k: int, scale: float) -> str:
+    return f"{curve.n[k]:>8}  {number(_point(curve, k), scale, 2):<19}"
+
+
+def _point(curve: Curve, i: int) -> Estimate:
+    """One point of a curve."""
+    value, low, high = (None if math.isnan(x[i]) else float(x[i]) for x in (curve.value, curve.low, curve.high))
+    return Estimate(value, low, high, n=int(curve.n[i]))
+
+
+# --- the reading: wording that follows the evidence -------------------------------------------------------------
+
+
+def reading(s: Summary, unit: str = "nats") -> list[str]:
+    """What the numbers say, in plain words, a sentence or two for each finding."""
+    if not s.n_traces:
+        return ["No trace is finished yet."]
+    signals = [("the mean token entropy", s.signal)]
+    if s.answers is not None:
+        signals += [("the answer entropy half-way", s.answers.signal_half)]
+    sentences = [] if s.answers is None else [_gap_sentence(s.answers.half.gap, unit)]
+    if s.signal.auroc.value is None:
+        sentences += [f"Nothing tells wrong traces from right ones: {s.signal.auroc.reason}."]
+    else:
+        sentences += [_signal_sentence(name, signal) for name, signal in signals]
+    sentences += [] if s.answers is None else [_gain_sentence(s.answers, unit)]
+    return [sentence for sentence in [*sentences, _care_sentence(s)] if sentence]
+
+
+def _gap_sentence(gap: Estimate, unit: str) -> str:
+    if gap.value is None:
+        return ""
+    if not gap.known:
+        return f"Half-way, wrong traces have {_in_unit(gap, unit)} more answer entropy than right ones; {gap.reason}."
+    if not gap.excludes(0):
+        size = _in_unit(gap, unit)
+        return f"Half-way, the answer entropy of wrong and right traces cannot be told apart: wrong minus right {size}."
+    if gap.value > 0:
+        size = _in_unit(gap, unit)
+        return f"Wrong traces stay uncertain: half-way their answer entropy is {size} above that of right ones."
+    size = _in_unit(Estimate(-gap.value, -gap.high, -gap.low), unit)
+    return f"Wrong traces are more certain: half-way their answer entropy is {size} below that of right ones."
+
+
+def _signal_sentence(name: str, signal: Signal) -> str:
+    auroc, found = signal.auroc, f"AUROC {number(signal.auroc, 1, 2)}"
+    if auroc.value is None:
+        return f"Whether {name} tells wrong traces from right ones is undefined: {auroc.reason}."
+    if not auroc.known:
+        return f"Whether {name} tells wrong traces from right ones stays open: {found}, {auroc.reason}."
+    if not auroc.excludes(0.5):
+        return f"By {name}, wrong and right traces cannot be told apart: {found} includes 0.5."
+    if auroc.value < 0.5:
+        return f"{_capital(name)} is lower in wrong traces than in right ones: {found}."
+    return f"{_capital(name)} tells wrong traces from right ones: {found}{_beside_length(signal)}."
+
+
+def _beside_length(signal: Signal) -> str:
+    length = f"the trace's length ({number(signal.length, 1, 2)})"
+    if not signal.advantage.excludes(0):
+        return f", but is not shown to beat {length}"
+    return f", {'better' if signal.advantage.value > 0 else 'worse'} than {length}"
+
+
+def _gain_sentence(answers: Answers, unit: str) -> str:
+    """Over all traces, so that nothing is selected on the outcome."""
+    end = answers.gain_end
+    if not end.known:
+        return ""
+    size, half = _in_unit(end, unit), _in_words(answers.gain_half, UNITS[unit])
+    if not end.excludes(0):
+        return f"Whether the reasoning gathers information about the true answer cannot be told: {size} by its end."
+    if end.value < 0:
+        return f"The reasoning leads away from the true answer: {size} of information by its end, {half} half-way."
+    return f"The reasoning gathers information about the true answer: {size} by its end, {half} half-way."
+
+
+def _care_sentence(s: Summary) -> str:
+    """A warning where one class is small."""
+    n_right = round((s.accuracy.value or 0.0) * s.n_traces)
+    n, name = min((n_right, "right"), (s.n_traces - n_right, "wrong"))
+    return f"Only {n} {name} {'trace' if n == 1 else 'traces'}: this rests on little." if 0 < n < SMALL_CLASS else ""
+
+
+def _footer(s: Summary) -> list[str]:
+    """What the brackets are; and the selection, where right and wrong traces are set side by side."""
+    if not s.n_traces:
+        return []
+    brackets = f"[ ]: {s.level * 100:g} % interval, clustered by problem."
+    if s.signal.auroc.value is None:
+        return [brackets]
+    return [f"{brackets} {AUROC} {SELECTION}"]
+
+
+def _in_words(found: Estimate, scale: float) -> str:
+    """As in a table, but with two decimals as soon as they say enough."""
+    return number(found, scale, 2 if found.value is not None and abs(found.value * scale) >= 0.1 else 3)
+
+
+def _in_unit(found: Estimate, unit: str) -> str:
+    """ "1.30 nats [1.10, 1.52]"."""
+    value, _, interval = _in_words(found, UNITS[unit]).partition(" [")
+    return f"{value} {unit}" + (f" [{interval}" if interval else "")
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
