@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from localent import tasks
 from localent.answers import Grammar
 from localent.engine import Prompt, Rewind, Vocab
 from localent.entropy import Meter
@@ -13,7 +14,6 @@ from localent.generate import Generation, Limits, generate
 from localent.probe import Distribution, Effort, probe
 from localent.records import Answer, Probe, Problem, Step, Trace
 from localent.sampling import Sampler, rng
-from localent.tasks import grade, steps
 
 Fed = Generator[Prompt | Rewind | int, Any, Any]
 
@@ -46,7 +46,7 @@ def attempt(question: Question, sample: int, how: Setup) -> Fed:
     """Coroutine: returns the finished Trace. Without a grammar it is not probed."""
     draws = rng(how.seed, question.problem.problem_id, sample)
     written = yield from generate(question.prompt, how.sampler, draws, how.meter, how.vocab, how.limits)
-    parts = steps.of_trace([token.text for token in written.tokens], how.kind, question.problem.choices)
+    parts = tasks.of_trace([token.text for token in written.tokens], how.kind, question.problem.choices)
     probes = (yield from probe_steps(question, written, parts, how)) if question.grammar else ()
     return finished(question.problem, sample, len(question.prompt.tokens), written, parts, probes, how.kind)
 
@@ -63,7 +63,7 @@ def probe_steps(
         yield written.tokens[-1].token_id  # sampled, but never fed
     found, truth = [], question.problem.answer
     for k in reversed(range(len(ends))):
-        cue = question.cue(steps.text_of(token.text for token in written.tokens[: ends[k]]))
+        cue = question.cue(tasks.text_of(token.text for token in written.tokens[: ends[k]]))
         n_prefix = len(question.prompt.tokens) + ends[k]
         seen = yield from probe(n_prefix, cue, question.grammar, truth, how.effort, how.meter)
         found.append(_record(k, len(ends) - 1, ends[k], question.grammar.kind, seen))
@@ -81,7 +81,7 @@ def finished(
 ) -> Trace:
     """Grade what was written and put the record together."""
     text = written.raw.decode("utf-8", "replace")
-    extraction = grade.extract(text, kind, problem.choices)
+    extraction = tasks.extract(text, kind, problem.choices)
     return Trace(
         problem_id=problem.problem_id,
         sample=sample,
@@ -89,7 +89,7 @@ def finished(
         n_prompt=n_prompt,
         finish=written.finish,
         extraction=extraction,
-        correct=grade.grade(extraction, problem),
+        correct=tasks.grade(extraction, problem),
         tokens=written.tokens,
         steps=parts,
         probes=probes,

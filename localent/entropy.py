@@ -74,7 +74,7 @@ class Meter:
             raise LocalentError(f"A next-token distribution needs at least 2 tokens, got n_vocab {n_vocab}.")
         self.n_vocab = n_vocab
         self.n_chunks = -(-n_vocab // CHUNK)
-        self._above = np.empty(n_vocab, bool)
+        self._above, self._below = np.empty((2, n_vocab), bool)
         scratch = _aligned(2 * BLOCK * 4)  # one memory for both precisions: a float64 block has half the entries
         self._exact = _Sweep(n_vocab, scratch.view(np.float64).reshape(2, -1))
         small = n_vocab <= 8 * CHUNK
@@ -154,12 +154,18 @@ class Meter:
         order = np.argsort(-logits, kind="stable")
         return ids[order], logits[order].astype(np.float64)
 
-    def tempered(self, row: Row, reading: Reading, temperature: float) -> Array:
-        """Chunk masses at another temperature, sum of exp((logit - max) / temperature): -> (n_chunks,)."""
-        if temperature == 1.0:
+    def tempered(self, row: Row, reading: Reading, temperature: float, least: float = -math.inf) -> Array:
+        """Chunk masses at another temperature: sums of exp((logit - max) / temperature) over logits >= least."""
+        if temperature == 1.0 and least == -math.inf:
             return reading.masses
         with np.errstate(all="ignore"):
-            return self._fast.masses(row, reading.max_logit, 1.0 / temperature).astype(np.float64)
+            return self._fast.masses(row, reading.max_logit, 1.0 / temperature, least).astype(np.float64)
+
+    def between(self, row: Row, low: float, high: float) -> NDArray[np.intp]:
+        """Ids of the logits in [low, high), rising."""
+        np.greater_equal(row, low, out=self._above)
+        np.less(row, high, out=self._below)
+        return np.flatnonzero(np.logical_and(self._above, self._below, out=self._above))
 
     def _check(self, row: Row) -> None:
         if row.dtype != np.float32 or row.shape != (self.n_vocab,) or not row.flags.c_contiguous:
@@ -198,14 +204,16 @@ class _Sweep:
             np.vecdot(chunks[0], chunks[1], out=s_ezz)
         return self._sums
 
-    def masses(self, row: Row, top: float, scale: float) -> NDArray:
-        """Sum of exp((logit - top) · scale) by chunk: -> (n_chunks,), valid until the next call."""
+    def masses(self, row: Row, top: float, scale: float, least: float) -> NDArray:
+        """Sum of exp((logit - top) · scale) over logits >= least: -> (n_chunks,), valid until the next call."""
         top, scale = self._dtype.type(top), self._dtype.type(scale)
         for where, z, e, chunks, padding, s_z_e, *_ in self._blocks:
             padding.fill(0)
             np.subtract(row[where], top, out=z, dtype=self._dtype)
             np.multiply(z, scale, out=z)
             np.exp(z, out=e)
+            if least > -math.inf:
+                np.multiply(e, row[where] >= least, out=e)
             np.vecdot(chunks[1], self._one, out=s_z_e[1])
         return self._sums[1]
 

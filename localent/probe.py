@@ -143,9 +143,9 @@ class _Search:
             answers=answers,
             invalid=self.invalid,
             residual=residual,
-            entropy=entropy_of_probs([*masses, *branches]),
-            entropy_lower=entropy_of_probs(_with_peak(masses, residual)),
-            entropy_upper=entropy_of_probs([*masses, residual]) + residual * self.grammar.ln_values,
+            entropy=_entropy([*masses, *branches]),
+            entropy_lower=_entropy(_with_peak(masses, residual)),
+            entropy_upper=_entropy([*masses, residual]) + residual * self.grammar.ln_values,
         )
 
     def _probabilities(self, row: np.ndarray, moves: Moves) -> tuple[np.ndarray, np.ndarray]:
@@ -196,7 +196,11 @@ def _choice_summary(answers: dict[str, float], residual: float, ln_values: float
 
 
 def _normalised_entropy(masses: Sequence[float]) -> float:
-    return entropy_of_probs(np.asarray(masses) / math.fsum(masses))
+    return _entropy(np.asarray(masses) / math.fsum(masses))
+
+
+def _entropy(masses: Sequence[float]) -> float:
+    return float(entropy_of_probs(masses))
 
 
 def _with_peak(masses: Sequence[float], extra: float) -> list[float]:

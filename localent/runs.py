@@ -48,8 +48,8 @@ class Settings:
     gpu_layers: int = 0  # -1: all
     ctx: int | None = None  # tokens a lane: what the longest prompt needs
     probe: bool = True
-    epsilon: float = Effort.epsilon
-    max_fed: int = Effort.max_fed
+    epsilon: float = Effort().epsilon
+    max_fed: int = Effort().max_fed
     measure_top_k: int = 0  # also take the measures over the k most likely tokens
 
     def effort(self) -> Effort:
@@ -99,7 +99,7 @@ def run(
     path = models.resolve(model)
     status(f"reading {path.name}")
     head = header.read(path)
-    _refuse_without_weights(head, path)
+    _refuse_unfit(head, path)
     with open_db(db) as store, LlamaModel(path, settings.gpu_layers) as weights:
         questions = list(_questions(task, problems, weights, head, settings))
         settings = _filled(settings, weights, questions)
@@ -164,7 +164,9 @@ def _chosen(task: tasks.Task, n: int | None, samples: int) -> tuple[Problem, ...
     return task.problems[:n]
 
 
-def _refuse_without_weights(head: header.Header, path: Path) -> None:
+def _refuse_unfit(head: header.Header, path: Path) -> None:
+    if not head.writes:
+        raise LocalentError(f"{path.name} is an encoder or embedding model: localent needs one that writes text.")
     if not head.has_weights:
         raise LocalentError(f"{path.name} holds a vocabulary only, no weights: it cannot write. Name a whole model.")
     if head.model.n_vocab < 2 or not head.has_tokenizer:
@@ -263,11 +265,12 @@ def _options(settings: Settings) -> Options:
 def _record(head: header.Header, task: tasks.Task, settings: Settings, weights: LlamaModel) -> Run:
     """The run's identity. Not in it: the context's size, which changes no bit (tests/test_llama.py)."""
     chosen = {name: value for name, value in asdict(settings).items() if name != "ctx"}
+    options = asdict(_options(replace(settings, lanes=1)))
+    engine = {name: options[name] for name in ("chunk", "flash_attn")}
     if not settings.probe:
         chosen |= {"epsilon": None, "max_fed": None}
     shots = settings.shots if settings.shots is not None else (0 if head.template else task.shots)
-    chosen |= {"shots": shots, "prompt": _prompt_hash(task, head, shots, settings.seed), "chunk": Options.chunk}
-    chosen |= {"flash_attn": Options.flash_attn}
+    chosen |= {"shots": shots, "prompt": _prompt_hash(task, head, shots, settings.seed), **engine}
     build = build_info(settings.gpu_layers) | {"localent": localent.__version__}
     content = json.dumps([head.model.sha256, task.name, chosen, build], sort_keys=True)
     return Run(hashlib.sha256(content.encode()).hexdigest()[:12], head.model.sha256, task.name, chosen, build)

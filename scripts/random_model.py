@@ -38,13 +38,15 @@ SHAPES = {
 }
 
 
-def write(path: Path, shape: Shape, *, vocab: Path | None = None, seed: int = 0, scale: float = 1.0) -> Path:
+def write(
+    path: Path, shape: Shape, *, vocab: Path | None = None, seed: int = 0, scale: float = 1.0, vocab_only: bool = False
+) -> Path:
     """Write an F16 GGUF. Without `vocab` it gets 256 byte tokens and four others. `scale` sharpens the logits."""
     writer = gguf.GGUFWriter(path, shape.arch)
     n_vocab = _copy_vocab(writer, vocab) if vocab else _byte_vocab(writer)
     _add_hyperparameters(writer, shape, n_vocab)
     rng = np.random.default_rng(seed)
-    for name, dims in tensors(shape, n_vocab):
+    for name, dims in [] if vocab_only else tensors(shape, n_vocab):
         writer.add_tensor(name, _weights(rng, name, dims, scale))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

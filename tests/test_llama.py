@@ -10,7 +10,7 @@ from localent.engine.llama import LlamaEngine, LlamaModel, Options, quantize
 from localent.errors import LocalentError, UsageError
 
 ARCHS = ["tiny-llama", "tiny-qwen2", "tiny-gemma2"]
-OPTIONS = dict(n_lanes=4, n_ctx=768, n_threads=2, chunk=32)
+OPTIONS = dict(n_lanes=4, n_ctx=768, n_threads=1, chunk=32)
 
 
 def follow(prompt, n_tokens, *, probe_every=0, n_shared=0):
@@ -97,7 +97,7 @@ def test_logits_equal_the_high_level_class(random_model):
     import llama_cpp
 
     path, tokens = random_model("tiny-llama"), [5, 80, 17, 99, 4, 4, 201]
-    llama = llama_cpp.Llama(str(path), n_ctx=256, logits_all=True, verbose=False, n_threads=2)
+    llama = llama_cpp.Llama(str(path), n_ctx=256, logits_all=True, verbose=False, n_threads=1)
     llama.eval(tokens)
     with LlamaModel(path) as model, LlamaEngine(model, Options(**OPTIONS)) as engine:
         first = engine.prefill(0, Prompt(tokens[:-1])).copy()

@@ -759,3 +759,9 @@ def test_duckdb_opens_the_file(db):
         assert conn.execute("select sum(entropy), count(*) from runs.tokens").fetchall() == [(15.0, 6)]
         assert conn.execute("select n_traces, accuracy from runs.run_summary").fetchall() == [(1, 1.0)]
         assert conn.execute("select leader_true, p_true from runs.step_entropy").fetchall()[-1] == (1, 0.5)
+
+
+def test_the_same_connection_serves_sqlite_utils(tmp_path):
+    with open_db(tmp_path / "a.db") as db:
+        assert {"traces", "tokens", "probes"} <= set(db.utils.table_names())
+        assert "run_summary" in db.utils.view_names()

@@ -237,3 +237,33 @@ def test_llama_cpp_tokenizes_as_the_trainer(fresh) -> None:
     noise = ["".join(rng.choices(alphabet, k=rng.randint(1, 60))) for _ in range(200)]
     for text in (*documents(200, 12), *noise, *HOSTILE):
         assert loaded.tokens(text) == tokenizer.encode(text).ids
+
+
+class CutOff(Exception):  # noqa: N818 - an event, not an error
+    """Stands for a power cut."""
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch.compile imports torch.jit
+def test_training_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three updates in one go, or two, a power cut and the same command again: bit for bit the same."""
+    torch = pytest.importorskip("torch", reason="torch is not installed (it is only needed to train)")
+    pytest.importorskip("tokenizers", reason="tokenizers is not installed (it is only needed to train)")
+    import train
+
+    monkeypatch.setattr(train, "SAVE_SECONDS", 0.0)
+    stage = train.Stage("finetune", tokens=1200, lr=0.01, batch=512)
+
+    class Fragile(train.Trainer):
+        def step(self, batch):
+            if self.steps == 2:
+                raise CutOff
+            return super().step(batch)
+
+    with torch.compiler.set_stance("force_eager"):
+        train.Trainer(stage, 1, tmp_path / "whole").run()
+        with pytest.raises(CutOff):
+            Fragile(stage, 1, tmp_path / "cut").run()
+        train.Trainer(stage, 1, tmp_path / "cut").run()
+    whole, cut = (torch.load(tmp_path / name / "sft.pt") for name in ("whole", "cut"))
+    assert whole["tokens"] == cut["tokens"]
+    assert all(torch.equal(a, cut["model"][name]) for name, a in whole["model"].items())

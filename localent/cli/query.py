@@ -10,14 +10,12 @@ import click
 from localent.cli.run import db_option
 from localent.cli.show import print_table
 
-RUNS = """select run_id, model, quant, task, n_traces, n_problems, round(accuracy, 3) as accuracy,
-round(mean_entropy_right, 3) as entropy_right, round(mean_entropy_wrong, 3) as entropy_wrong, started
-from run_summary order by started"""
+SHOWN = ("run_id", "model", "quant", "task", "n_traces", "n_problems", "accuracy", "mean_entropy_right", "mean_entropy_wrong")
 
 
 def format_options(command):
     """--csv, --json, --md: how a table is printed."""
-    for name, text in (("--csv", "Comma-separated values."), ("--json", "A JSON list of objects."), ("--md", "Markdown.")):
+    for name, text in (("--csv", "Comma-separated values."), ("--json", "JSON, one object a line."), ("--md", "Markdown.")):
         command = click.option(name, "form", flag_value=name.removeprefix("--"), help=text)(command)
     return command
 
@@ -31,9 +29,11 @@ def runs(db: Path, form: str | None) -> None:
     \b
     localent runs --db localent-demo.db
     """
-    from localent.store import select
+    from localent.store import open_db
 
-    print_table(*select(db, RUNS), form)
+    with open_db(db, readonly=True) as store:
+        found = store.runs()
+    print_table(SHOWN, [[run[name] for name in SHOWN] for run in found], form)
 
 
 @click.command()

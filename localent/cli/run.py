@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.show import as_json, show_summary
+from localent.cli.show import show_summary
 
 DEFAULT_DB = "localent.db"
 db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=click.Path(path_type=Path), help="SQLite file.")
@@ -60,7 +60,7 @@ def run(model, task, n, samples, data, db, json_, question_column, answer_column
         outcome = runs.run(model, loaded, db=db, n=n, samples=samples, settings=settings, report=bar, status=bar.say)
     said = described(outcome, db)
     click.echo(said, err=True)
-    show_summary(db, outcome.run_id, as_json if json_ else None)
+    show_summary(db, outcome.run_id, json_=json_)
 
 
 def described(outcome, db: Path) -> str:

@@ -29,6 +29,7 @@ class Header:
     template: str | None
     has_weights: bool
     has_tokenizer: bool
+    writes: bool  # False: attention in both directions, an encoder or embedding model
 
 
 def read(path: Path) -> Header:
@@ -76,7 +77,8 @@ def _parse(path: Path) -> Header:
     except _BROKEN as error:
         raise LocalentError(f"{path} is damaged or cut off ({error}): download it again.") from None
     has_tokenizer = _value(reader, "tokenizer.ggml.model") not in (None, "none", "no_vocab")
-    return Header(model, template, has_weights=bool(reader.tensors), has_tokenizer=has_tokenizer)
+    writes = _value(reader, f"{model.arch}.attention.causal") is not False
+    return Header(model, template, bool(reader.tensors), has_tokenizer, writes)
 
 
 def _identity(path: Path, reader: gguf.GGUFReader) -> tuple[Model, str | None]:

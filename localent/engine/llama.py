@@ -359,7 +359,7 @@ def _load_model(path: Path, gpu_layers: int, vocab_only: bool):
 
 def _refuse_unfit(model, path: Path) -> None:
     if C.llama_model_has_encoder(model) or not C.llama_model_has_decoder(model):
-        raise LocalentError(f"{path.name} is an encoder or embedding model: localent needs one that writes text")
+        raise LocalentError(f"{path.name} is an encoder or embedding model: localent needs one that writes text.")
 
 
 def _new_context(model, options: Options):

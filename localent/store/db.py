@@ -61,6 +61,13 @@ class Database:
     def close(self) -> None:
         self._conn.close()
 
+    @property
+    def utils(self):
+        """The same connection as a `sqlite_utils.Database`: tables, search and transformations for work of one's own."""
+        import sqlite_utils  # up to 0.6 s, since it loads pandas where there is one
+
+        return sqlite_utils.Database(self._conn)
+
     # --- writing ------------------------------------------------------------------------------------------
 
     def add_model(self, model: Model) -> None:

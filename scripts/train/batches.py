@@ -6,11 +6,10 @@ import random
 from collections.abc import Iterator
 
 import torch
-from tokenizers import Tokenizer
-from torch import Tensor
-
 from documents import DOCUMENTS, Piece
 from number_problems import MOST_STEPS
+from tokenizers import Tokenizer
+from torch import Tensor
 
 IGNORE = -100  # torch's own mark for a target that does not count
 CURRICULUM_CHUNKS = 10

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
-
 from batches import pad
 from demo_problems import choice_problems, number_problems
 from documents import CUE, END_OF_TEXT, TURN_END, chat_prompt, plain_prompt
 from generate import sample, sample_in_groups, texts
 from model import Abacus, Shape
 from problems import Problem, lines
+from tokenizers import Tokenizer
 
 HERE = Path(__file__).parent
 FAMILIES = ("order", "rate", "arrival", "sequence", "weekday")

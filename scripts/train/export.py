@@ -12,7 +12,6 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
-
 from documents import END_OF_TEXT, TURN_END, TURN_START
 from model import Shape
 

@@ -12,7 +12,6 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-
 from evaluate import calibration_error, mean_by, wilson
 
 HERE = Path(__file__).parent

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
+from model import Abacus, Cache
 from tokenizers import Tokenizer
 from torch import Tensor
-
-from model import Abacus, Cache
 
 
 def left_pad(prompts: list[list[int]]) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,6 @@ import json
 from pathlib import Path
 
 import torch
-
 from demo_problems import SEED, choice_problems, number_problems
 from documents import CUE, chat_prompt, plain_prompt
 from evaluate import open_stage

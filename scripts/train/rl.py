@@ -15,16 +15,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer
-from torch import Tensor
-from torch.nn import functional
-
 from batches import IGNORE, encode, pad
 from documents import TURN_END, any_problem, chat_prompt, early_document
 from evaluate import answer_of
 from generate import sample_in_groups, texts
 from model import Abacus, Shape
 from problems import Problem
+from tokenizers import Tokenizer
+from torch import Tensor
+from torch.nn import functional
 
 HERE = Path(__file__).parent
 

@@ -6,9 +6,8 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
-
 from documents import END_OF_TEXT, TURN_END, TURN_START, finetune_document, pretrain_document
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 VOCABULARY = 640
 QWEN2 = (

@@ -9,16 +9,16 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch import Tensor
-from torch.nn import functional
-
 from batches import IGNORE, Batch, chunk
 from model import Abacus, Shape
 from tokenizer import load
+from torch import Tensor
+from torch.nn import functional
 
 HERE = Path(__file__).parent
 SAVE_SECONDS = 120.0
@@ -45,8 +45,8 @@ class Stage:
 
 
 STAGES = {
-    "pretrain": Stage("pretrain", tokens=7_000_000, lr=0.02, small=(16, 40), early=2_000_000),
-    "finetune": Stage("finetune", tokens=6_000_000, lr=0.012, start="base", cooldown=0.9),
+    "pretrain": Stage("pretrain", tokens=5_000_000, lr=0.02, small=(16, 40), early=2_000_000),
+    "finetune": Stage("finetune", tokens=5_500_000, lr=0.015, start="base", cooldown=0.9),
 }
 RESULT = {"pretrain": "base", "finetune": "sft"}
 
@@ -79,6 +79,7 @@ class Trainer:
     def __init__(self, stage: Stage, seed: int, work: Path) -> None:
         torch.manual_seed(seed)
         self.stage, self.seed, self.work = stage, seed, work
+        work.mkdir(parents=True, exist_ok=True)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.tokenizer = load(work / "tokenizer.json", seed)
         self.model = Abacus(Shape()).to(self.device)
@@ -164,26 +165,34 @@ class Trainer:
         with self.log_file.open("a") as file:
             file.write(json.dumps(row) + "\n")
 
+    def batches_ahead(self) -> Iterator[Batch]:
+        """All batches from the present position on; the position moves when the next one is asked for."""
+        while True:
+            index, done = self.at
+            budget = self.stage.batch // 2 if index in range(*self.stage.small) else self.stage.batch
+            for i, batch in enumerate(
+                chunk(self.stage.name, self.seed, index, budget, self.tokenizer)[done:], start=done
+            ):
+                self.at = (index, i + 1)
+                yield batch
+            self.at = (index + 1, 0)
+
     def run(self) -> None:
         """Train to the end of the stage, saving a resume point every two minutes."""
         saved = last = time.monotonic()
         losses: list[float] = []
-        while self.tokens < self.stage.tokens:
-            index, done = self.at
-            budget = self.stage.batch // 2 if index in range(*self.stage.small) else self.stage.batch
-            batches = chunk(self.stage.name, self.seed, index, budget, self.tokenizer)
-            for i, batch in enumerate(batches[done:], start=done):
-                losses.append(self.step(batch))
-                self.at = (index, i + 1)
-                now = time.monotonic()
-                self.seconds, last = self.seconds + now - last, now
-                if self.steps % LOG_EVERY == 0:
-                    self.log(losses)
-                    losses = []
-                if now - saved > SAVE_SECONDS:
-                    self.save()
-                    saved = now
-            self.at = (index + 1, 0)
+        for batch in self.batches_ahead():
+            losses.append(self.step(batch))
+            now = time.monotonic()
+            self.seconds, last = self.seconds + now - last, now
+            if self.steps % LOG_EVERY == 0:
+                self.log(losses)
+                losses = []
+            if now - saved > SAVE_SECONDS:
+                self.save()
+                saved = now
+            if self.tokens >= self.stage.tokens:
+                break
         self.save()
         self.export(RESULT[self.stage.name])
 
@@ -198,7 +207,6 @@ def main() -> None:
     stage = STAGES[args.stage]
     if args.tokens:
         stage = Stage(**{**asdict(stage), "tokens": int(args.tokens), "early": None})
-    args.work.mkdir(parents=True, exist_ok=True)
     if not (args.work / f"{RESULT[stage.name]}.pt").exists():
         Trainer(stage, args.seed, args.work).run()
 

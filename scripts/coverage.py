@@ -1,0 +1,127 @@
+"""Do the 95 % intervals hold the truth 95 % of the time? A simulation of clustered runs with known metrics.
+
+    python scripts/coverage.py                   # all rows, some minutes
+    python scripts/coverage.py --samples 200     # a quick look
+
+A problem has a hidden difficulty, normal, that makes its traces wrong and raises their score; a wrong trace scores
+higher by `--effect`. The truth is the same metric over a million traces. One sampled run in twenty may miss it; with
+1,000 runs the coverage itself is known to about 0.7 points.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from localent.analysis import intervals, metrics
+from localent.analysis.intervals import Estimate, estimate
+
+N_TRUTH = 250_000  # problems
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a run looks like: problems, attempts at each, share of wrong traces."""
+
+    n_problems: int
+    n_samples: int
+    wrong: float
+
+
+DESIGNS = [Design(300, 1, 0.3), Design(300, 4, 0.3), Design(100, 1, 0.3), Design(100, 4, 0.3), Design(100, 1, 0.1)]
+DESIGNS += [Design(30, 1, 0.3), Design(30, 4, 0.3), Design(15, 1, 0.4)]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One simulated run: arrays of one entry per trace."""
+
+    scores: np.ndarray
+    other: np.ndarray  # a second, weaker score of the same traces
+    wrong: np.ndarray
+    problems: np.ndarray
+
+
+def simulate(design: Design, effect: float, rng: np.random.Generator) -> Sample:
+    """Two scores that share the problem's difficulty; the second is a rounded one, with ties."""
+    n = design.n_problems * design.n_samples
+    problems = np.repeat(np.arange(design.n_problems), design.n_samples)
+    difficulty = rng.normal(size=design.n_problems)[problems]
+    wrong = rng.random(n) < 1 / (1 + np.exp(-1.5 * difficulty - np.log(design.wrong / (1 - design.wrong))))
+    scores = np.exp(0.5 * (0.5 * difficulty + effect * wrong + rng.normal(size=n)))  # skewed, as entropies are
+    other = np.round(0.5 * difficulty + 0.5 * effect * wrong + rng.normal(size=n), 1)
+    return Sample(scores, other, wrong, problems)
+
+
+def advantage(s: Sample, **options) -> Estimate:
+    """Paired: two runs over the same problems, AUROC of the second score minus that of the first."""
+    first, second = metrics.auroc_of(s.scores, s.wrong), metrics.auroc_of(s.other, s.wrong)
+    return intervals.paired(first, s.problems, second, s.problems, **options)
+
+
+METRICS: dict[str, Callable[..., Estimate]] = {
+    "AUROC": lambda s, **o: intervals.separation(s.scores, s.wrong, s.problems, **o),
+    "AUROC, ties": lambda s, **o: intervals.separation(s.other, s.wrong, s.problems, **o),
+    "AUROC b - a": advantage,
+    "PRR": lambda s, **o: estimate(metrics.prr_of, s.scores, s.wrong, problems=s.problems, **o),
+    "AURC": lambda s, **o: estimate(metrics.aurc_of, s.scores, s.wrong, problems=s.problems, **o),
+    "mean": lambda s, **o: estimate(metrics.mean_of, s.scores, problems=s.problems, **o),
+    "gap": lambda s, **o: estimate(metrics.gap_of, s.scores, s.wrong, problems=s.problems, **o),
+    "accuracy": lambda s, **o: intervals.share(~s.wrong, s.problems),
+}
+
+
+def truth(design: Design, effect: float) -> dict[str, float]:
+    """Each metric over a very large run of the same kind."""
+    large = Design(N_TRUTH, design.n_samples, design.wrong)
+    found = simulate(large, effect, np.random.default_rng(123))
+    return {
+        "AUROC": metrics.auroc(found.scores, found.wrong),
+        "AUROC, ties": metrics.auroc(found.other, found.wrong),
+        "AUROC b - a": metrics.auroc(found.other, found.wrong) - metrics.auroc(found.scores, found.wrong),
+        "PRR": metrics.prr(found.scores, found.wrong),
+        "AURC": metrics.aurc(found.scores, found.wrong),
+        "mean": found.scores.mean(),
+        "gap": found.scores[found.wrong].mean() - found.scores[~found.wrong].mean(),
+        "accuracy": 1 - found.wrong.mean(),
+    }
+
+
+def rows(n_runs: int, effect: float, seed: int) -> Iterator[str]:
+    """One line per design and metric: coverage, misses on either side, mean width, runs without an interval."""
+    yield f"{'problems':>8}{'samples':>8}{'wrong':>7}  {'metric':<12}{'truth':>7}{'covered %':>10}{'below':>7}{'above':>7}{'width':>8}{'none':>6}"
+    for design in DESIGNS:
+        true = truth(design, effect)
+        streams = np.random.default_rng(seed).spawn(n_runs)
+        runs = [simulate(design, effect, stream) for stream in streams]
+        for name, metric in METRICS.items():
+            found = [metric(run, n_resamples=1000, seed=i) for i, run in enumerate(runs)]
+            yield line(design, name, true[name], [one for one in found if one.known], n_runs)
+
+
+def line(design: Design, name: str, true: float, known: list[Estimate], n_runs: int) -> str:
+    low, high = (np.array([getattr(one, end) for one in known]) for end in ("low", "high"))
+    below, above = (100 * misses.mean() for misses in (high < true, low > true))
+    head = f"{design.n_problems:>8}{design.n_samples:>8}{design.wrong:>7}  {name:<12}{true:>7.3f}"
+    return f"{head}{100 - below - above:>10.1f}{below:>7.1f}{above:>7.1f}{(high - low).mean():>8.3f}{n_runs - len(known):>6}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--samples", type=int, default=1000, help="simulated runs per row")
+    parser.add_argument("--effect", type=float, default=1.0, help="score of a wrong trace above a right one, in sd")
+    parser.add_argument("--seed", type=int, default=1)
+    args = parser.parse_args()
+    start = time.monotonic()
+    for text in rows(args.samples, args.effect, args.seed):
+        print(text, flush=True)
+    print(f"{time.monotonic() - start:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
