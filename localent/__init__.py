@@ -1,9 +1,9 @@
 """Watch the uncertainty of a language model while it reasons.
 
-    import localent
-    task = localent.load("demo-number")
-    outcome = localent.run("abacus-sft", task, db="runs.db", n=50)
-    localent.open_db("runs.db").traces(outcome.run_id)
+import localent
+task = localent.load("demo-number")
+outcome = localent.run("abacus-sft", task, db="runs.db", n=50)
+localent.open_db("runs.db").traces(outcome.run_id)
 """
 
 from __future__ import annotations

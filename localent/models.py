@@ -84,7 +84,7 @@ def pull(text: str) -> Path:
         ) from None
     except (EntryNotFoundError, RepositoryNotFoundError):
         raise LocalentError(f"The hub has no {where}: does this model come in {quant}?") from None
-    except Exception as error:  # the hub client raises its transport's own errors  # noqa: BLE001
+    except Exception as error:  # the hub client raises its transport's own errors
         raise LocalentError(f"{where} could not be fetched ({type(error).__name__}: {error}); try again.") from None
 
 
@@ -112,7 +112,8 @@ def _from_hub_cache(entry: Entry, quant: str) -> Path:
 
     found = try_to_load_from_cache(entry.repo, entry.filename(quant))
     if not isinstance(found, str):
-        raise LocalentError(f"{entry.name}:{quant} is not on this disk: 'localent pull {entry.name}:{quant}' fetches it.")
+        text = f"{entry.name}:{quant}"
+        raise LocalentError(f"{text} is not on this disk: fetch it with 'localent pull {text}'.")
     return Path(found)
 
 
@@ -136,4 +137,6 @@ def _parse(path: Path) -> dict[str, Entry]:
     try:
         return {name: Entry(name=name, **fields) for name, fields in tomllib.loads(path.read_text()).items()}
     except (tomllib.TOMLDecodeError, TypeError) as error:
-        raise UsageError(f"{path} cannot be read ({error}); see the head of localent's models.toml for its form.") from None
+        raise UsageError(
+            f"{path} cannot be read ({error}); the head of localent's models.toml shows its form."
+        ) from None

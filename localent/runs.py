@@ -101,6 +101,8 @@ def run(
     head = header.read(path)
     _refuse_unfit(head, path)
     with open_db(db) as store, LlamaModel(path, settings.gpu_layers) as weights:
+        if settings.probe and not weights.can_rewind:
+            raise LocalentError(f"{path.name} is recurrent or hybrid and cannot be rewound: run it with --no-probe.")
         questions = list(_questions(task, problems, weights, head, settings))
         settings = _filled(settings, weights, questions)
         settings = replace(settings, lanes=settings.lanes or _lanes(store, head, task, weights, settings, status))
@@ -293,4 +295,3 @@ def _enter(
     store.add_run(record)
     done = store.finished(record.run_id)
     return [(i, s) for s in range(samples) for i, p in enumerate(problems) if (p.problem_id, s) not in done]
-

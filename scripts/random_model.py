@@ -14,6 +14,8 @@ from pathlib import Path
 import gguf
 import numpy as np
 
+CONV, STATE = 4, 16  # of the recurrent shapes
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -35,6 +37,7 @@ SHAPES = {
     "tiny-llama": Shape("llama", 2, 64, 128, 4, 2, 16, 2048),
     "tiny-qwen2": Shape("qwen2", 2, 64, 128, 4, 2, 16, 2048),
     "tiny-gemma2": Shape("gemma2", 2, 64, 128, 4, 2, 16, 2048, window=64),
+    "tiny-mamba": Shape("mamba", 2, 64, 0, 0, 0, 0, 2048),
 }
 
 
@@ -57,6 +60,8 @@ def write(
 
 def tensors(shape: Shape, n_vocab: int) -> list[tuple[str, tuple[int, ...]]]:
     """Names and numpy shapes (rows, columns) of all tensors; embeddings are tied."""
+    if shape.arch == "mamba":
+        return _mamba_tensors(shape, n_vocab)
     e, f, q, kv = shape.n_embd, shape.n_ff, shape.n_head * shape.head_dim, shape.n_head_kv * shape.head_dim
     found: list[tuple[str, tuple[int, ...]]] = [("token_embd.weight", (n_vocab, e)), ("output_norm.weight", (e,))]
     for i in range(shape.n_layer):
@@ -69,11 +74,27 @@ def tensors(shape: Shape, n_vocab: int) -> list[tuple[str, tuple[int, ...]]]:
     return found
 
 
+def _mamba_tensors(shape: Shape, n_vocab: int) -> list[tuple[str, tuple[int, ...]]]:
+    e, inner, rank = shape.n_embd, 2 * shape.n_embd, shape.n_embd // 16
+    found: list[tuple[str, tuple[int, ...]]] = [("token_embd.weight", (n_vocab, e)), ("output_norm.weight", (e,))]
+    for i in range(shape.n_layer):
+        layer = {"attn_norm.weight": (e,), "ssm_in.weight": (2 * inner, e), "ssm_conv1d.weight": (inner, CONV)}
+        layer |= {"ssm_conv1d.bias": (inner,), "ssm_x.weight": (rank + 2 * STATE, inner)}
+        layer |= {"ssm_dt.weight": (inner, rank)}
+        layer |= {"ssm_dt.bias": (inner,), "ssm_a": (inner, STATE), "ssm_d": (inner,), "ssm_out.weight": (e, inner)}
+        found += [(f"blk.{i}.{name}", dims) for name, dims in layer.items()]
+    return found
+
+
 def _weights(rng: np.random.Generator, name: str, dims: tuple[int, ...], scale: float) -> np.ndarray:
     if name.endswith("norm.weight"):
         return np.ones(dims, np.float32) * (scale if name.startswith("output_norm") else 1)
     if len(dims) == 1:
         return np.zeros(dims, np.float32)
+    if name.endswith("ssm_a"):
+        return -np.ones(dims, np.float32)
+    if "conv1d" in name:
+        return rng.standard_normal(dims, dtype=np.float32)
     return (rng.standard_normal(dims, dtype=np.float32) * dims[-1] ** -0.5).astype(np.float16)
 
 
@@ -84,14 +105,20 @@ def _add_hyperparameters(writer: gguf.GGUFWriter, shape: Shape, n_vocab: int) ->
     writer.add_context_length(shape.n_ctx)
     writer.add_embedding_length(shape.n_embd)
     writer.add_block_count(shape.n_layer)
+    writer.add_layer_norm_rms_eps(1e-6)
     writer.add_feed_forward_length(shape.n_ff)
     writer.add_head_count(shape.n_head)
+    if shape.arch == "mamba":
+        writer.add_ssm_conv_kernel(CONV)
+        writer.add_ssm_inner_size(2 * shape.n_embd)
+        writer.add_ssm_state_size(STATE)
+        writer.add_ssm_time_step_rank(shape.n_embd // 16)
+        return
     writer.add_head_count_kv(shape.n_head_kv)
     writer.add_key_length(shape.head_dim)
     writer.add_value_length(shape.head_dim)
     writer.add_rope_dimension_count(shape.head_dim)
     writer.add_rope_freq_base(10000.0)
-    writer.add_layer_norm_rms_eps(1e-6)
     if shape.window:
         writer.add_sliding_window(shape.window)
         writer.add_attn_logit_softcapping(50.0)

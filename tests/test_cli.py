@@ -245,4 +245,3 @@ def assert_refused(done, code, message):
     assert len(said) == 1, err
     assert re.search(message, said[0]), said[0]
     assert "Traceback" not in err + out
-

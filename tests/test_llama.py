@@ -24,8 +24,7 @@ def follow(prompt, n_tokens, *, probe_every=0, n_shared=0):
         length += 1
         if probe_every and i % probe_every == 0:
             kept = row.copy()
-            for other in range(40, 45):
-                yield other
+            yield from range(40, 45)
             yield Rewind(length)
             row = kept
     return length, digest.hexdigest()
@@ -40,7 +39,7 @@ def run(path, jobs, **options):
         return list(drive(engine, jobs))
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", [*ARCHS, "tiny-mamba"])
 def test_a_trace_does_not_depend_on_its_neighbours_or_order(random_model, arch):
     """Alone, among others of other lengths, and in reverse order; 300 tokens cross gemma's window and a cache page."""
     path, ps = random_model(arch), prompts(6)
@@ -60,7 +59,7 @@ def test_a_probe_leaves_the_trace_untouched(random_model, arch, flash_attn):
     assert sorted(plain) == sorted(probed)
 
 
-@pytest.mark.parametrize("arch", ARCHS)
+@pytest.mark.parametrize("arch", [*ARCHS, "tiny-mamba"])
 def test_a_shared_prefix_is_copied_bit_for_bit(random_model, arch):
     """The copy equals computing the same prefix in the lane itself, with the same chunk boundaries."""
     path, prefix = random_model(arch), [(3 * i) % 250 for i in range(32)]

@@ -81,13 +81,16 @@ def test_the_order_of_problems_changes_nothing(model, sums, tmp_path):
 def test_probes_leave_every_token_as_it_was(model, sums, tmp_path):
     make(model, sums, tmp_path / "a.db")
     make(model, sums, tmp_path / "b.db", probe=False)
-    what = "select problem_id, sample, token_index, token_id, entropy, surprisal from tokens join traces using (trace_id)"
-    probed, plain = (sorted(query(tmp_path / name, what)) for name in ("a.db", "b.db"))
+    what = "select trace_id, token_index, token_id, entropy, surprisal from tokens"
+    probed, plain = (sorted(row[1:] for row in query(tmp_path / name, what)) for name in ("a.db", "b.db"))
     assert len(probed) > 100
     assert probed == plain
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"temperature": 0.5}, {"lanes": 8}, {"max_tokens": 41}, {"top_p": 0.9}])
+OTHERS = [{"seed": 1}, {"temperature": 0.5}, {"lanes": 8}, {"max_tokens": 41}, {"top_p": 0.9}, {"max_fed": 7}]
+
+
+@pytest.mark.parametrize("change", OTHERS)
 def test_other_settings_are_another_run(model, sums, tmp_path, change):
     db = tmp_path / "runs.db"
     assert make(model, sums, db, 2).run_id != make(model, sums, db, 2, **change).run_id
@@ -110,7 +113,8 @@ def test_samples_of_one_problem_differ_and_repeat(model, sums, tmp_path):
 def test_kill_9_at_random_moments_loses_no_finished_trace(model, sums, tmp_path):
     """Killed again and again, then finished: the rows are those of an uninterrupted run."""
     db, seen, draw = tmp_path / "killed.db", 0, random.Random(7)
-    argv = [sys.executable, "-m", "localent", "run", model, "sums", "--data", str(sums), "--db", str(db), "--samples", "6"]
+    argv = [sys.executable, "-m", "localent", "run", model, "sums", "--data", str(sums), "--db", str(db)]
+    argv += ["--samples", "6"]
     argv += ["--lanes", "4", "--threads", "1", "--max-tokens", "40", "--temperature", "1.0", "--max-fed", "6", "--json"]
     for _ in range(4):
         process = subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ)
@@ -163,7 +167,8 @@ def test_the_tree_search_agrees_with_sampling(bundled, tmp_path):
 
         def computed():
             yield prompt
-            return (yield from probe(len(prompt.tokens) - 1, prompt.tokens[-1:], grammar, "0", Effort(1e-3, 300), meter))
+            n_prefix, cue = len(prompt.tokens) - 1, prompt.tokens[-1:]
+            return (yield from probe(n_prefix, cue, grammar, "0", Effort(1e-3, 300), meter))
 
         def sampled(i):
             row, draws, written = (yield prompt), rng(0, "p", i), b""
@@ -184,6 +189,17 @@ def test_the_tree_search_agrees_with_sampling(bundled, tmp_path):
         assert abs(seen - p) < 4.5 * np.sqrt(p * (1 - p) / n) + exact.residual + 1 / n, (value, p, seen)
     leftover = sum(v not in exact.answers for v in values) / n
     assert leftover < exact.residual + exact.invalid + 0.02
+
+
+def test_a_recurrent_model_runs_without_probes_and_is_refused_with(random_model, sums, tmp_path):
+    model = str(random_model("tiny-mamba"))
+    with pytest.raises(LocalentError, match=r"is recurrent or hybrid .* --no-probe"):
+        make(model, sums, tmp_path / "a.db")
+    make(model, sums, tmp_path / "a.db", probe=False)
+    make(model, sums, tmp_path / "b.db", 5, probe=False)
+    make(model, sums, tmp_path / "b.db", probe=False)
+    assert len(content(tmp_path / "a.db")["traces"]) == 12
+    assert content(tmp_path / "a.db") == content(tmp_path / "b.db")
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def test_sql_is_spoken_in_the_store_only():
 
 
 def test_help_does_not_wait_for_heavy_packages():
-    code = "import localent.cli, sys; print(sorted({'llama_cpp', 'numpy', 'scipy', 'matplotlib', 'gguf'} & set(sys.modules)))"
+    heavy = {"llama_cpp", "numpy", "scipy", "matplotlib", "gguf"}
+    code = f"import localent.cli, sys; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

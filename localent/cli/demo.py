@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.run import Bar, described
+from localent.cli.run import PATH, Bar, described
 from localent.cli.show import show_summary
 
 MODEL, TASK, N_PROBLEMS, LANES = "abacus-sft", "demo-number", 300, 16
@@ -18,7 +18,7 @@ NEXT = """Next:
 
 @click.command()
 @click.option("-n", type=int, default=N_PROBLEMS, show_default=True, help="How many of the bundled problems.")
-@click.option("--db", default="localent-demo.db", show_default=True, type=click.Path(path_type=Path), help="SQLite file.")
+@click.option("--db", default="localent-demo.db", show_default=True, type=PATH, help="SQLite file.")
 def demo(n: int, db: Path) -> None:
     """Let the bundled model reason through its problems and see how its uncertainty moves."""
     from localent import runs, tasks

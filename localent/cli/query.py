@@ -10,13 +10,14 @@ import click
 from localent.cli.run import db_option
 from localent.cli.show import print_table
 
-SHOWN = ("run_id", "model", "quant", "task", "n_traces", "n_problems", "accuracy", "mean_entropy_right", "mean_entropy_wrong")
+SHOWN = ("run_id", "model", "quant", "task", "n_traces", "n_problems", "accuracy")
+SHOWN += ("mean_entropy_right", "mean_entropy_wrong", "started")
 
 
 def format_options(command):
     """--csv, --json, --md: how a table is printed."""
-    for name, text in (("--csv", "Comma-separated values."), ("--json", "JSON, one object a line."), ("--md", "Markdown.")):
-        command = click.option(name, "form", flag_value=name.removeprefix("--"), help=text)(command)
+    for form, text in (("csv", "Comma-separated values."), ("json", "JSON, one object a line."), ("md", "Markdown.")):
+        command = click.option(f"--{form}", "form", flag_value=form, help=text)(command)
     return command
 
 
@@ -55,5 +56,3 @@ def sql(query: str, db: Path, form: str | None, timeout: float, limit: int | Non
 
     query = sys.stdin.read() if query == "-" else query
     print_table(*select(db, query, limit=limit, timeout_s=timeout), form)
-
-

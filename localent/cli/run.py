@@ -10,7 +10,8 @@ import click
 from localent.cli.show import show_summary
 
 DEFAULT_DB = "localent.db"
-db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=click.Path(path_type=Path), help="SQLite file.")
+PATH = click.Path(path_type=Path)
+db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=PATH, help="SQLite file.")
 
 
 @click.command()
@@ -18,21 +19,21 @@ db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=cli
 @click.argument("task")
 @click.option("-n", type=int, help="How many problems: the first n. Default: all.")
 @click.option("--samples", type=int, default=1, show_default=True, help="Traces per problem.")
-@click.option("--data", type=click.Path(path_type=Path), help="The task's file (JSONL, JSON, CSV) or folder.")
+@click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV) or folder.")
 @click.option("--question", "question_column", help="Column of --data that holds the question.")
 @click.option("--answer", "answer_column", help="Column of --data that holds the true answer.")
 @click.option("--choices", "choices_column", help="Column of --data that holds the options.")
 @click.option("--id", "id_column", help="Column of --data that holds an id.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of sampling and of the choice of shots.")
 @click.option("--temperature", type=float, default=0.7, show_default=True, help="0: always the likeliest token.")
-@click.option("--top-p", type=float, default=1.0, show_default=True, help="Sample from the likeliest tokens that hold this probability.")
-@click.option("--top-k", type=int, default=0, show_default=True, help="Sample from the k likeliest tokens; 0: from all.")
+@click.option("--top-p", type=float, default=1.0, show_default=True, help="Sample from the likeliest that hold this.")
+@click.option("--top-k", type=int, default=0, show_default=True, help="Sample from the k likeliest; 0: all.")
 @click.option("--max-tokens", type=int, help="Tokens a trace may have. Default: 512, less for models of short context.")
 @click.option("--shots", type=int, help="Worked examples in the prompt. Default: 0 for chat models, 4 for others.")
 @click.option("--probe/--no-probe", default=True, show_default=True, help="Read the answer distribution at every step.")
-@click.option("--epsilon", type=float, default=0.01, show_default=True, help="Probes stop when less than this probability is unexplored.")
-@click.option("--max-fed", type=int, default=12, show_default=True, help="Probes stop after feeding this many tokens beyond the cue.")
-@click.option("--measure-top-k", type=int, default=0, show_default=True, help="Also store the measures over the k likeliest tokens (20 is usual).")
+@click.option("--epsilon", type=float, default=0.01, show_default=True, help="Probes stop below this unexplored mass.")
+@click.option("--max-fed", type=int, default=12, show_default=True, help="Probes stop after so many tokens.")
+@click.option("--measure-top-k", type=int, default=0, help="Also store measures over the k likeliest tokens.")
 @click.option("--lanes", type=int, help="Traces at a time. Default: the fastest, measured once and kept.")
 @click.option("--threads", type=int, help="Default: the physical cores this process may use.")
 @click.option("--gpu-layers", type=int, default=0, show_default=True, help="Layers on the GPU; -1: all.")

@@ -52,8 +52,9 @@ def read(path: Path) -> Header:
 
 def cache_dir() -> Path:
     """Where localent keeps what it can make again: file identities, quants of the bundled models."""
-    base = os.environ.get("LOCALENT_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "localent"
-    return Path(base)
+    if own := os.environ.get("LOCALENT_CACHE"):
+        return Path(own)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "localent"
 
 
 def _check_magic(path: Path) -> None:

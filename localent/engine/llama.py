@@ -132,7 +132,7 @@ class LlamaModel:
             raise
         self.vocab = LlamaVocab(self.handle)
         self.n_ctx_train = C.llama_model_n_ctx_train(self.handle)
-        self.forgetful = not (C.llama_model_is_recurrent(self.handle) or C.llama_model_is_hybrid(self.handle))
+        self.can_rewind = not (C.llama_model_is_recurrent(self.handle) or C.llama_model_is_hybrid(self.handle))
 
     def kv_bytes(self, n_tokens: int) -> int:
         """Memory of n_tokens in the key-value cache, F16, all layers."""
@@ -251,10 +251,7 @@ class LlamaEngine:
 
     def _remove(self, lane: int, n_tokens: int) -> None:
         if not C.llama_memory_seq_rm(self._memory, lane, n_tokens, -1):
-            raise LocalentError(
-                f"{self.model.path.name} cannot forget the end of a text (a recurrent or hybrid model): "
-                "run it with --no-probe"
-            )
+            raise LocalentError(f"{self.model.path.name} is recurrent or hybrid: it cannot forget the end of a text.")
 
     def _room(self, lane: int) -> int:
         if self._lengths[lane] >= self.n_ctx:
@@ -414,5 +411,3 @@ def quantize(source: Path, target: Path, quant: str, *, n_threads: int) -> None:
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-
-

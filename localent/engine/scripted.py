@@ -20,7 +20,8 @@ class ScriptedVocab:
     def tokenize(self, text: str, *, special: bool = False) -> list[int]:
         rest, ids = text.encode(), []
         while rest:
-            found = next((i for i in self._by_length if self._usable(i, special) and rest.startswith(self.pieces[i])), None)
+            fitting = (i for i in self._by_length if self._usable(i, special) and rest.startswith(self.pieces[i]))
+            found = next(fitting, None)
             if found is None:
                 raise LocalentError(f"no token for {rest[:8]!r}")
             ids.append(found)

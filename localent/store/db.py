@@ -63,7 +63,7 @@ class Database:
 
     @property
     def utils(self):
-        """The same connection as a `sqlite_utils.Database`: tables, search and transformations for work of one's own."""
+        """The same connection as a `sqlite_utils.Database`, for work of one's own."""
         import sqlite_utils  # up to 0.6 s, since it loads pandas where there is one
 
         return sqlite_utils.Database(self._conn)
