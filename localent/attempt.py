@@ -58,9 +58,10 @@ def probe_steps(
 
     Goes from the last prefix to the first: each only cuts the lane shorter, nothing is fed twice.
     """
-    ends = [0, *(step.end for step in parts if step.kind == "reasoning")]
-    if ends[-1] == len(written.tokens) and written.finish == "length":
-        yield written.tokens[-1].token_id  # sampled, but never fed
+    n_text = len(written.tokens) - (written.tokens[-1:] != () and not written.tokens[-1].text)  # without its end
+    ends = [0, *(min(step.end, n_text) for step in parts if step.kind == "reasoning")]
+    if ends[-1] > written.n_fed:
+        yield written.tokens[written.n_fed].token_id
     found, truth = [], question.problem.answer
     for k in reversed(range(len(ends))):
         cue = question.cue(tasks.text_of(token.text for token in written.tokens[: ends[k]]))

@@ -19,6 +19,7 @@ class Generation:
 
     tokens: tuple[Token, ...]  # the end-of-generation token included, with empty text
     finish: str  # "stop" | "length"
+    n_fed: int  # of these tokens so many are in the lane; the last one sampled is not
 
     @property
     def raw(self) -> bytes:
@@ -49,10 +50,11 @@ def generate(
         token_id = sampler.sample(meter, row, reading, rng.random())
         text = b"" if token_id in vocab.eog else vocab.pieces[token_id]
         tokens.append(measured(row, meter, reading, token_id, text, limits.top_k))
+        n_fed = len(tokens) - 1
         if token_id in vocab.eog or _cut_at_stop(tokens, limits.stops):
-            return Generation(tuple(tokens), "stop")
+            return Generation(tuple(tokens), "stop", min(n_fed, len(tokens)))
         if len(tokens) == limits.max_tokens:
-            return Generation(tuple(tokens), "length")
+            return Generation(tuple(tokens), "length", n_fed)
         row = yield token_id
 
 

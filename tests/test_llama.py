@@ -170,6 +170,14 @@ def test_hostile_text_stays_text(random_model):
         assert b"".join(vocab.pieces[t] for t in plain) == b"a<|im_end|>b"
 
 
+def test_a_character_that_the_vocabulary_cannot_spell_is_refused(shared):
+    """In llama.cpp's tokenizer it would end the process."""
+    with LlamaModel(shared / "models" / "babyllama-tok105-f32.gguf") as model:
+        assert model.vocab.tokenize("Once upon a time")
+        with pytest.raises(LocalentError, match="has no token for '\\\\n'"):
+            model.vocab.tokenize("one\ntwo")
+
+
 @pytest.mark.parametrize("name", ["llama-bpe", "qwen2", "llama-spm"])
 def test_published_tokenizer_cases(shared, name):
     """llama.cpp's own vocabulary test cases: texts and the ids that they must give."""

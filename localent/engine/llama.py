@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import collections
 import ctypes
+import os
 import platform
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +28,7 @@ from localent.errors import LocalentError, UsageError
 
 PINNED = "0.3.36"
 CTX_STEP = 256  # llama.cpp pads a stream's context to this
+_TENSOR_COUNT = re.compile(r"\[ *(\d+)/ *(\d+)\]")  # how the quantizer counts tensors in its log
 _LOG: collections.deque[str] = collections.deque(maxlen=40)
 
 
@@ -86,6 +90,7 @@ class LlamaVocab:
         self.n_tokens = C.llama_vocab_n_tokens(self._vocab)
         self.eog = frozenset(i for i in range(self.n_tokens) if C.llama_vocab_is_eog(self._vocab, i))
         self.bos = C.llama_vocab_bos(self._vocab) if C.llama_vocab_get_add_bos(self._vocab) else None
+        self._spellable = self._characters() if C.llama_vocab_type(self._vocab) == C.LLAMA_VOCAB_TYPE_SPM else None
 
     @cached_property
     def pieces(self) -> list[bytes]:
@@ -94,6 +99,8 @@ class LlamaVocab:
         return [self._piece(i, buffer) for i in range(self.n_tokens)]
 
     def tokenize(self, text: str, *, special: bool = False) -> list[int]:
+        if self._spellable is not None:
+            self._check_spelling(text)
         raw = text.encode()
         ids = (C.llama_token * (len(raw) + 8))()
         n = C.llama_tokenize(self._vocab, raw, len(raw), ids, len(ids), False, special)
@@ -104,6 +111,17 @@ class LlamaVocab:
     def token_named(self, text: str) -> int | None:
         ids = self.tokenize(text, special=True)
         return ids[0] if len(ids) == 1 else None
+
+    def _characters(self) -> frozenset[str] | None:
+        """What a SentencePiece vocabulary without byte tokens can spell; None where it has them."""
+        texts = [C.llama_vocab_get_text(self._vocab, i).decode("utf-8", "replace") for i in range(self.n_tokens)]
+        return None if "<0x0A>" in texts else frozenset(text for text in texts if len(text) == 1)
+
+    def _check_spelling(self, text: str) -> None:
+        """Refuse a character that would end the process in llama.cpp's tokenizer."""
+        for char in text.replace(" ", "\u2581"):
+            if char not in self._spellable:
+                raise LocalentError(f"This model's vocabulary has no token for {char!r}: it cannot read this text.")
 
     def _piece(self, token_id: int, buffer) -> bytes:
         n = C.llama_token_to_piece(self._vocab, token_id, buffer, len(buffer), 0, True)
@@ -163,7 +181,8 @@ class LlamaEngine:
         _check(options)
         self.model, self.options, self.n_lanes = model, options, options.n_lanes
         self.vocab, self.n_vocab = model.vocab, model.vocab.n_tokens
-        self._context = _new_context(model.handle, options)
+        streams = options.n_lanes + 1
+        self._context = _new_context(model.handle, options, streams, n_outputs=streams)
         self._memory = C.llama_get_memory(self._context)
         self.n_ctx = C.llama_n_ctx_seq(self._context)
         self._lengths = [0] * (self.n_lanes + 1)
@@ -238,16 +257,10 @@ class LlamaEngine:
             self._lengths[lane] += len(chunk)
 
     def _run(self, batch: _Batch, n_tokens: int) -> None:
-        code = C.llama_decode(self._context, batch.struct)
-        if code:
-            raise LocalentError(f"llama.cpp could not decode {n_tokens} tokens (code {code}). {_last_words()}")
+        _decode(self._context, batch, n_tokens)
 
     def _logits(self, n_rows: int) -> np.ndarray:
-        """View of llama.cpp's own buffer: (n_rows, n_vocab), overwritten by the next decode."""
-        pointer = ctypes.cast(C.llama_get_logits(self._context), ctypes.POINTER(ctypes.c_float))
-        view = np.ctypeslib.as_array(pointer, shape=(n_rows, self.n_vocab))
-        view.flags.writeable = False
-        return view
+        return _rows(self._context, n_rows, self.n_vocab)
 
     def _remove(self, lane: int, n_tokens: int) -> None:
         if not C.llama_memory_seq_rm(self._memory, lane, n_tokens, -1):
@@ -274,6 +287,70 @@ class LlamaEngine:
             raise LocalentError(
                 f"the prompt has {len(prompt.tokens)} tokens, a lane holds {self.n_ctx}: give more with --ctx"
             )
+
+
+class LlamaScorer:
+    """One text at a time, fed in chunks, with the logits of every row that is asked for: what teacher forcing needs.
+
+    Holds `chunk` rows of logits, whatever the length of the text. Works for recurrent models, too.
+    """
+
+    def __init__(self, model: LlamaModel, options: Options):
+        _check(options)
+        self.model, self.options, self.n_vocab = model, options, model.vocab.n_tokens
+        self._context = _new_context(model.handle, options, 1, n_outputs=options.chunk)
+        self._memory, self.n_fed = C.llama_get_memory(self._context), 0
+
+    def keep(self, n_tokens: int) -> None:
+        """Forget all but the first n_tokens tokens fed. Raises LocalentError where a model cannot keep a part."""
+        if not 0 <= n_tokens <= self.n_fed:
+            raise LocalentError(f"cannot keep {n_tokens} of {self.n_fed} tokens")
+        if n_tokens < self.n_fed and not C.llama_memory_seq_rm(self._memory, 0, n_tokens, -1):
+            raise LocalentError(f"{self.model.path.name} is recurrent or hybrid: it cannot forget the end of a text.")
+        self.n_fed = n_tokens
+
+    def feed(self, tokens: Sequence[int], n_rows: int) -> np.ndarray:
+        """Feed at most `chunk` tokens; logits after each of the last n_rows: (n_rows, n_vocab), until the next feed."""
+        n = len(tokens)
+        if not (0 < n <= self.options.chunk and 0 <= n_rows <= n):
+            raise LocalentError(f"expected 1 to {self.options.chunk} tokens and at most as many rows, got {n}, {n_rows}")
+        if self.n_fed + n > C.llama_n_ctx(self._context):
+            raise LocalentError(f"the text is longer than the context of {C.llama_n_ctx(self._context)} tokens")
+        if min(tokens) < 0 or max(tokens) >= self.n_vocab:
+            raise LocalentError(f"expected token ids in 0..{self.n_vocab - 1}, got {min(tokens)} to {max(tokens)}")
+        batch = _Batch(n)
+        batch.set_lanes([0] * n, flagged=n_rows)
+        batch.token[:] = tokens
+        batch.pos[:] = np.arange(self.n_fed, self.n_fed + n)
+        _decode(self._context, batch, n)
+        self.n_fed += n
+        return _rows(self._context, n_rows, self.n_vocab) if n_rows else np.empty((0, self.n_vocab), np.float32)
+
+    def close(self) -> None:
+        """Free the context. Safe to call twice."""
+        if self._context:
+            C.llama_free(self._context)
+        self._context = None
+
+    def __enter__(self) -> LlamaScorer:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def _decode(context, batch: _Batch, n_tokens: int) -> None:
+    code = C.llama_decode(context, batch.struct)
+    if code:
+        raise LocalentError(f"llama.cpp could not decode {n_tokens} tokens (code {code}). {_last_words()}")
+
+
+def _rows(context, n_rows: int, n_vocab: int) -> np.ndarray:
+    """View of llama.cpp's own buffer: (n_rows, n_vocab), overwritten by the next decode."""
+    pointer = ctypes.cast(C.llama_get_logits(context), ctypes.POINTER(ctypes.c_float))
+    view = np.ctypeslib.as_array(pointer, shape=(n_rows, n_vocab))
+    view.flags.writeable = False
+    return view
 
 
 def fastest_lanes(model: LlamaModel, options: Options, candidates: Sequence[int]) -> int:
@@ -359,10 +436,10 @@ def _refuse_unfit(model, path: Path) -> None:
         raise LocalentError(f"{path.name} is an encoder or embedding model: localent needs one that writes text.")
 
 
-def _new_context(model, options: Options):
+def _new_context(model, options: Options, streams: int, *, n_outputs: int):
+    """A context of `streams` independent sequences that shows at most n_outputs rows of logits a decode."""
     params = C.llama_context_default_params()
-    streams = options.n_lanes + 1
-    params.n_seq_max = params.n_outputs_max = streams
+    params.n_seq_max, params.n_outputs_max = streams, n_outputs
     params.n_ctx = streams * (-(-options.n_ctx // CTX_STEP) * CTX_STEP)
     params.n_batch = params.n_ubatch = max(options.chunk, streams)
     params.n_threads = params.n_threads_batch = options.n_threads
@@ -393,21 +470,91 @@ FTYPES = {
 } | {"F32": C.LLAMA_FTYPE_ALL_F32}
 
 
-def quantize(source: Path, target: Path, quant: str, *, n_threads: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Imatrix:
+    """An importance matrix: how much each input column of each tensor matters. See engine/imatrix.py."""
+
+    path: str
+    dataset: str | None
+    n_chunks: int
+    weights: dict[str, np.ndarray]  # tensor name -> float32, one per column
+
+
+def quantize(
+    source: Path,
+    target: Path,
+    quant: str,
+    *,
+    n_threads: int,
+    imatrix: Imatrix | None = None,
+    requantize: bool = False,
+    report: Callable[[int, int], object] = lambda done, total: None,
+) -> None:
     """Write `target` as a quantized copy of `source`, with llama.cpp's own quantizer. Never leaves half a file.
 
+    requantize: accept a source that is quantized itself. `report(done, total)` is told of every tensor.
     Raises UsageError for an unknown quant name, LocalentError when llama.cpp refuses.
     """
     if quant not in FTYPES:
         raise UsageError(f"No quant '{quant}' in llama.cpp. It knows {', '.join(sorted(FTYPES))}.")
     check_bindings()
     params = C.llama_model_quantize_default_params()
-    params.ftype, params.nthread = FTYPES[quant], n_threads
-    partial = target.with_name(f".{target.name}.partial")
-    _LOG.clear()
+    params.ftype, params.nthread, params.allow_requantize = FTYPES[quant], n_threads, requantize
+    kept = _add_imatrix(params, imatrix) if imatrix else ()
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        if C.llama_model_quantize(str(source).encode(), str(partial).encode(), ctypes.byref(params)):
+        with _counting(report):
+            code = C.llama_model_quantize(str(source).encode(), str(partial).encode(), ctypes.byref(params))
+        if code:
             raise LocalentError(f"llama.cpp could not quantize {source.name} to {quant}. {_last_words()}")
         partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
+        del kept
+
+
+def _add_imatrix(params, imatrix: Imatrix) -> tuple:
+    """Point the parameters at the matrix and its origin, as llama-quantize does; returns what must stay alive."""
+    entries = (C.llama_model_imatrix_data * (len(imatrix.weights) + 1))()  # the last one, all null, ends the list
+    for entry, (name, values) in zip(entries, imatrix.weights.items(), strict=False):
+        entry.name, entry.size = name.encode(), values.size
+        entry.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    texts = {"quantize.imatrix.file": imatrix.path, "quantize.imatrix.dataset": imatrix.dataset}
+    counts = {"quantize.imatrix.entries_count": len(imatrix.weights), "quantize.imatrix.chunks_count": imatrix.n_chunks}
+    fields = [(k, v) for k, v in (texts | counts).items() if v]
+    overrides = (C.llama_model_kv_override * (len(fields) + 1))()
+    for override, (key, value) in zip(overrides, fields, strict=False):
+        override.key = key.encode()
+        if isinstance(value, int):
+            override.tag, override.value.val_i64 = C.LLAMA_KV_OVERRIDE_TYPE_INT, value
+        else:
+            override.tag, override.value.val_str = C.LLAMA_KV_OVERRIDE_TYPE_STR, value.encode()[:127]
+    params.imatrix, params.kv_overrides = entries, overrides
+    return entries, overrides, imatrix.weights
+
+
+@contextmanager
+def _counting(report: Callable[[int, int], object]) -> Iterator[None]:
+    """Tell `report` of each "[ 12/ 290]" in llama.cpp's log, its only sign of progress.
+
+    What `report` raises, or Ctrl-C, cannot pass through C: it is raised when the quantizer has ended.
+    """
+    raised: list[BaseException] = []
+
+    @C.llama_log_callback
+    def listen(level, text, _):
+        try:
+            _LOG.append(text.decode("utf-8", "replace"))
+            if found := _TENSOR_COUNT.match(_LOG[-1]):
+                report(int(found[1]), int(found[2]))
+        except BaseException as error:
+            raised.append(error)
+
+    _LOG.clear()
+    C.llama_log_set(listen, ctypes.c_void_p(0))
+    try:
+        yield
+    finally:
+        C.llama_log_set(_keep_log, ctypes.c_void_p(0))
+    if raised:
+        raise raised[0]

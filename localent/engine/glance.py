@@ -1,0 +1,194 @@
+"""A GGUF header in a fraction of a second, with every length checked against the file before it is believed.
+
+`header.py` reads a file's whole identity, hash included, once. This looks at any number of files: sizes, quant,
+bits per weight, what a lane costs. It trusts nothing that it reads.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localent.errors import LocalentError
+
+MOST_BYTES = 1 << 28  # of header; the largest real ones (262k tokens, 500k merges) take 20 MB
+MOST_KEYS, MOST_TENSORS = 1 << 16, 1 << 20
+SCALARS = {0: "B", 1: "b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "?", 10: "<Q", 11: "<q", 12: "<d"}
+STRING, ARRAY = 8, 9
+PART = re.compile(r"(?P<stem>.*)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf$")
+
+
+class Damaged(LocalentError):
+    """The header contradicts itself or the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    name: str
+    dims: tuple[int, ...]  # ggml's order: the row length first
+    kind: int  # ggml type
+    offset: int  # bytes from the start of the data
+
+    @property
+    def n_elements(self) -> int:
+        total = 1
+        for n in self.dims:
+            total *= n
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What a header says. Arrays of strings are tuples of bytes; other arrays are tuples of numbers."""
+
+    path: Path
+    version: int
+    fields: dict[str, Any]
+    tensors: tuple[Tensor, ...]
+    data_start: int
+    file_bytes: int
+
+    @property
+    def arch(self) -> str:
+        return str(self.fields.get("general.architecture", ""))
+
+    def arch_field(self, name: str, default: Any = None) -> Any:
+        """A hyperparameter of the architecture: arch_field("block_count")."""
+        return self.fields.get(f"{self.arch}.{name}", default)
+
+    @property
+    def n_params(self) -> int:
+        return sum(tensor.n_elements for tensor in self.tensors)
+
+    @property
+    def bits_per_weight(self) -> float | None:
+        """Bits of all tensors over weights; None where there are none or their type is not known."""
+        sizes = [tensor_bytes(tensor) for tensor in self.tensors]
+        return None if not sizes or None in sizes else 8 * sum(sizes) / max(self.n_params, 1)
+
+    @property
+    def quant(self) -> str:
+        """As GGUF spells it, from the file type, else from the type that holds most weights."""
+        import gguf
+
+        file_type = self.fields.get("general.file_type")
+        if file_type in set(gguf.LlamaFileType):
+            return gguf.LlamaFileType(file_type).name.removeprefix("MOSTLY_").removeprefix("ALL_")
+        counts: dict[int, int] = {}
+        for tensor in self.tensors:
+            counts[tensor.kind] = counts.get(tensor.kind, 0) + tensor.n_elements
+        most = max(counts, key=lambda kind: counts[kind], default=None)
+        return gguf.GGMLQuantizationType(most).name if most in set(gguf.GGMLQuantizationType) else "unknown"
+
+    @property
+    def kv_bytes(self) -> int:
+        """Bytes of one token in the key-value cache, F16, all layers; 0 where there is no attention."""
+        heads = self.arch_field("attention.head_count_kv", self.arch_field("attention.head_count", 0))
+        layers = int(self.arch_field("block_count", 0))
+        n_heads = sum(heads) if isinstance(heads, tuple) else int(heads) * layers
+        return 2 * n_heads * (self._head_dim("key_length") + self._head_dim("value_length"))
+
+    def _head_dim(self, name: str) -> int:
+        heads = self.arch_field("attention.head_count", 0)
+        n_heads = max(heads) if isinstance(heads, tuple) and heads else heads or 0
+        derived = int(self.arch_field("embedding_length", 0)) // n_heads if n_heads else 0
+        return int(self.arch_field(f"attention.{name}", derived))
+
+
+def glance(path: Path) -> Glance:
+    """Read a header. Raises Damaged, or LocalentError where there is no GGUF file."""
+    path = Path(path)
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            return _Reader(view).read(path)
+    except (OSError, ValueError) as error:  # an empty file cannot be mapped
+        raise LocalentError(f"{path} cannot be read ({error}): check the path and its permissions.") from None
+
+
+def parts(path: Path) -> list[Path]:
+    """All files of a split model, given its first; the file itself where it is not split."""
+    match = PART.match(path.name)
+    if not match:
+        return [path]
+    n = int(match["parts"])
+    return [path.with_name(f"{match['stem']}-{i:05d}-of-{n:05d}.gguf") for i in range(1, n + 1)]
+
+
+def tensor_bytes(tensor: Tensor) -> int | None:
+    """Bytes of a tensor's data; None for a type that the gguf package does not know or rows that do not fit it."""
+    import gguf
+
+    if tensor.kind not in set(gguf.GGMLQuantizationType) or not tensor.dims:
+        return None
+    block, size = gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(tensor.kind)]
+    return None if tensor.dims[0] % block else tensor.n_elements // block * size
+
+
+class _Reader:
+    """A cursor over the bytes of a header."""
+
+    def __init__(self, view: mmap.mmap):
+        self.view, self.at = view, 0
+        self.end = min(len(view), MOST_BYTES)
+
+    def read(self, path: Path) -> Glance:
+        magic, version = self.take(4), self.number("<I")
+        if magic != b"GGUF":
+            raise LocalentError(f"{path} is not a GGUF file (it starts with {magic!r}): download it again.")
+        n_tensors, n_keys = self.number("<Q"), self.number("<Q")
+        if n_keys > MOST_KEYS or n_tensors > MOST_TENSORS:
+            raise Damaged(f"{path.name} claims {n_keys} fields and {n_tensors} tensors: download it again.")
+        fields = dict(self.field() for _ in range(n_keys))
+        tensors = tuple(self.tensor() for _ in range(n_tensors))
+        step = fields.get("general.alignment", 32)
+        step = step if isinstance(step, int) and step > 0 else 32
+        return Glance(path, version, fields, tensors, -(-self.at // step) * step, len(self.view))
+
+    def take(self, n: int) -> bytes:
+        if n > self.end - self.at:
+            raise Damaged(f"its header ends early, at byte {len(self.view):,}: download the file again.")
+        self.at += n
+        return self.view[self.at - n : self.at]
+
+    def number(self, form: str) -> Any:
+        return struct.unpack(form, self.take(struct.calcsize(form)))[0]
+
+    def text(self) -> str:
+        return self.take(self.number("<Q")).decode("utf-8", "replace")
+
+    def field(self) -> tuple[str, Any]:
+        return self.text(), self.value(self.number("<I"))
+
+    def value(self, kind: int) -> Any:
+        if kind == STRING:
+            return self.text()
+        if kind == ARRAY:
+            return self.array(self.number("<I"), self.number("<Q"))
+        if kind not in SCALARS:
+            raise Damaged(f"its header has a field of unknown type {kind}: download the file again.")
+        return self.number(SCALARS[kind])
+
+    def array(self, kind: int, length: int) -> tuple:
+        if kind == STRING:
+            self.fits(8 * length)
+            return tuple(self.take(self.number("<Q")) for _ in range(length))
+        if kind not in SCALARS:
+            raise Damaged(f"its header has a list of unknown type {kind}: download the file again.")
+        form = SCALARS[kind]
+        self.fits(struct.calcsize(form) * length)
+        return struct.unpack(f"<{length}{form[-1]}", self.take(struct.calcsize(form) * length))
+
+    def fits(self, n: int) -> None:
+        if n > self.end - self.at:
+            raise Damaged(f"its header has a list that is longer than the file ({n:,} bytes): download it again.")
+
+    def tensor(self) -> Tensor:
+        name, n_dims = self.text(), self.number("<I")
+        if n_dims > 8:
+            raise Damaged(f"its header has a tensor of {n_dims} dimensions: download the file again.")
+        dims = tuple(self.number("<Q") for _ in range(n_dims))
+        return Tensor(name, dims, self.number("<I"), self.number("<Q"))

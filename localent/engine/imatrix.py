@@ -1,0 +1,76 @@
+"""Importance matrices, as llama-imatrix writes them: how much each input column of a tensor matters.
+
+Two forms: a GGUF of `NAME.in_sum2` (sums of squared activations) and `NAME.counts`; and the older plain binary.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+from localent.engine.llama import Imatrix
+from localent.errors import LocalentError, UsageError
+
+SUMS, COUNTS = ".in_sum2", ".counts"
+
+
+def read(path: Path) -> Imatrix:
+    """Read either form. Raises UsageError for a missing file, LocalentError for one that is no importance matrix."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+        found = _read_gguf(path) if magic == b"GGUF" else _read_plain(path)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
+    except (ValueError, KeyError, IndexError, OverflowError, UnicodeDecodeError, struct.error) as error:
+        raise LocalentError(f"{path} is no importance matrix, or is cut off ({error}).") from None
+    if not found.weights:
+        raise LocalentError(f"{path} holds no importance data: make one with llama-imatrix.")
+    broken = next((name for name, values in found.weights.items() if not np.isfinite(values).all()), None)
+    if broken:
+        raise LocalentError(f"{path} has values that are not finite for {broken}: make it again with llama-imatrix.")
+    return found
+
+
+def _read_gguf(path: Path) -> Imatrix:
+    reader = gguf.GGUFReader(path)
+    tensors = {t.name: t.data for t in reader.tensors}
+    names = [name.removesuffix(SUMS) for name in tensors if name.endswith(SUMS)]
+    weights = {name: _mean(tensors[name + SUMS], tensors[name + COUNTS]) for name in names}
+    datasets, n_chunks = reader.get_field("imatrix.datasets"), reader.get_field("imatrix.chunk_count")
+    first = next(iter(datasets.contents()), None) if datasets else None
+    return Imatrix(str(path), first, int(n_chunks.contents()) if n_chunks else 0, weights)
+
+
+def _mean(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean squared activation per column; 1 where an expert was never used, as llama-quantize has it: -> (n,)."""
+    counts = np.rint(np.asarray(counts, np.float32)).reshape(-1, 1)
+    sums = np.asarray(sums, np.float32).reshape(len(counts), -1)
+    return np.where(counts > 0, sums / np.where(counts > 0, counts, 1), 1).astype(np.float32).ravel()
+
+
+def _read_plain(path: Path) -> Imatrix:
+    """int32 n, then n times: int32 length, name, int32 calls, int32 n values, float32 values; chunks and data set."""
+    raw, at, weights = path.read_bytes(), 4, {}
+    (n_entries,) = struct.unpack_from("<i", raw)
+    if not 1 <= n_entries <= len(raw) // 12:
+        raise ValueError(f"it counts {n_entries} entries")
+    for _ in range(n_entries):
+        name, at = _text(raw, at)
+        calls, n = struct.unpack_from("<ii", raw, at)
+        values = np.frombuffer(raw, "<f4", n, at + 8)
+        weights[name] = (values / calls if calls > 0 else values).astype(np.float32)
+        at += 8 + 4 * n
+    n_chunks = struct.unpack_from("<i", raw, at)[0] if at + 4 <= len(raw) else 0
+    dataset = _text(raw, at + 4)[0] if at + 8 <= len(raw) else None
+    return Imatrix(str(path), dataset, n_chunks, weights)
+
+
+def _text(raw: bytes, at: int) -> tuple[str, int]:
+    (length,) = struct.unpack_from("<i", raw, at)
+    if not 0 <= length <= len(raw) - at:
+        raise ValueError(f"a text of {length} bytes at byte {at}")
+    return raw[at + 4 : at + 4 + length].decode(), at + 4 + length

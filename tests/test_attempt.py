@@ -1,0 +1,118 @@
+"""One attempt on a scripted engine: what is generated, graded and probed, and where each prefix ends."""
+
+import math
+
+import numpy as np
+import pytest
+
+from localent.answers import NumberGrammar
+from localent.attempt import Question, Setup, attempt
+from localent.engine import Prompt, drive
+from localent.engine.scripted import ScriptedEngine, ScriptedVocab
+from localent.entropy import Meter
+from localent.generate import Limits
+from localent.probe import Effort
+from localent.records import Problem
+from localent.sampling import Sampler
+from localent.tasks import normalise_number
+
+PIECES = [b"<end>", b"?", b"Two and two.\n", b"Then one.\n", b"The answer is", b" 5", b" 4", b".", b"\nQ:", b"."]
+END, ASK, STEP1, STEP2, CUE, FIVE, FOUR, DOT, NEXT, _ = range(len(PIECES))
+VOCAB = ScriptedVocab(PIECES, eog=frozenset([END]))
+PROMPT = (ASK, ASK)
+P_FIVE = {0: 0.3, 1: 0.6, 2: 0.9}  # probability that it answers 5 after so many steps
+
+
+def model(script):
+    """Writes `script` after the prompt; after the cue at any prefix it answers 5 or 4, then stops."""
+
+    def logits(tokens):
+        written, probs = tokens[len(PROMPT) :], np.zeros(len(PIECES))
+        if written[-1:] == (CUE,):
+            share = P_FIVE[sum(t in (STEP1, STEP2) for t in written)]
+            probs[FIVE], probs[FOUR] = share, 1 - share
+        elif tuple(script[: len(written)]) == written and len(written) < len(script):
+            probs[script[len(written)]] = 1.0
+        elif written[-1:] in ((FIVE,), (FOUR,)):
+            probs[DOT] = 1.0
+        else:
+            probs[END] = 1.0
+        with np.errstate(divide="ignore"):
+            return np.log(probs)
+
+    return ScriptedEngine(VOCAB, logits, n_lanes=2)
+
+
+def make(script, *, max_tokens=20, stops=(), temperature=0.0):
+    engine = model(script)
+    setup = Setup(
+        VOCAB, Meter(len(PIECES)), Sampler(temperature), 0, Limits(max_tokens, stops), "number", Effort(1e-6, 50)
+    )
+    problem = Problem("p1", "1", "?", "5")
+    question = Question(problem, Prompt(PROMPT), lambda text: [CUE], NumberGrammar(PIECES, normalise_number))
+    trace = next(drive(engine, [attempt(question, 0, setup)]))
+    return trace, engine
+
+
+def entropy(p):
+    return -sum(x * math.log(x) for x in (p, 1 - p))
+
+
+def check_probes(trace, n_tokens):
+    assert [probe.n_tokens for probe in trace.probes] == n_tokens
+    assert [probe.k for probe in trace.probes] == list(range(len(n_tokens)))
+    for probe in trace.probes:
+        assert probe.p_true == pytest.approx(P_FIVE[probe.k], abs=1e-6)
+        assert probe.entropy == pytest.approx(entropy(P_FIVE[probe.k]), abs=1e-5)
+
+
+def test_every_step_before_the_answer_is_probed():
+    trace, _ = make([STEP1, STEP2, CUE, FIVE, DOT])
+    assert trace.text == "Two and two.\nThen one.\nThe answer is 5."
+    assert (trace.finish, trace.correct, trace.extraction.value) == ("stop", True, "5")
+    assert [step.kind for step in trace.steps] == ["reasoning", "reasoning", "answer"]
+    assert trace.tokens[-1].text == b""
+    check_probes(trace, [0, 1, 2])
+
+
+def test_a_trace_without_an_answer_is_probed_up_to_its_end():
+    """Its last step holds the end-of-generation token, which was never fed."""
+    trace, _ = make([STEP1, STEP2])
+    assert (trace.finish, trace.correct, trace.extraction.value) == ("stop", False, None)
+    check_probes(trace, [0, 1, 2])
+
+
+def test_a_truncated_trace_is_probed_up_to_its_last_token():
+    """The last token was sampled but not fed; a prefix that holds it needs it in the lane."""
+    trace, engine = make([STEP1, STEP2, CUE, FIVE, DOT], max_tokens=2)
+    assert trace.finish == "length"
+    check_probes(trace, [0, 1, 2])
+    assert engine.lanes[0][:2] == list(PROMPT)
+
+
+def test_a_stop_text_ends_the_trace_and_is_cut_off():
+    trace, _ = make([STEP1, CUE, FIVE, NEXT, ASK], stops=(b"\nQ:",))
+    assert (trace.text, trace.finish, len(trace.tokens)) == ("Two and two.\nThe answer is 5", "stop", 3)
+    check_probes(trace, [0, 1])
+
+
+def test_a_trace_that_says_nothing_is_probed_at_its_start():
+    trace, _ = make([])
+    assert (trace.text, [step.kind for step in trace.steps if step.kind == "reasoning"]) == ("", [])
+    check_probes(trace, [0])
+
+
+def test_a_trace_cut_to_nothing_is_probed_at_its_start():
+    trace, _ = make([NEXT, STEP1], stops=(b"\nQ:",))
+    assert (trace.text, trace.tokens, trace.steps) == ("", (), ())
+    check_probes(trace, [0])
+
+
+def test_measures_are_those_of_the_raw_distribution():
+    """At any temperature: the first token has probability 1, surprisal and entropy 0, rank 1."""
+    trace, _ = make([STEP1, CUE, FIVE, DOT], temperature=0.5)
+    first = trace.tokens[0]
+    assert (first.surprisal, first.entropy, first.rank, first.top1_prob) == (0.0, 0.0, 1, 1.0)
+    answer = trace.tokens[2]
+    assert answer.entropy == pytest.approx(entropy(P_FIVE[1]), abs=1e-6)
+    assert answer.surprisal == pytest.approx(-math.log(P_FIVE[1] if answer.text == b" 5" else 1 - P_FIVE[1]), abs=1e-6)
