@@ -41,7 +41,7 @@ _PATTERN = r"""
   (?P<ordinal>(?:st|nd|rd|th)\b)?
 | \d+(?:[.,]\d+)+
 """
-_GROUP = r"(?:,|，|\{{,\}}|\\[,!]|['\u00a0{space}])"  # noqa: RUF001
+_GROUP = r"(?:,|，|\{{,\}}|\\[,!]|['\u00a0{space}])"
 NARROW = re.compile(
     _PATTERN.format(sign=r"\bnegative\s+", group=_GROUP.format(space=""), vulgar=VULGAR), re.VERBOSE | re.IGNORECASE
 )

@@ -10,19 +10,19 @@ from functools import cache
 from typing import NamedTuple
 
 PLAIN = {
-    **dict.fromkeys("−﹣－‐‑–", "-"),  # noqa: RUF001 (these are the look-alikes that are read as a minus)
+    **dict.fromkeys("−﹣－‐‑–", "-"),
     **dict.fromkeys("\u2006\u2007\u2009\u202f", "\u00a0"),
-    **dict.fromkeys("⁄∕", "/"),  # noqa: RUF001
-    "’": "'",  # noqa: RUF001
+    **dict.fromkeys("⁄∕", "/"),
+    "’": "'",
     "٬": ",",
-    "٫": ".",  # noqa: RUF001
+    "٫": ".",
 }
 ABBREVIATION = re.compile(
     r"\b(?:mr|mrs|ms|dr|st|prof|jr|sr|vs|approx|etc|fig|eq|sec|min|hrs?|ft|oz|lbs?|inc|co|rs|"
     r"a\.m|p\.m|e\.g|i\.e|u\.s)\.$",
     re.IGNORECASE,
 )
-END = re.compile(r"(?:[.!?]++[\"'”’)\]*_]*+(?=\s|$)|[。！？]+)")  # noqa: RUF001
+END = re.compile(r"(?:[.!?]++[\"'”’)\]*_]*+(?=\s|$)|[。！？]+)")
 
 
 class Found(NamedTuple):
@@ -45,7 +45,7 @@ def _plain(char: str) -> str:
         return PLAIN[char]
     if char.isdecimal():
         return str(unicodedata.decimal(char))
-    full_width = "！" <= char <= "～" and char != "，"  # noqa: RUF001
+    full_width = "！" <= char <= "～" and char != "，"
     return chr(ord(char) - 0xFEE0) if full_width else char
 
 
