@@ -9,7 +9,7 @@ import numpy as np
 
 from localent.engine import Prompt, Vocab
 from localent.entropy import Meter, Reading
-from localent.records import Token
+from localent.records import Alternative, Token
 from localent.sampling import Sampler
 
 
@@ -33,6 +33,7 @@ class Limits:
     max_tokens: int
     stops: tuple[bytes, ...] = ()  # texts that end it; they are cut off
     top_k: int = 0  # also take the top-k measures with this k; 0: do without them
+    alternatives: int = 0  # also keep so many of the most likely tokens
 
 
 def generate(
@@ -49,7 +50,8 @@ def generate(
         reading = meter.read(row)
         token_id = sampler.sample(meter, row, reading, rng.random())
         text = b"" if token_id in vocab.eog else vocab.pieces[token_id]
-        tokens.append(measured(row, meter, reading, token_id, text, limits.top_k))
+        others = alternatives(row, meter, reading, vocab, limits.alternatives)
+        tokens.append(measured(row, meter, reading, token_id, text, limits.top_k, others))
         n_fed = len(tokens) - 1
         if token_id in vocab.eog or _cut_at_stop(tokens, limits.stops):
             return Generation(tuple(tokens), "stop", min(n_fed, len(tokens)))
@@ -58,7 +60,25 @@ def generate(
         row = yield token_id
 
 
-def measured(row: np.ndarray, meter: Meter, reading: Reading, token_id: int, text: bytes, top_k: int) -> Token:
+def alternatives(row: np.ndarray, meter: Meter, reading: Reading, vocab: Vocab, n: int) -> tuple[Alternative, ...]:
+    """The `n` most likely tokens of a prediction, most likely first."""
+    if not n:
+        return ()
+    ids, logits = meter.largest(row, reading, min(n, meter.n_vocab))
+    probs = np.exp(logits - reading.max_logit - reading.log_normaliser)
+    texts = (vocab.pieces[i].decode("utf-8", "replace") for i in ids.tolist())
+    return tuple(map(Alternative, ids.tolist(), texts, probs.tolist()))
+
+
+def measured(
+    row: np.ndarray,
+    meter: Meter,
+    reading: Reading,
+    token_id: int,
+    text: bytes,
+    top_k: int,
+    others: tuple[Alternative, ...] = (),
+) -> Token:
     """The record of one prediction and the token taken."""
     taken = meter.taken(row, reading, token_id)
     top = meter.topk(row, reading, top_k) if top_k else None
@@ -75,6 +95,7 @@ def measured(row: np.ndarray, meter: Meter, reading: Reading, token_id: int, tex
         self_certainty=reading.self_certainty,
         topk_confidence=top.confidence if top else None,
         topk_bias=top.partial_bias if top else None,
+        alternatives=others,
     )
 
 

@@ -50,6 +50,15 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class Alternative:
+    """One of the most likely tokens at a prediction."""
+
+    token_id: int
+    text: str  # its piece as text; bytes that are no UTF-8 become U+FFFD
+    prob: float
+
+
+@dataclass(frozen=True, slots=True)
 class Token:
     """One generated token: the prediction that was made and the token that was taken."""
 
@@ -65,6 +74,7 @@ class Token:
     self_certainty: float
     topk_confidence: float | None = None  # only where top-k measures were asked for
     topk_bias: float | None = None
+    alternatives: tuple[Alternative, ...] = ()  # most likely first; empty: not asked for
 
 
 @dataclass(frozen=True, slots=True)

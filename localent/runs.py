@@ -51,6 +51,7 @@ class Settings:
     epsilon: float = Effort().epsilon
     max_fed: int = Effort().max_fed
     measure_top_k: int = 0  # also take the measures over the k most likely tokens
+    alternatives: int = 0  # also keep so many of the most likely tokens at every prediction
 
     def effort(self) -> Effort:
         return Effort(self.epsilon, self.max_fed)
@@ -149,7 +150,7 @@ def attempts(
         meter=Meter(engine.n_vocab),
         sampler=Sampler(settings.temperature, settings.top_p, settings.top_k),
         seed=settings.seed,
-        limits=Limits(settings.max_tokens, (), settings.measure_top_k),
+        limits=Limits(settings.max_tokens, (), settings.measure_top_k, settings.alternatives),
         kind=task.kind,
         effort=settings.effort(),
     )
@@ -269,6 +270,8 @@ def _record(head: header.Header, task: tasks.Task, settings: Settings, weights: 
     chosen = {name: value for name, value in asdict(settings).items() if name != "ctx"}
     options = asdict(_options(replace(settings, lanes=1)))
     engine = {name: options[name] for name in ("chunk", "flash_attn")}
+    if not settings.alternatives:
+        del chosen["alternatives"]  # a run without them is known as it was before they existed
     if not settings.probe:
         chosen |= {"epsilon": None, "max_fed": None}
     shots = settings.shots if settings.shots is not None else (0 if head.template else task.shots)

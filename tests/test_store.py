@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from localent.errors import LocalentError, UsageError
-from localent.records import Answer, Choice, Extraction, Model, Probe, Problem, Run, Step, Token, Trace
+from localent.records import Alternative, Answer, Choice, Extraction, Model, Probe, Problem, Run, Step, Token, Trace
 from localent.store import open_db, rows, schema
 from localent.store.connect import enable_wal
 
@@ -96,6 +96,8 @@ def tables(path: Path) -> dict[str, list[tuple]]:
 # --- schema -------------------------------------------------------------------------------------------------
 
 SCHEMA = {
+    "alternatives": "trace_id INTEGER! token_index INTEGER! alternative_rank INTEGER! token_id INTEGER! text TEXT!"
+    " prob REAL!",
     "answers": "trace_id INTEGER! k INTEGER! estimator TEXT! answer_rank INTEGER! value TEXT! prob REAL!",
     "models": "sha256 TEXT! name TEXT! path TEXT! arch TEXT! quant TEXT! n_params INTEGER! file_bytes INTEGER!"
     " bits_per_weight REAL! tensor_types TEXT! n_vocab INTEGER! n_ctx_train INTEGER! tokenizer_sha256 TEXT!"
@@ -166,15 +168,15 @@ def test_migrations_start_from_version_1_and_keep_its_rows(db, monkeypatch):
     before = tables(db.path)
     db.close()
 
-    def second(conn):
+    def newest(conn):
         conn.execute("alter table tasks add column licence text")
 
-    monkeypatch.setattr(schema, "MIGRATIONS", (schema.first, second))
-    monkeypatch.setattr("localent.store.connect.MIGRATIONS", (schema.first, second))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, newest))
+    monkeypatch.setattr("localent.store.connect.MIGRATIONS", schema.MIGRATIONS)
     with open_db(db.path) as newer:
         assert newer.trace(rows.trace_id(RUN.run_id, "00", 0)) == a_trace()
         assert newer.runs()[0]["n_traces"] == 1
-    assert sql(db.path, "pragma user_version") == [(2,)]
+    assert sql(db.path, "pragma user_version") == [(len(schema.MIGRATIONS),)]
     assert tables(db.path) == before | {"tasks": [("sums", "number", "made up", None)]}
 
 
@@ -186,12 +188,13 @@ def test_failed_migration_leaves_the_file_as_it_was(db, monkeypatch):
         conn.execute("drop table answers")
         raise RuntimeError("no")
 
-    monkeypatch.setattr(schema, "MIGRATIONS", (schema.first, broken))
-    monkeypatch.setattr("localent.store.connect.MIGRATIONS", (schema.first, broken))
+    version = sql(db.path, "pragma user_version")
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, broken))
+    monkeypatch.setattr("localent.store.connect.MIGRATIONS", schema.MIGRATIONS)
     with pytest.raises(RuntimeError):
         open_db(db.path)
     assert sql(db.path, "select * from sqlite_master order by name") == before
-    assert sql(db.path, "pragma user_version") == [(1,)]
+    assert sql(db.path, "pragma user_version") == version
 
 
 # --- round trip -----------------------------------------------------------------------------------------------
@@ -203,6 +206,25 @@ def test_every_record_comes_back_equal(db):
     assert db.problems("sums") == [NUMBER, CHOICE]
     assert db.run(RUN.run_id) == RUN
     assert db.trace(rows.trace_id(RUN.run_id, "00", 0)) == a_trace()
+
+
+def test_alternatives_come_back_with_their_tokens(db):
+    others = (Alternative(7, "x", 0.5), Alternative(8, "\ufffd", 0.25))
+    trace = with_token(alternatives=others)
+    db.add_trace(RUN.run_id, trace)
+    assert db.trace(rows.trace_id(RUN.run_id, "00", 0)) == trace
+    found = sql(db.path, "select token_index, alternative_rank, text from alternatives")
+    assert found == [(5, 1, "x"), (5, 2, "\ufffd")]
+
+
+def test_a_file_of_version_1_gets_the_tables_that_came_later(tmp_path, monkeypatch):
+    with monkeypatch.context() as old:
+        for place in ("schema", "connect", "db"):
+            old.setattr(f"localent.store.{place}.MIGRATIONS", (schema.first,))
+        filled(tmp_path / "old.db").close()
+    with open_db(tmp_path / "old.db") as db:
+        db.add_trace(RUN.run_id, a_trace())
+    assert sql(tmp_path / "old.db", "select count(*) from alternatives") == [(0,)]
 
 
 def test_empty_trace_comes_back_equal(db):
@@ -601,7 +623,7 @@ def test_read_only_folder_is_refused_for_writing_and_fine_for_reading(open_folde
 
 
 def test_older_file_is_not_read_as_if_it_were_new(db, monkeypatch):
-    monkeypatch.setattr("localent.store.db.MIGRATIONS", (schema.first, schema.first))
+    monkeypatch.setattr("localent.store.db.MIGRATIONS", (*schema.MIGRATIONS, schema.first))
     with pytest.raises(UsageError, match="made by an older localent"):
         open_db(db.path, readonly=True)
 

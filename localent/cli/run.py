@@ -34,6 +34,9 @@ db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=PAT
 @click.option("--epsilon", type=float, default=0.01, show_default=True, help="Probes stop below this unexplored mass.")
 @click.option("--max-fed", type=int, default=12, show_default=True, help="Probes stop after so many tokens.")
 @click.option("--measure-top-k", type=int, default=0, help="Also store measures over the k likeliest tokens.")
+@click.option(
+    "--alternatives", type=click.IntRange(0, 50), default=0, help="Also store the N likeliest tokens at every token."
+)
 @click.option("--lanes", type=int, help="Traces at a time. Default: the fastest, measured once and kept.")
 @click.option("--threads", type=int, help="Default: the physical cores this process may use.")
 @click.option("--gpu-layers", type=int, default=0, show_default=True, help="Layers on the GPU; -1: all.")

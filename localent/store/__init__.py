@@ -7,7 +7,8 @@ What one row means:
 - `runs`: one model x task x settings, known by a hash of all of that
 - `sessions`: one invocation that worked on a run; the only table with times of day and host names
 - `traces`: one attempt of a run at a problem, with sums over its tokens
-- `tokens`: one generated token of a trace; `steps`: one reasoning step, or the statement of the answer
+- `tokens`: one generated token of a trace; `alternatives`: one of the likeliest tokens there;
+  `steps`: one reasoning step, or the statement of the answer
 - `probes`: the answer distribution after the first k steps; `answers`: one answer in it
 
 Views, the public interface: `trace_summary` (a row per trace), `step_entropy` (per probe), `run_summary` (per run).

@@ -20,6 +20,7 @@ from localent.store.schema import MIGRATIONS, version
 ORDER = {  # within one trace
     "traces": "trace_id",
     "tokens": "token_index",
+    "alternatives": "token_index, alternative_rank",
     "steps": "step_index",
     "probes": "k, estimator",
     "answers": "k, estimator, answer_rank",
@@ -257,6 +258,11 @@ class Database:
     def tokens(self, run_id: str, columns: Sequence[str] = ()) -> dict[str, list]:
         """Columns of the table tokens, all unless named, ordered by problem, sample and token_index."""
         return self._columns("tokens", columns, IN_TRACES.format("tokens"), "problem_id, sample, token_index", run_id)
+
+    def answers(self, run_id: str, columns: Sequence[str] = ()) -> dict[str, list]:
+        """Columns of the table answers, all unless named, ordered by problem, sample, k, estimator and answer_rank."""
+        order = "problem_id, sample, k, estimator, answer_rank"
+        return self._columns("answers", columns, IN_TRACES.format("answers"), order, run_id)
 
     def _columns(self, relation: str, wanted: Sequence[str], source: str, order: str, run_id: str) -> dict[str, list]:
         names = list(wanted or self._schema[relation])

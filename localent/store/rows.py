@@ -10,12 +10,12 @@ from dataclasses import asdict, dataclass, fields
 from math import fsum, isnan
 from operator import attrgetter
 
-from localent.records import Answer, Choice, Extraction, Model, Probe, Problem, Run, Step, Token, Trace
+from localent.records import Alternative, Answer, Choice, Extraction, Model, Probe, Problem, Run, Step, Token, Trace
 
 Columns = Mapping[str, tuple[str, bool]]  # name -> (SQLite type, may be null)
 
 SETTINGS = ("temperature", "top_p", "top_k", "seed", "max_tokens", "lanes", "threads", "gpu_layers", "shots")
-MEASURES = tuple(f.name for f in fields(Token) if f.name != "text")
+MEASURES = tuple(f.name for f in fields(Token) if f.name not in ("text", "alternatives"))
 PROBE = tuple(f.name for f in fields(Probe) if f.name != "answers")
 measures_of = attrgetter(*MEASURES)
 probe_of = attrgetter(*PROBE)
@@ -133,6 +133,7 @@ def trace_rows(run: Run, trace: Trace) -> Iterator[Rows]:
     """All rows of one trace, children first: what is summed is checked before it is summed."""
     key = trace_id(run.run_id, trace.problem_id, trace.sample)
     probes = sorted(trace.probes, key=attrgetter("k", "estimator"))
+    yield alternative_rows(key, trace.tokens)
     yield Rows("tokens", ("trace_id", "token_index", "text", "piece", *MEASURES), list(token_values(key, trace.tokens)))
     yield answer_rows(key, probes)
     yield Rows("probes", ("trace_id", *PROBE), [(key, *probe_of(probe)) for probe in probes])
@@ -173,6 +174,16 @@ def token_values(key: int, tokens: Sequence[Token]) -> Iterator[tuple]:
         yield key, index, text, piece, *measures_of(token)
 
 
+def alternative_rows(key: int, tokens: Sequence[Token]) -> Rows:
+    columns = ("trace_id", "token_index", "alternative_rank", "token_id", "text", "prob")
+    values = [
+        (key, index, rank, other.token_id, other.text, other.prob)
+        for index, token in enumerate(tokens)
+        for rank, other in enumerate(token.alternatives, start=1)
+    ]
+    return Rows("alternatives", columns, values)
+
+
 def completed_texts(pieces: list[bytes]) -> list[str]:
     """The characters that each piece completes; joined up they are the decoded text of all.
 
@@ -202,22 +213,32 @@ def answer_rows(key: int, probes: Sequence[Probe]) -> Rows:
     return Rows("answers", columns, values)
 
 
-def trace_of(trace: dict, tokens: list[dict], steps: list[dict], probes: list[dict], answers: list[dict]) -> Trace:
+def trace_of(
+    trace: dict,
+    tokens: list[dict],
+    alternatives: list[dict],
+    steps: list[dict],
+    probes: list[dict],
+    answers: list[dict],
+) -> Trace:
     """The record that these rows were written from."""
+    others: dict[int, list[Alternative]] = {}
+    for row in alternatives:
+        others.setdefault(row["token_index"], []).append(Alternative(row["token_id"], row["text"], row["prob"]))
     read = (trace["answer"], trace["answer_raw"], trace["extraction_method"], trace["extraction_problem"])
     return Trace(
         **{name: trace[name] for name in ("problem_id", "sample", "text", "n_prompt", "finish")},
         correct=bool(trace["correct"]),
         extraction=Extraction(*read),
-        tokens=tuple(map(token_of, tokens)),
+        tokens=tuple(token_of(row, tuple(others.get(row["token_index"], ()))) for row in tokens),
         steps=tuple(map(step_of, steps)),
         probes=tuple(probe_from(probe, answers) for probe in probes),
     )
 
 
-def token_of(row: dict) -> Token:
+def token_of(row: dict, alternatives: tuple[Alternative, ...] = ()) -> Token:
     piece = row["text"].encode() if row["piece"] is None else row["piece"]
-    return Token(text=piece, **{name: row[name] for name in MEASURES})
+    return Token(text=piece, alternatives=alternatives, **{name: row[name] for name in MEASURES})
 
 
 def step_of(row: dict) -> Step:
