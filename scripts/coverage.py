@@ -22,6 +22,7 @@ from localent.analysis import intervals, metrics
 from localent.analysis.intervals import Estimate, estimate
 
 N_TRUTH = 250_000  # problems
+HEAD = "problems attempts  wrong  metric        truth covered %  below  above   width  none"
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ def truth(design: Design, effect: float) -> dict[str, float]:
 
 def rows(n_runs: int, effect: float, seed: int) -> Iterator[str]:
     """One line per design and metric: coverage, misses on either side, mean width, runs without an interval."""
-    yield f"{'problems':>8}{'samples':>8}{'wrong':>7}  {'metric':<12}{'truth':>7}{'covered %':>10}{'below':>7}{'above':>7}{'width':>8}{'none':>6}"
+    yield HEAD
     for design in DESIGNS:
         true = truth(design, effect)
         streams = np.random.default_rng(seed).spawn(n_runs)
@@ -107,8 +108,9 @@ def rows(n_runs: int, effect: float, seed: int) -> Iterator[str]:
 def line(design: Design, name: str, true: float, known: list[Estimate], n_runs: int) -> str:
     low, high = (np.array([getattr(one, end) for one in known]) for end in ("low", "high"))
     below, above = (100 * misses.mean() for misses in (high < true, low > true))
-    head = f"{design.n_problems:>8}{design.n_samples:>8}{design.wrong:>7}  {name:<12}{true:>7.3f}"
-    return f"{head}{100 - below - above:>10.1f}{below:>7.1f}{above:>7.1f}{(high - low).mean():>8.3f}{n_runs - len(known):>6}"
+    size = f"{design.n_problems:>8}{design.n_samples:>9}{design.wrong:>7}  {name:<12}{true:>7.3f}"
+    width = (high - low).mean()
+    return f"{size}{100 - below - above:>10.1f}{below:>7.1f}{above:>7.1f}{width:>8.3f}{n_runs - len(known):>6}"
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from localent.analysis.intervals import Estimate, bootstrap, estimate
-from localent.analysis.metrics import Array, gap_of, mean_of
+from localent.analysis.metrics import Array, Statistic, mean_of
 
 GRID = tuple(i / 10 for i in range(11))  # t, share of the reasoning steps
 TOUCH = 1e-9  # 3/10 computed in another way is still the same position
@@ -95,27 +95,29 @@ def mean_by_step(traj: Trajectories, **options) -> Curve:
 
 def by_class(at: Sequence[float], values: Array, wrong: Array, problems: Sequence, **options) -> ByClass:
     """Curves of right and wrong traces and their gap: values (n_traces, n_points)."""
-    present = ~np.isnan(values)
+    means, present = mean_of(values), ~np.isnan(values)
     n_right, n_wrong = (present & ~wrong[:, None]).sum(0), (present & wrong[:, None]).sum(0)
-    means = mean_of(values)
-    return ByClass(
-        _curve(at, lambda counts: means(counts * ~wrong), n_right, problems, **options),
-        _curve(at, lambda counts: means(counts * wrong), n_wrong, problems, **options),
-        _curve(at, gap_of(values, wrong), np.minimum(n_right, n_wrong), problems, **options),
-    )
+
+    def statistic(counts: Array) -> Array:  # (..., n_traces) -> (..., 3, n_points)
+        right, wrong_ = means(counts * ~wrong), means(counts * wrong)
+        return np.stack([right, wrong_, wrong_ - right], axis=-2)
+
+    value, low, high = with_interval(statistic, problems, (3, len(at)), **options)
+    n = (n_right, n_wrong, np.minimum(n_right, n_wrong))
+    return ByClass(*(Curve(np.asarray(at, float), *points) for points in zip(value, low, high, n, strict=True)))
 
 
 def curve(at: Sequence[float], values: Array, problems: Sequence, **options) -> Curve:
     """Mean over all traces: values (n_traces, n_points)."""
-    return _curve(at, mean_of(values), (~np.isnan(values)).sum(0), problems, **options)
+    found = with_interval(mean_of(values), problems, (len(at),), **options)
+    return Curve(np.asarray(at, float), *found, (~np.isnan(values)).sum(0))
 
 
-def _curve(at: Sequence[float], statistic, n: Array, problems: Sequence, **options) -> Curve:
-    at = np.asarray(at, float)
+def with_interval(statistic: Statistic, problems: Sequence, shape: tuple[int, ...], **options) -> tuple[Array, ...]:
+    """(value, low, high) of a statistic with many columns; NaN for a run without traces."""
     if not len(problems):
-        return Curve(at, *(np.full(len(at), np.nan) for _ in range(3)), n)
-    low, high = bootstrap(statistic, problems, **options)
-    return Curve(at, statistic(np.ones(len(problems))), low, high, n)
+        return (np.full(shape, np.nan),) * 3
+    return statistic(np.ones(len(problems))), *bootstrap(statistic, problems, **options)
 
 
 # --- information about the true answer ----------------------------------------------------------------------------

@@ -17,7 +17,8 @@ from localent.analysis.metrics import NO_TRACES, Array, Statistic, UndefinedErro
 NORMAL = NormalDist()
 N_RESAMPLES, LEVEL, SEED = 2000, 0.95, 0
 CHUNK = 1 << 20  # counts held at a time: 8 MB
-FEW = 0.05  # no interval where more of the resamples than this leave the statistic undefined
+MIN_PROBLEMS = 10  # no interval where fewer problems move the statistic: it would be far too narrow
+MAX_UNDEFINED = 0.05  # nor where more of the resamples than this leave it undefined
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,15 +98,15 @@ def bootstrap(
 ) -> tuple[Array, Array]:
     """BCa interval of a statistic under resampling of problems: (low, high), each of the statistic's shape.
 
-    `problems` (n,): which problem each trace belongs to. NaN where there is one problem only, or where more than 5 %
-    of the resamples leave the statistic undefined.
-    Source: Efron (1987), doi:10.2307/2289144; clusters as in Davison and Hinkley (1997), section 3.8; level widened for
-    few clusters as in Hesterberg (2015), doi:10.1080/00031305.2015.1089789. Coverage: scripts/coverage.py.
+    `problems` (n,): which problem each trace belongs to. NaN where fewer than 10 problems move the statistic, or more
+    than 5 % of the resamples leave it undefined.
+    Source: Efron (1987), doi:10.2307/2289144; clusters as in Davison and Hinkley (1997), section 3.8; widened for
+    few problems after Hesterberg (2015), doi:10.1080/00031305.2015.1089789. Coverage: scripts/coverage.py.
     """
     index = problem_index(problems)
     n_problems = int(index.max()) + 1
     value = statistic(np.ones(len(index)))
-    if n_problems < 2:
+    if n_problems < MIN_PROBLEMS:
         return np.full(np.shape(value), np.nan), np.full(np.shape(value), np.nan)
     drawn = replicates(statistic, index, resample(n_problems, n_resamples, seed))
     without = replicates(statistic, index, 1.0 - np.eye(n_problems))
@@ -175,15 +176,16 @@ def bca(value: Array, drawn: Array, without: Array, level: float = LEVEL) -> tup
 
 
 def _bca_column(value: float, drawn: Array, without: Array, level: float) -> tuple[float, float]:
-    n_problems, defined = len(without), drawn[~np.isnan(drawn)]
-    if np.isnan(value) or len(defined) < (1 - FEW) * len(drawn):
+    defined = drawn[~np.isnan(drawn)]
+    moving = (np.abs(without - value) > 1e-12 * max(1.0, abs(value))).sum()
+    if np.isnan(value) or len(defined) < (1 - MAX_UNDEFINED) * len(drawn) or 0 < moving < MIN_PROBLEMS:
         return np.nan, np.nan
     bias = _quantile_of(((defined < value).sum() + (defined == value).sum() / 2) / len(defined), len(defined))
     pull = without[~np.isnan(without)]
-    pull = pull.mean() - pull
+    pull = pull.mean() - pull  # influence of each problem
     spread = (pull**2).sum()
     acceleration = (pull**3).sum() / (6 * spread**1.5) if spread > 0 else 0.0
-    z = _wide_z(level, n_problems)
+    z = _wide_z(level, pull)
     shares = [NORMAL.cdf(bias + (bias + side) / (1 - acceleration * (bias + side))) for side in (-z, z)]
     low, high = np.quantile(defined, shares)
     return float(low), float(high)
@@ -194,11 +196,18 @@ def _quantile_of(share: float, n: int) -> float:
     return NORMAL.inv_cdf(min(max(share, 0.5 / n), 1 - 0.5 / n))
 
 
-def _wide_z(level: float, n: int) -> float:
-    """Normal quantile widened for few problems: sqrt(n / (n - 1)) times Student's t with n - 1 degrees of freedom."""
+def _wide_z(level: float, pull: Array) -> float:
+    """Quantile for few problems: sqrt((f + 1) / f) times Student's t with f degrees of freedom, in place of normal's.
+
+    f = 2n / (kurtosis of the influences - 1), at most n - 1: what the variance of a variance says. It is about n where
+    all problems pull alike, and small where a few wrong traces carry the metric. After Hesterberg (2015), f [ours].
+    """
     from scipy.special import stdtrit  # here, so that starting the command line does not pay for scipy
 
-    return float(np.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + level) / 2))
+    n, spread = len(pull), (pull**2).sum()
+    excess = n * (pull**4).sum() / spread**2 - 1 if spread > 0 else 0.0
+    freedom = max(1.0, min(n - 1, 2 * n / excess if excess > 0 else np.inf))
+    return float(np.sqrt((freedom + 1) / freedom) * stdtrit(freedom, (1 + level) / 2))
 
 
 # --- shares -----------------------------------------------------------------------------------------------------

@@ -65,10 +65,10 @@ def average_precision(scores: Array, wrong: Array, counts: Array | None = None) 
     Source: scikit-learn's average_precision_score: sum of (R_i - R_(i-1)) P_i over thresholds.
     """
     scores, wrong = _two_classes(scores, wrong)
-    groups = _Groups(-scores)
+    groups = _Groups(-scores, wrong)
 
     def statistic(counts: Array) -> Array:
-        taken, found = groups.sums(counts), groups.sums(counts * wrong)
+        taken, found = groups.sums(counts)
         precision = _ratio(np.cumsum(found, -1), np.cumsum(taken, -1), otherwise=0.0)
         return _ratio((found * precision).sum(-1), found.sum(-1) * (found.sum(-1) < taken.sum(-1)))
 
@@ -84,8 +84,9 @@ def risk_coverage(scores: Array, wrong: Array) -> tuple[Array, Array]:
     Source: El-Yaniv and Wiener (2010), JMLR 11; Geifman and El-Yaniv (2017), arXiv 1705.08500.
     """
     scores, wrong = _checked(scores, wrong)
-    groups, k = _Groups(scores), np.arange(1, len(scores) + 1)
-    errors = _expected_errors(groups.sums(np.ones(len(scores))), groups.sums(wrong * 1.0), k)
+    taken, found = _Groups(scores, wrong).sums(np.ones(len(scores)))
+    k = np.arange(1, len(scores) + 1)
+    errors = np.interp(k, np.r_[0, np.cumsum(taken)], np.r_[0, np.cumsum(found)])  # ties: at the group's own rate
     return k / len(scores), errors / k
 
 
@@ -101,8 +102,8 @@ def aurc(scores: Array, wrong: Array, counts: Array | None = None) -> float | Ar
 def aurc_of(scores: Array, wrong: Array) -> Statistic:
     """See aurc."""
     scores, wrong = _checked(scores, wrong)
-    groups = _Groups(scores)
-    return lambda counts: _mean_risk(groups, wrong, counts)
+    groups = _Groups(scores, wrong)
+    return lambda counts: _mean_risk(groups, counts)
 
 
 def excess_aurc(scores: Array, wrong: Array, counts: Array | None = None) -> float | Array:
@@ -130,12 +131,12 @@ def prr(scores: Array, wrong: Array, counts: Array | None = None, *, max_rejecti
 def prr_of(scores: Array, wrong: Array, *, max_rejection: float = 1.0) -> Statistic:
     """See prr."""
     scores, wrong = _two_classes(scores, wrong)
-    mine, best = _Groups(scores), _Groups(wrong.astype(float))
+    mine, best = _Groups(scores, wrong), _Groups(wrong.astype(float), wrong)
 
     def statistic(counts: Array) -> Array:
         risk = _ratio((counts * wrong).sum(-1), counts.sum(-1))
-        oracle = risk - _mean_risk(best, wrong, counts, max_rejection)
-        return _ratio(risk - _mean_risk(mine, wrong, counts, max_rejection), oracle * (oracle > 1e-12))
+        oracle = risk - _mean_risk(best, counts, max_rejection)
+        return _ratio(risk - _mean_risk(mine, counts, max_rejection), oracle * (oracle > 1e-12))
 
     return statistic
 
@@ -146,12 +147,13 @@ def selective_accuracy(scores: Array, wrong: Array, coverage: float, counts: Arr
     Raises: UndefinedError where there are no traces.
     """
     scores, wrong = _checked(scores, wrong)
-    groups = _Groups(scores)
+    groups = _Groups(scores, wrong)
 
     def statistic(counts: Array) -> Array:
-        taken, found = groups.sums(counts), groups.sums(counts * wrong)
-        k = np.ceil(coverage * taken.sum(-1) - 1e-9)
-        return 1 - _ratio(_expected_errors(taken, found, k[..., None])[..., 0], k)
+        taken, found = groups.sums(counts)
+        k = np.ceil(coverage * taken.sum(-1, keepdims=True) - 1e-9)
+        share = np.clip(_ratio(k - (np.cumsum(taken, -1) - taken), taken, otherwise=0.0), 0, 1)
+        return 1 - _ratio((share * found).sum(-1), k[..., 0])
 
     return _at(statistic, counts, len(scores))
 
@@ -210,33 +212,28 @@ def gap_of(values: Array, wrong: Array) -> Statistic:
 class _Groups:
     """Traces with equal scores, most certain first."""
 
-    def __init__(self, scores: Array) -> None:
+    def __init__(self, scores: Array, wrong: Array) -> None:
         self.order = np.argsort(scores, kind="stable")
+        self.wrong = wrong[self.order].astype(float)
         ordered = scores[self.order]
         self.starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
 
-    def sums(self, counts: Array) -> Array:
-        """(..., n) -> (..., n_groups)."""
-        return np.add.reduceat(counts[..., self.order], self.starts, axis=-1)
+    def sums(self, counts: Array) -> tuple[Array, Array]:
+        """Traces taken, and wrong ones among them: (..., n) -> twice (..., n_groups)."""
+        taken = counts[..., self.order]
+        found = taken * self.wrong
+        if len(self.starts) == len(self.order):
+            return taken, found
+        return np.add.reduceat(taken, self.starts, axis=-1), np.add.reduceat(found, self.starts, axis=-1)
 
 
-def _expected_errors(taken: Array, found: Array, k: Array) -> Array:
-    """Expected wrong among the k most certain: taken, found (..., n_groups), k (..., n_k) -> (..., n_k).
-
-    Inside a group of equal scores they come at the group's own rate.
-    """
-    before = np.cumsum(taken, -1) - taken
-    share = np.clip(_ratio(k[..., None] - before[..., None, :], taken[..., None, :], otherwise=0.0), 0, 1)
-    return (share * found[..., None, :]).sum(-1)
-
-
-def _mean_risk(groups: _Groups, wrong: Array, counts: Array, max_rejection: float = 1.0) -> Array:
+def _mean_risk(groups: _Groups, counts: Array, max_rejection: float = 1.0) -> Array:
     """Mean over k of (expected wrong among the k most certain) / k, for the last `max_rejection` of k = 1..n: (...).
 
     A group that holds places a+1..b with e wrong before it and m in it has e + (k - a) m/(b - a) at k, so that the sum
     over its places is m + (e - a m/(b - a)) (H_b - H_a), H the harmonic numbers: exact, with no loop over k.
     """
-    taken, found = groups.sums(counts), groups.sums(counts * wrong)
+    taken, found = groups.sums(counts)
     last, before = np.cumsum(taken, -1), np.cumsum(found, -1) - found
     first, rate = last - taken, _ratio(found, taken, otherwise=0.0)
     n = last[..., -1:]

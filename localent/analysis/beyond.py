@@ -1,0 +1,134 @@
+"""Is it more than length, more than the question? AUROC within strata, partial correlation, clustered p-values, Holm.
+
+The statistics map how often each trace is taken, counts (..., n), to (...), as those of metrics.py do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from localent.analysis.intervals import problem_index
+from localent.analysis.metrics import ALL_RIGHT, ALL_WRONG, Array, Statistic, UndefinedError
+
+
+def separation_of(scores: Array, wrong: Array, strata: Array | None = None) -> Statistic:
+    """Probability that of a right and a wrong trace the wrong one scores higher, ties half: in [0, 1].
+
+    With `strata` (n,), only pairs from one stratum count: the traces of one question, or of like length. One stratum is
+    metrics.auroc; here over all pairs at once, (n_wrong, n_right), which is what 40 scores of one run can afford.
+    Raises: UndefinedError where no pair is left.
+    """
+    scores, wrong = np.asarray(scores, float), np.asarray(wrong, bool)
+    won = win_matrix(scores, wrong)
+    kept = None if strata is None else np.equal.outer(strata[wrong], strata[~wrong]).astype(np.float32)
+    if not won.size or (kept is not None and not kept.any()):
+        raise UndefinedError(_why_no_pair(wrong))
+    won = won if kept is None else won * kept
+
+    def statistic(counts: Array) -> Array:
+        of_wrong, of_right = (counts[..., at].astype(np.float32) for at in (wrong, ~wrong))
+        pairs = of_wrong.sum(-1) * of_right.sum(-1) if kept is None else ((of_wrong @ kept) * of_right).sum(-1)
+        found = ((of_wrong @ won) * of_right).sum(-1, dtype=float)
+        return np.divide(found, pairs, out=np.full(found.shape, np.nan), where=pairs > 0)
+
+    return statistic
+
+
+def win_matrix(scores: Array, wrong: Array) -> Array:
+    """1 where the wrong trace scores above the right one, ½ where as high: (n_wrong, n_right), float32."""
+    above, below = scores[wrong][:, None], scores[~wrong][None, :]
+    return (above > below).astype(np.float32) + (above == below).astype(np.float32) / 2
+
+
+def _why_no_pair(wrong: Array) -> str:
+    if wrong.all() or not wrong.any():
+        return ALL_WRONG if wrong.size and wrong.all() else ALL_RIGHT
+    return "no stratum has both a right and a wrong trace"
+
+
+def partial_rank_of(scores: Array, other: Array, given: Array) -> Statistic:
+    """Spearman's rank correlation of `scores` and `other` with `given` held fixed: in [-1, 1].
+
+    Ranks are those of the sample, mean ranks for ties; a constant `given` holds nothing fixed.
+    Source: Kendall (1942), doi:10.1093/biomet/32.3-4.277, on ranks: the correlation of the residuals of both.
+    """
+    columns = np.stack([_centred_ranks(values) for values in (scores, other, given)], 1)  # (n, 3)
+    products = (columns[:, :, None] * columns[:, None, :]).reshape(len(columns), 9)
+    moments = np.c_[np.ones(len(columns)), columns, products]
+
+    def statistic(counts: Array) -> Array:
+        sums = np.asarray(counts, float) @ moments
+        means = sums[..., 1:] / sums[..., :1]
+        covariance = means[..., 3:].reshape(*means.shape[:-1], 3, 3) - means[..., :3, None] * means[..., None, :3]
+        return _partial(covariance)
+
+    return statistic
+
+
+def _partial(covariance: Array) -> Array:
+    """(..., 3, 3) -> correlation of the first two given the third; NaN where one of them is constant."""
+    spread = np.sqrt(np.maximum(np.einsum("...ii->...i", covariance), 0.0))
+    spread = np.where(spread > 1e-9 * np.maximum(spread.max(-1, keepdims=True), 1.0), spread, 0.0)
+    scale = spread[..., :, None] * spread[..., None, :]
+    r = np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0)
+    xy, xz, yz = r[..., 0, 1], r[..., 0, 2], r[..., 1, 2]
+    left = np.sqrt(np.maximum(1 - xz**2, 0.0) * np.maximum(1 - yz**2, 0.0))
+    defined = (left > 1e-7) & (scale[..., 0, 1] > 0)
+    return np.divide(xy - xz * yz, left, out=np.full(left.shape, np.nan), where=defined)
+
+
+def _centred_ranks(values: Array) -> Array:
+    from scipy.stats import rankdata
+
+    ranks = rankdata(np.asarray(values, float))
+    return (ranks - ranks.mean()) / len(ranks)
+
+
+# --- p-values -----------------------------------------------------------------------------------------------------
+
+
+def separation_p(scores: Array, wrong: Array, problems: Sequence) -> float:
+    """Two-sided p that the AUROC is 0.5, attempts at one problem being alike: in (0, 1].
+
+    The variance is that of the sums over problems of each trace's part in the AUROC (DeLong's components); Student's t
+    with n_problems - 1 degrees of freedom. Where all pairs agree there is no variance: then a sign test, n the number
+    of problems in the rarer class [ours].
+    Source: Obuchowski (1997), doi:10.2307/2533958; DeLong et al. (1988), doi:10.2307/2531595.
+    """
+    from scipy.stats import t
+
+    won = win_matrix(np.asarray(scores, float), wrong).astype(float)
+    if not won.size:
+        raise UndefinedError(_why_no_pair(wrong))
+    value, index = won.mean(), problem_index(problems)
+    parts = np.empty(len(wrong))
+    parts[wrong], parts[~wrong] = (won.mean(1) - value) / wrong.sum(), (won.mean(0) - value) / (~wrong).sum()
+    n = int(index.max()) + 1
+    error = np.sqrt((np.bincount(index, parts) ** 2).sum() * n / max(n - 1, 1))
+    if n < 2 or error < 1e-12:
+        rarer = min(len(set(index[at].tolist())) for at in (wrong, ~wrong))
+        return min(1.0, 2 * 0.5**rarer) if value in (0.0, 1.0) else 1.0
+    return float(2 * t.sf(abs(value - 0.5) / error, n - 1))
+
+
+def holm(ps: Sequence[float | None]) -> list[float | None]:
+    """Adjusted p-values that bound the chance of any false claim in the family; None stays None and is not counted.
+
+    Source: Holm (1979), Scandinavian Journal of Statistics 6.
+    """
+    known = sorted((p, i) for i, p in enumerate(ps) if p is not None)
+    adjusted: list[float | None] = [None] * len(ps)
+    highest = 0.0
+    for place, (p, i) in enumerate(known):
+        highest = max(highest, min(1.0, p * (len(known) - place)))
+        adjusted[i] = highest
+    return adjusted
+
+
+def length_bins(n_tokens: Array, n_bins: int = 10) -> Array:
+    """Strata of like length: bins of equal mass, equal lengths together: (n,) -> (n,) int."""
+    ordered = np.sort(n_tokens)
+    middle = (np.searchsorted(ordered, n_tokens, "left") + np.searchsorted(ordered, n_tokens, "right")) / 2
+    return np.minimum(middle * n_bins / max(len(n_tokens), 1), n_bins - 1).astype(int)

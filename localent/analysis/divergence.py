@@ -1,0 +1,445 @@
+"""What a comparison of two models says: teacher-forced figures, pairs of traces, answer distributions. From arrays only.
+
+Names and definitions of the teacher-forced figures are llama-perplexity's, so that people can compare. `uncertainty` is
+its standard error, which takes positions for independent; `low` and `high` are a 95 % interval clustered by problem,
+where there are problems. Differences are candidate minus reference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import binomtest
+
+from localent.analysis.intervals import Estimate, estimate
+from localent.analysis.metrics import Array, Statistic, mean_of
+
+Columns = dict[str, Array]
+PERCENTILES_KLD = (99.9, 99.0, 95.0, 90.0, 50.0, 10.0, 5.0, 1.0, 0.1)
+PERCENTILES_DP = (99.9, 99.0, 95.0, 90.0, 75.0, 50.0, 25.0, 10.0, 5.0, 1.0, 0.1)
+HORIZON = 32  # tokens within which a trace may leave the reference's
+PROGRESS = (0.0, 0.25, 0.5, 0.75, 1.0)  # share of the reasoning steps at which answer entropies are shown
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One number of a comparison."""
+
+    name: str
+    value: float
+    uncertainty: float | None = None  # standard error, positions taken for independent
+    low: float | None = None  # 95 %, clustered by problem
+    high: float | None = None
+    unit: str = "nats"  # "nats" | "nats²" | "share" | "perplexity" | "ratio" | "correlation"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Some of the positions: one class of token, or one decile of the reference's entropy."""
+
+    name: str
+    n: int
+    kld: Estimate
+    same_top: Estimate
+    delta_entropy: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Forced:
+    """Teacher-forced figures of one candidate."""
+
+    n: int  # positions
+    figures: tuple[Figure, ...]
+    classes: tuple[Group, ...]  # empty: plain text
+    deciles: tuple[Group, ...]
+
+    def __getitem__(self, name: str) -> Figure:
+        return next(figure for figure in self.figures if figure.name == name)
+
+
+def forced(
+    reference: Columns, candidate: Columns, *, cut: bool, problems: Array | None = None, classes: Array | None = None
+) -> Forced:
+    """All figures of one candidate from columns (n,) of `compare.forced.score`.
+
+    cut: KLD over what the reference gives more than e^-16, llama-perplexity's definition (plain text); else over the
+    full vocabulary. problems, classes: (n,) names.
+    """
+    kld = candidate["kld_cut" if cut else "kld"]
+    wanted = candidate | {"kld": kld, "delta_entropy": candidate["entropy"] - reference["entropy"]}
+    interval = _interval_of(problems)
+    figures = (
+        *perplexities(reference["surprisal"], candidate["surprisal"], interval),
+        *_kld_figures(kld, candidate, cut, interval),
+        *_token_figures(reference, candidate, interval),
+        *_shape_figures(reference, candidate, interval),
+    )
+    groups = [(name, classes == name) for name in dict.fromkeys(classes)] if classes is not None else []
+    n = len(kld)
+    return Forced(
+        n=n,
+        figures=figures,
+        classes=tuple(_group(name, mask, wanted, problems) for name, mask in groups),
+        deciles=tuple(_group(name, mask, wanted, problems) for name, mask in deciles(reference["entropy"])),
+    )
+
+
+# --- llama-perplexity's figures ---------------------------------------------------------------------------------
+
+Interval = Callable[[Array], tuple[float | None, float | None]]
+
+
+def mean_and_error(values: Array) -> tuple[float, float]:
+    """Mean and its standard error, sqrt((E[x²] - E[x]²)/(n - 1)): (n,) -> two numbers.
+
+    Source: mean_and_uncertainty in llama.cpp's tools/perplexity.
+    """
+    mean = float(values.mean())
+    return mean, math.sqrt(float(((values - mean) ** 2).mean()) / (len(values) - 1)) if len(values) > 1 else 0.0
+
+
+def perplexities(base: Array, mine: Array, interval: Interval = lambda values: (None, None)) -> list[Figure]:
+    """PPL of both, their ratio and difference with the covariance taken into account: surprisals (n,) twice.
+
+    Source: kl_divergence in llama.cpp's tools/perplexity.
+    """
+    (m, em), (b, eb) = mean_and_error(mine), mean_and_error(base)
+    covariance = float(((mine - m) * (base - b)).mean()) / max(len(mine) - 1, 1)
+    ratio, ratio_error = mean_and_error(mine - base)  # its variance is that of both minus twice the covariance
+    ppl_m, ppl_b = math.exp(m), math.exp(b)
+    difference = (ppl_m * em) ** 2 + (ppl_b * eb) ** 2 - 2 * ppl_m * ppl_b * covariance
+    low, high = interval(mine - base)
+    ends = [None if x is None else math.exp(x) for x in (low, high)]
+    correlation = covariance / (em * eb) if em and eb else math.nan
+    return [
+        Figure("Mean PPL(Q)", ppl_m, ppl_m * em, *_exp(interval(mine)), unit="perplexity"),
+        Figure("Mean PPL(base)", ppl_b, ppl_b * eb, *_exp(interval(base)), unit="perplexity"),
+        Figure("Cor(ln(PPL(Q)), ln(PPL(base)))", correlation, unit="correlation"),
+        Figure("Mean ln(PPL(Q)/PPL(base))", ratio, ratio_error, low, high),
+        Figure("Mean PPL(Q)/PPL(base)", math.exp(ratio), math.exp(ratio) * ratio_error, *ends, unit="ratio"),
+        Figure("Mean PPL(Q)-PPL(base)", ppl_m - ppl_b, math.sqrt(max(difference, 0.0)), unit="perplexity"),
+    ]
+
+
+def _kld_figures(kld: Array, candidate: Columns, cut: bool, interval: Interval) -> list[Figure]:
+    percentiles = [Figure(_percentile_name(q, "KLD"), percentile(kld, q)) for q in PERCENTILES_KLD]
+    whole = [Figure("Mean KLD, full vocabulary", *mean_and_error(candidate["kld"]))] if cut else []
+    return [
+        Figure("Mean KLD", *mean_and_error(kld), *interval(kld)),
+        Figure("Maximum KLD", float(kld.max())),
+        *percentiles,
+        Figure("Minimum KLD", float(kld.min())),
+        *whole,
+        Figure("Mean reverse KLD", *_with_interval(candidate["kld_reverse"], interval)),
+        Figure("Mean JSD", *_with_interval(candidate["jsd"], interval)),
+    ]
+
+
+def _token_figures(reference: Columns, candidate: Columns, interval: Interval) -> list[Figure]:
+    """Δp of the token that follows, and how often both find the same token most likely."""
+    dp = np.exp(-candidate["surprisal"]) - np.exp(-reference["surprisal"])
+    square, square_error = mean_and_error(dp**2)
+    rms, same = math.sqrt(square), candidate["same_top"]
+    share = float(same.mean())
+    ends = [None if x is None else math.sqrt(max(x, 0.0)) for x in interval(dp**2)]
+    percentiles = [Figure(_percentile_name(q, "Δp"), percentile(dp, q), unit="share") for q in PERCENTILES_DP]
+    error = math.sqrt(share * (1 - share) / max(len(same) - 1, 1))
+    return [
+        Figure("Mean Δp", *_with_interval(dp, interval), unit="share"),
+        Figure("Maximum Δp", float(dp.max()), unit="share"),
+        *percentiles,
+        Figure("Minimum Δp", float(dp.min()), unit="share"),
+        Figure("RMS Δp", rms, 0.5 / rms * square_error if rms else 0.0, *ends, unit="share"),
+        Figure("Same top p", share, error, *interval(same), unit="share"),
+    ]
+
+
+def _shape_figures(reference: Columns, candidate: Columns, interval: Interval) -> list[Figure]:
+    """What llama-perplexity does not look at: how uncertain each model is."""
+    found = []
+    for name, column, unit in (("H", "entropy", "nats"), ("varentropy", "varentropy", "nats²")):
+        change = candidate[column] - reference[column]
+        found += [
+            Figure(f"Mean {name}(base)", *_with_interval(reference[column], interval), unit=unit),
+            Figure(f"Mean Δ{name}", *_with_interval(change, interval), unit=unit),
+            Figure(f"Mean |Δ{name}|", *_with_interval(np.abs(change), interval), unit=unit),
+        ]
+    finite = np.isfinite(reference["margin"]) & np.isfinite(candidate["margin"])
+    margin = (candidate["margin"] - reference["margin"])[finite]
+    return [*found, Figure("Mean Δmargin", *mean_and_error(margin))] if len(margin) else found
+
+
+def percentile(values: Array, q: float) -> float:
+    """Interpolated at q/100 · (n - 1), as llama-perplexity does."""
+    return float(np.quantile(values, q / 100))
+
+
+def _percentile_name(q: float, what: str) -> str:
+    return f"Median {what}" if q == 50 else f"{q:.1f}% {what}"
+
+
+def _with_interval(values: Array, interval: Interval) -> tuple[float, float, float | None, float | None]:
+    return *mean_and_error(values), *interval(values)
+
+
+def _exp(ends: tuple[float | None, float | None]) -> list[float | None]:
+    return [None if x is None else math.exp(x) for x in ends]
+
+
+# --- clustered by problem -----------------------------------------------------------------------------------------
+
+
+def clustered(values: Array, problems: Array) -> Estimate:
+    """Mean over positions, with an interval from resampling whole problems: (n,), (n,) names."""
+    names, index = np.unique(problems, return_inverse=True)
+    sums = np.bincount(index, values)
+    found = estimate(ratio_of, sums, np.bincount(index), problems=names)
+    return replace(found, n=len(values))
+
+
+def ratio_of(above: Array, below: Array) -> Statistic:
+    """Sum of one quantity over the sum of another: (n,) twice; counts (..., n) -> (...)."""
+    above, below = np.asarray(above, float), np.asarray(below, float)
+
+    def statistic(counts: Array) -> Array:
+        total = counts @ below
+        return np.divide(counts @ above, total, out=np.full(np.shape(total), np.nan), where=total != 0)
+
+    return statistic
+
+
+def _interval_of(problems: Array | None) -> Interval:
+    if problems is None:
+        return lambda values: (None, None)
+
+    def interval(values: Array) -> tuple[float | None, float | None]:
+        found = clustered(values, problems)
+        return found.low, found.high
+
+    return interval
+
+
+def deciles(entropy: Array) -> list[tuple[str, Array]]:
+    """Ten groups of positions by the reference's entropy, lowest first: name with its bounds, mask (n,)."""
+    rank = np.empty(len(entropy), int)
+    rank[np.argsort(entropy, kind="stable")] = np.arange(len(entropy))
+    place = rank * 10 // max(len(entropy), 1)
+    found = []
+    for d in range(10):
+        mask = place == d
+        if mask.any():
+            found.append((f"{d + 1}: {entropy[mask].min():.3f}-{entropy[mask].max():.3f}", mask))
+    return found
+
+
+def _group(name: str, mask: Array, columns: Columns, problems: Array | None) -> Group:
+    def mean(column: str) -> Estimate:
+        values = np.asarray(columns[column], float)[mask]
+        if problems is not None:
+            return clustered(values, problems[mask])
+        value, error = mean_and_error(values)
+        return Estimate(value, value - 1.96 * error, value + 1.96 * error, n=len(values))
+
+    return Group(name, int(mask.sum()), mean("kld"), mean("same_top"), mean("delta_entropy"))
+
+
+# --- pairs of traces ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Free:
+    """Traces of the same problems and seeds by both models."""
+
+    n: int  # pairs
+    n_problems: int
+    accuracy_reference: Estimate
+    accuracy_candidate: Estimate
+    accuracy_change: Estimate
+    right_to_wrong: int
+    wrong_to_right: int
+    mcnemar_p: float  # exact, two-sided
+    flips: Estimate  # share of pairs of which one is right and the other wrong
+    same_answer: Estimate
+    length_ratio: Estimate  # mean tokens of the candidate / of the reference
+    diverged_early: Estimate  # share that differ within the first 32 tokens
+    first_divergence: float | None  # median token index among the pairs that differ; None: none do
+    identical: Estimate  # share of pairs equal token by token
+    mechanisms: dict[str, float]  # share of the candidate's own probed traces
+    mechanisms_reference: dict[str, float]
+    abandoned: Estimate  # wrong, yet the true answer led at some earlier step; of the candidate's probed traces
+    abandoned_reference: Estimate
+    abandoned_change: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two attempts at one problem with one seed."""
+
+    problem: str
+    correct: tuple[bool, bool]  # reference, candidate
+    answer: tuple[str | None, str | None]
+    tokens: tuple[Sequence[int], Sequence[int]]
+    leads: tuple[Sequence[bool], Sequence[bool]]  # the true answer leads at k = 0..K; empty: not probed
+
+
+def free(pairs: Sequence[Pair]) -> Free:
+    """Figures of free-running pairs. Raises ValueError where there are none."""
+    if not pairs:
+        raise ValueError("expected at least one pair of traces")
+    problems = np.array([p.problem for p in pairs])
+    right = np.array([p.correct for p in pairs], float)
+    lengths = np.array([[len(t) for t in p.tokens] for p in pairs], float)
+    first = [first_difference(*p.tokens) for p in pairs]
+    apart = [i for i in first if i is not None]
+    mechanisms = [[mechanism(p.leads[side], p.correct[side]) for p in pairs if p.leads[side]] for side in (0, 1)]
+    given_up = np.array([[_abandoned(p, side) for side in (0, 1)] for p in pairs], float)
+
+    def mean(values) -> Estimate:
+        return estimate(mean_of, np.asarray(values, float), problems=problems)
+
+    lost, won = (int(((right[:, 0] - right[:, 1]) == sign).sum()) for sign in (1, -1))
+    return Free(
+        n=len(pairs),
+        n_problems=len(set(problems)),
+        accuracy_reference=mean(right[:, 0]),
+        accuracy_candidate=mean(right[:, 1]),
+        accuracy_change=mean(right[:, 1] - right[:, 0]),
+        right_to_wrong=lost,
+        wrong_to_right=won,
+        mcnemar_p=mcnemar(lost, won),
+        flips=mean(right[:, 0] != right[:, 1]),
+        same_answer=mean([p.answer[0] == p.answer[1] for p in pairs]),
+        length_ratio=estimate(ratio_of, lengths[:, 1], lengths[:, 0], problems=problems),
+        diverged_early=mean([i is not None and i < HORIZON for i in first]),
+        first_divergence=float(np.median(apart)) if apart else None,
+        identical=mean([i is None for i in first]),
+        mechanisms=shares(mechanisms[1]),
+        mechanisms_reference=shares(mechanisms[0]),
+        abandoned=mean(given_up[:, 1]),
+        abandoned_reference=mean(given_up[:, 0]),
+        abandoned_change=mean(given_up[:, 1] - given_up[:, 0]),
+    )
+
+
+def mcnemar(b: int, c: int) -> float:
+    """Exact two-sided p that flips in both directions are equally likely; 1 where there is no flip.
+
+    Source: McNemar (1947), doi:10.1007/BF02295996, in its exact binomial form.
+    """
+    return float(binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
+
+
+def first_difference(a: Sequence[int], b: Sequence[int]) -> int | None:
+    """Index of the first token that differs, or where the shorter ends; None where both are equal."""
+    at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    return None if at == len(a) == len(b) else at
+
+
+def mechanism(leads: Sequence[bool], correct: bool) -> str:
+    """How a trace came to its end, from whether the true answer led at k = 0..K (SCIENCE 5, [ours]).
+
+    right: stable · rescue · detour · fragile; wrong: never-discovered · escape · failed-rescue · stochastic-miss.
+    """
+    begin, end = leads[0], leads[-1]
+    if correct:
+        return "fragile" if not end else "stable" if all(leads) else "detour" if begin else "rescue"
+    return "stochastic-miss" if end else "escape" if begin else "failed-rescue" if any(leads) else "never-discovered"
+
+
+MECHANISMS = ("stable", "rescue", "detour", "fragile")
+MECHANISMS += ("never-discovered", "escape", "failed-rescue", "stochastic-miss")
+
+
+def shares(names: Sequence[str]) -> dict[str, float]:
+    """Share of each mechanism; empty where nothing was probed."""
+    return {m: sum(name == m for name in names) / len(names) for m in MECHANISMS} if names else {}
+
+
+def _abandoned(pair: Pair, side: int) -> float:
+    """1: answered wrong although the true answer led at some k < K. NaN: not probed."""
+    leads = pair.leads[side]
+    return math.nan if not leads else float(not pair.correct[side] and any(leads[:-1]))
+
+
+# --- the same prefixes -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix:
+    """What both models would answer at one prefix of one trace. (reference, candidate)"""
+
+    trace: int  # index of the trace
+    problem: str
+    position: float  # k / K
+    entropy: tuple[float, float]  # nats
+    p_true: tuple[float, float]
+    log_p_true: tuple[float | None, float | None]
+    leader: tuple[str | None, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trajectory:
+    """Answer distributions on the same prefixes."""
+
+    n: int  # prefixes
+    n_traces: int
+    delta_entropy: Estimate  # nats, mean over prefixes
+    abs_delta_entropy: Estimate
+    delta_p_true: Estimate
+    abs_delta_p_true: Estimate
+    same_leader: Estimate
+    gain_reference: Estimate  # nats of information about the true answer from the first prefix to the last
+    gain_candidate: Estimate
+    gain_change: Estimate
+    at: tuple[float, ...]  # share of the steps
+    entropy_reference: tuple[float | None, ...]  # nats, mean over traces at `at`
+    entropy_candidate: tuple[float | None, ...]
+
+
+def trajectory(prefixes: Sequence[Prefix]) -> Trajectory:
+    """Figures of answer distributions on the same prefixes, clustered by problem."""
+    problems = np.array([p.problem for p in prefixes])
+    h = np.array([p.entropy for p in prefixes], float)
+    p_true = np.array([p.p_true for p in prefixes], float)
+    by_trace: dict[int, list[Prefix]] = {}
+    for prefix in prefixes:
+        by_trace.setdefault(prefix.trace, []).append(prefix)
+    traces = [sorted(group, key=lambda p: p.position) for group in by_trace.values()]
+    gains = np.array([[_gain(group, side) for side in (0, 1)] for group in traces], float)
+    owners = np.array([group[0].problem for group in traces])
+
+    def mean(values, names=problems) -> Estimate:
+        return estimate(mean_of, np.asarray(values, float), problems=names)
+
+    return Trajectory(
+        n=len(prefixes),
+        n_traces=len(traces),
+        delta_entropy=mean(h[:, 1] - h[:, 0]),
+        abs_delta_entropy=mean(np.abs(h[:, 1] - h[:, 0])),
+        delta_p_true=mean(p_true[:, 1] - p_true[:, 0]),
+        abs_delta_p_true=mean(np.abs(p_true[:, 1] - p_true[:, 0])),
+        same_leader=mean([p.leader[0] == p.leader[1] for p in prefixes]),
+        gain_reference=mean(gains[:, 0], owners),
+        gain_candidate=mean(gains[:, 1], owners),
+        gain_change=mean(gains[:, 1] - gains[:, 0], owners),
+        at=PROGRESS,
+        entropy_reference=_along(traces, 0),
+        entropy_candidate=_along(traces, 1),
+    )
+
+
+def _gain(group: Sequence[Prefix], side: int) -> float:
+    """ln p_K(a*) - ln p_0(a*); NaN where either is not known."""
+    first, last = group[0].log_p_true[side], group[-1].log_p_true[side]
+    return math.nan if first is None or last is None else last - first
+
+
+def _along(traces: Sequence[Sequence[Prefix]], side: int) -> tuple[float | None, ...]:
+    """Mean answer entropy at each share of the steps; the value at t is that of the last prefix at or before t."""
+    return tuple(
+        float(np.mean([[p for p in group if p.position <= t + 1e-9][-1].entropy[side] for group in traces]))
+        for t in PROGRESS
+    )

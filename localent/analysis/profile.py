@@ -1,0 +1,108 @@
+"""How the leading answer moves along a trace: switches, returns, path, and the eight mechanisms of right and wrong.
+
+Source: arXiv 2609.09030 for the names; the operational rules are ours (SCIENCE.md 5). Right and wrong are known only at
+the end, and the true answer is in every rule: mechanisms describe, they predict nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from localent.analysis.intervals import Estimate, estimate, share
+from localent.analysis.metrics import Array, mean_of
+from localent.analysis.probed import Probed
+from localent.analysis.signatures import commitment
+
+RIGHT = ("stable", "rescue", "detour", "fragile")
+WRONG = ("never-discovered", "escape", "failed-rescue", "stochastic-miss")
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Shares and means over the probed traces of a run."""
+
+    mechanisms: dict[str, Estimate]  # share of all probed traces
+    abandoned: Estimate  # answered-then-abandoned: wrong although the true answer led before the last step
+    abandoned_of_wrong: Estimate  # the same, among wrong traces
+    switches: Estimate  # changes of the leader
+    returns: Estimate  # changes back to an answer that had led before
+    path_length: Estimate  # sum of total variations
+    directness: Estimate  # net change over path length, 1: straight
+    committed: Estimate  # share of traces that commit before the last step
+
+
+def profile(p: Probed, **options) -> Profile:
+    """Profile of a run; `options` go to the intervals."""
+    there = p.there
+    kinds, leads = mechanisms(p), p.leader_true
+    gone = np.where(there, p.wrong & (leads[:, :-1] == 1).any(1) & before_end(p), np.nan)
+    commits = np.where(there, commitment(p.leader, p.p_leader, p.position) < 1, np.nan)
+
+    def mean(values: Array) -> Estimate:
+        return estimate(mean_of, values, problems=p.problems, **options)
+
+    return Profile(
+        mechanisms={kind: share(kinds[there] == kind, p.problems[there]) for kind in (*RIGHT, *WRONG)},
+        abandoned=mean(gone),
+        abandoned_of_wrong=mean(np.where(p.wrong, gone, np.nan)),
+        switches=mean(switches(p)),
+        returns=mean(returns(p)),
+        path_length=mean(path_length(p)),
+        directness=mean(directness(p)),
+        committed=mean(commits),
+    )
+
+
+def mechanisms(p: Probed) -> Array:
+    """The mechanism of each trace: (n,) of text, "" where it was not probed.
+
+    With g_k = "the true answer leads at k", K the last. Right: stable, g at all k; rescue, not g_0 but g_K; detour, g_0
+    and g_K with a break between; fragile, not g_K. Wrong: never-discovered, g at no k; escape, g_0 and not g_K;
+    failed-rescue, g only in the middle; stochastic-miss, g_K, yet answered wrong.
+    """
+    leads, n = p.leader_true, p.n_steps
+    inside = ~np.isnan(leads)
+    first, final = leads[:, 0] == 1, p.at_end(leads) == 1
+    ever, always = (leads == 1).any(1), ((leads == 1) | ~inside).all(1)
+    right, wrong = [~final, always, ~first], [final, ~ever, first]
+    names = np.where(
+        p.wrong,
+        np.select(wrong, ["stochastic-miss", "never-discovered", "escape"], "failed-rescue"),
+        np.select(right, ["fragile", "stable", "rescue"], "detour"),
+    )
+    return np.where(np.isnan(n), "", names)
+
+
+def before_end(p: Probed) -> Array:
+    """Whether the true answer led at some k < K: (n,) bool."""
+    k = np.arange(p.leader_true.shape[1])
+    earlier = k < np.where(p.there, p.n_steps, 0)[:, None]
+    return ((p.leader_true == 1) & earlier).any(1)
+
+
+def switches(p: Probed) -> Array:
+    """Changes of the leader from one probe to the next: (n,), NaN where not probed."""
+    changed = (np.diff(p.leader, axis=1) != 0) & ~np.isnan(p.position[:, 1:])
+    return np.where(p.there, changed.sum(1), np.nan)
+
+
+def returns(p: Probed) -> Array:
+    """Changes of the leader to an answer that had led before: (n,), NaN where not probed."""
+    changed = (np.diff(p.leader, axis=1) != 0) & ~np.isnan(p.position[:, 1:])
+    earlier = p.leader[:, None, :] == p.leader[:, 1:, None]  # (n, k + 1, j)
+    k = np.arange(p.leader.shape[1])
+    before = earlier & (k[None, :] < k[1:, None])
+    return np.where(p.there, (changed & before.any(2)).sum(1), np.nan)
+
+
+def path_length(p: Probed) -> Array:
+    """Sum over steps of the total variation between neighbouring answer distributions: (n,), NaN where not probed."""
+    return np.where(p.there, np.nansum(p.motion, 1), np.nan)
+
+
+def directness(p: Probed) -> Array:
+    """TV(p_0, p_K) over the path length: (n,) in (0, 1], 1 is straight; NaN where nothing moved."""
+    path = path_length(p)
+    return np.divide(p.net_motion, path, out=np.full(len(path), np.nan), where=path > 1e-12)

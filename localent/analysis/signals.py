@@ -1,0 +1,308 @@
+"""Which signals tell wrong traces from right ones, beside length and difficulty, with intervals.
+
+No signal knows the true answer, and none that counts samples counts the trace that it judges (see scores.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from localent.analysis import metrics, scores
+from localent.analysis.beyond import holm, length_bins, partial_rank_of, separation_of, separation_p
+from localent.analysis.curves import at_position
+from localent.analysis.intervals import SEED, Estimate, estimate, wilson
+from localent.analysis.metrics import Array, UndefinedError
+from localent.analysis.probed import Probed, computed, probed
+from localent.analysis.profile import path_length, switches
+from localent.analysis.signatures import last, lock_time, modal_lock, slope, violations
+
+if TYPE_CHECKING:
+    from localent.store import Database
+
+N_RESAMPLES = 1000  # three intervals for each of some forty signals
+ALPHA = 0.05  # of the whole family
+TRACES = ("trace_id", "problem_id", "correct", "finish", "answer", "n_tokens", "n_steps", "mean_surprisal")
+TOKENS = ("entropy", "surprisal", "varentropy", "renyi2", "top1_prob", "margin", "rank", "self_certainty")
+TOP_K = ("topk_confidence", "topk_bias")
+
+NO_TOKENS, NO_STEPS, NOT_PROBED = "the trace has no token", "the trace has no reasoning step", "not probed"
+ONE_SAMPLE, NO_TOP_K = "one sample a problem: run with --samples", "not measured: run with --measure-top-k"
+SELECTED = (
+    "Right and wrong are known only at the end, so what a signal reads late in a trace is close to the outcome itself:"
+    " compare the signals 'at half' for early warning."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One number per trace, higher = more uncertain; NaN: the trace lacks it, for the reason in `why`."""
+
+    name: str
+    family: str  # "baseline" | "token" | "trace" | "step" | "answer" | "samples"
+    values: Array  # (n_traces,)
+    why: str
+    calibrated: bool = False  # 1 - values is a stated probability of being right
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """One run: labels of its traces, and the scores of all of them. Arrays (n_traces,), by problem and sample."""
+
+    trace_ids: Array
+    problems: Array
+    wrong: Array  # bool
+    truncated: Array  # bool: ran into the token limit
+    n_tokens: Array
+    scores: tuple[Score, ...]
+
+    def only(self, kept: Array) -> Traces:
+        """The same for some of the traces."""
+        arrays = (getattr(self, name)[kept] for name in ("trace_ids", "problems", "wrong", "truncated", "n_tokens"))
+        return Traces(*arrays, tuple(replace(score, values=score.values[kept]) for score in self.scores))
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """How well one score tells wrong traces from right ones. Metrics are over the traces that have it."""
+
+    name: str
+    family: str
+    auroc: Estimate
+    p: float | None  # two-sided, clustered; None: undefined
+    p_holm: float | None  # adjusted over all signals shown
+    given_length: Estimate  # rank correlation with being wrong, length held fixed
+    within_length: Estimate  # AUROC over pairs of like length
+    within_question: Estimate  # AUROC over pairs of one question
+    prr: float | None
+    prr_half: float | None  # up to 50 % rejection
+    aurc: float | None
+    excess_aurc: float | None
+    average_precision: float | None  # its base rate is the share of wrong traces
+    ece: float | None  # None: states no probability
+    ece_equal_mass: float | None
+    brier: float | None
+    accuracy_at_80: float | None  # of the 80 % most certain traces
+    accuracy_at_90: float | None
+    missing: str | None  # why some traces lack it
+    reading: str  # "beyond length" | "explained by length" | "not shown" | "undefined" | "baseline"
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """All signals of one run: baselines first, then by how far their AUROC is from one half."""
+
+    run_id: str
+    n_traces: int
+    n_problems: int
+    n_wrong: int
+    finished_only: bool  # truncated traces are left out
+    rows: tuple[Signal, ...]
+    notes: tuple[str, ...]
+
+
+def signals(db: Database, run_id: str, *, finished_only: bool = False, n_resamples: int = N_RESAMPLES) -> Signals:
+    """Every signal of one run. `finished_only`: leave out the traces that ran into the token limit."""
+    run_id = db.run(run_id).run_id
+    traces = read(db, run_id)
+    traces = traces.only(~traces.truncated) if finished_only else traces
+    found = [judge(score, traces, n_resamples=n_resamples) for score in traces.scores]
+    adjusted = holm([row.p for row in found])
+    rows = [replace(row, p_holm=p, reading=_reading(row, p)) for row, p in zip(found, adjusted, strict=True)]
+    rows.sort(key=lambda row: (row.family != "baseline", -abs((row.auroc.value or 0.5) - 0.5)))
+    n_wrong = int(traces.wrong.sum())
+    counts = len(traces.wrong), len(np.unique(traces.problems)), n_wrong
+    return Signals(run_id, *counts, finished_only, tuple(rows), (SELECTED,))
+
+
+def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed: int = SEED) -> Signal:
+    """One score against the outcome."""
+    has = ~np.isnan(score.values)
+    values, wrong, problems = (array[has] for array in (score.values, traces.wrong, traces.problems))
+    options = dict(problems=traces.problems, n_resamples=n_resamples, seed=seed)
+    length = np.asarray(traces.n_tokens, float)
+
+    def of(make: Callable, *labels: Array) -> Estimate:
+        return estimate(make, score.values, traces.wrong, *labels, **options)
+
+    point = partial(_defined, values, wrong)
+    stated = partial(_defined, 1 - values, ~wrong) if score.calibrated else lambda metric: None
+    return Signal(
+        name=score.name,
+        family=score.family,
+        auroc=_certain(of(separation_of), wrong, problems),
+        p=_defined(values, wrong, lambda s, w: separation_p(s, w, problems)),
+        p_holm=None,
+        given_length=of(partial_rank_of, length),
+        within_length=of(separation_of, length_bins(length)),
+        within_question=of(separation_of, traces.problems),
+        prr=point(metrics.prr),
+        prr_half=point(partial(metrics.prr, max_rejection=0.5)),
+        aurc=point(metrics.aurc),
+        excess_aurc=point(metrics.excess_aurc),
+        average_precision=point(metrics.average_precision),
+        ece=stated(metrics.ece),
+        ece_equal_mass=stated(partial(metrics.ece, equal_mass=True)),
+        brier=stated(metrics.brier),
+        accuracy_at_80=point(partial(metrics.selective_accuracy, coverage=0.8)),
+        accuracy_at_90=point(partial(metrics.selective_accuracy, coverage=0.9)),
+        missing=score.why if not has.all() else None,
+        reading="",
+    )
+
+
+def _certain(found: Estimate, wrong: Array, problems: Array) -> Estimate:
+    """Where all pairs agree all resamples do: Wilson's interval instead, as intervals.separation has it."""
+    if not found.known or found.value not in (0.0, 1.0):
+        return found
+    n = min(len(np.unique(problems[at])) for at in (wrong, ~wrong))
+    low, high = wilson(found.value * n, n)
+    return replace(found, low=low, high=high)
+
+
+def _defined(values: Array, labels: Array, metric: Callable) -> float | None:
+    try:
+        return float(metric(values, labels))
+    except UndefinedError:
+        return None
+
+
+def _reading(row: Signal, p_holm: float | None) -> str:
+    """What the row shows. Beyond length: its partial correlation points the same way as its AUROC, and clears 0."""
+    if row.family == "baseline" or row.auroc.value is None or p_holm is None:
+        return "baseline" if row.family == "baseline" else "undefined"
+    if p_holm >= ALPHA:
+        return "not shown"
+    given = row.given_length
+    same_way = given.excludes(0) and (given.value > 0) == (row.auroc.value > 0.5)
+    return "beyond length" if same_way else "explained by length"
+
+
+# --- the scores of a run ------------------------------------------------------------------------------------------
+
+
+def read(db: Database, run_id: str) -> Traces:
+    """Labels and all scores of a run."""
+    run = db.run(run_id)
+    traces = db.traces(run.run_id, TRACES)
+    tokens = db.tokens(run.run_id, TOKENS + (TOP_K if run.settings.get("measure_top_k") else ()))
+    measures = {name: scores.padded(values, traces["n_tokens"]) for name, values in tokens.items()}
+    problems, correct = np.array(traces["problem_id"]), np.array(traces["correct"], bool)
+    found = [
+        *_baselines(traces, problems, correct),
+        *_of_tokens(measures),
+        *_of_steps(db, run.run_id, traces),
+        *_of_answers(computed(probed(db, run.run_id)), len(correct)),
+        *_of_samples(traces, problems),
+    ]
+    truncated = np.array([finish == "length" for finish in traces["finish"]], bool)
+    ids, n_tokens = np.array(traces["trace_id"]), np.array(traces["n_tokens"])
+    return Traces(ids, problems, ~correct, truncated, n_tokens, tuple(found))
+
+
+def _baselines(traces: dict, problems: Array, correct: Array) -> Iterator[Score]:
+    """What needs no entropy: length, steps, and how often the other samples fail."""
+    yield Score("length in tokens", "baseline", np.array(traces["n_tokens"], float), "")
+    yield Score("reasoning steps", "baseline", np.array(traces["n_steps"], float), "")
+    difficulty = 1 - scores.pass_rate_of_others(correct, problems)
+    yield Score("difficulty: other samples wrong", "baseline", difficulty, ONE_SAMPLE)
+
+
+def _of_tokens(x: dict[str, Array]) -> Iterator[Score]:
+    """Means of token measures, and what the sequence of entropies does."""
+    h, surprisal = x["entropy"], x["surprisal"]
+    means = {
+        "mean entropy": h, "mean surprisal": surprisal, "mean varentropy": x["varentropy"], "mean Rényi-2": x["renyi2"],
+        "mean min-entropy": -np.log(x["top1_prob"]), "mean 1 - top-1 probability": 1 - x["top1_prob"],
+        "mean negative margin": -finite(x["margin"]), "mean log rank": np.log(x["rank"]),
+        "mean negative self-certainty": -finite(x["self_certainty"]), "mean surprise beyond entropy": surprisal - h,
+    }  # fmt: skip
+    for name, values in means.items():
+        yield Score(name, "token", scores.mean(values), NO_TOKENS)
+    for name, values in _sequences(h, surprisal).items():
+        yield Score(name, "trace", values, NO_TOKENS)
+    yield from _of_top_k(x)
+
+
+def _sequences(h: Array, surprisal: Array) -> dict[str, Array]:
+    return {
+        "max entropy": scores.largest(h), "std of entropy": scores.std(h),
+        "median entropy": scores.quantile(h, 0.5), "90 % quantile of entropy": scores.quantile(h, 0.9),
+        "-ln p(trace)": scores.total(surprisal), "spikes above 0.7": scores.spike_count(h),
+        "share of forking tokens": scores.forking_share(h), f"EDIS, lag {scores.LAG}": scores.edis(h),
+        "area under suffix maximum": scores.envelope_area(h),
+        f"worst {scores.WINDOW}-token entropy": scores.worst_window(h),
+        f"entropy of the last {scores.WINDOW}": scores.tail(h),
+    }  # fmt: skip
+
+
+def _of_top_k(x: dict[str, Array]) -> Iterator[Score]:
+    """DeepConf's scores, and what a top-k interface would have missed; NaN where it was not measured."""
+    missing = np.full_like(x["entropy"], np.nan)
+    confidence, bias = -x.get("topk_confidence", missing), x.get("topk_bias", missing)
+    yield Score("mean negative top-k confidence", "token", scores.mean(confidence), NO_TOP_K)
+    yield Score("mean top-k bias", "token", scores.mean(bias), NO_TOP_K)
+    worst, tail = scores.worst_window(confidence), scores.tail(confidence)
+    yield Score(f"lowest {scores.WINDOW}-group confidence, negative", "trace", worst, NO_TOP_K)
+    yield Score(f"tail {scores.WINDOW} confidence, negative", "trace", tail, NO_TOP_K)
+
+
+def finite(x: Array) -> Array:
+    """inf, where one token alone is possible, as the largest finite value seen: it still orders as certain."""
+    most = x[np.isfinite(x)].max(initial=0.0)
+    return np.where(np.isposinf(x), most, x)
+
+
+def _of_steps(db: Database, run_id: str, traces: dict) -> Iterator[Score]:
+    """Entropies of the reasoning steps: the worst, the first, the last, and how they change."""
+    steps = db.steps(run_id, ("kind", "mean_entropy"))
+    values = [h for kind, h in zip(steps["kind"], steps["mean_entropy"], strict=True) if kind == "reasoning"]
+    h = scores.padded(values, traces["n_steps"])
+    n_gaps = np.maximum(np.array(traces["n_steps"], int) - 1, 1)
+    place = np.where(np.isnan(h), np.nan, np.arange(h.shape[1]) / n_gaps[:, None])
+    kinds = {"worst step's entropy": scores.largest(h), "first step's entropy": h[:, 0], "last step's entropy": last(h)}
+    for name, found in kinds.items():
+        yield Score(name, "step", found, NO_STEPS)
+    yield Score("rise of entropy over steps", "step", slope(h, place), "fewer than two steps")
+
+
+def _of_answers(p: Probed | None, n: int) -> Iterator[Score]:
+    """What the probes say of the answer, the true one never consulted."""
+    for name, (values, why, calibrated) in _answer_scores(p, n).items():
+        yield Score(name, "answer", np.full(n, np.nan) if p is None else values, why, calibrated)
+
+
+def _answer_scores(p: Probed | None, n: int) -> dict[str, tuple]:
+    if p is None:
+        return {"answer entropy": (None, NOT_PROBED, False)}
+    half, held = (at_position(p.trajectory(v), 0.5) for v in (p.entropy, p.p_leader))
+    drop = p.entropy[:, 0] - last(p.entropy)
+    return {
+        "answer entropy at start": (p.entropy[:, 0], NOT_PROBED, False),
+        "answer entropy at half": (half, NOT_PROBED, False),
+        "answer entropy at end": (last(p.entropy), NOT_PROBED, False),
+        "1 - leader's probability at half": (1 - held, NOT_PROBED, True),
+        "1 - leader's probability at end": (1 - last(p.p_leader), NOT_PROBED, True),
+        "drop of answer entropy, negative": (-drop, NOT_PROBED, False),
+        "rises of answer entropy": (violations(p.entropy), NOT_PROBED, False),
+        "lock-in time": (lock_time(p.entropy, p.position), NOT_PROBED, False),
+        "lock-in of the leader": (modal_lock(p.leader, p.position), NOT_PROBED, False),
+        "switches of the leader": (switches(p), NOT_PROBED, False),
+        "path of the answer distribution": (path_length(p), NOT_PROBED, False),
+    }
+
+
+def _of_samples(traces: dict, problems: Array) -> Iterator[Score]:
+    """What the other samples of the same problem answered."""
+    answers, weights = traces["answer"], np.exp(-np.array(traces["mean_surprisal"], float))
+    weights = np.nan_to_num(weights)
+    share = scores.disagreement(answers, problems)
+    yield Score("1 - share of others that agree", "samples", share, ONE_SAMPLE, calibrated=True)
+    yield Score("distinct answers of others", "samples", scores.n_distinct(answers, problems), ONE_SAMPLE)
+    yield Score("semantic entropy of others", "samples", scores.semantic_entropy(answers, problems), ONE_SAMPLE)
+    weighted = scores.semantic_entropy(answers, problems, weights)
+    yield Score("the same, weighted by likelihood", "samples", weighted, ONE_SAMPLE)

@@ -1,0 +1,238 @@
+"""What SIA leaves behind in one run: lock-in, separability, saturation, informativeness, monotonicity.
+
+Functions of one trace each take (n, K + 1) arrays over the probes of n traces, NaN behind the last, and give (n,).
+Sources: SCIENCE.md 5; the names are those of arXiv 2604.06192, the operations ours where that says nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from localent.analysis import curves
+from localent.analysis.beyond import separation_of
+from localent.analysis.curves import GRID, at_position
+from localent.analysis.fano import fano_bound
+from localent.analysis.intervals import Estimate, estimate, separation
+from localent.analysis.metrics import Array, Statistic, gap_of, mean_of
+from localent.analysis.probed import Probed
+
+LOCK = 0.1  # nats: an answer entropy at or below it is locked in
+SLACK = 0.01  # nats: a rise up to it is none
+
+
+# --- one trace ----------------------------------------------------------------------------------------------------
+
+
+def lock_time(entropy: Array, position: Array, level: float = LOCK) -> Array:
+    """First k/K from which the answer entropy stays at or below `level`: (n,) in [0, 1]; inf where it never does."""
+    return _since((entropy <= level) | np.isnan(entropy), position)
+
+
+def modal_lock(leader: Array, position: Array) -> Array:
+    """First k/K from which the most likely answer is the final one: (n,) in [0, 1]."""
+    n = (~np.isnan(position)).sum(1)
+    final = np.take_along_axis(leader, np.maximum(n - 1, 0)[:, None], 1)
+    return _since((leader == final) | np.isnan(position), position)
+
+
+def commitment(leader: Array, p_leader: Array, position: Array) -> Array:
+    """First k/K from which one answer leads with at least half of the probability to the end; inf: never. [ours]"""
+    held = np.where(np.isnan(p_leader), True, p_leader >= 0.5)
+    return np.maximum(modal_lock(leader, position), _since(held, position))
+
+
+def _since(holds: Array, position: Array) -> Array:
+    """Position of the first probe from which `holds` is true to the end; inf: not at the last; NaN: not probed."""
+    there = ~np.isnan(position)
+    to_the_end = np.logical_and.accumulate(holds[:, ::-1], axis=1)[:, ::-1] & there
+    first = np.take_along_axis(position, to_the_end.argmax(1)[:, None], 1)[:, 0]
+    return np.where(there.any(1), np.where(to_the_end.any(1), first, np.inf), np.nan)
+
+
+def violations(entropy: Array, slack: float = SLACK) -> Array:
+    """How many steps raise the answer entropy by more than `slack` nats: (n,); 0 is monotone."""
+    return np.where(np.isnan(entropy[:, 0]), np.nan, (np.diff(entropy, axis=1) > slack).sum(1))
+
+
+def coherence(entropy: Array) -> Array:
+    """H_0 - H_K, the drop from first to last, in nats: (n,). Source: arXiv 2603.18940."""
+    return entropy[:, 0] - last(entropy)
+
+
+def last(values: Array) -> Array:
+    """The last value that is not NaN: (n, K + 1) -> (n,)."""
+    n = (~np.isnan(values)).sum(1)
+    return np.take_along_axis(values, np.maximum(n - 1, 0)[:, None], 1)[:, 0]
+
+
+def slope(values: Array, position: Array) -> Array:
+    """Least-squares slope over k/K, in the unit of `values` per whole trace: (n,); NaN for fewer than two probes."""
+    there = ~np.isnan(values) & ~np.isnan(position)
+    n = there.sum(1)
+    x, y = (np.where(there, v - mean_rows(np.where(there, v, np.nan))[:, None], 0) for v in (position, values))
+    return np.divide((x * y).sum(1), (x * x).sum(1), out=np.full(len(n), np.nan), where=n > 1)
+
+
+def share_positive(gain: Array) -> Array:
+    """Share of the steps that make the true answer likelier: gains (n, K + 1) -> (n,), NaN without steps."""
+    steps = np.diff(gain, axis=1)
+    n = (~np.isnan(steps)).sum(1)
+    return np.divide((steps > 0).sum(1), n, out=np.full(len(n), np.nan), where=n > 0)
+
+
+def drift(p: Probed) -> Array:
+    """-ln p_k(a*) - H_k, in nats: (n, K + 1). Its mean is 0 for calibrated probes, positive for overconfident ones."""
+    return -p.log_true() - p.entropy
+
+
+# --- a run ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Decay:
+    """H(t) = plateau + (start - plateau) exp(-rate t), fitted to the mean curve; None: no fit."""
+
+    start: float
+    plateau: float  # nats
+    rate: float  # per whole trace
+    rmse: float  # nats, over the grid
+
+
+@dataclass(frozen=True, slots=True)
+class Signatures:
+    """The shape of one run's answer distributions. Nats; arrays over t = 0, 0.1, ..., 1."""
+
+    t: Array
+    entropy: curves.Curve  # mean answer entropy of all traces
+    by_class: curves.ByClass  # of right and of wrong traces: selected on the outcome
+    gain: curves.Curve  # mean information gained about the true answer, all traces
+    p_true: curves.Curve
+    support: curves.Curve  # effective number of answers, e^H
+    drift: curves.Curve  # calibration drift
+    separation: tuple[Estimate, ...]  # AUROC of the answer entropy at each t
+    earliest: float | None  # first t at which that interval clears 0.5
+    gap_area: Estimate  # mean over t of H wrong - H right
+    gain_per_step: Estimate
+    share_positive: Estimate  # share of steps that make the true answer likelier
+    lock_right: float | None  # median t_lock; inf: never
+    lock_wrong: float | None
+    modal_right: float | None  # median of the modal lock
+    modal_wrong: float | None
+    saturation: Estimate  # slope of |H_k+1 - H_k| on H_k
+    early_drop: Estimate  # H_0 - H_half minus H_half - H_1
+    tail_slope: Estimate  # of H over the last third of the grid, nats per whole trace
+    decay: Decay | None
+    monotone_right: Estimate  # share of traces without a rise above SLACK
+    monotone_wrong: Estimate
+    coherence_right: Estimate
+    coherence_wrong: Estimate
+    error: Array  # share of traces whose leader at t is not the true answer
+    fano: Array  # the least error that the mean entropy at t allows, were the probes calibrated
+    fano_violated: Array  # bool: the bound stands above what was observed
+
+
+def signatures(p: Probed, *, ln_others: float, **options) -> Signatures:
+    """All of it. `ln_others`: ln of the number of wrong answers there can be, for Fano's bound."""
+
+    def mean(values: Array, among: Array | slice = slice(None)) -> Estimate:
+        return estimate(mean_of, values[among], problems=p.problems[among], **options)
+
+    entropy, gain = at_position(p.trajectory(p.entropy), GRID), at_position(p.trajectory(p.gain()), GRID)
+    error = mean_of(1 - at_position(p.trajectory(p.leader_true), GRID))(np.ones(len(p.wrong)))
+    mean_curve = curves.curve(GRID, entropy, p.problems, **options)
+    found = [separation(entropy[:, i], p.wrong, p.problems, **options) for i in range(len(GRID))]
+    bound = fano_bound(mean_curve.value, ln_others=ln_others)
+    monotone = np.where(np.isnan(violations(p.entropy)), np.nan, violations(p.entropy) == 0)
+    locks = lock_time(p.entropy, p.position), modal_lock(p.leader, p.position)
+    return Signatures(
+        t=np.array(GRID),
+        entropy=mean_curve,
+        by_class=curves.by_class(GRID, entropy, p.wrong, p.problems, **options),
+        gain=curves.curve(GRID, gain, p.problems, **options),
+        p_true=curves.curve(GRID, at_position(p.trajectory(p.p_true), GRID), p.problems, **options),
+        support=curves.curve(GRID, np.exp(entropy), p.problems, **options),
+        drift=curves.curve(GRID, at_position(p.trajectory(drift(p)), GRID), p.problems, **options),
+        separation=tuple(found),
+        earliest=next((t for t, e in zip(GRID, found, strict=True) if e.excludes(0.5) and e.value > 0.5), None),
+        gap_area=estimate(gap_of, gap_values(p), p.wrong, problems=p.problems, **options),
+        gain_per_step=mean(last(p.gain()) / np.where(p.n_steps > 0, p.n_steps, np.nan)),
+        share_positive=mean(share_positive(p.gain())),
+        lock_right=_median(locks[0], ~p.wrong), lock_wrong=_median(locks[0], p.wrong),
+        modal_right=_median(locks[1], ~p.wrong), modal_wrong=_median(locks[1], p.wrong),
+        saturation=saturation(p, **options),
+        early_drop=mean(entropy[:, 0] - 2 * entropy[:, 5] + entropy[:, 10]),
+        tail_slope=mean(slope(entropy[:, 7:], np.tile(GRID[7:], (len(entropy), 1)))),
+        decay=decay(mean_curve.value),
+        monotone_right=mean(monotone, ~p.wrong), monotone_wrong=mean(monotone, p.wrong),
+        coherence_right=mean(coherence(p.entropy), ~p.wrong),
+        coherence_wrong=mean(coherence(p.entropy), p.wrong),
+        error=error, fano=bound, fano_violated=bound > error,
+    )  # fmt: skip
+
+
+def gap_values(p: Probed) -> Array:
+    """Mean of a trace's answer entropy over t, in nats: (n,). The gap of it is the area under the gap curve."""
+    return mean_rows(at_position(p.trajectory(p.entropy), GRID))
+
+
+def mean_rows(values: Array) -> Array:
+    n = (~np.isnan(values)).sum(1)
+    return np.divide(np.nansum(values, 1), n, out=np.full(len(n), np.nan), where=n > 0)
+
+
+def saturation(p: Probed, **options) -> Estimate:
+    """Slope of |H_(k+1) - H_k| on H_k over all steps of all traces: positive where steps shrink near the floor.
+
+    Noise around a level gives a positive slope as well: read it beside the decay and the early drop.
+    """
+    change, level = np.abs(np.diff(p.entropy, axis=1)), p.entropy[:, :-1]
+    there = ~np.isnan(change)
+    problems = np.repeat(p.problems, there.sum(1))
+    return estimate(slope_of, change[there], level[there], problems=problems, **options)
+
+
+def slope_of(y: Array, x: Array) -> Statistic:
+    """Least-squares slope of y on x: counts (..., n) -> (...); NaN where x does not vary."""
+    moments = np.stack([np.ones(len(x)), x, y, x * x, x * y], 1)
+
+    def statistic(counts: Array) -> Array:
+        n, sx, sy, sxx, sxy = np.moveaxis(np.asarray(counts, float) @ moments, -1, 0)
+        spread = n * sxx - sx * sx
+        return np.divide(n * sxy - sx * sy, spread, out=np.full(spread.shape, np.nan), where=spread > 1e-12 * n * sxx)
+
+    return statistic
+
+
+def decay(mean_entropy: Array) -> Decay | None:
+    """Exponential approach to a plateau, least squares over the grid: (n_t,) -> Decay; None where there is no fit."""
+    from scipy.optimize import curve_fit
+
+    t, h = np.array(GRID), np.asarray(mean_entropy, float)
+    if np.isnan(h).any() or np.ptp(h) < 1e-6:
+        return None
+    try:
+        bounds = ([0, 0, 0], [np.inf, np.inf, 100])
+        start = (h[0], max(h[-1], 0.0), 2.0)
+        (first, plateau, rate), _ = curve_fit(_decaying, t, h, p0=start, bounds=bounds, maxfev=5000)
+    except RuntimeError:
+        return None
+    rmse = float(np.sqrt(np.mean((_decaying(t, first, plateau, rate) - h) ** 2)))
+    return Decay(float(first), float(plateau), float(rate), rmse)
+
+
+def _decaying(t: Array, first: float, plateau: float, rate: float) -> Array:
+    return plateau + (first - plateau) * np.exp(-rate * t)
+
+
+def _median(values: Array, among: Array) -> float | None:
+    kept = values[among & ~np.isnan(values)]
+    return float(np.quantile(kept, 0.5, method="lower")) if len(kept) else None
+
+
+def cliffs_delta(values: Array, wrong: Array) -> Statistic:
+    """P(wrong > right) - P(wrong < right), in [-1, 1]; twice the AUROC minus 1. Source: Cliff (1993)."""
+    auroc = separation_of(values, wrong)
+    return lambda counts: 2 * auroc(counts) - 1
+
