@@ -47,18 +47,76 @@ QUICK = Size(2, 49, (1, 16), (512, 4096), 200_000)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print the table, write the JSON; 1 where a target was missed."""
     args = _parser().parse_args(arguments)
-    size = QUICK if args.quick else WHOLE
+    figures = []
     try:
-        figures = list(_measure(args, Size(size.rounds, size.n_tokens, args.lanes or size.lanes, *_rest(args, size))))
+        for figure in _measure(args, QUICK if args.quick else WHOLE):
+            print(f"{figure.name}: {figure.value:.3g} {figure.unit}", file=sys.stderr, flush=True)
+            figures.append(figure)
     except LocalentError as error:
         print(error, file=sys.stderr)
         return 2
     print(table(figures))
     if args.json:
-        told = {"host": host() | {"cores": usable_cores(), "load": os.getloadavg()[0]}, "figures": as_rows(figures)}
-        args.json.write_text(json.dumps(told, indent=1) + "\n")
+        args.json.write_text(json.dumps({"machine": _machine(), "figures": as_rows(figures)}, indent=1) + "\n")
     return int(any(figure.met is False for figure in figures))
 
 
-def _rest(args: argparse.Namespace, size: Size) -> tuple:
-    return size.contexts, args.rows or size.n_rows
+def _measure(args: argparse.Namespace, size: Size) -> Iterator[Figure]:
+    """The parts asked for, one after the other."""
+    if set(args.only) & set("abcdef"):
+        path = args.model or bench_scene.model_file(args.vocab, args.cache, bench_scene.SHARP)
+        yield from _of_model(path, args, size)
+    if "a" in args.only and not args.model:
+        flat = bench_scene.model_file(args.vocab, args.cache, 1.0)
+        yield from _generation(flat, "flat", args, size)
+    if "g" in args.only:
+        yield from bench_rest.start(5 * size.rounds)
+    if "h" in args.only:
+        yield from bench_rest.large_store(size.n_rows)
+
+
+def _of_model(path: Path, args: argparse.Namespace, size: Size) -> Iterator[Figure]:
+    scene, lanes = bench_scene.scene(path, args.threads), args.lanes
+    if "b" in args.only:
+        found, best = bench_speed.lane_counts(scene, size.lanes, size.rounds, 4 * bench_speed.SEGMENT + 1)
+        yield from found
+        lanes = lanes or best
+    lanes = lanes or max(n for n in size.lanes if n <= 16)
+    if "a" in args.only:
+        yield from bench_speed.generation(scene, lanes, "sharp", size.rounds, size.n_tokens)
+    if "c" in args.only:
+        yield from bench_speed.high_level(scene, lanes, size.rounds, 8)
+    if "d" in args.only:
+        yield from bench_speed.shares(scene, lanes, size.rounds, size.n_tokens)
+    if "e" in args.only:
+        yield from bench_speed.probing(scene, lanes, size.rounds)
+    scene.model.close()
+    if "f" in args.only:
+        yield from bench_rest.memory(path, scene.threads, 16, size.contexts)
+
+
+def _generation(path: Path, label: str, args: argparse.Namespace, size: Size) -> Iterator[Figure]:
+    scene = bench_scene.scene(path, args.threads)
+    yield from bench_speed.generation(scene, args.lanes or 16, label, size.rounds, size.n_tokens)
+    scene.model.close()
+
+
+def _machine() -> dict[str, object]:
+    return host() | {"cores": usable_cores(), "load": os.getloadavg()[0]}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, shorter traces, a smaller database")
+    parser.add_argument("--only", default="abcdefgh", help="letters of the parts to measure (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write the figures to this file, too")
+    parser.add_argument("--lanes", type=int, help="lanes for all parts but b (default: the best of b, else 16)")
+    parser.add_argument("--threads", type=int, help="default: the physical cores this process may use")
+    parser.add_argument("--model", type=Path, help="measure this GGUF instead of the random one")
+    parser.add_argument("--vocab", type=Path, default=VOCAB, help="vocabulary-only GGUF (default: %(default)s)")
+    parser.add_argument("--cache", type=Path, help="where made models are kept (default: the system's temp folder)")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

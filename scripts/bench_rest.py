@@ -1,4 +1,4 @@
-"""What else must stay small: memory above weights and cache, the start of the program, questions to a large database."""
+"""What else must stay small: memory above weights and cache, the time to start, questions to a large database."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ from llama_cpp import llama_cpp as C  # noqa: N812
 from localent.engine import drive
 from localent.records import Answer, Extraction, Probe, Step, Token, Trace
 from localent.sampling import Sampler
+from localent.store import select
 
 MB = 1e6
 VIEWS = ("run_summary", "trace_summary", "step_entropy")
-SIZES = re.compile(r"(\S+)\s+(?:model buffer|KV buffer|compute buffer|output buffer)\s*size\s*=\s*([\d.]+) MiB")
 
 
 # ── memory ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def memory(model: Path, threads: int, lanes: int, contexts: tuple[int, ...], n_tokens: int) -> list[Figure]:
+def memory(model: Path, threads: int, lanes: int, contexts: tuple[int, ...]) -> list[Figure]:
     """(f) peak above weights and cache, each context length in a process of its own."""
     found = []
     for n_ctx in contexts:
-        command = [sys.executable, __file__, str(model), str(threads), str(lanes), str(n_ctx), str(n_tokens)]
-        told = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+        command = [sys.executable, __file__, *map(str, (model, threads, lanes, n_ctx))]
+        told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
         name = f"memory above weights and cache, {lanes} lanes of {n_ctx} tokens"
         found.append(Figure("f", name, told["above"], "MB", at_most=150))
-        found += [Figure("f", f"  of it {name}", told[name], "MB") for name in ("compute", "output", "at start")]
+        found += [Figure("f", f"  of it {part}", told[part], "MB") for part in ("compute", "output", "at start")]
     return found
 
 
-def _child(model: Path, threads: int, lanes: int, n_ctx: int, n_tokens: int) -> dict[str, float]:
+def _child(model: Path, threads: int, lanes: int, n_ctx: int) -> dict[str, float]:
     """Load, prefill, generate and probe; the peak of all memory that is neither the model's file, a copy of its
     weights in another layout, nor the cache."""
     sizes, at_start = Counter(), _resident(model)
@@ -51,7 +51,7 @@ def _child(model: Path, threads: int, lanes: int, n_ctx: int, n_tokens: int) -> 
     with Watcher(model) as watcher:
         scene = bench_scene.scene(model, threads)
         with scene.engine(lanes, n_ctx) as engine:
-            work = scene.probed(lanes, scene.setup(Sampler(0.7), n_tokens), bench_scene.typical(scene.model.vocab))
+            work = scene.probed(lanes, scene.setup(Sampler(0.7), 25), bench_scene.typical(scene.model.vocab))
             list(drive(engine, work))
     above = watcher.peak - sizes["repacked"] - sizes["cache"]
     return {"above": above / MB, "at start": at_start / MB} | {n: sizes[n] / MB for n in ("compute", "output")}
@@ -135,8 +135,6 @@ def large_store(n_rows: int, per_trace: int = 200, n_steps: int = 5) -> list[Fig
 
 
 def _ask(path: Path, sql: str) -> float:
-    from localent import select
-
     began = time.perf_counter()
     _, rows = select(path, sql)
     if not sum(1 for _ in rows):
@@ -154,9 +152,8 @@ def _traces(n: int, n_tokens: int, n_steps: int) -> Iterator[Trace]:
     probes = tuple(replace(probe, k=k, n_tokens=k * size, position=k / n_steps) for k in range(n_steps + 1))
     read = Extraction("296", "296", "answer statement", None)
     for i in range(n):
-        yield Trace(
-            bench_scene.PROBLEM.problem_id, i, " bottles" * n_tokens, 90, "stop", read, i % 2 == 0, tokens, steps, probes
-        )
+        text, correct = " bottles" * n_tokens, i % 2 == 0
+        yield Trace(bench_scene.PROBLEM.problem_id, i, text, 90, "stop", read, correct, tokens, steps, probes)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ subtracted on both sides: it is the same for all, and tokens/s of generation is 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import tempfile
 import time
 from collections import Counter
@@ -138,7 +139,7 @@ def beside_bare(scene: Scene, engine: LlamaEngine, keep: Database, n_traces: int
     for trace in drive(engine, scene.attempts(n_traces, how), on_decode=turn):
         keep.add_trace(RUN.run_id, trace)
     bare.close()
-    return [Pair(ours, before) for (_, before), (ours, _) in zip(taken, taken[1:], strict=False)]
+    return [Pair(ours, before) for (_, before), (ours, _) in itertools.pairwise(taken)]
 
 
 def generation(scene: Scene, lanes: int, label: str, rounds: int, n_tokens: int) -> list[Figure]:
@@ -171,9 +172,7 @@ def lane_counts(scene: Scene, counts: Sequence[int], rounds: int, n_tokens: int)
 
 def high_level(scene: Scene, lanes: int, rounds: int, n_tokens: int) -> list[Figure]:
     """(c) against `llama_cpp.Llama`, which alone of all tools reads every logprob of a GGUF in Python."""
-    theirs = llama_cpp.Llama(
-        str(scene.model.path), n_ctx=256, logits_all=True, n_threads=scene.threads, verbose=False
-    )
+    theirs = llama_cpp.Llama(str(scene.model.path), n_ctx=256, logits_all=True, n_threads=scene.threads, verbose=False)
     ours, other = [], []
     with scene.engine(lanes) as engine:
         for _ in range(rounds):
@@ -258,4 +257,3 @@ def _seconds(watch: Stopwatch, engine: LlamaEngine, work: Iterable[Coroutine]) -
     watch.lap()
     traces = _spend(engine, work)
     return watch.lap()["other"], traces
-
