@@ -136,6 +136,12 @@ def test_ece_is_the_loop_over_bins():
     assert metrics.ece(probs, correct) == pytest.approx(total / 204, abs=1e-12)
 
 
+def test_ece_bins_are_closed_on_the_right():
+    """0.1 and 0.15 are in different bins, 0.7 and 0.65 in one, whatever 10 x 0.7 is in floating point."""
+    assert metrics.ece([0.1, 0.15], [True, False]) == pytest.approx((0.9 + 0.15) / 2, abs=1e-12)
+    assert metrics.ece([0.7, 0.65], [True, False]) == pytest.approx(abs(0.3 - 0.65) / 2, abs=1e-12)
+
+
 def test_ece_with_equal_mass_puts_equal_probabilities_together():
     probs, correct = np.repeat([0.2, 0.8], 50), np.r_[np.arange(50) < 10, np.arange(50) < 40]
     assert metrics.ece(probs, correct, equal_mass=True) == pytest.approx(0, abs=1e-12)

@@ -70,7 +70,8 @@ def _scalar(statistic: Statistic, index: Array, size: dict, level: float, n_resa
         raise UndefinedError("too few traces")
     low, high = bootstrap(statistic, index, level=level, n_resamples=n_resamples, seed=seed)
     if np.isnan(low):
-        return Estimate(value, **size, reason="too few problems for an interval")
+        few = "problems" if size["n_problems"] < MIN_PROBLEMS else "right or wrong traces"
+        return Estimate(value, **size, reason=f"too few {few} for an interval")
     return Estimate(value, float(low), float(high), **size)
 
 

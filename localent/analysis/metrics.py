@@ -179,8 +179,9 @@ def ece(
     Biased upwards where bins hold few traces. Source: Naeini et al. (2015); Guo et al. (2017), arXiv 1706.04599.
     """
     probs, correct = _probabilities(probs, correct)
-    place = _mid_ranks(probs) if equal_mass else np.ceil(probs * n_bins) - 1
-    member = np.clip(place * (n_bins / len(probs) if equal_mass else 1), 0, n_bins - 1).astype(int)
+    place = _mid_ranks(probs) / len(probs) if equal_mass else probs
+    edges = np.linspace(0, 1, n_bins + 1)[1:-1]
+    member = np.searchsorted(edges, place, "right" if equal_mass else "left")
     gaps = np.zeros((len(probs), n_bins))
     gaps[np.arange(len(probs)), member] = probs - correct
     return _at(lambda counts: _ratio(np.abs(counts @ gaps).sum(-1), counts.sum(-1)), counts, len(probs))

@@ -198,7 +198,7 @@ def _gap_sentence(gap: Estimate, unit: str) -> str:
     if gap.value is None:
         return ""
     if not gap.known:
-        return f"Half-way, wrong traces have {_in_unit(gap, unit)} more answer entropy than right ones; {gap.reason}."
+        return f"Half-way, answer entropy of wrong minus right traces is {_in_unit(gap, unit)}; {gap.reason}."
     if not gap.excludes(0):
         size = _in_unit(gap, unit)
         return f"Half-way, the answer entropy of wrong and right traces cannot be told apart: wrong minus right {size}."
