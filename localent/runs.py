@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import localent
-from localent import machine, models, tasks
+from localent import fit, machine, models, tasks
 from localent.answers import ChoiceGrammar, NumberGrammar
 from localent.attempt import Question, Setup, attempt
 from localent.engine import Coroutine, Engine, drive, header
@@ -45,7 +45,7 @@ class Settings:
     shots: int | None = None
     lanes: int | None = None  # the fastest, measured once
     threads: int | None = None  # the physical cores allowed
-    gpu_layers: int = 0  # -1: all
+    gpu_layers: int | None = None  # those that fit the GPU's memory; -1: all
     ctx: int | None = None  # tokens a lane: what the longest prompt needs
     probe: bool = True
     epsilon: float = Effort().epsilon
@@ -101,9 +101,9 @@ def run(
     status(f"reading {path.name}")
     head = header.read(path)
     _refuse_unfit(head, path)
-    with open_db(db) as store, LlamaModel(path, settings.gpu_layers) as weights:
-        if settings.probe and not weights.can_rewind:
-            raise LocalentError(f"{path.name} is recurrent or hybrid and cannot be rewound: run it with --no-probe.")
+    layers = fit.report(path, settings.gpu_layers, settings.lanes, settings.ctx, status)
+    settings = replace(settings, gpu_layers=layers)
+    with open_db(db) as store, LlamaModel(path, layers) as weights:
         questions = list(_questions(task, problems, weights, head, settings))
         settings = _filled(settings, weights, questions)
         settings = replace(settings, lanes=settings.lanes or _lanes(store, head, task, weights, settings, status))

@@ -14,6 +14,23 @@ PATH = click.Path(path_type=Path)
 db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=PATH, help="SQLite file.")
 
 
+class GpuLayers(click.ParamType):
+    """auto (None: those that fit), or a number of layers."""
+
+    name = "auto|N|0"
+
+    def convert(self, value, param, ctx) -> int | None:
+        if value in (None, "auto"):
+            return None
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is neither 'auto' nor a number of layers.", param, ctx)
+
+
+GPU_LAYERS = GpuLayers()
+
+
 @click.command()
 @click.argument("model")
 @click.argument("task")
@@ -39,7 +56,7 @@ db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=PAT
 )
 @click.option("--lanes", type=int, help="Traces at a time. Default: the fastest, measured once and kept.")
 @click.option("--threads", type=int, help="Default: the physical cores this process may use.")
-@click.option("--gpu-layers", type=int, default=0, show_default=True, help="Layers on the GPU; -1: all.")
+@click.option("--gpu-layers", type=GPU_LAYERS, default="auto", show_default=True, help="Layers on the GPU: auto, N, 0.")
 @click.option("--ctx", type=int, help="Context of a lane in tokens. Default: what the longest prompt needs.")
 @db_option
 @click.option("--json", "json_", is_flag=True, help="Print the summary as JSON.")

@@ -30,13 +30,12 @@ NAME = re.compile(r"[a-z0-9_.]+")
 def check(path: Path) -> None:
     """Let a file pass that is plain, or that a child process could load. Raises LocalentError for any other."""
     path = Path(path).expanduser().resolve()
-    if not path.is_file() or not odd(path):
-        return  # an absent file has its own sentence elsewhere
+    if not path.is_file():
+        return  # which has its own sentence elsewhere
     memo = _memo(path)
     if memo.exists():
         return
-    refused = trial(path)
-    if refused:
+    if odd(path) and (refused := trial(path)):
         raise LocalentError(refused)
     try:
         memo.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +127,7 @@ def _odd_tokenizer(seen: Glance) -> Iterator[str]:
         yield "tokenizer"
     if len(set(tokens)) != len(tokens) or len(tokens) < 256 or not all(tokens):
         yield "tokens that come twice, are empty, or are fewer than 256"
-    if any(b"\xef\xbf\xbd" in token or not _is_utf8(token) for token in tokens):
+    if not all(map(_is_utf8, tokens)):
         yield "tokens that are no UTF-8"
     for key, value in seen.fields.items():
         if key.endswith("token_id") and not (isinstance(value, int) and 0 <= value < len(tokens)):
@@ -210,15 +209,23 @@ def _try(path: Path) -> str | None:
 
     try:
         with LlamaModel(path, tried=True) as model:
-            tokens = model.vocab.tokenize(TRIAL_TEXT)
-            len(model.vocab.pieces)
-            if glance(path).tensors and tokens:
+            tokens = _tokens(model.vocab)
+            if glance(path).tensors:
                 with LlamaEngine(model, Options(n_lanes=1, n_ctx=len(tokens) + 2, n_threads=1)) as engine:
                     engine.prefill(0, Prompt(tokens))
                     engine.decode([tokens[0]])
     except LocalentError as error:
         return str(error)
     return None
+
+
+def _tokens(vocab) -> list[int]:
+    """A text in tokens; one token of a vocabulary that cannot spell it, or has no texts."""
+    len(vocab.pieces)
+    try:
+        return vocab.tokenize(TRIAL_TEXT) or [0]
+    except LocalentError:
+        return [0]
 
 
 if __name__ == "__main__":

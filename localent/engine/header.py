@@ -18,7 +18,7 @@ from localent.errors import LocalentError
 from localent.records import Model
 
 CHUNK_BYTES = 1 << 22
-_BROKEN = (ValueError, KeyError, IndexError, OverflowError, TypeError, MemoryError, struct.error, EOFError)
+_BROKEN = (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, MemoryError, struct.error, EOFError)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,16 @@ import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 import llama_cpp
 import numpy as np
+from llama_cpp import _ggml
 from llama_cpp import llama_cpp as C  # noqa: N812  the bindings keep C's names
 
+from localent.engine import guard
 from localent.engine.lanes import Prompt, Row
 from localent.errors import LocalentError, UsageError
 
@@ -69,12 +71,49 @@ def check_bindings() -> None:
 
 def build_info(gpu_layers: int) -> dict[str, str]:
     """What computed the logits, as far as it can change their bits."""
+    gpus = [f"{d.name} {d.description}" for d in devices() if d.kind != "cpu"] if gpu_layers else []
     return {
         "llama_cpp_python": llama_cpp.__version__,
-        "backend": "gpu" if gpu_layers and C.llama_supports_gpu_offload() else "cpu",
+        "backend": ", ".join(gpus) or "cpu",
         "cpu": C.llama_print_system_info().decode().strip(" |"),
         "machine": platform.machine(),
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What this build of llama.cpp can compute on, with its memory in bytes."""
+
+    name: str  # "CUDA0", "Vulkan0", "CPU"
+    description: str
+    kind: str  # "cpu", "gpu", "igpu" (shares the machine's memory), "accelerator"
+    free_bytes: int
+    total_bytes: int
+
+
+def devices() -> list[Device]:
+    """The devices of this build, as its backends report them."""
+    C.llama_backend_init()
+    lib = _ggml.libggml
+    try:
+        for name in ("name", "description"):
+            getattr(lib, f"ggml_backend_dev_{name}").restype = ctypes.c_char_p
+        lib.ggml_backend_dev_count.restype, lib.ggml_backend_dev_get.restype = ctypes.c_size_t, ctypes.c_void_p
+    except AttributeError:
+        return []  # a platform on which the library hides them
+    return [_device(lib, ctypes.c_void_p(lib.ggml_backend_dev_get(i))) for i in _sizes(lib.ggml_backend_dev_count())]
+
+
+def _device(lib, handle: ctypes.c_void_p) -> Device:
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    lib.ggml_backend_dev_memory(handle, ctypes.byref(free), ctypes.byref(total))
+    name, description = lib.ggml_backend_dev_name(handle), lib.ggml_backend_dev_description(handle)
+    kind = dict(enumerate(("cpu", "gpu", "igpu", "accelerator"))).get(lib.ggml_backend_dev_type(handle), "accelerator")
+    return Device(name.decode(), description.decode("utf-8", "replace"), kind, free.value, total.value)
+
+
+def _sizes(n: int) -> Iterator[ctypes.c_size_t]:
+    return (ctypes.c_size_t(i) for i in range(n))
 
 
 def supports_gpu() -> bool:
@@ -137,9 +176,12 @@ class LlamaModel:
     Raises LocalentError, with llama.cpp's last words, when the file cannot be loaded.
     """
 
-    def __init__(self, path: Path, gpu_layers: int = 0, *, vocab_only: bool = False):
+    def __init__(self, path: Path, gpu_layers: int = 0, *, vocab_only: bool = False, tried: bool = False):
+        """`tried`: skip the trial of an odd file in a child process, where a crash of llama.cpp does no harm."""
         check_bindings()
         _check_gpu(gpu_layers)
+        if not tried:
+            guard.check(path)
         C.llama_backend_init()
         self.path, self.gpu_layers = Path(path), gpu_layers
         self.handle = _load_model(self.path, gpu_layers, vocab_only)
@@ -187,6 +229,7 @@ class LlamaEngine:
         self.n_ctx = C.llama_n_ctx_seq(self._context)
         self._lengths = [0] * (self.n_lanes + 1)
         self._prefix_lane, self._prefix = self.n_lanes, ()
+        self._marks = None if model.can_rewind else [_Marks() for _ in range(self.n_lanes)]
         self._step = _Batch(self.n_lanes)
         self._step.set_lanes(range(self.n_lanes), flagged=self.n_lanes)
 
@@ -197,6 +240,8 @@ class LlamaEngine:
         if prompt.n_shared:
             self._copy_prefix(lane, tuple(prompt.tokens[: prompt.n_shared]))
         self._feed(lane, prompt.tokens[prompt.n_shared :])
+        if self._marks:
+            self._marks[lane] = _Marks(list(prompt.tokens), {len(prompt.tokens): self._state(lane)})
         return self._logits(1)[0]
 
     def decode(self, tokens: Sequence[int | None]) -> np.ndarray:
@@ -211,15 +256,21 @@ class LlamaEngine:
         self._run(batch, self.n_lanes)
         for lane in range(self.n_lanes):
             self._lengths[lane] += 1
+            if self._marks:
+                self._marks[lane].fed.append(int(batch.token[lane]))
         return self._logits(self.n_lanes)
 
     def rewind(self, lane: int, n_tokens: int) -> None:
         self._check_lane(lane)
         if not 0 <= n_tokens <= self._lengths[lane]:
             raise LocalentError(f"cannot rewind lane {lane} to {n_tokens}: it holds {self._lengths[lane]} tokens")
-        if n_tokens < self._lengths[lane]:
+        if self._marks and n_tokens:
+            self._return_to(lane, n_tokens)
+        elif n_tokens < self._lengths[lane]:
             self._remove(lane, n_tokens)
             self._lengths[lane] = n_tokens
+            if self._marks:
+                self._marks[lane] = _Marks()
 
     def close(self) -> None:
         """Free the context. Safe to call twice."""
@@ -262,6 +313,36 @@ class LlamaEngine:
     def _logits(self, n_rows: int) -> np.ndarray:
         return _rows(self._context, n_rows, self.n_vocab)
 
+    def _return_to(self, lane: int, n_tokens: int) -> None:
+        """Rewind a lane that cannot forget: take up the last state marked before, feed what lies between, mark it.
+
+        A lane that stands at n_tokens already is only marked, so that what follows can be taken back to the bit.
+        """
+        marks = self._marks[lane]
+        if n_tokens < self._lengths[lane]:
+            start = max((n for n in marks.states if n <= n_tokens), default=0)
+            self._remove(lane, 0)
+            self._lengths[lane] = start
+            if start:
+                self._set_state(lane, marks.states[start])
+            self._feed(lane, marks.fed[start:n_tokens])
+        known = {n: state for n, state in marks.states.items() if n <= n_tokens}
+        if n_tokens not in known:
+            known[n_tokens] = self._state(lane)
+        self._marks[lane] = _Marks(marks.fed[:n_tokens], known)
+
+    def _state(self, lane: int) -> ctypes.Array:
+        """A copy of all that the context knows of a lane."""
+        size = C.llama_state_seq_get_size_ext(self._context, lane, 0)
+        state = (ctypes.c_uint8 * size)()
+        if C.llama_state_seq_get_data_ext(self._context, state, size, lane, 0) != size:
+            raise LocalentError(f"llama.cpp could not save a state of {self.model.path.name}: use --no-probe.")
+        return state
+
+    def _set_state(self, lane: int, state: ctypes.Array) -> None:
+        if not C.llama_state_seq_set_data_ext(self._context, state, len(state), lane, 0):
+            raise LocalentError(f"llama.cpp could not restore a state of {self.model.path.name}: use --no-probe.")
+
     def _remove(self, lane: int, n_tokens: int) -> None:
         if not C.llama_memory_seq_rm(self._memory, lane, n_tokens, -1):
             raise LocalentError(f"{self.model.path.name} is recurrent or hybrid: it cannot forget the end of a text.")
@@ -299,7 +380,7 @@ class LlamaScorer:
         _check(options)
         self.model, self.options, self.n_vocab = model, options, model.vocab.n_tokens
         self._context = _new_context(model.handle, options, 1, n_outputs=options.chunk)
-        self._memory, self.n_fed = C.llama_get_memory(self._context), 0
+        self._memory, self.n_fed, self.can_keep = C.llama_get_memory(self._context), 0, model.can_rewind
 
     def keep(self, n_tokens: int) -> None:
         """Forget all but the first n_tokens tokens fed. Raises LocalentError where a model cannot keep a part."""
@@ -370,6 +451,14 @@ def _speed(model: LlamaModel, options: Options, n_steps: int = 5) -> float:
     return options.n_lanes / min(seconds)
 
 
+@dataclass(slots=True)
+class _Marks:
+    """What a lane of a recurrent model can come back to: the tokens fed, and its state after some of them."""
+
+    fed: list[int] = field(default_factory=list)
+    states: dict[int, ctypes.Array] = field(default_factory=dict)  # number of tokens -> state
+
+
 class _Batch:
     """A llama_batch over numpy arrays: filled by slices instead of token by token."""
 
@@ -414,7 +503,7 @@ def _check_gpu(gpu_layers: int) -> None:
         raise UsageError(
             "This llama.cpp was built without a GPU backend. Rebuild it, for example with "
             f"CMAKE_ARGS='-DGGML_CUDA=on' pip install --force-reinstall --no-cache-dir 'llama-cpp-python=={PINNED}', "
-            "or leave --gpu-layers at 0."
+            "or use --gpu-layers 0 or auto."
         )
 
 
@@ -427,7 +516,8 @@ def _load_model(path: Path, gpu_layers: int, vocab_only: bool):
     _LOG.clear()
     model = C.llama_model_load_from_file(str(path).encode(), params)
     if not model:
-        raise LocalentError(f"llama.cpp could not load {path}. {_last_words()}")
+        short = " Fewer --gpu-layers, or auto, may fit." if gpu_layers else ""
+        raise LocalentError(f"llama.cpp could not load {path}. {_last_words()}{short}")
     return model
 
 

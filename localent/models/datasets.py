@@ -1,0 +1,172 @@
+"""The public problem sets from their homes: pinned, checked, kept where `localent run` looks for them.
+
+A sha256 stands here only where it was computed from the file itself; ARC's files come out of a large archive, whose
+own checksums (CRC-32) and row counts are checked instead.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import urllib.error
+import urllib.request
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from localent.errors import LocalentError, UsageError
+from localent.tasks.load import data_home
+
+TIMEOUT_S = 60
+BLOCK = 1 << 20  # bytes of one range of an archive
+ARC = "https://ai2-public-datasets.s3.amazonaws.com/arc/ARC-V1-Feb2018.zip"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a data set: where it is, and what it must be."""
+
+    folder: str  # of the task that reads it
+    name: str
+    url: str
+    n_rows: int
+    sha256: str | None = None
+    member: str | None = None  # its place in the archive at `url`
+
+
+SETS: dict[str, tuple[File, ...]] = {
+    "gsm8k": (
+        File(
+            "gsm8k",
+            "test.jsonl",
+            "https://raw.githubusercontent.com/openai/grade-school-math/3101c7d5072418e28b9008a6636bde82a006892c/"
+            "grade_school_math/data/test.jsonl",
+            1319,
+            "3730d312f6e3440559ace48831e51066acaca737f6eabec99bccb9e4b3c39d14",
+        ),
+    ),
+    "svamp": (
+        File(
+            "svamp",
+            "SVAMP.json",
+            "https://raw.githubusercontent.com/arkilpatel/SVAMP/78e727689e1c1bebfc4be39c446898e8e10b0518/SVAMP.json",
+            1000,
+            "5be77703a6d891ae476d7c082787ad361392aa02453b132516cdd5f4e7934e3e",
+        ),
+    ),
+    "arc": tuple(
+        File(
+            f"arc-{split.lower()}",
+            f"ARC-{split}-Test.jsonl",
+            ARC,
+            n_rows,
+            member=f"ARC-V1-Feb2018-2/ARC-{split}/ARC-{split}-Test.jsonl",
+        )
+        for split, n_rows in (("Easy", 2376), ("Challenge", 1172))
+    ),
+}
+NAMES = (*SETS, "arc-easy", "arc-challenge")
+
+
+def pull(name: str) -> list[Path]:
+    """Fetch a data set, unless it is here; returns its files. Raises LocalentError with what to do."""
+    if name not in NAMES:
+        raise UsageError(f"No data set {name!r}: there are {', '.join(NAMES)}.")
+    wanted = SETS.get(name) or tuple(file for file in SETS["arc"] if file.folder == name)
+    return [_kept(file) for file in wanted]
+
+
+def _kept(file: File) -> Path:
+    """The checked file in its place; what fails a check is never put there."""
+    target = data_home() / file.folder / file.name
+    if target.is_file() and _fault(file, target.read_bytes()) is None:
+        return target
+    content = _download(file)
+    if fault := _fault(file, content):
+        raise LocalentError(f"{file.name} from {file.url} {fault}: try again, or get it yourself and use --data.")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{file.name}.{os.getpid()}.partial")
+    partial.write_bytes(content)
+    partial.replace(target)
+    return target
+
+
+def _fault(file: File, content: bytes) -> str | None:
+    """What is wrong with a file's content, as the end of a sentence."""
+    if file.sha256 and hashlib.sha256(content).hexdigest() != file.sha256:
+        return "is not the pinned file (another sha256)"
+    n_rows = content.count(b'"ID"') if file.name.endswith(".json") else len(content.splitlines())
+    return None if n_rows == file.n_rows else f"has {n_rows} rows, not {file.n_rows}"
+
+
+def _download(file: File) -> bytes:
+    url = _mirrored(file.url)
+    try:
+        if file.member:
+            with zipfile.ZipFile(_Remote(url)) as archive:
+                return archive.read(file.member)
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
+            return answer.read()
+    except (OSError, zipfile.BadZipFile, KeyError, ValueError, EOFError, NotImplementedError) as error:
+        raise LocalentError(
+            f"{file.name} could not be fetched from {url} ({_told(error)}): try again, or get it yourself and "
+            "use --data."
+        ) from None
+
+
+def _mirrored(url: str) -> str:
+    """The same path on another server, where LOCALENT_DATA_MIRROR names one."""
+    mirror = os.environ.get("LOCALENT_DATA_MIRROR")
+    return mirror.rstrip("/") + "/" + url.split("/", 3)[3] if mirror else url
+
+
+def _told(error: Exception) -> str:
+    told = getattr(error, "reason", None) or error
+    code = f"HTTP {error.code} " if isinstance(error, urllib.error.HTTPError) else ""
+    return f"{code}{told}".strip() or type(error).__name__
+
+
+class _Remote(io.RawIOBase):
+    """A file on a server, read by ranges: two members of an archive of 680 MB cost about a megabyte each."""
+
+    def __init__(self, url: str):
+        self.url, self.at = url, 0
+        self.blocks: dict[int, bytes] = {}
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=TIMEOUT_S) as answer:
+            self.size = int(answer.headers["Content-Length"] or 0)
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.at
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.at = (0, self.at, self.size)[whence] + offset
+        return self.at
+
+    def readinto(self, buffer) -> int:
+        n = min(len(buffer), self.size - self.at)
+        done = 0
+        while done < n:
+            number, start = divmod(self.at, BLOCK)
+            piece = self._block(number)[start : start + n - done]
+            buffer[done : done + len(piece)] = piece
+            self.at, done = self.at + len(piece), done + len(piece)
+        return max(done, 0)
+
+    def _block(self, number: int) -> bytes:
+        if number not in self.blocks:
+            last = min((number + 1) * BLOCK, self.size) - 1
+            request = urllib.request.Request(self.url, headers={"Range": f"bytes={number * BLOCK}-{last}"})
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+                if answer.status != 206:
+                    raise OSError("the server sends no ranges")
+                self.blocks[number] = answer.read()
+            if len(self.blocks[number]) != last + 1 - number * BLOCK:
+                raise OSError("the transfer was cut short")
+        return self.blocks[number]

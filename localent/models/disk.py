@@ -1,0 +1,197 @@
+"""GGUF files that are on this disk already, in the folders where other programs keep theirs.
+
+Layouts: the hub's cache (models--OWNER--NAME/snapshots/COMMIT/FILE), LM Studio (OWNER/NAME/FILE), Ollama (a manifest
+in JSON names the blob), llama.cpp's own cache (OWNER_NAME_FILE), and any folder that is named.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from localent.engine.glance import PART, Glance, glance, parts
+from localent.errors import LocalentError, UsageError
+from localent.models.hub import hub_cache
+
+DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
+OLLAMA_WEIGHTS = "application/vnd.ollama.image.model"
+OLLAMA_HOME = "registry.ollama.ai/library/"
+MANIFEST_BYTES = 1 << 20
+SPARE = 0.1  # share of a model's file that buffers take beside it
+LOGIT_BYTES = 8  # llama.cpp's row, and what measuring makes of it
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One model on this disk."""
+
+    name: str  # what `localent run` takes
+    place: str  # "hub", "LM Studio", "Ollama", "llama.cpp", or the folder
+    path: Path  # its first file
+    n_bytes: int  # all parts
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """What a model's header says, and what it asks of this machine."""
+
+    arch: str
+    quant: str
+    n_params: int
+    bits_per_weight: float | None
+    n_ctx_train: int
+    has_template: bool
+    needs_bytes: int  # weights, lanes and buffers
+    problem: str | None = None  # why it cannot be used
+
+
+def discover(folders: Iterable[Path] = ()) -> list[Found]:
+    """All GGUF models on this disk, each file once, in a stable order."""
+    seen: dict[Path, Found] = {}
+    sources = [_hub(), _lm_studio(), _ollama(), _llama_cpp(), *(_folder(Path(f)) for f in folders)]
+    for found in (found for source in sources for found in source):
+        seen.setdefault(found.path.resolve(), found)
+    return list(seen.values())
+
+
+def named(text: str) -> Path | None:
+    """The file of the model that another program knows by this name."""
+    return next((found.path for found in discover() if found.name == text), None)
+
+
+def same_file(filename: str) -> Path | None:
+    """The file of this name, whole, wherever a program keeps it."""
+    return next((found.path for found in discover() if found.path.name.lower() == filename.lower()), None)
+
+
+def details(found: Found, *, lanes: int = 4, n_ctx: int = 2048) -> Details:
+    """What its header says; a file that cannot be used says why."""
+    try:
+        seen = [glance(part) for part in parts(found.path)]
+    except LocalentError as error:
+        return Details("", "", 0, None, 0, False, found.n_bytes, str(error))
+    head, n_params = seen[0], sum(part.n_params for part in seen)
+    return Details(
+        arch=head.arch,
+        quant=max(seen, key=lambda part: part.n_params).quant if "general.file_type" not in head.fields else head.quant,
+        n_params=n_params,
+        bits_per_weight=_bits(seen),
+        n_ctx_train=int(head.arch_field("context_length", 0)),
+        has_template="tokenizer.chat_template" in head.fields,
+        needs_bytes=needed_bytes(head, found.n_bytes, lanes, n_ctx),
+        problem=None if n_params else "it holds no weights",
+    )
+
+
+def needed_bytes(head: Glance, file_bytes: int, lanes: int, n_ctx: int) -> int:
+    """Memory for the weights, `lanes` lanes of n_ctx tokens and one for the shared prompt, and buffers."""
+    n_vocab = len(head.fields.get("tokenizer.ggml.tokens", ()))
+    kv = head.kv_bytes * (lanes + 1) * n_ctx
+    return file_bytes + int(SPARE * file_bytes) + kv + LOGIT_BYTES * n_vocab * (lanes + 1)
+
+
+def _bits(seen: list[Glance]) -> float | None:
+    each = [(part.bits_per_weight, part.n_params) for part in seen if part.tensors]
+    if not each or any(bits is None for bits, _ in each):
+        return None
+    return sum(bits * n for bits, n in each) / sum(n for _, n in each)
+
+
+# ── places ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _hub() -> Iterator[Found]:
+    for repo in sorted(hub_cache().glob("models--*")):
+        name = repo.name.removeprefix("models--").replace("--", "/")
+        for path in _ggufs(repo / "snapshots"):
+            yield from _found(f"{name}:{path.stem}", "hub", path)
+
+
+def _lm_studio() -> Iterator[Found]:
+    for root in _lm_studio_homes():
+        for path in _ggufs(root):
+            owner_and_name = "/".join(path.relative_to(root).parts[:-1]) or path.stem
+            yield from _found(f"{owner_and_name}:{path.stem}", "LM Studio", path)
+
+
+def _lm_studio_homes() -> list[Path]:
+    """Its present folder, the one before, and the one that the user moved it to."""
+    homes = [Path.home() / ".lmstudio" / "models", Path.home() / ".cache" / "lm-studio" / "models"]
+    pointer = Path.home() / ".lmstudio-home-pointer"
+    try:
+        return [Path(pointer.read_text().strip()) / "models", *homes] if pointer.is_file() else homes
+    except (OSError, ValueError):
+        return homes
+
+
+def _ollama() -> Iterator[Found]:
+    for root in _ollama_homes():
+        manifests = root / "manifests"
+        for manifest in sorted(path for path in manifests.rglob("*") if path.is_file()):
+            blob = _ollama_blob(root, manifest)
+            if blob is not None and blob.is_file():
+                *name, tag = manifest.relative_to(manifests).parts
+                yield from _found(f"{'/'.join(name)}:{tag}".removeprefix(OLLAMA_HOME), "Ollama", blob)
+
+
+def _ollama_homes() -> list[Path]:
+    own = os.environ.get("OLLAMA_MODELS")
+    shared = Path("/usr/share/ollama/.ollama/models")  # where its Linux service keeps them
+    return [Path(own).expanduser()] if own else [Path.home() / ".ollama" / "models", shared]
+
+
+def _ollama_blob(root: Path, manifest: Path) -> Path | None:
+    """The weights that a manifest names. Its digest becomes a file name, so nothing but a digest is taken."""
+    try:
+        if manifest.stat().st_size > MANIFEST_BYTES:
+            return None
+        layers = json.loads(manifest.read_bytes())["layers"]
+        digests = [layer["digest"] for layer in layers if layer["mediaType"] == OLLAMA_WEIGHTS]
+        match = DIGEST.fullmatch(digests[0])
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
+        return None  # not a manifest, or not of a model
+    return root / "blobs" / f"sha256-{match[1]}" if match else None
+
+
+def _llama_cpp() -> Iterator[Found]:
+    if own := os.environ.get("LLAMA_CACHE"):
+        root = Path(own).expanduser()
+    elif sys.platform == "darwin":
+        root = Path.home() / "Library" / "Caches" / "llama.cpp"
+    else:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llama.cpp"
+    for path in _ggufs(root):
+        yield from _found(path.stem, "llama.cpp", path)
+
+
+def _folder(root: Path) -> Iterator[Found]:
+    if not root.is_dir():
+        raise UsageError(f"There is no folder {root}: --in takes a folder with .gguf files in it.")
+    for path in _ggufs(root):
+        yield from _found(str(path), str(root), path)
+
+
+def _ggufs(root: Path) -> list[Path]:
+    """GGUF files below a folder: no projectors of images, no later parts of a split model."""
+    if not root.is_dir():
+        return []
+    found = [Path(top) / name for top, _, names in os.walk(root) for name in names if name.endswith(".gguf")]
+    return sorted(path for path in found if not path.name.startswith("mmproj") and _is_first(path) and path.is_file())
+
+
+def _is_first(path: Path) -> bool:
+    match = PART.match(path.name)
+    return match is None or int(match["part"]) == 1
+
+
+def _found(name: str, place: str, path: Path) -> Iterator[Found]:
+    """One model, unless a part of it is missing."""
+    try:
+        yield Found(name, place, path, sum(part.stat().st_size for part in parts(path)))
+    except OSError:
+        return  # a split model that is not whole, or a file that went away

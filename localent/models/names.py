@@ -1,0 +1,123 @@
+"""models.toml: what is known of a model by name. A field that nobody has checked is absent, never guessed."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import string
+import tomllib
+from dataclasses import dataclass, fields
+from importlib import resources
+from pathlib import Path
+
+from localent.errors import UsageError
+
+SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # one part of a repository, file or model name
+QUANT = re.compile(r"[A-Za-z0-9_]{1,16}")
+STAGES = ("early", "base", "fine-tuned", "SFT", "DPO", "instruct", "RL", "distilled")  # in order of training
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One model of models.toml: bundled in the package, or on the hub."""
+
+    name: str
+    default: str  # quant that the bare name means
+    family: str
+    stage: str  # one of STAGES
+    licence: str
+    bundled: str | None = None
+    repo: str | None = None
+    file: str | None = None
+    revision: str | None = None  # commit, tag or branch on the hub; None: main
+    gated: bool | None = None  # its licence must be accepted on the hub first
+    size: str | None = None  # parameters, as the makers round them: "1.5B"
+    of: str | None = None  # the makers' own repository, which the file was made from
+    context: int | None = None  # tokens it was trained for
+    quants: tuple[str, ...] = ()  # seen on the hub; others may be there
+    template: str | None = None  # what is worth knowing of its chat template
+    bos: bool | None = None  # whether prompts begin with a BOS token
+    thinks: bool | None = None  # whether it reasons inside <think> tags
+    sha256: tuple[tuple[str, str], ...] = ()  # (quant, digest), as the hub reported it
+
+    @property
+    def kind(self) -> str:
+        return "base" if self.stage in ("early", "base") else "instruct"
+
+    def filename(self, quant: str) -> str:
+        """The file that holds a quant of this model on the hub."""
+        return self.file.format(quant=quant, quant_lower=quant.lower())
+
+
+def entries() -> dict[str, Entry]:
+    """All known models by name: ours, then the user's own, which win."""
+    found: dict[str, Entry] = {}
+    for path in (our_list(), user_list()):
+        if path.is_file():
+            found |= _parse(path)
+    return found
+
+
+def find(text: str) -> tuple[Entry, str]:
+    """The entry and quant that NAME or NAME:QUANT means. Raises UsageError for an unknown name."""
+    name, _, quant = text.partition(":")
+    known = entries()
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" Did you mean '{close[0]}'?" if close else ""
+        raise UsageError(f"No model {name!r} in models.toml and no such file.{hint} 'localent models' lists all.")
+    if quant and not QUANT.fullmatch(quant):
+        raise UsageError(f"{quant!r} is no quant: write one as GGUF spells it, for example {name}:Q4_K_M.")
+    return known[name], (quant or known[name].default).upper()
+
+
+def our_list() -> Path:
+    """models.toml: beside the package in a checkout, inside it when installed."""
+    package = Path(str(resources.files("localent")))
+    inside, beside = package / "models.toml", package.parent / "models.toml"
+    return inside if inside.is_file() else beside
+
+
+def user_list() -> Path:
+    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Path(base) / "localent" / "models.toml"
+
+
+def _parse(path: Path) -> dict[str, Entry]:
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise UsageError(
+            f"{path} cannot be read ({error}); the head of localent's models.toml shows its form."
+        ) from None
+    return {name: _entry(path, name, table) for name, table in tables.items()}
+
+
+def _entry(path: Path, name: str, table: object) -> Entry:
+    if not isinstance(table, dict):
+        raise UsageError(f"{path}: '{name}' is no table; write [{name}] and its fields below it.")
+    if unknown := set(table) - {field.name for field in fields(Entry)}:
+        raise UsageError(f"{path}: [{name}] has an unknown field '{min(unknown)}'; see the head of models.toml.")
+    hashes = tuple(dict(table.get("sha256", {})).items())
+    try:
+        entry = Entry(name=name, **table | {"quants": tuple(table.get("quants", ())), "sha256": hashes})
+    except TypeError as error:
+        missing = re.findall(r"'(\w+)'", str(error))
+        raise UsageError(f"{path}: [{name}] lacks {', '.join(missing)}; see the head of models.toml.") from None
+    _check(path, entry)
+    return entry
+
+
+def _check(path: Path, entry: Entry) -> None:
+    """Names become paths and addresses: nothing in them may lead elsewhere."""
+    if bool(entry.bundled) == bool(entry.repo and entry.file):
+        raise UsageError(f"{path}: [{entry.name}] needs 'repo' and 'file' (where it is on the hub).")
+    for part in (entry.repo or "").split("/") + (entry.file or "").split("/") if entry.repo else [entry.bundled]:
+        if not SAFE.fullmatch(re.sub(r"\{quant(_lower)?\}", "Q", part)):
+            raise UsageError(f"{path}: [{entry.name}] has {part!r} in a name; use letters, digits, '.', '-', '_'.")
+    if (entry.repo or "a/b").count("/") != 1:
+        raise UsageError(f"{path}: [{entry.name}] has repo = {entry.repo!r}; it is written OWNER/NAME.")
+    names = {name for _, name, _, _ in string.Formatter().parse(entry.file or "") if name is not None}
+    if names - {"quant", "quant_lower"}:
+        raise UsageError(f"{path}: [{entry.name}] has file = {entry.file!r}; only {{quant}} and {{quant_lower}} vary.")
