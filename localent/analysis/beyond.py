@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from localent.analysis.intervals import problem_index
+from localent.analysis.intervals import Estimate, problem_index
 from localent.analysis.metrics import ALL_RIGHT, ALL_WRONG, Array, Statistic, UndefinedError
 
 
@@ -111,6 +111,16 @@ def separation_p(scores: Array, wrong: Array, problems: Sequence) -> float:
         rarer = min(len(set(index[at].tolist())) for at in (wrong, ~wrong))
         return min(1.0, 2 * 0.5**rarer) if value in (0.0, 1.0) else 1.0
     return float(2 * t.sf(abs(value - 0.5) / error, n - 1))
+
+
+def correlation_p(found: Estimate) -> float | None:
+    """Two-sided p that a correlation is 0, from the width of its 95 % interval on Fisher's scale; None: no interval."""
+    from scipy.stats import norm
+
+    if not found.known or max(abs(found.low), abs(found.high)) >= 1 or found.low == found.high:
+        return None
+    low, value, high = np.arctanh([found.low, found.value, found.high])
+    return float(2 * norm.sf(abs(value) / ((high - low) / (2 * norm.isf(0.025)))))
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

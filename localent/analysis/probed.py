@@ -15,8 +15,7 @@ if TYPE_CHECKING:
     from localent.store import Database
 
 COMPUTED = ("number", "choice")  # estimators that read the answer distribution off the logits
-COLUMNS = ("trace_id", "estimator", "k", "position", "entropy", "p_true", "log_p_true", "leader", "leader_true")
-COLUMNS += ("n_tokens", "n_fed", "residual", "invalid")
+COLUMNS = ("trace_id", "estimator", "k", "position", "entropy", "p_true", "leader", "n_tokens", "n_fed")
 FLOOR = 1e-3  # a true answer less likely than this counts as this likely, so that no single trace rules a mean
 
 
@@ -70,8 +69,9 @@ class Probed:
 
 def probed(db: Database, run_id: str) -> dict[str, Probed]:
     """Estimator -> what it said, for every estimator (and control) that the run was probed with."""
-    traces = db.traces(run_id, ("trace_id", "problem_id", "correct"))
-    probes, answers = db.probes(run_id, COLUMNS), db.answers(run_id, ("trace_id", "k", "estimator", "value", "prob"))
+    traces = db.traces(run_id, ("trace_id", "problem_id", "correct", "true_answer"))
+    probes = db.probe_rows(run_id, COLUMNS)
+    answers = db.answers(run_id, ("trace_id", "k", "estimator", "value", "prob"))
     ids, names = np.array(traces["trace_id"], np.int64), np.array(probes["estimator"])
     answer_names = np.array(answers["estimator"])
     found = {}
@@ -102,18 +102,21 @@ def _probed(estimator: str, ids: Array, traces: dict, probes: dict[str, Array], 
         out[row, k] = probes[name].astype(float)  # None -> NaN
         return out
 
-    leader = np.full(shape, -1)
+    leader, leader_true = np.full(shape, -1), np.full(shape, np.nan)
     leader[row, k] = _codes(probes["leader"])
+    leader_true[row, k] = probes["leader"] == np.array(traces["true_answer"], object)[row]
     position = spread("position")
     p_leader, motion = _answers(shape, answer_row, answers["k"].astype(int), answers)
     ends = _ends(position, answer_row, answers["k"].astype(int))
-    net = _answers((len(ids), 2), answer_row[ends >= 0], ends[ends >= 0], {n: v[ends >= 0] for n, v in answers.items()})
+    at_ends = {name: values[ends >= 0] for name, values in answers.items()}
+    _, net = _answers((len(ids), 2), answer_row[ends >= 0], ends[ends >= 0], at_ends)
     both = ~np.isnan(position[:, 1:]) & ~np.isnan(position[:, :-1])
     return Probed(
         estimator, ids, np.array(traces["problem_id"]), ~np.array(traces["correct"], bool),
-        position=position, leader=leader, p_leader=np.where(np.isnan(position), np.nan, p_leader),
-        motion=np.where(both, motion, np.nan), net_motion=np.where(both[:, :1].any(1), net[1][:, 0], np.nan),
-        **{name: spread(name) for name in ("entropy", "p_true", "leader_true", "n_tokens", "n_fed")},
+        position=position, leader=leader, leader_true=leader_true,
+        p_leader=np.where(np.isnan(position), np.nan, p_leader),
+        motion=np.where(both, motion, np.nan), net_motion=np.where(both[:, :1].any(1), net[:, 0], np.nan),
+        **{name: spread(name) for name in ("entropy", "p_true", "n_tokens", "n_fed")},
     )  # fmt: skip
 
 
@@ -139,7 +142,8 @@ def _answers(shape: tuple[int, int], row: Array, k: Array, answers: dict[str, Ar
     np.maximum.at(p_leader, (row, k), prob)
     np.add.at(listed, (row, k), prob)
     leftover = np.maximum(1 - listed, 0.0)
-    following, preceding = (_same_answer(shape, row, k, _codes(answers["value"]), prob, step) for step in (1, -1))
+    code = _codes(answers["value"])
+    following, preceding = (_same_answer(shape, row, k, code, prob, step) for step in (1, -1))
     change = np.zeros((shape[0], shape[1] + 1))  # by the k that the step ends at
     np.add.at(change, (row, k + 1), np.abs(prob - following))
     gone = np.isnan(preceding)  # new at k: nothing at k - 1 has counted it

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from localent.analysis import metrics, scores
-from localent.analysis.beyond import holm, length_bins, partial_rank_of, separation_of, separation_p
+from localent.analysis.beyond import correlation_p, holm, length_bins, partial_rank_of, separation_of, separation_p
 from localent.analysis.curves import at_position
 from localent.analysis.intervals import SEED, Estimate, estimate, wilson
 from localent.analysis.metrics import Array, UndefinedError
@@ -32,6 +32,7 @@ TOP_K = ("topk_confidence", "topk_bias")
 
 NO_TOKENS, NO_STEPS, NOT_PROBED = "the trace has no token", "the trace has no reasoning step", "not probed"
 ONE_SAMPLE, NO_TOP_K = "one sample a problem: run with --samples", "not measured: run with --measure-top-k"
+MIRRORS = "it leaves out the trace that it judges, so that within a question it mirrors the label"
 SELECTED = (
     "Right and wrong are known only at the end, so what a signal reads late in a trace is close to the outcome itself:"
     " compare the signals 'at half' for early warning."
@@ -47,6 +48,7 @@ class Score:
     values: Array  # (n_traces,)
     why: str
     calibrated: bool = False  # 1 - values is a stated probability of being right
+    mirrors: bool = False  # leaves out the trace that it judges, and so mirrors its label within a question
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Signal:
     p: float | None  # two-sided, clustered; None: undefined
     p_holm: float | None  # adjusted over all signals shown
     given_length: Estimate  # rank correlation with being wrong, length held fixed
+    given_length_p_holm: float | None  # that it is 0; adjusted over all signals shown
     within_length: Estimate  # AUROC over pairs of like length
     within_question: Estimate  # AUROC over pairs of one question
     prr: float | None
@@ -111,8 +114,9 @@ def signals(db: Database, run_id: str, *, finished_only: bool = False, n_resampl
     traces = read(db, run_id)
     traces = traces.only(~traces.truncated) if finished_only else traces
     found = [judge(score, traces, n_resamples=n_resamples) for score in traces.scores]
-    adjusted = holm([row.p for row in found])
-    rows = [replace(row, p_holm=p, reading=_reading(row, p)) for row, p in zip(found, adjusted, strict=True)]
+    adjusted, given = holm([row.p for row in found]), holm([correlation_p(row.given_length) for row in found])
+    found = [replace(r, p_holm=p, given_length_p_holm=q) for r, p, q in zip(found, adjusted, given, strict=True)]
+    rows = [replace(row, reading=_reading(row)) for row in found]
     rows.sort(key=lambda row: (row.family != "baseline", -abs((row.auroc.value or 0.5) - 0.5)))
     n_wrong = int(traces.wrong.sum())
     counts = len(traces.wrong), len(np.unique(traces.problems)), n_wrong
@@ -138,8 +142,9 @@ def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed:
         p=_defined(values, wrong, lambda s, w: separation_p(s, w, problems)),
         p_holm=None,
         given_length=of(partial_rank_of, length),
+        given_length_p_holm=None,
         within_length=of(separation_of, length_bins(length)),
-        within_question=of(separation_of, traces.problems),
+        within_question=Estimate(None, reason=MIRRORS) if score.mirrors else of(separation_of, traces.problems),
         prr=point(metrics.prr),
         prr_half=point(partial(metrics.prr, max_rejection=0.5)),
         aurc=point(metrics.aurc),
@@ -171,15 +176,15 @@ def _defined(values: Array, labels: Array, metric: Callable) -> float | None:
         return None
 
 
-def _reading(row: Signal, p_holm: float | None) -> str:
-    """What the row shows. Beyond length: its partial correlation points the same way as its AUROC, and clears 0."""
-    if row.family == "baseline" or row.auroc.value is None or p_holm is None:
+def _reading(row: Signal) -> str:
+    """What the row shows. Beyond length: its partial correlation points the same way as its AUROC, and is not 0."""
+    if row.family == "baseline" or row.auroc.value is None or row.p_holm is None:
         return "baseline" if row.family == "baseline" else "undefined"
-    if p_holm >= ALPHA:
+    if row.p_holm >= ALPHA:
         return "not shown"
-    given = row.given_length
-    same_way = given.excludes(0) and (given.value > 0) == (row.auroc.value > 0.5)
-    return "beyond length" if same_way else "explained by length"
+    same_way = row.given_length.known and (row.given_length.value > 0) == (row.auroc.value > 0.5)
+    beyond = same_way and row.given_length_p_holm is not None and row.given_length_p_holm < ALPHA
+    return "beyond length" if beyond else "explained by length"
 
 
 # --- the scores of a run ------------------------------------------------------------------------------------------
@@ -209,7 +214,7 @@ def _baselines(traces: dict, problems: Array, correct: Array) -> Iterator[Score]
     yield Score("length in tokens", "baseline", np.array(traces["n_tokens"], float), "")
     yield Score("reasoning steps", "baseline", np.array(traces["n_steps"], float), "")
     difficulty = 1 - scores.pass_rate_of_others(correct, problems)
-    yield Score("difficulty: other samples wrong", "baseline", difficulty, ONE_SAMPLE)
+    yield Score("difficulty: other samples wrong", "baseline", difficulty, ONE_SAMPLE, mirrors=True)
 
 
 def _of_tokens(x: dict[str, Array]) -> Iterator[Score]:
@@ -298,11 +303,13 @@ def _answer_scores(p: Probed | None, n: int) -> dict[str, tuple]:
 
 def _of_samples(traces: dict, problems: Array) -> Iterator[Score]:
     """What the other samples of the same problem answered."""
-    answers, weights = traces["answer"], np.exp(-np.array(traces["mean_surprisal"], float))
-    weights = np.nan_to_num(weights)
+    answers, weights = traces["answer"], np.nan_to_num(np.exp(-np.array(traces["mean_surprisal"], float)))
     share = scores.disagreement(answers, problems)
     yield Score("1 - share of others that agree", "samples", share, ONE_SAMPLE, calibrated=True)
-    yield Score("distinct answers of others", "samples", scores.n_distinct(answers, problems), ONE_SAMPLE)
-    yield Score("semantic entropy of others", "samples", scores.semantic_entropy(answers, problems), ONE_SAMPLE)
-    weighted = scores.semantic_entropy(answers, problems, weights)
-    yield Score("the same, weighted by likelihood", "samples", weighted, ONE_SAMPLE)
+    of_others = {
+        "distinct answers of others": scores.n_distinct(answers, problems),
+        "semantic entropy of others": scores.semantic_entropy(answers, problems),
+        "semantic entropy, by likelihood": scores.semantic_entropy(answers, problems, weights),
+    }
+    for name, values in of_others.items():
+        yield Score(name, "samples", values, ONE_SAMPLE, mirrors=True)

@@ -235,4 +235,3 @@ def cliffs_delta(values: Array, wrong: Array) -> Statistic:
     """P(wrong > right) - P(wrong < right), in [-1, 1]; twice the AUROC minus 1. Source: Cliff (1993)."""
     auroc = separation_of(values, wrong)
     return lambda counts: 2 * auroc(counts) - 1
-

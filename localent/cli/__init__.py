@@ -11,6 +11,7 @@ from localent.cli.data import models, pull
 from localent.cli.demo import demo
 from localent.cli.query import runs, sql
 from localent.cli.run import run
+from localent.cli.science import signals
 from localent.errors import LocalentError, UsageError
 
 STOPPED = 130  # as shells count an interrupt
@@ -50,5 +51,5 @@ def main() -> None:
     """
 
 
-for command in (demo, run, runs, sql, models, pull):
+for command in (demo, run, runs, sql, models, pull, signals):
     main.add_command(command)

@@ -264,6 +264,16 @@ class Database:
         order = "problem_id, sample, k, estimator, answer_rank"
         return self._columns("answers", columns, IN_TRACES.format("answers"), order, run_id)
 
+    def probe_rows(self, run_id: str, columns: Sequence[str] = ()) -> dict[str, list]:
+        """Columns of the table probes, all unless named, in the order of `probes`: without the view's joins."""
+        order = "problem_id, sample, k, estimator"
+        return self._columns("probes", columns, IN_TRACES.format("probes"), order, run_id)
+
+    def answers(self, run_id: str, columns: Sequence[str] = ()) -> dict[str, list]:
+        """Columns of the table answers, all unless named, ordered by problem, sample, k, estimator and answer_rank."""
+        order = "problem_id, sample, k, estimator, answer_rank"
+        return self._columns("answers", columns, IN_TRACES.format("answers"), order, run_id)
+
     def _columns(self, relation: str, wanted: Sequence[str], source: str, order: str, run_id: str) -> dict[str, list]:
         names = list(wanted or self._schema[relation])
         if unknown := [name for name in names if name not in self._schema[relation]]:

@@ -1,0 +1,60 @@
+"""localent signals, replay, study, score: what the stored runs say about uncertainty and reasoning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from localent.cli.query import format_options
+from localent.cli.run import db_option
+from localent.cli.show import print_table
+
+SIGNALS_NOTES = (
+    "AUROC: how often a wrong trace scores above a right one; 0.5 is a coin. [ ]: 95 % interval, clustered by problem.",
+    "given length: rank correlation with being wrong, length held fixed. within question: AUROC over pairs of one"
+    " question. PRR: 1 is an oracle, 0 a coin. ECE, Brier: of signals that state a probability.",
+)
+
+
+def print_records(records, table, form: str | None) -> None:
+    """A short table for people, every field for --json and --csv."""
+    from localent.report.science import full_table
+
+    print_table(*(full_table(records) if form in ("csv", "json") else table(records)), form)
+
+
+def say(lines, form: str | None) -> None:
+    """Sentences below a table, wrapped; on stderr where the table is for machines."""
+    from localent.report.terminal import paragraphs
+
+    for line in ["", *paragraphs(list(lines), 100)]:
+        click.echo(line, err=form in ("csv", "json"))
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN")
+@db_option
+@format_options
+@click.option("--finished-only", is_flag=True, help="Leave out traces that ran into the token limit.")
+def signals(run_id: str, db: Path, form: str | None, finished_only: bool) -> None:
+    """Which signals tell wrong traces from right ones, beside length and difficulty.
+
+    RUN is a run's id, or its beginning ('localent runs' lists them). Baselines stand on top.
+
+    \b
+    localent signals 3f2a --db localent-demo.db
+    """
+    from localent.analysis import signals as analysis
+    from localent.report.science import signals_table
+    from localent.store import open_db
+
+    with open_db(db, readonly=True) as store:
+        found = analysis.signals(store, run_id, finished_only=finished_only)
+    which = "finished traces" if finished_only else "traces"
+    counts = f"{found.n_traces:,} {which} of {found.n_problems:,} problems, {found.n_wrong:,} wrong"
+    click.echo(f"Run {found.run_id}: {counts}.\n", err=form in ("csv", "json"))
+    print_records(found.rows, signals_table, form)
+    lacking = dict.fromkeys(f"{row.missing}: {row.auroc.n_missing} traces" for row in found.rows if row.missing)
+    missing = (f"Missing values are left out, never filled in. {why}." for why in lacking)
+    say([*SIGNALS_NOTES, *missing, *found.notes], form)
