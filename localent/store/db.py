@@ -259,11 +259,6 @@ class Database:
         """Columns of the table tokens, all unless named, ordered by problem, sample and token_index."""
         return self._columns("tokens", columns, IN_TRACES.format("tokens"), "problem_id, sample, token_index", run_id)
 
-    def answers(self, run_id: str, columns: Sequence[str] = ()) -> dict[str, list]:
-        """Columns of the table answers, all unless named, ordered by problem, sample, k, estimator and answer_rank."""
-        order = "problem_id, sample, k, estimator, answer_rank"
-        return self._columns("answers", columns, IN_TRACES.format("answers"), order, run_id)
-
     def probe_rows(self, run_id: str, columns: Sequence[str] = ()) -> dict[str, list]:
         """Columns of the table probes, all unless named, in the order of `probes`: without the view's joins."""
         order = "problem_id, sample, k, estimator"
