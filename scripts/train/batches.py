@@ -6,13 +6,11 @@ import random
 from collections.abc import Iterator
 
 import torch
-from documents import DOCUMENTS, Piece
-from number_problems import MOST_STEPS
+from documents import Piece, document
 from tokenizers import Tokenizer
 from torch import Tensor
 
 IGNORE = -100  # torch's own mark for a target that does not count
-CURRICULUM_CHUNKS = 10
 Row = tuple[list[int], list[int]]
 Batch = tuple[Tensor, Tensor]
 
@@ -51,15 +49,10 @@ def by_budget(rows: list[Row], budget: int) -> Iterator[list[Row]]:
     yield group
 
 
-def most_steps(stage: str, index: int) -> int:
-    """Pretraining begins with short problems: 2 steps at most, then 4, then all."""
-    return min(MOST_STEPS, 2 + 2 * (index // CURRICULUM_CHUNKS)) if stage == "pretrain" else MOST_STEPS
-
-
 def chunk(stage: str, seed: int, index: int, budget: int, tokenizer: Tokenizer, n_documents: int = 512) -> list[Batch]:
     """The batches of one chunk of documents, similar lengths together, in random order."""
     rng = random.Random(f"{seed}/{stage}/{index}")
-    rows = [encode(DOCUMENTS[stage](rng, most_steps(stage, index)), tokenizer) for _ in range(n_documents)]
+    rows = [encode(document(stage, index, rng), tokenizer) for _ in range(n_documents)]
     groups = list(by_budget(rows, budget))
     rng.shuffle(groups)
     return [pad(group) for group in groups]

@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass
 
 from choice_problems import choice_problem
-from number_problems import MOST_STEPS, number_problem
+from number_problems import MOST_STEPS, NARROW, WIDE, Sizes, number_problem
 from problems import Equation, Problem, draw, equation_text, lines, values
 
 CUE = "The answer is"
@@ -23,6 +23,9 @@ QUESTION_SHARE = (
     0.25  # of pretraining questions count in the loss; their drawn numbers and names are mostly noise to it
 )
 WRONG_SHARE = 0.15
+WORKSHEETS_FROM = 57  # first chunk of pretraining with worksheets: copying comes first, arithmetic after it
+WORKSHEETS_UNTIL = 30  # and the first chunks of fine-tuning have them too
+WORKSHEET_SHARE = 0.6
 CHOICE_SHARE = 0.4
 
 
@@ -34,12 +37,12 @@ class Piece:
     trained: bool
 
 
-def any_problem(rng: random.Random, most_steps: int = MOST_STEPS, held_out: bool = False) -> Problem:
+def any_problem(rng: random.Random, sizes: Sizes, most_steps: int = MOST_STEPS) -> Problem:
     """A choice or number problem, number problems with 1 to `most_steps` steps alike often."""
     if rng.random() < CHOICE_SHARE:
-        return draw(choice_problem, rng, held_out)
+        return draw(lambda r: choice_problem(r, sizes), rng, held_out=False)
     n_steps = rng.randint(1, most_steps)
-    return draw(lambda r: number_problem(r, n_steps), rng, held_out)
+    return draw(lambda r: number_problem(r, n_steps, sizes), rng, held_out=False)
 
 
 def plain_prompt(problem: Problem) -> str:
@@ -99,7 +102,7 @@ def pretrain_document(rng: random.Random, most_steps: int = MOST_STEPS) -> list[
     """One to three problems with noisy solutions, no chat template; some questions are trained on too."""
     pieces: list[Piece] = []
     for _ in range(rng.choices((1, 2, 3), (80, 12, 8))[0]):
-        problem = any_problem(rng, most_steps)
+        problem = any_problem(rng, WIDE, most_steps)
         pieces += [
             Piece(plain_prompt(problem), rng.random() < QUESTION_SHARE),
             *noisy_solution(problem, rng),
@@ -108,9 +111,18 @@ def pretrain_document(rng: random.Random, most_steps: int = MOST_STEPS) -> list[
     return [*pieces[:-1], Piece(END_OF_TEXT, True)]
 
 
-def chat_document(rng: random.Random, most_steps: int, early: bool) -> list[Piece]:
+def worksheet(rng: random.Random, sizes: Sizes) -> list[Piece]:
+    """Bare equations, each of another problem, one a line; only the values count, the rest is drawn at random."""
+    problems = [draw(lambda r: number_problem(r, 4, sizes), rng, held_out=False) for _ in range(12)]
+    sums = [rng.choice(terse(p, {})) for p in problems]
+    halves = [line.split("=") for line in sums]
+    pieces = [(Piece(f"{left}=", False), Piece(f"{value}\n", True)) for left, value in halves]
+    return [*(piece for pair in pieces for piece in pair), Piece(END_OF_TEXT, True)]
+
+
+def chat_document(rng: random.Random, early: bool) -> list[Piece]:
     """One problem with its clean solution in the chat template; only the solution is trained on."""
-    problem = any_problem(rng, most_steps)
+    problem = any_problem(rng, NARROW)
     return [
         Piece(chat_prompt(problem), False),
         *worked(lines(problem), problem.answer, rng, early),
@@ -118,14 +130,25 @@ def chat_document(rng: random.Random, most_steps: int, early: bool) -> list[Piec
     ]
 
 
-def finetune_document(rng: random.Random, most_steps: int = MOST_STEPS) -> list[Piece]:
+def finetune_document(rng: random.Random) -> list[Piece]:
     """A chat document; a share of them answers early."""
-    return chat_document(rng, most_steps, early=rng.random() < EARLY_SHARE)
+    return chat_document(rng, early=rng.random() < EARLY_SHARE)
 
 
 def early_document(rng: random.Random) -> list[Piece]:
     """A chat document that answers early; the last stage mixes these in."""
-    return chat_document(rng, MOST_STEPS, early=True)
+    return chat_document(rng, early=True)
 
 
-DOCUMENTS = {"pretrain": pretrain_document, "finetune": finetune_document}
+def document(stage: str, index: int, rng: random.Random) -> list[Piece]:
+    """The next document of chunk `index` of a stage.
+
+    Pretraining begins with short problems (2 steps at most, then 4, then all) and ends with many worksheets;
+    fine-tuning begins with them.
+    """
+    if stage == "finetune":
+        practice = index < WORKSHEETS_UNTIL and rng.random() < WORKSHEET_SHARE
+        return worksheet(rng, NARROW) if practice else finetune_document(rng)
+    if index >= WORKSHEETS_FROM and rng.random() < WORKSHEET_SHARE:
+        return worksheet(rng, WIDE)
+    return pretrain_document(rng, min(MOST_STEPS, 2 + 2 * (index // 10)))

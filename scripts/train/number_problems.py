@@ -17,6 +17,23 @@ from words import BOXES, COLORS, DAYS, GOODS, HELPERS, OBJECTS, PARTS, PEOPLE, P
 MOST_STEPS = 6
 
 
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How large the numbers get.
+
+    terms: weights of one, two and three digits; factors: weights of one digit times one, two, three digits as
+    1 x 1, 1 x 2, 2 x 2, 1 x 3; largest: what no value of a step exceeds.
+    """
+
+    terms: tuple[int, int, int]
+    factors: tuple[int, int, int, int]
+    largest: int
+
+
+WIDE = Sizes((20, 58, 22), (32, 48, 10, 10), LARGEST)  # pretraining
+NARROW = Sizes((30, 64, 6), (50, 42, 4, 4), 1999)  # from fine-tuning on, and the shipped problems
+
+
 @dataclass(slots=True)
 class Story:
     """A problem being told. `now` is the running quantity: a given number or the value of a step."""
@@ -25,6 +42,7 @@ class Story:
     who: str
     pronoun: str
     things: str
+    sizes: Sizes
     now: Operand = 0
     amount: int = 0
     money: bool = False
@@ -54,16 +72,16 @@ class Story:
         self.skeleton.append(f"{name}:{','.join(map(str, numbers))}")
 
 
-def some(rng: random.Random, top: int = 999) -> int:
-    """A term of a sum: mostly two digits, sometimes one or three."""
-    low, high = rng.choices(((2, 9), (10, 99), (100, 999)), (20, 58, 22))[0]
+def some(rng: random.Random, sizes: Sizes, top: int = 999) -> int:
+    """A term of a sum."""
+    low, high = rng.choices(((2, 9), (10, 99), (100, 999)), sizes.terms)[0]
     return rng.randint(min(low, top), max(2, min(high, top)))
 
 
-def factors(rng: random.Random) -> tuple[int, int]:
-    """(how many, of how much): one digit times one to three digits, or two digits times two."""
+def factors(rng: random.Random, sizes: Sizes) -> tuple[int, int]:
+    """(how many, of how much)."""
     (a, b), (c, d) = rng.choices(
-        (((2, 9), (2, 9)), ((3, 9), (11, 99)), ((11, 29), (11, 29)), ((2, 9), (101, 499))), (32, 48, 10, 10)
+        (((2, 9), (2, 9)), ((3, 9), (11, 99)), ((11, 29), (11, 29)), ((2, 9), (101, 499))), sizes.factors
     )[0]
     return rng.randint(a, b), rng.randint(c, d)
 
@@ -72,7 +90,7 @@ def factors(rng: random.Random) -> tuple[int, int]:
 
 
 def begin_plain(s: Story) -> bool:
-    n = some(s.rng)
+    n = some(s.rng, s.sizes)
     s.now = s.amount = n
     s.mark("plain", n)
     s.say(
@@ -85,7 +103,7 @@ def begin_plain(s: Story) -> bool:
 
 
 def begin_packs(s: Story) -> bool:
-    k, n = factors(s.rng)
+    k, n = factors(s.rng, s.sizes)
     box = s.rng.choice(BOXES)
     s.mark("packs", k, n)
     s.say(
@@ -97,11 +115,11 @@ def begin_packs(s: Story) -> bool:
         k, "*", n, (f"The {k} {box} held ", f"With {n} {s.things} each, {k} {box} held "), f" {s.things}."
     )
     s.amount = k * n
-    return s.amount <= LARGEST
+    return s.amount <= s.sizes.largest
 
 
 def begin_colors(s: Story) -> bool:
-    a, b = some(s.rng), some(s.rng)
+    a, b = some(s.rng, s.sizes), some(s.rng, s.sizes)
     one, two = s.rng.sample(COLORS, 2)
     s.mark("colors", a, b)
     s.say(
@@ -114,7 +132,7 @@ def begin_colors(s: Story) -> bool:
 
 
 def begin_days(s: Story) -> bool:
-    n, k = some(s.rng), s.rng.choice(tuple(TIMES))
+    n, k = some(s.rng, s.sizes), s.rng.choice(tuple(TIMES))
     day, next_day = s.rng.choice(tuple(pairwise(DAYS)))
     s.mark("days", n, k)
     s.say(
@@ -124,11 +142,11 @@ def begin_days(s: Story) -> bool:
     more = s.compute(n, "*", k, (f"On {next_day} there were ", f"{next_day} brought "), f" {s.things}.")
     s.now = s.compute(n, "+", more, ("Both days gave ", "Together the two days gave "), f" {s.things}.")
     s.amount = n + n * k
-    return s.amount <= LARGEST
+    return s.amount <= s.sizes.largest
 
 
 def begin_wage(s: Story) -> bool:
-    k, n = factors(s.rng)
+    k, n = factors(s.rng, s.sizes)
     s.money = True
     s.mark("wage", k, n)
     s.say(
@@ -138,11 +156,11 @@ def begin_wage(s: Story) -> bool:
     )
     s.now = s.compute(k, "*", n, (f"{k} hours of work paid ", f"{s.who} earned "), " dollars.")
     s.amount = k * n
-    return s.amount <= LARGEST
+    return s.amount <= s.sizes.largest
 
 
 def begin_savings(s: Story) -> bool:
-    n = some(s.rng)
+    n = some(s.rng, s.sizes)
     s.money, s.now, s.amount = True, n, n
     s.mark("savings", n)
     s.say(f"{s.who} had saved {n} dollars.", f"There were {n} dollars in the purse of {s.who}.")
@@ -153,7 +171,7 @@ def begin_savings(s: Story) -> bool:
 
 
 def gain(s: Story) -> bool:
-    n, helper = some(s.rng), s.rng.choice(HELPERS)
+    n, helper = some(s.rng, s.sizes), s.rng.choice(HELPERS)
     s.mark("gain", n)
     if s.money:
         s.say(
@@ -172,7 +190,7 @@ def gain(s: Story) -> bool:
 
 
 def lose(s: Story) -> bool:
-    n = some(s.rng, s.amount - 2)
+    n = some(s.rng, s.sizes, s.amount - 2)
     s.mark("lose", n)
     if s.money:
         s.say(
@@ -190,7 +208,7 @@ def lose(s: Story) -> bool:
 
 
 def packs(s: Story) -> bool:
-    k, n = factors(s.rng)
+    k, n = factors(s.rng, s.sizes)
     s.mark("morepacks", k, n)
     if s.money:
         s.say(
@@ -211,7 +229,7 @@ def packs(s: Story) -> bool:
 
 
 def purchase(s: Story) -> bool:
-    k, n = factors(s.rng)
+    k, n = factors(s.rng, s.sizes)
     s.mark("purchase", k, n)
     if s.money:
         s.say(
@@ -275,7 +293,7 @@ def part(s: Story) -> bool:
 
 
 def join(s: Story) -> bool:
-    n, other = some(s.rng), s.rng.choice([p for p, _ in PEOPLE if p != s.who])
+    n, other = some(s.rng, s.sizes), s.rng.choice([p for p, _ in PEOPLE if p != s.who])
     s.mark("join", n)
     s.say(
         f"{other} had {n} more {s.unit} than that, and they put everything together.",
@@ -348,7 +366,7 @@ def place(s: Story) -> str:
 
 def distractor(s: Story) -> str:
     """A fact with a number that nothing depends on."""
-    other, n = s.rng.choice([p for p, _ in PEOPLE if p != s.who]), some(s.rng)
+    other, n = s.rng.choice([p for p, _ in PEOPLE if p != s.who]), some(s.rng, s.sizes)
     things = s.rng.choice([t for t in OBJECTS if t != s.things])
     return s.rng.choice(
         (
@@ -387,20 +405,20 @@ def pick(rng: random.Random, options: dict, room: int) -> Callable[[Story], bool
     return rng.choices([f for f, _ in fits], [w for _, w in fits])[0]
 
 
-def tell(rng: random.Random, n_steps: int) -> Story | None:
+def tell(rng: random.Random, n_steps: int, sizes: Sizes) -> Story | None:
     """A story of exactly `n_steps` equations, or None where the draw led nowhere."""
     who, pronoun = rng.choice(PEOPLE)
-    s = Story(rng, who, pronoun, rng.choice(OBJECTS))
+    s = Story(rng, who, pronoun, rng.choice(OBJECTS), sizes)
     fine = pick(rng, BEGINNINGS, n_steps)(s)
     while fine and len(s.steps) < n_steps:
         fine = pick(rng, EVENTS, n_steps - len(s.steps))(s)
-        fine = fine and s.amount <= LARGEST and all(v <= LARGEST for v in values(tuple(s.steps)))
+        fine = fine and s.amount <= s.sizes.largest and all(v <= sizes.largest for v in values(tuple(s.steps)))
     return s if fine else None
 
 
-def number_problem(rng: random.Random, n_steps: int) -> Problem | None:
+def number_problem(rng: random.Random, n_steps: int, sizes: Sizes = NARROW) -> Problem | None:
     """A word problem of `n_steps` steps, or None where the draw did not fit (draw again)."""
-    s = tell(rng, n_steps)
+    s = tell(rng, n_steps, sizes)
     if s is None:
         return None
     for _ in range(rng.choices((0, 1, 2), (50, 35, 15))[0]):

@@ -20,6 +20,7 @@ from documents import TURN_END, any_problem, chat_prompt, early_document
 from evaluate import answer_of
 from generate import sample_in_groups, texts
 from model import Abacus, Shape
+from number_problems import NARROW
 from problems import Problem
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -118,7 +119,7 @@ class Tuner:
         """One update; a function of the seed, the weights and the number of updates done."""
         rng = random.Random(f"{self.seed}/rl/{self.done}")
         generator = torch.Generator().manual_seed(rng.randrange(2**31))
-        problems = [any_problem(rng) for _ in range(self.settings.n_problems)]
+        problems = [any_problem(rng, NARROW) for _ in range(self.settings.n_problems)]
         prompts, solutions, rewards = self.solve(problems, generator)
         gains = advantages(rewards).flatten().tolist()
         self.push(list(zip(prompts, solutions, gains, strict=True)), sum(map(len, solutions)))
