@@ -1,23 +1,123 @@
-"""What this machine allows: cores and memory that a program started here may really use."""
+"""What this machine allows: cores, memory, disk and GPUs that a program started here may really use."""
 
 from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
 from pathlib import Path
+
+ASK_S = 10  # seconds that another program may take to say what GPU there is
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """What limits the threads; None: no such limit, or not known here."""
+
+    allowed: int  # by this process's affinity
+    physical: int | None  # hyper-threads counted once
+    quota: int | None  # of the control group, rounded up
+
+    @property
+    def usable(self) -> int:
+        return max(1, min(limit for limit in (self.allowed, self.physical, self.quota) if limit))
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A GPU of this machine, whether or not llama.cpp was built for it."""
+
+    name: str
+    backend: str  # the CMake option that builds llama.cpp for it: "CUDA", "HIP", "METAL", "VULKAN"
+    total_bytes: int | None = None
+    arch: str | None = None  # CUDA: compute capability without the point
+
+
+def cores() -> Cores:
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Cores(allowed, _physical_cores(), _cgroup_cores())
 
 
 def usable_cores() -> int:
     """Physical cores within this process's affinity and CPU quota: more threads make llama.cpp slower."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limits = [allowed, _physical_cores(), _cgroup_cores()]
-    return max(1, min(int(limit) for limit in limits if limit))
+    return cores().usable
 
 
 def available_memory() -> int | None:
     """Bytes that can be had without swapping, within the container's limit. None where the system does not say."""
-    seen = [_meminfo("MemAvailable"), _cgroup_memory()]
+    seen = [_meminfo("MemAvailable") or _total_memory(), _cgroup_memory()]
     return min((n for n in seen if n is not None), default=None)
+
+
+def total_memory() -> int | None:
+    """Bytes of memory that this process could ever have."""
+    limit = next(iter(_lines("/sys/fs/cgroup/memory.max")), "max")
+    seen = [_meminfo("MemTotal") or _total_memory(), None if limit == "max" else int(limit)]
+    return min((n for n in seen if n is not None), default=None)
+
+
+def free_disk(folder: Path) -> int:
+    """Bytes free where `folder` is, or would be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def cpu_flags() -> frozenset[str]:
+    """Features of the processor as the system names them; empty where it does not say."""
+    found = (line.partition(":")[2] for line in _lines("/proc/cpuinfo") if line.startswith(("flags", "Features")))
+    return frozenset(next(found, "").split())
+
+
+def gpus() -> list[Gpu]:
+    """The GPUs of this machine, best backend first."""
+    if sys.platform == "darwin" and platform.machine() == "arm64":
+        return [Gpu("Apple GPU", "METAL", _total_memory())]
+    return _nvidia() or _amd() or _vulkan()
+
+
+def _nvidia() -> list[Gpu]:
+    asked = _output("nvidia-smi", "--query-gpu=name,memory.total,compute_cap", "--format=csv,noheader,nounits")
+    rows = [[cell.strip() for cell in line.split(",")] for line in asked.splitlines()]
+    return [Gpu(row[0], "CUDA", _mebibytes(row[1]), row[2].replace(".", "")) for row in rows if len(row) == 3]
+
+
+def _amd() -> list[Gpu]:
+    if not Path("/dev/kfd").exists():
+        return []
+    names = [line.split(":", 1)[1].strip() for line in _output("rocminfo").splitlines() if "Marketing Name" in line]
+    return [Gpu(next((n for n in names if "Radeon" in n or "Instinct" in n), "AMD GPU"), "HIP")]
+
+
+def _vulkan() -> list[Gpu]:
+    """Any other GPU that draws: Vulkan runs on it where its driver does."""
+    cards = Path("/dev/dri").glob("renderD*") if Path("/dev/dri").is_dir() else ()
+    asked = _output("vulkaninfo", "--summary") if any(cards) else ""
+    names = [line.partition("=")[2].strip() for line in asked.splitlines() if "deviceName" in line]
+    return [Gpu(name, "VULKAN") for name in names if "llvmpipe" not in name]
+
+
+def _output(*command: str) -> str:
+    """What another program prints; nothing where it is absent, fails or hangs."""
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, check=True).stdout
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return ""
+
+
+def _mebibytes(text: str) -> int | None:
+    return int(text) << 20 if text.isdigit() else None
+
+
+def _total_memory() -> int | None:
+    """Where there is no /proc/meminfo."""
+    try:
+        return None if Path("/proc/meminfo").exists() else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return None
 
 
 def host() -> dict[str, str]:
@@ -36,10 +136,14 @@ def _physical_cores() -> int | None:
     return len(cores) or None
 
 
-def _cgroup_cores() -> float | None:
-    """CPU quota of a version 2 control group, rounded up to whole cores."""
-    words = next(iter(_lines("/sys/fs/cgroup/cpu.max")), "max").split()
-    return None if words[0] == "max" else -(-int(words[0]) // int(words[1]))
+def _cgroup_cores() -> int | None:
+    """CPU quota of the control group, rounded up to whole cores."""
+    words = next(iter(_lines("/sys/fs/cgroup/cpu.max")), "").split() or [
+        *_lines("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),  # version 1; -1: none
+        *_lines("/sys/fs/cgroup/cpu/cpu.cfs_period_us"),
+    ]
+    limited = len(words) == 2 and words[0].isdigit() and words[1].isdigit() and int(words[1]) > 0
+    return -(-int(words[0]) // int(words[1])) if limited else None
 
 
 def _cgroup_memory() -> int | None:

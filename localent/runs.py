@@ -18,7 +18,7 @@ from localent import fit, machine, models, tasks
 from localent.answers import ChoiceGrammar, NumberGrammar
 from localent.attempt import Question, Setup, attempt
 from localent.engine import Coroutine, Engine, drive, header
-from localent.engine.llama import LlamaEngine, LlamaModel, Options, build_info, fastest_lanes
+from localent.engine.llama import LlamaEngine, LlamaModel, LlamaVocab, Options, build_info, fastest_lanes
 from localent.entropy import Meter
 from localent.errors import LocalentError, UsageError
 from localent.generate import Limits
@@ -182,7 +182,9 @@ def _questions(
     """Every problem with its prompt, its cue and what counts as an answer to it."""
     vocab, grammars = weights.vocab, {}
     for problem in problems:
-        text = tasks.render(task, problem, head.template, shots=settings.shots, seed=settings.seed)
+        text = tasks.render(
+            task, problem, head.template, shots=settings.shots, seed=settings.seed, variables=vocab.variables
+        )
         labels = tuple(choice.label for choice in problem.choices)
         if settings.probe and labels not in grammars:
             grammars[labels] = _grammar(vocab.pieces, labels)
@@ -275,16 +277,16 @@ def _record(head: header.Header, task: tasks.Task, settings: Settings, weights: 
     if not settings.probe:
         chosen |= {"epsilon": None, "max_fed": None}
     shots = settings.shots if settings.shots is not None else (0 if head.template else task.shots)
-    chosen |= {"shots": shots, "prompt": _prompt_hash(task, head, shots, settings.seed), **engine}
+    chosen |= {"shots": shots, "prompt": _prompt_hash(task, head, shots, settings.seed, weights.vocab), **engine}
     build = build_info(settings.gpu_layers) | {"localent": localent.__version__}
     content = json.dumps([head.model.sha256, task.name, chosen, build], sort_keys=True)
     return Run(hashlib.sha256(content.encode()).hexdigest()[:12], head.model.sha256, task.name, chosen, build)
 
 
-def _prompt_hash(task: tasks.Task, head: header.Header, shots: int, seed: int) -> str:
+def _prompt_hash(task: tasks.Task, head: header.Header, shots: int, seed: int, vocab: LlamaVocab) -> str:
     """Hash of a prompt with placeholder question: template, instruction, examples, cue, stops."""
     blank = Problem("", "", "?", "0", task.problems[0].choices and (Choice("A", "?"), Choice("B", "?")))
-    text = tasks.render(task, blank, head.template, shots=shots, seed=seed)
+    text = tasks.render(task, blank, head.template, shots=shots, seed=seed, variables=vocab.variables)
     return hashlib.sha256(repr((text, tasks.CUE)).encode()).hexdigest()[:16]
 
 

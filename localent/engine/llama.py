@@ -132,6 +132,12 @@ class LlamaVocab:
         self._spellable = self._characters() if C.llama_vocab_type(self._vocab) == C.LLAMA_VOCAB_TYPE_SPM else None
 
     @cached_property
+    def variables(self) -> dict[str, str]:
+        """What chat templates ask of a tokenizer: the spelling of its BOS and EOS."""
+        ids = {"bos_token": C.llama_vocab_bos(self._vocab), "eos_token": C.llama_vocab_eos(self._vocab)}
+        return {name: self.pieces[i].decode("utf-8", "replace") for name, i in ids.items() if 0 <= i < self.n_tokens}
+
+    @cached_property
     def pieces(self) -> list[bytes]:
         """The bytes of every token; control tokens by their spelling."""
         buffer = ctypes.create_string_buffer(256)

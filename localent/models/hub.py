@@ -66,14 +66,17 @@ def pull(
     return Fetched(paths[0], len(paths), sum(path.stat().st_size for path in paths), digest, remotes[0].commit)
 
 
-def from_cache(entry: Entry, quant: str) -> Path | None:
-    """The file in the shared cache, whole; None where it is not there. Raises LocalentError for a damaged one."""
+def from_cache(entry: Entry, quant: str, *, check: bool = True) -> Path | None:
+    """The file in the shared cache, whole; None where it is not there. Raises LocalentError for a damaged one.
+
+    Without `check`, a file that was never checked is not read for it.
+    """
     folder = hub_cache() / f"models--{entry.repo.replace('/', '--')}" / "snapshots"
     wanted = entry.filename(quant)
     stem = wanted.removesuffix(".gguf")
     found = [path for snapshot in _newest_first(folder) for path in _either(snapshot, wanted, stem)]
     whole = next((path for path in found if all(part.exists() for part in parts(path))), None)
-    if whole is not None and (broken := next((p for p in parts(whole) if not _is_itself(p)), None)):
+    if check and whole is not None and (broken := next((p for p in parts(whole) if not _is_itself(p)), None)):
         raise LocalentError(
             f"{broken} is not what the hub has (another sha256): delete it, then 'localent pull {entry.name}:{quant}'."
         )

@@ -1,0 +1,77 @@
+"""localent doctor: what this machine does with a model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+
+import click
+
+from localent.cli.run import GPU_LAYERS
+
+PARTS = {
+    "machine": "This machine",
+    "build": "llama.cpp",
+    "gpu": "GPU",
+    "model": "The model",
+    "speed": "Speed",
+    "invariance": "The same work, done differently",
+    "noise": "Other settings: largest change of a token's entropy",
+    "advice": "Advice",
+}
+MARK = {True: "+", False: "!", None: " "}
+
+
+@click.command()
+@click.argument("model", default="abacus-sft")
+@click.option("--quick", is_flag=True, help="Look only, measure nothing.")
+@click.option("--gpu-layers", type=GPU_LAYERS, default="auto", show_default=True, help="Layers on the GPU: auto, N, 0.")
+@click.option("--json", "json_", is_flag=True, help="Print it as JSON.")
+def doctor(model: str, quick: bool, gpu_layers: int | None, json_: bool) -> None:
+    """Examine this machine with MODEL: build, memory, GPU, speed, what repeats to the bit, and the noise floor.
+
+    Lines that begin with ! need a look. The measured part is kept and stored with later runs of the model.
+
+    \b
+    localent doctor
+    localent doctor qwen2.5-1.5b-instruct:Q4_K_M
+    """
+    from localent import doctor as library
+    from localent import models
+
+    report = library.examine(models.resolve(model), measure=not quick, layers=gpu_layers, status=_say)
+    if not quick:
+        library.save(report)
+    if json_:
+        click.echo(json.dumps(asdict(report), ensure_ascii=False))
+        return
+    for part, title in PARTS.items():
+        _show(title, report.of(part))
+
+
+def _say(text: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(f"{text} ...", err=True)
+
+
+def _show(title: str, findings: list) -> None:
+    if not findings:
+        return
+    click.echo(f"\n{title}")
+    width = max(len(finding.name) for finding in findings)
+    for finding in findings:
+        value = (
+            "not known"
+            if finding.value is None
+            else f"{finding.value:,}"
+            if _is_number(finding.value)
+            else finding.value
+        )
+        shown = f"{value} {finding.unit}" if finding.unit else value
+        note = f"  ({finding.note})" if finding.note else ""
+        click.echo(f" {MARK[finding.ok]} {finding.name:<{width}}  {shown}{note}")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float)
