@@ -9,7 +9,8 @@ import click
 import localent
 from localent.cli.data import models, pull
 from localent.cli.demo import demo
-from localent.cli.query import runs, sql
+from localent.cli.look import show
+from localent.cli.query import runs, schema, sql
 from localent.cli.run import run
 from localent.cli.science import signals
 from localent.errors import LocalentError, UsageError
@@ -51,5 +52,5 @@ def main() -> None:
     """
 
 
-for command in (demo, run, runs, sql, models, pull, signals):
+for command in (demo, run, runs, sql, models, pull, signals, show, schema):
     main.add_command(command)

@@ -1,22 +1,30 @@
-"""localent runs, localent sql: what is in a database."""
+"""localent runs, sql, schema: what is in a database."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
+from difflib import get_close_matches
 from pathlib import Path
 
 import click
 
 from localent.cli.run import db_option
 from localent.cli.show import print_table
+from localent.errors import UsageError
 
 SHOWN = ("run_id", "model", "quant", "task", "n_traces", "n_problems", "accuracy")
 SHOWN += ("mean_entropy_right", "mean_entropy_wrong", "started")
 
 
 def format_options(command):
-    """--csv, --json, --md: how a table is printed."""
-    for form, text in (("csv", "Comma-separated values."), ("json", "JSON, one object a line."), ("md", "Markdown.")):
+    """--table, --csv, --json, --md: how a table is printed."""
+    for form, text in (
+        ("table", "Aligned columns: the default."),
+        ("csv", "Comma-separated values."),
+        ("json", "JSON, one object a line."),
+        ("md", "Markdown."),
+    ):
         command = click.option(f"--{form}", "form", flag_value=form, help=text)(command)
     return command
 
@@ -38,21 +46,73 @@ def runs(db: Path, form: str | None) -> None:
 
 
 @click.command()
-@click.argument("query")
+@click.argument("query", required=False)
 @db_option
 @format_options
+@click.option("--queries", is_flag=True, help="List the ready-made queries.")
 @click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds a query may take.")
 @click.option("--limit", type=int, help="Rows to print at most.")
-def sql(query: str, db: Path, form: str | None, timeout: float, limit: int | None) -> None:
-    """Ask a database in SQL, read-only, also while a run is writing to it. QUERY "-" is read from stdin.
+def sql(query: str | None, db: Path, form: str | None, queries: bool, timeout: float, limit: int | None) -> None:
+    """Ask a database in SQL, read-only, also while a run is writing to it.
 
-    The views trace_summary, step_entropy and run_summary are the place to start.
+    QUERY is a statement, the name of a ready-made query, or "-" for stdin. The views trace_summary, step_entropy and
+    run_summary are the place to start; `localent schema` explains every column.
 
     \b
     localent sql "select correct, avg(mean_entropy) from trace_summary group by correct"
     localent sql "select text, entropy from tokens order by entropy desc limit 20" --csv
+    localent sql confident-mistakes
     """
     from localent.store import select
+    from localent.store.queries import QUERIES
 
-    query = sys.stdin.read() if query == "-" else query
-    print_table(*select(db, query, limit=limit, timeout_s=timeout), form)
+    if queries:
+        print_table(["name", "what it finds"], [(known.name, known.about) for known in QUERIES], form, max_width=None)
+        return
+    print_table(*select(db, statement(query), limit=limit, timeout_s=timeout), form)
+
+
+def statement(query: str | None) -> str:
+    """The SQL that was asked for: itself, from stdin, or by name."""
+    from localent.store.queries import QUERIES, named
+
+    if query is None:
+        raise UsageError("Give a query; 'localent sql --queries' lists ready-made ones.")
+    if query == "-":
+        return sys.stdin.read()
+    if known := named(query):
+        return known.sql
+    if query.split() == [query] and query.isascii():
+        close = get_close_matches(query, [known.name for known in QUERIES], n=1)
+        meant = f"did you mean '{close[0]}'? " if close else ""
+        raise UsageError(f"No ready-made query '{query}'; {meant}'localent sql --queries' lists them.")
+    return query
+
+
+@click.command()
+@click.argument("relation", required=False)
+@db_option
+@format_options
+def schema(relation: str | None, db: Path, form: str | None) -> None:
+    """Explain every table and view, or the columns of one RELATION with their units ("all": of every one).
+
+    \b
+    localent schema
+    localent schema tokens
+    localent schema all --csv
+    """
+    from localent.store import describe, open_db
+
+    with open_db(db, readonly=True) as store:
+        found = describe.relations(store)
+        names = [row["name"] for row in found]
+        if relation not in (None, "all", *names):
+            raise UsageError(f"No table or view '{relation}'; there are {', '.join(names)}.")
+        columns = describe.columns(store, None if relation == "all" else relation)
+    if relation is None:
+        print_table(list(found[0]), [tuple(row.values()) for row in found], form, max_width=None)
+        return
+    header = ["relation", "column", "type", "unit", "about"]
+    rows = [tuple(asdict(column).values()) for column in columns]
+    start = 0 if relation == "all" else 1
+    print_table(header[start:], [row[start:] for row in rows], form, max_width=None)

@@ -32,7 +32,9 @@ def as_plain(value: object) -> object:
     return [None if item != item else item for item in plain] if isinstance(plain, list) else plain
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence], form: str | None) -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence], form: str | None, *, max_width: int | None = 60
+) -> None:
     """Print rows as they come: an aligned table unless form is "csv", "json" (one object a line) or "md"."""
     from localent.report import table
 
@@ -40,4 +42,4 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence], form: str | No
         for line in {"csv": table.csv_lines, "json": table.json_lines}[form](columns, rows):
             click.echo(line)
     else:
-        click.echo(table.table(columns, rows, markdown=form == "md"))
+        click.echo(table.table(columns, rows, markdown=form == "md", max_width=max_width))

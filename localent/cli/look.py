@@ -1,0 +1,83 @@
+"""localent show: one trace in the terminal."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from dataclasses import asdict
+from math import isinf
+from pathlib import Path
+
+import click
+
+from localent.cli.run import db_option
+from localent.cli.show import print_table
+
+MEASURES = ("entropy", "surprisal", "varentropy", "rank")
+N_LISTED = 12
+measure_option = click.option(
+    "--measure", type=click.Choice(MEASURES), default="entropy", show_default=True, help="What the colours show."
+)
+colour_option = click.option("--color/--no-color", default=None, help="Default: colour where a terminal shows it.")
+
+
+@click.command()
+@click.argument("trace", required=False)
+@db_option
+@measure_option
+@colour_option
+@click.option("--json", "json_", is_flag=True, help="The whole trace as JSON.")
+def show(trace: str | None, db: Path, measure: str, color: bool | None, json_: bool) -> None:
+    """Show one TRACE: its text coloured by entropy, and what it would have answered after each step.
+
+    TRACE is a trace_id, or its first digits. Without it: a list of traces to choose from.
+
+    \b
+    localent show 1234
+    localent show 1234 --measure surprisal > trace.txt
+    """
+    from localent.store import look, open_db
+
+    with open_db(db, readonly=True) as store:
+        if trace is None:
+            columns, rows = look.listing(store, N_LISTED)
+            print_table(columns, rows, "json" if json_ else None)
+            return
+        seen = look.seen(store, look.find_trace(store, trace))
+    click.echo(as_json(seen) if json_ else view(seen, measure, color), color=color_wanted(color))
+
+
+def view(seen, measure: str, color: bool | None) -> str:
+    """A trace as text for this terminal."""
+    from localent.report.trace import render_trace
+
+    origin = f"{seen.model} ({seen.quant}) on {seen.task}, run {seen.run_id}"
+    which = f"trace {seen.trace_id}: problem {seen.problem.source_id}, sample {seen.trace.sample}"
+    return render_trace(seen.trace, seen.texts, seen.problem, [origin, which], style(measure, color)).rstrip("\n")
+
+
+def style(measure: str, color: bool | None):
+    """How to draw on this stdout."""
+    from localent.report.chart import can_draw
+    from localent.report.trace import Style
+
+    width = min(shutil.get_terminal_size((80, 24)).columns, 100) if sys.stdout.isatty() else 80
+    return Style(measure, color_wanted(color), can_draw(sys.stdout.encoding), max(width, 40))
+
+
+def color_wanted(color: bool | None) -> bool:
+    """As asked for; else where a terminal shows it and NO_COLOR is not set."""
+    return color if color is not None else sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def as_json(seen) -> str:
+    """The trace, its problem and its origin as one object."""
+    found = asdict(seen)
+    texts = found.pop("texts")
+    for token, text in zip(found["trace"]["tokens"], texts, strict=True):
+        token["text"] = text
+        for name in ("self_certainty", "margin"):
+            token[name] = str(token[name]) if isinf(token[name]) else token[name]  # JSON has no infinity
+    return json.dumps(found, ensure_ascii=False, allow_nan=False)

@@ -1,0 +1,204 @@
+"""One trace as text for a terminal: tokens coloured by how uncertain they were, and the answer at every step.
+
+Without colour, the tokens of the two highest levels stand in ⟨ ⟩ ("<" and ">" in plain ASCII). Returns lines.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import exp
+
+from localent.records import Probe, Problem, Token, Trace
+from localent.report.table import cell_text, pad, text_width
+
+LEVELS = {  # measure -> (unit, where each level begins)
+    "entropy": ("nats", (0.05, 0.25, 0.6, 1.1, 1.8)),
+    "surprisal": ("nats", (0.05, 0.25, 0.7, 1.5, 3.0)),
+    "varentropy": ("nats²", (0.05, 0.25, 0.6, 1.1, 1.8)),
+    "rank": ("", (2, 3, 4, 6, 11)),
+}
+BACKGROUNDS = ("", "230", "222", "215", "208", "166")  # one hue, darker: also told apart without colour vision
+MARKED = 4  # from this level on a token is marked where there is no colour
+BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-:=+*#"
+RESET = "\x1b[0m"
+N_ANSWERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How to draw."""
+
+    measure: str = "entropy"
+    colour: bool = False
+    unicode: bool = True
+    width: int = 80
+
+
+def render_trace(trace: Trace, texts: Sequence[str], problem: Problem, heading: Sequence[str], style: Style) -> str:
+    """The whole view of one trace."""
+    blocks = [
+        [visible(line) for line in heading] + [verdict(trace, problem)],
+        wrapped_question(problem, style.width),
+        [legend(style), "", *painted(trace.tokens, texts, starts_of(trace), style)],
+        answer_table(trace.probes, problem.answer, style),
+        hardest(trace.tokens, texts, style),
+    ]
+    text = "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
+    return text if style.unicode else text.encode("ascii", "backslashreplace").decode()
+
+
+def verdict(trace: Trace, problem: Problem) -> str:
+    """ "WRONG: answered 12, the true answer is 18. 54 tokens, 3 steps." """
+    said = f"answered {visible(trace.extraction.value)}" if trace.extraction.value is not None else "no answer found"
+    n_steps = sum(step.kind == "reasoning" for step in trace.steps)
+    cut = ", cut off at the token limit" if trace.finish == "length" else ""
+    name, answer = "RIGHT" if trace.correct else "WRONG", visible(problem.answer)
+    return f"{name}: {said}, the true answer is {answer}. {len(trace.tokens)} tokens, {n_steps} {'step' if n_steps == 1 else 'steps'}{cut}."
+
+
+def wrapped_question(problem: Problem, width: int) -> list[str]:
+    """The question and its options."""
+    lines = [line for part in problem.question.splitlines() for line in textwrap.wrap(visible(part), width)]
+    return lines + [visible(f"  {choice.label}. {choice.text}")[:width] for choice in problem.choices]
+
+
+def legend(style: Style) -> str:
+    """What the colours, or the marks, mean."""
+    unit, bounds = LEVELS[style.measure]
+    if not style.colour:
+        left, right = marks(style)
+        return f"{left}token{right}: {style.measure} of at least {bounds[MARKED - 1]:g} {unit}".rstrip()
+    shades = "".join(coloured(f" {low:g} ", i, style) for i, low in enumerate((0, *bounds)))
+    return f"{style.measure} {f'({unit}) ' if unit else ''}from {shades}"
+
+
+def level_of(value: float, measure: str) -> int:
+    """0, certain, to 5."""
+    return bisect_right(LEVELS[measure][1], value)
+
+
+def painted(tokens: Sequence[Token], texts: Sequence[str], starts: set[int], style: Style) -> list[str]:
+    """The text on lines of at most `width` columns; every step begins a line."""
+    page = Lines(style)
+    for index, (token, text) in enumerate(zip(tokens, texts, strict=True)):
+        if index in starts:
+            page.fresh()
+        page.add(text, level_of(getattr(token, style.measure), style.measure))
+    return page.done()
+
+
+class Lines:
+    """Fills lines with tokens. Call `add` as they come, then `done`."""
+
+    def __init__(self, style: Style) -> None:
+        self.style, self.lines, self.line, self.used = style, [], "", 0
+
+    def add(self, text: str, level: int) -> None:
+        for n, part in enumerate(text.split("\n")):
+            if n:
+                self.fresh()
+            if part:
+                self._put(visible(part), level)
+
+    def _put(self, text: str, level: int) -> None:
+        if self.used and self.used + self._width(text, level) > self.style.width:
+            self.fresh()
+            text = text.lstrip(" ") or text
+        room = self.style.width - 2
+        for piece in (text[i : i + room] for i in range(0, len(text), room)):
+            if self.used and len(text) > room:
+                self.fresh()
+            self.line, self.used = self.line + coloured(piece, level, self.style), self.used + self._width(piece, level)
+
+    def _width(self, text: str, level: int) -> int:
+        return text_width(text) + 2 * (not self.style.colour and level >= MARKED)
+
+    def fresh(self) -> None:
+        """Begin a new line; empty ones are left out."""
+        if self.line:
+            self.lines.append(self.line)
+        self.line, self.used = "", 0
+
+    def done(self) -> list[str]:
+        self.fresh()
+        return self.lines
+
+
+def coloured(text: str, level: int, style: Style) -> str:
+    """A token in the colour of its level, or in marks."""
+    if style.colour:
+        return f"\x1b[48;5;{BACKGROUNDS[level]};38;5;16m{text}{RESET}" if level else text
+    left, right = marks(style)
+    stripped = text.lstrip(" ")
+    return f"{text[: len(text) - len(stripped)]}{left}{stripped}{right}" if level >= MARKED and stripped else text
+
+
+def marks(style: Style) -> tuple[str, str]:
+    return ("⟨", "⟩") if style.unicode else ("<", ">")
+
+
+def answer_table(probes: Sequence[Probe], truth: str, style: Style) -> list[str]:
+    """What the model would answer after each step, and a sparkline of the entropy."""
+    if not probes:
+        return ["Not probed: the answer distribution by step is not known."]
+    entropies = [probe.entropy for probe in probes]
+    spark = f"answer entropy by step  {sparkline(entropies, style)}  {entropies[0]:.2f} to {entropies[-1]:.2f} nats"
+    head = f"{'step':>4} {'nats':>6} {'p(true)':>8}  leading answers (* the true one)"
+    return [spark, "", head, *(answer_row(probe, truth, style) for probe in probes)]
+
+
+def answer_row(probe: Probe, truth: str, style: Style) -> str:
+    room = style.width - 22
+    found = leading(probe, truth, N_ANSWERS)
+    while text_width(found) > room and " · " in found:
+        found = found.rpartition(" · ")[0]
+    found = found if style.unicode else found.replace(" · ", ", ")
+    return f"{probe.k:>4} {probe.entropy:>6.2f} {probe.p_true:>8.3f}  {found}"
+
+
+def leading(probe: Probe, truth: str, n: int) -> str:
+    """ "18* 45 % · 3 10 %"."""
+    cells = [f"{visible(a.value)}{'*' * (a.value == truth)} {a.prob * 100:.0f} %" for a in probe.answers[:n]]
+    return " · ".join(cells)
+
+
+def sparkline(values: Sequence[float], style: Style) -> str:
+    """One bar a value, from 0 to the largest."""
+    bars, top = BARS if style.unicode else PLAIN_BARS, max(values, default=0.0) or 1.0
+    return "".join(bars[min(int(value / top * len(bars)), len(bars) - 1)] for value in values)
+
+
+def hardest(tokens: Sequence[Token], texts: Sequence[str], style: Style, n: int = 5) -> list[str]:
+    """The tokens with the largest measure, with what else could have stood there."""
+    order = sorted(range(len(tokens)), key=lambda i: -getattr(tokens[i], style.measure))[:n]
+    if not order:
+        return []
+    head = f"{'token':>5}  {'text':<14}{style.measure:>10}{'p':>7}{'rank':>6}"
+    head += "  alternatives" if any(token.alternatives for token in tokens) else ""
+    return [head, *(hard_row(i, tokens[i], texts[i], style).rstrip() for i in order)]
+
+
+def hard_row(i: int, token: Token, text: str, style: Style) -> str:
+    others = ", ".join(f"{quoted(a.text)} {a.prob * 100:.0f} %" for a in token.alternatives)
+    p = exp(-token.surprisal)
+    row = f"{i:>5}  {pad(quoted(text)[:13], 14, False)}{getattr(token, style.measure):>10.2f}{p:>7.2f}{token.rank:>6}"
+    room = style.width - text_width(row) - 2
+    while text_width(others) > room and ", " in others:
+        others = others.rpartition(", ")[0]
+    return f"{row}  {others if text_width(others) <= room else ''}"
+
+
+def starts_of(trace: Trace) -> set[int]:
+    return {step.start for step in trace.steps}
+
+
+def quoted(text: str) -> str:
+    return f"'{visible(text)}'"
+
+
+def visible(text: object) -> str:
+    """Control characters spelled out: what a model wrote must not command the terminal."""
+    return cell_text(text)

@@ -1,0 +1,70 @@
+"""Traces to look at: found by what a person can type, read with everything that stands beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from localent.errors import UsageError
+from localent.records import Problem, Trace
+from localent.store import rows
+from localent.store.db import Database
+
+LISTED = ("trace_id", "model", "quant", "task", "source_id", "sample", "correct", "answer", "true_answer")
+LISTED += ("n_tokens", "mean_entropy")
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One trace with its problem and where it came from."""
+
+    trace_id: int
+    run_id: str
+    model: str
+    quant: str
+    task: str
+    problem: Problem
+    trace: Trace
+    texts: tuple[str, ...]  # the characters that each token completes
+
+
+def find_trace(db: Database, given: str) -> int:
+    """The id of a trace: the whole number or its first digits, where no other trace begins with them."""
+    if not given.isascii() or not given.isdigit():
+        raise UsageError(f"A trace is known by a number, got '{given}'; 'localent show --db {db.path}' lists them.")
+    sql = "select trace_id from traces where cast(trace_id as text) like ? || '%' order by trace_id limit 2"
+    found = [row["trace_id"] for row in db._all(sql, given)]
+    if int(given) in found or len(found) == 1:
+        return int(given) if int(given) in found else found[0]
+    if found:
+        raise UsageError(f"Several traces in {db.path} begin with {given}; give more digits.")
+    raise UsageError(f"No trace {given} in {db.path}; 'localent show --db {db.path}' lists them.")
+
+
+def seen(db: Database, trace_id: int) -> Seen:
+    """One trace, read for showing."""
+    found = db._all(
+        "select t.run_id, m.name as model, m.quant, p.* from traces t join runs using (run_id)"
+        " join models m on m.sha256 = model_sha256"
+        " join problems p on p.task = t.task and p.problem_id = t.problem_id where trace_id = ?",
+        trace_id,
+    )[0]
+    origin = {name: found.pop(name) for name in ("run_id", "model", "quant")}
+    trace = db.trace(trace_id)
+    texts = tuple(rows.completed_texts([token.text for token in trace.tokens]))
+    return Seen(trace_id, **origin, task=found["task"], problem=rows.problem_of(found), trace=trace, texts=texts)
+
+
+def each_seen(db: Database, run_id: str, limit: int | None = None) -> Iterator[Seen]:
+    """The traces of a run, one at a time, by problem and sample."""
+    sql = "select trace_id from traces where run_id = ? order by problem_id, sample limit ?"
+    for row in db._all(sql, db.run(run_id).run_id, -1 if limit is None else limit):
+        yield seen(db, row["trace_id"])
+
+
+def listing(db: Database, limit: int) -> tuple[tuple[str, ...], list[tuple]]:
+    """Some traces to choose from, of every run in turn: columns and rows."""
+    sql = f"""with turns as (select trace_id, row_number() over (partition by run_id order by problem_id, sample) as turn
+        from traces) select {", ".join(LISTED)} from turns cross join trace_summary using (trace_id)
+        where turn <= ? order by turn, run_id limit ?"""
+    return LISTED, [tuple(row.values()) for row in db._all(sql, limit, limit)]

@@ -1,0 +1,110 @@
+"""One trace in the terminal: useful without colour, in 80 columns, and safe whatever a model wrote."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+from made import HOSTILE, made
+
+from localent.cli import main
+from localent.store import look, open_db
+
+PATTERN = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory):
+    path = tmp_path_factory.mktemp("show") / "runs.db"
+    made(path, n_runs=2, n_problems=12, alternatives=3)
+    return path
+
+
+def call(*arguments):
+    done = CliRunner().invoke(main, [str(a) for a in arguments])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done.exit_code, done.stdout, done.stderr
+
+
+def trace_of(db, source_id):
+    _, out, _ = call("sql", f"select trace_id from trace_summary where source_id = '{source_id}'", "--csv", "--db", db)
+    return out.split()[1]
+
+
+def test_a_trace_is_plain_and_useful_in_80_columns(db):
+    code, out, _ = call("show", trace_of(db, "made-0001"), "--db", db)
+    assert code == 0
+    assert max(map(len, out.splitlines())) <= 80
+    assert "\x1b" not in out
+    assert "RIGHT: answered 6, the true answer is 6." in out
+    assert "answer entropy by step  █" in out
+    assert re.search(r"^ +\d+ +0\.\d\d +0\.9\d\d  6\* 9\d %", out, re.MULTILINE)
+    assert "⟨" in out
+    assert "alternatives" in out
+
+
+def test_what_a_model_wrote_does_not_reach_the_terminal_as_commands(db):
+    code, out, _ = call("show", trace_of(db, "made-0003"), "--db", db)
+    assert code == 0
+    assert HOSTILE in out.replace("\n", "").replace("⟨", "").replace("⟩", "")
+    assert r"\x1b[2J\x07" in out.replace("⟩", "")
+    assert "\x1b" not in out
+
+
+def test_colour_changes_nothing_but_colour(db):
+    trace = trace_of(db, "made-0001")
+    _, plain, _ = call("show", trace, "--db", db, "--no-color")
+    _, colour, _ = call("show", trace, "--db", db, "--color")
+    assert "\x1b[48;5;" in colour
+    text = PATTERN.sub("", colour)
+    assert "Then there were 12 + 5 = 17 apples." in text
+    assert plain.splitlines()[-6:] == text.splitlines()[-6:]
+
+
+def test_colours_follow_the_measure_asked_for(db):
+    _, out, _ = call("show", trace_of(db, "made-0001"), "--db", db, "--measure", "rank")
+    assert "rank of at least 6" in out
+
+
+def test_a_trace_as_json_has_everything(db):
+    _, out, _ = call("show", trace_of(db, "made-0003"), "--db", db, "--json")
+    found = json.loads(out)
+    assert found["problem"]["answer"] == "8"
+    assert HOSTILE in "".join(token["text"] for token in found["trace"]["tokens"])
+    assert len(found["trace"]["tokens"][0]["alternatives"]) == 3
+    assert found["trace"]["probes"][0]["answers"]
+
+
+def test_without_a_trace_some_are_listed(db):
+    code, out, _ = call("show", "--db", db)
+    assert code == 0
+    assert out.count("made-") == 12
+    assert "abacus-base" in out
+
+
+def test_the_first_digits_are_enough_where_they_are_unique(db):
+    trace = trace_of(db, "made-0001")
+    with open_db(db, readonly=True) as store:
+        assert look.find_trace(store, trace[:9]) == look.find_trace(store, trace) == int(trace)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [("", "A trace is known by a number"), ("nine", "A trace is known by a number"), ("9" * 17, "No trace 999")],
+)
+def test_a_trace_that_is_not_there_is_one_sentence(db, given, message):
+    code, _, err = call("show", given, "--db", db)
+    assert code == 2
+    assert message in err
+
+
+def test_a_terminal_without_unicode_gets_ascii(db):
+    from localent.report.trace import Style, render_trace
+
+    with open_db(db, readonly=True) as store:
+        seen = look.seen(store, int(trace_of(db, "made-0003")))
+    text = render_trace(seen.trace, seen.texts, seen.problem, ["é"], Style(unicode=False))
+    assert text.isascii()
