@@ -12,7 +12,7 @@ from localent.cli.demo import demo
 from localent.cli.look import show
 from localent.cli.query import runs, schema, sql
 from localent.cli.run import run
-from localent.cli.science import signals
+from localent.cli.science import replay, signals
 from localent.errors import LocalentError, UsageError
 
 STOPPED = 130  # as shells count an interrupt
@@ -52,5 +52,5 @@ def main() -> None:
     """
 
 
-for command in (demo, run, runs, sql, models, pull, signals, show, schema):
+for command in (demo, run, runs, sql, models, pull, signals, replay, show, schema):
     main.add_command(command)

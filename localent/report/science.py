@@ -72,3 +72,23 @@ def signals_table(rows: Iterable) -> Table:
         points = [cell(value) for value in (row.prr, row.aurc, row.ece, row.brier)]
         found.append([row.name, row.family, *estimates, *points, row.auroc.n, row.auroc.n_missing, row.reading])
     return columns, found
+
+
+def replay_table(rows: Iterable) -> Table:
+    """What each policy did on the half of the problems that it was not chosen on."""
+    columns = ["policy", "setting", "accuracy", "answered", "change", "vs length cap", "vs majority"]
+    columns += ["tokens saved", "net of probes"]
+    found = []
+    for row in rows:
+        changes = [short(e) for e in (row.change, row.against_cap, row.against_majority)]
+        saved = [cell(e.value) for e in (row.tokens_saved, row.tokens_saved_net)]
+        found.append([row.policy, row.setting, short(row.accuracy), cell(row.coverage.value), *changes, *saved])
+    return columns, found
+
+
+def risk_coverage_table(accuracies: dict[str, Sequence[float]], coverages: Sequence[float]) -> Table:
+    """Accuracy among the most certain traces by each signal, best at 80 % first."""
+    columns = ["accuracy when answering", *(f"{share:.0%}" for share in coverages)]
+    at = list(coverages).index(0.8)
+    ranked = sorted(accuracies.items(), key=lambda item: -item[1][at])
+    return columns, [[name, *map(cell, values)] for name, values in ranked]
