@@ -379,6 +379,7 @@ def test_grid_positions_meet_probes_at_the_same_share(n_steps):
     expected = [i * n_steps // 10 for i in range(11)]
     assert curves.at_position(traj, curves.GRID)[0].tolist() == expected
     assert curves.at_position(traj, [i * 0.1 for i in range(11)])[0].tolist() == expected
+    assert curves.at_position(traj, [1 - i / 10 for i in range(11)])[0].tolist() == expected[::-1]  # 0.0999...98
 
 
 def test_curves_by_class_are_means_and_their_gap():
@@ -393,6 +394,14 @@ def test_curves_by_class_are_means_and_their_gap():
     assert found.gap.low[1] == found.gap.high[1] == 1
     assert curves.mean_by_step(traj).value[1] == pytest.approx(2.5)
     assert curves.by_position(traj).wrong.n.tolist() == [21] * 11
+
+
+def test_a_point_of_few_traces_has_no_interval():
+    """Nine of 60 traces reach a second step: their mean is shown, but not how sure it is."""
+    many = [(False, [1.0 + i, 2.0 + i % 7, 3.0 + i][: 3 if i < 9 else 2]) for i in range(60)]
+    found = curves.mean_by_step(curves.trajectories(probes(*many), "x"))
+    assert found.value[2] == 7
+    assert np.isnan(found.low).tolist() == [False, False, True]
 
 
 def test_information_gain_by_hand():
@@ -417,7 +426,7 @@ class Simulated:
     n_problems: int = 200
     samples: int = 1
     entropy_effect: float = 0.0  # nats, wrong above right
-    length_effect: float = 0.0  # tokens per unit of difficulty; difficulty makes wrong
+    length_effect: float = 0.0  # tokens per unit of difficulty, which makes wrong; < 0: wrong traces are short
     by_length: bool = False  # entropy rises with length, and with nothing else
     share_wrong: float = 0.4
     probed: bool = True
@@ -447,11 +456,10 @@ def simulated_columns(run):
     found = {name: [] for name in summary.PROBE_COLUMNS}
     for i in range(run.n_problems * run.samples):
         problem, difficulty = f"p{i // run.samples}", r.normal()
-        wrong = bool(r.random() < scipy.stats.norm.cdf(run.length_effect / 20 * difficulty) * 2 * run.share_wrong)
+        wrong = bool(r.random() < scipy.stats.norm.cdf(abs(run.length_effect) / 20 * difficulty) * 2 * run.share_wrong)
         n_tokens = 100 + round(run.length_effect * difficulty) + int(r.integers(10))
-        entropy = (
-            0.5 + (0.01 * (n_tokens - 100) if run.by_length else 0) + 0.1 * r.normal() + run.entropy_effect * wrong
-        )
+        excess = 0.01 * abs(n_tokens - 100) * np.sign(difficulty) if run.by_length else 0.0
+        entropy = 0.5 + excess + 0.1 * r.normal() + run.entropy_effect * wrong
         steps = 1 + int(r.integers(6))
         row = (i, problem, int(not wrong), "stop", None, steps, n_tokens, float(entropy))
         append(traces, row)
@@ -488,11 +496,11 @@ def test_a_null_effect_is_not_seen():
 
 @pytest.mark.parametrize("length_effect", [20, -20])
 def test_a_pure_length_effect_is_not_beyond_length(length_effect):
-    """Entropy tells wrong from right only because it follows length; length the other way round is no excuse."""
-    s = summarise(Simulated(n_problems=400, length_effect=length_effect, by_length=True), "")
+    """Entropy tells wrong from right only because it follows length, whether the wrong traces are long or short."""
+    s = summarise(Simulated(length_effect=length_effect, by_length=True), "")
     assert s.signal.length.excludes(0.5)
-    assert s.signal.auroc.excludes(0.5) or length_effect < 0
-    assert s.signal.advantage.value < 0.05
+    assert (s.signal.length.value > 0.5) == (length_effect > 0)
+    assert s.signal.auroc.low > 0.5
     assert not s.signal.advantage.low > 0
 
 
@@ -522,7 +530,8 @@ def a_trace(problem_id, sample, correct, n_steps, rng):
         for k, (h, p) in enumerate(numbers)
     )
     read = Extraction("18" if sample else None, None, "last number", None if sample else "no number")
-    return Trace(problem_id, sample, "x" * len(tokens), 5, "stop", read, correct, tokens, steps, found)
+    finish = "stop" if sample else "length"
+    return Trace(problem_id, sample, "x" * len(tokens), 5, finish, read, correct, tokens, steps, found)
 
 
 def test_a_summary_of_a_stored_run_agrees_with_the_stores_own_view(tmp_path):
@@ -533,16 +542,18 @@ def test_a_summary_of_a_stored_run_agrees_with_the_stores_own_view(tmp_path):
         db.add_task("sums", "number")
         db.add_problems("sums", [Problem(f"p{i}", str(i), "?", "18", n_steps=i % 3) for i in range(30)])
         db.add_run(run)
-        for i, sample_ in itertools.product(range(30), range(2)):
+        for i, sample_ in itertools.product(range(30), range(3)):
             db.add_trace(run.run_id, a_trace(f"p{i}", sample_, bool(r.random() < 0.6), 1 + int(r.integers(7)), r))
         s, view, rows = summarise(db, run.run_id[:5]), db.runs()[0], db.traces(run.run_id)
     assert s.accuracy.value == pytest.approx(view["accuracy"])
-    assert s.extraction_failures.value == 0.5 == view["extraction_failure_rate"]
+    assert s.extraction_failures.value == pytest.approx(1 / 3) == view["extraction_failure_rate"]
+    assert s.truncated.value == pytest.approx(1 / 3) == view["truncation_rate"]
+    assert s.accuracy_finished.n == 60
     assert s.token_entropy.right.value == pytest.approx(view["mean_entropy_right"])
     assert s.answers.half.right.value == pytest.approx(view["answer_entropy_half_right"])
     assert s.answers.half.wrong.value == pytest.approx(view["answer_entropy_half_wrong"])
     expected = sklearn.metrics.roc_auc_score(1 - np.array(rows["correct"]), rows["answer_entropy_half"])
     assert s.answers.signal_half.auroc.value == pytest.approx(expected, abs=1e-12)
     assert [a.n_steps for a in s.accuracy_by_difficulty] == [0, 1, 2]
-    assert (s.n_traces, s.n_problems, s.accuracy.n_problems) == (60, 30, 30)
+    assert (s.n_traces, s.n_problems, s.accuracy.n_problems) == (90, 30, 30)
     assert s.run_id == run.run_id
