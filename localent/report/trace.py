@@ -25,6 +25,7 @@ MARKED = 4  # from this level on a token is marked where there is no colour
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 RESET = "\x1b[0m"
 N_ANSWERS = 4
+COMPUTED = ("number", "choice")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +55,10 @@ def verdict(trace: Trace, problem: Problem) -> str:
     """ "WRONG: answered 12, the true answer is 18. 54 tokens, 3 steps." """
     said = f"answered {visible(trace.extraction.value)}" if trace.extraction.value is not None else "no answer found"
     n_steps = sum(step.kind == "reasoning" for step in trace.steps)
-    cut = ", cut off at the token limit" if trace.finish == "length" else ""
+    size = f"{len(trace.tokens)} tokens, {n_steps} {'step' if n_steps == 1 else 'steps'}"
+    size += ", cut off at the token limit" if trace.finish == "length" else ""
     name, answer = "RIGHT" if trace.correct else "WRONG", visible(problem.answer)
-    return f"{name}: {said}, the true answer is {answer}. {len(trace.tokens)} tokens, {n_steps} {'step' if n_steps == 1 else 'steps'}{cut}."
+    return f"{name}: {said}, the true answer is {answer}. {size}."
 
 
 def wrapped_question(problem: Problem, width: int) -> list[str]:
@@ -142,6 +144,7 @@ def marks(style: Style) -> tuple[str, str]:
 
 def answer_table(probes: Sequence[Probe], truth: str, style: Style) -> list[str]:
     """What the model would answer after each step, and a sparkline of the entropy."""
+    probes = [probe for probe in probes if probe.estimator in COMPUTED]  # not the controls
     if not probes:
         return ["Not probed: the answer distribution by step is not known."]
     entropies = [probe.entropy for probe in probes]

@@ -64,7 +64,25 @@ def each_seen(db: Database, run_id: str, limit: int | None = None) -> Iterator[S
 
 def listing(db: Database, limit: int) -> tuple[tuple[str, ...], list[tuple]]:
     """Some traces to choose from, of every run in turn: columns and rows."""
-    sql = f"""with turns as (select trace_id, row_number() over (partition by run_id order by problem_id, sample) as turn
-        from traces) select {", ".join(LISTED)} from turns cross join trace_summary using (trace_id)
+    turn = "row_number() over (partition by run_id order by problem_id, sample) as turn"
+    sql = f"""with turns as (select trace_id, {turn} from traces)
+        select {", ".join(LISTED)} from turns cross join trace_summary using (trace_id)
         where turn <= ? order by turn, run_id limit ?"""
     return LISTED, [tuple(row.values()) for row in db._all(sql, limit, limit)]
+
+
+def drawn(db: Database, trace_id: int) -> dict[str, list[tuple]]:
+    """What drawing one trace needs, as plain rows: a hundredth of a second cheaper than records."""
+    return {name: db._conn.execute(sql, (trace_id,)).fetchall() for name, sql in DRAWN.items()}
+
+
+DRAWN = {
+    "tokens": "select text, entropy, surprisal, varentropy, rank from tokens where trace_id = ? order by token_index",
+    "alternatives": "select token_index, text, prob from alternatives where trace_id = ?"
+    " order by token_index, alternative_rank",
+    "steps": "select start_token, end_token, kind from steps where trace_id = ? order by step_index",
+    "probes": "select k, n_tokens, entropy, entropy_lower, entropy_upper, p_true, leader from probes"
+    " where trace_id = ? and estimator in ('number', 'choice') order by k",
+    "answers": "select k, value, prob from answers where trace_id = ?"
+    " and estimator in ('number', 'choice') order by k, answer_rank",
+}

@@ -158,7 +158,8 @@ TABLES_1 = (
 ) strict, without rowid""",
 )
 
-OPERATORS = "trim(text) in ('+', '-', '−', '*', '×', '/', '÷', '=')"  # an index over these: they are asked for often
+SIGNS = ("+", "-", "−", "*", "×", "/", "÷", "=")  # an index over these: they are asked for often
+OPERATORS = "text in ({})".format(", ".join(f"'{space}{sign}'" for sign in SIGNS for space in ("", " ")))
 TABLES_2 = (
     """create table alternatives ( -- one of the most likely tokens at a prediction; only in runs with --alternatives
   trace_id integer not null,
@@ -170,7 +171,7 @@ TABLES_2 = (
   primary key (trace_id, token_index, alternative_rank),
   foreign key (trace_id, token_index) references tokens on delete cascade
 ) strict, without rowid""",
-    f"create index tokens_operators on tokens (trim(text), entropy, surprisal) where {OPERATORS}",
+    f"create index tokens_operators on tokens (text, entropy, surprisal) where {OPERATORS}",
 )
 
 VIEWS = {
