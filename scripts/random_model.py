@@ -30,6 +30,7 @@ class Shape:
     head_dim: int
     n_ctx: int
     window: int | None = None
+    attention: tuple[int, ...] | None = None  # layers that have it, in a hybrid; the others are short convolutions
 
 
 SHAPES = {
@@ -37,7 +38,10 @@ SHAPES = {
     "tiny-llama": Shape("llama", 2, 64, 128, 4, 2, 16, 2048),
     "tiny-qwen2": Shape("qwen2", 2, 64, 128, 4, 2, 16, 2048),
     "tiny-gemma2": Shape("gemma2", 2, 64, 128, 4, 2, 16, 2048, window=64),
+    "tiny-gemma2-4096": Shape("gemma2", 2, 64, 128, 4, 2, 16, 8192, window=4096),
+    "tiny-olmo2": Shape("olmo2", 2, 64, 128, 4, 2, 16, 2048),
     "tiny-mamba": Shape("mamba", 2, 64, 0, 0, 0, 0, 2048),
+    "tiny-lfm2": Shape("lfm2", 3, 64, 128, 4, 2, 16, 2048, attention=(1,)),
 }
 
 
@@ -62,15 +66,35 @@ def tensors(shape: Shape, n_vocab: int) -> list[tuple[str, tuple[int, ...]]]:
     """Names and numpy shapes (rows, columns) of all tensors; embeddings are tied."""
     if shape.arch == "mamba":
         return _mamba_tensors(shape, n_vocab)
+    if shape.arch == "lfm2":
+        return _lfm2_tensors(shape, n_vocab)
     e, f, q, kv = shape.n_embd, shape.n_ff, shape.n_head * shape.head_dim, shape.n_head_kv * shape.head_dim
     found: list[tuple[str, tuple[int, ...]]] = [("token_embd.weight", (n_vocab, e)), ("output_norm.weight", (e,))]
     for i in range(shape.n_layer):
         layer = {"attn_norm": (e,), "attn_q": (q, e), "attn_k": (kv, e), "attn_v": (kv, e), "attn_output": (e, q)}
         layer |= {"ffn_norm": (e,), "ffn_gate": (f, e), "ffn_up": (f, e), "ffn_down": (e, f)}
-        layer |= {"post_attention_norm": (e,), "post_ffw_norm": (e,)} if shape.arch == "gemma2" else {}
+        if shape.arch in ("gemma2", "olmo2"):
+            layer |= {"post_attention_norm": (e,), "post_ffw_norm": (e,)}
+        if shape.arch == "olmo2":  # norms after, not before; queries and keys are normed, too
+            layer |= {"attn_q_norm": (q,), "attn_k_norm": (kv,)}
+            del layer["attn_norm"], layer["ffn_norm"]
         found += [(f"blk.{i}.{name}.weight", dims) for name, dims in layer.items()]
         if shape.arch == "qwen2":
             found += [(f"blk.{i}.attn_{p}.bias", (n,)) for p, n in (("q", q), ("k", kv), ("v", kv))]
+    return found + ([("output.weight", (n_vocab, e))] if shape.arch == "olmo2" else [])
+
+
+def _lfm2_tensors(shape: Shape, n_vocab: int) -> list[tuple[str, tuple[int, ...]]]:
+    e, f, q, kv = shape.n_embd, shape.n_ff, shape.n_head * shape.head_dim, shape.n_head_kv * shape.head_dim
+    found: list[tuple[str, tuple[int, ...]]] = [("token_embd.weight", (n_vocab, e)), ("token_embd_norm.weight", (e,))]
+    for i in range(shape.n_layer):
+        layer = {"attn_norm": (e,), "ffn_norm": (e,), "ffn_gate": (f, e), "ffn_up": (f, e), "ffn_down": (e, f)}
+        if i in shape.attention:
+            layer |= {"attn_q": (q, e), "attn_k": (kv, e), "attn_v": (kv, e), "attn_output": (e, q)}
+            layer |= {"attn_q_norm": (shape.head_dim,), "attn_k_norm": (shape.head_dim,)}
+        else:
+            layer |= {"shortconv.in_proj": (3 * e, e), "shortconv.conv": (e, CONV - 1), "shortconv.out_proj": (e, e)}
+        found += [(f"blk.{i}.{name}.weight", dims) for name, dims in layer.items()]
     return found
 
 
@@ -88,12 +112,12 @@ def _mamba_tensors(shape: Shape, n_vocab: int) -> list[tuple[str, tuple[int, ...
 
 def _weights(rng: np.random.Generator, name: str, dims: tuple[int, ...], scale: float) -> np.ndarray:
     if name.endswith("norm.weight"):
-        return np.ones(dims, np.float32) * (scale if name.startswith("output_norm") else 1)
+        return np.ones(dims, np.float32) * (scale if name.startswith(("output_norm", "token_embd_norm")) else 1)
     if len(dims) == 1:
         return np.zeros(dims, np.float32)
     if name.endswith("ssm_a"):
         return -np.ones(dims, np.float32)
-    if "conv1d" in name:
+    if "conv1d" in name or name.endswith("conv.weight"):
         return rng.standard_normal(dims, dtype=np.float32)
     return (rng.standard_normal(dims, dtype=np.float32) * dims[-1] ** -0.5).astype(np.float16)
 
@@ -114,7 +138,12 @@ def _add_hyperparameters(writer: gguf.GGUFWriter, shape: Shape, n_vocab: int) ->
         writer.add_ssm_state_size(STATE)
         writer.add_ssm_time_step_rank(shape.n_embd // 16)
         return
-    writer.add_head_count_kv(shape.n_head_kv)
+    if shape.arch == "lfm2":
+        writer.add_shortconv_l_cache(CONV - 1)
+    layers = range(shape.n_layer)
+    writer.add_head_count_kv(
+        [shape.n_head_kv * (i in shape.attention) for i in layers] if shape.attention else shape.n_head_kv
+    )
     writer.add_key_length(shape.head_dim)
     writer.add_value_length(shape.head_dim)
     writer.add_rope_dimension_count(shape.head_dim)

@@ -1,0 +1,411 @@
+"""The hub as localent meets it: a stand-in server on loopback that speaks its protocol, and all that can go wrong."""
+
+import hashlib
+import http.server
+import io
+import json
+import threading
+import time
+import types
+import zipfile
+
+import pytest
+
+from localent.errors import LocalentError, UsageError
+from localent.models import datasets, find, hub, resolve
+
+CONTENT = bytes(hashlib.sha256(bytes([i % 251])).digest()[i % 32] for i in range(300_000))
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+MINE = """
+[mine]
+repo = "someone/Mine-GGUF"
+file = "mine-{quant}.gguf"
+default = "Q4_K_M"
+family = "mine"
+stage = "base"
+licence = "MIT"
+"""
+
+
+class Stub:
+    """What the server holds, how it misbehaves, and what it was asked."""
+
+    def __init__(self):
+        self.files = {"mine-Q4_K_M.gguf": CONTENT}
+        self.fault = None  # "gated", "forbidden", "truncated", ...
+        self.faults_left = 10**6
+        self.asked = []
+        self.hub = self.cdn = ""
+
+    def take_fault(self, *names):
+        """Whether one of these faults is due now."""
+        if self.fault in names and self.faults_left > 0:
+            self.faults_left -= 1
+            return True
+        return False
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):  # noqa: N802
+        self.answer()
+
+    def do_GET(self):  # noqa: N802
+        self.answer()
+
+    def answer(self):
+        stub = self.server.stub
+        stub.asked.append((self.command, self.path, self.headers.get("Range"), self.headers.get("Authorization")))
+        if self.path.startswith("/cdn/"):
+            return self.send_content(stub, self.path.removeprefix("/cdn/").partition("?")[0])
+        if self.path.startswith("/api/models/"):
+            listing = [{"type": "file", "path": n, "size": len(c), "oid": "0"} for n, c in stub.files.items()]
+            return self.reply(200, {"Content-Type": "application/json"}, json.dumps(listing).encode())
+        self.resolve(stub)
+
+    def resolve(self, stub):
+        """/OWNER/NAME/resolve/REVISION/FILE: who may have it, and where it lies."""
+        *_, owner, name, _resolve, revision, file = self.path.split("/")
+        refusals = {
+            "gated": (401, "GatedRepo", "Access to model is restricted"),
+            "forbidden": (403, "GatedRepo", "Your request to access is awaiting a review"),
+            "no repository": (404, "RepoNotFound", "Repository not found"),
+            "private": (401, "RepoNotFound", "Invalid credentials"),
+            "broken": (500, "", "Internal error"),
+        }
+        if stub.fault in refusals and stub.take_fault(stub.fault):
+            code, error, message = refusals[stub.fault]
+            return self.reply(code, {"X-Error-Code": error, "X-Error-Message": message})
+        if revision not in ("main", COMMIT, "v1"):
+            return self.reply(404, {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"})
+        if (owner, name) != ("someone", "Mine-GGUF") or file not in stub.files:
+            return self.reply(404, {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"})
+        content = stub.files[file]
+        head = {"Location": f"{stub.cdn}/cdn/{file}?signed=1", "X-Repo-Commit": COMMIT}
+        head |= {"X-Linked-Size": str(len(content)), "X-Linked-Etag": f'"{hashlib.sha256(content).hexdigest()}"'}
+        self.reply(302, head)
+
+    def send_content(self, stub, file):
+        content = stub.files[file]
+        start = int(self.headers["Range"].split("=")[1].split("-")[0]) if self.headers.get("Range") else 0
+        if stub.take_fault("416") or start >= len(content):
+            return self.reply(416, {"Content-Range": f"bytes */{len(content)}"})
+        if stub.take_fault("wrong hash"):
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        if stub.take_fault("short"):
+            content = content[: len(content) // 2]
+        if stub.take_fault("stalled"):
+            time.sleep(1.5)
+        body = content[start:]
+        code, head = (
+            (206, {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}) if start else (200, {})
+        )
+        if stub.take_fault("dropped", "truncated"):
+            self.reply(
+                code, head | {"Content-Length": str(len(body))}, body[:100_000] if stub.fault == "dropped" else b""
+            )
+            self.close_connection = True
+            return
+        self.reply(code, head, body, pause=0.05 if stub.take_fault("slow") else 0)
+
+    def reply(self, code, head, body=b"", pause=0.0):
+        self.send_response(code)
+        for name, value in ({"Content-Length": str(len(body))} | head).items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            for i in range(0, len(body), 50_000):
+                time.sleep(pause)
+                self.wfile.write(body[i : i + 50_000])
+
+
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, address):
+        pass  # the client hung up: that is what is tested
+
+
+@pytest.fixture
+def stub(tmp_path, monkeypatch):
+    """A hub and its content network on two ports, an empty cache, one model of the user's own."""
+    held, servers = Stub(), []
+    for _ in range(2):
+        server = Server(("127.0.0.1", 0), Handler)
+        server.stub = held
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        servers.append(server)
+    held.hub, held.cdn = (f"http://127.0.0.1:{server.server_port}" for server in servers)
+    (tmp_path / "config" / "localent").mkdir(parents=True)
+    (tmp_path / "config" / "localent" / "models.toml").write_text(MINE)
+    for name, value in {
+        "HF_ENDPOINT": held.hub,
+        "HF_HUB_CACHE": str(tmp_path / "hub"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+        "LOCALENT_CACHE": str(tmp_path / "cache"),
+        "LOCALENT_DATA": str(tmp_path / "data"),
+        "LOCALENT_DATA_MIRROR": held.hub,
+        "NO_PROXY": "127.0.0.1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "HOME": str(tmp_path / "home"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    import huggingface_hub.file_download
+
+    hurried = types.SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None})  # its pauses between tries
+    monkeypatch.setattr(huggingface_hub.file_download, "time", hurried)
+    yield held
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def fetch(revision=None, quant="Q4_K_M"):
+    entry, _ = find("mine")
+    return hub.pull(entry, quant, revision)
+
+
+def blobs():
+    """Files of the cache that hold content, whole or in part."""
+    return [path for path in hub.hub_cache().rglob("*") if path.is_file() and path.parent.name == "blobs"]
+
+
+def snapshots():
+    return [path for path in hub.hub_cache().rglob("*.gguf")]
+
+
+def test_a_pull_brings_the_file_checked(stub):
+    fetched = fetch()
+    assert fetched.path.read_bytes() == CONTENT
+    assert (fetched.sha256, fetched.commit, fetched.n_files, fetched.n_bytes) == (SHA256, COMMIT, 1, len(CONTENT))
+    assert resolve("mine") == resolve("mine:q4_k_m") == fetched.path
+    assert (hub.hub_cache() / "models--someone--Mine-GGUF" / "refs" / "main").read_text() == COMMIT
+
+
+def test_a_second_pull_fetches_nothing(stub):
+    fetch()
+    stub.asked.clear()
+    fetch()
+    assert not [asked for asked in stub.asked if asked[0] == "GET"]
+
+
+def test_the_hubs_own_client_finds_what_was_pulled(stub):
+    from huggingface_hub import try_to_load_from_cache
+
+    path = fetch().path
+    assert try_to_load_from_cache("someone/Mine-GGUF", "mine-Q4_K_M.gguf", cache_dir=hub.hub_cache()) == str(path)
+
+
+FAILURES = [
+    ("gated", r"is gated: accept its licence \(MIT\) at https://huggingface.co/someone/Mine-GGUF, then set HF_TOKEN"),
+    ("forbidden", "is gated: accept its licence"),
+    ("no repository", "has no someone/Mine-GGUF, or only for those with access"),
+    ("private", "has no someone/Mine-GGUF, or only for those with access"),
+    ("broken", "could not be fetched .*try again"),
+    ("416", "could not be fetched .*try again"),
+    ("truncated", "could not be fetched .*try again"),
+    ("short", "could not be fetched .*try again"),
+    ("wrong hash", "came damaged .its sha256 is not the hub's. and was removed: pull it again"),
+    ("stalled", "could not be fetched .*try again"),
+]
+
+
+@pytest.mark.parametrize(("fault", "sentence"), FAILURES)
+def test_after_a_failure_the_cache_is_clean_and_the_next_call_succeeds(stub, monkeypatch, fault, sentence):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3 if fault == "stalled" else 5)
+    stub.fault = fault
+    with pytest.raises(LocalentError, match=sentence) as refused:
+        fetch()
+    assert "\n" not in str(refused.value)
+    assert blobs() == []
+    assert snapshots() == []
+    with pytest.raises(LocalentError, match="is not on this disk: fetch it with 'localent pull mine:Q4_K_M'"):
+        resolve("mine")
+    stub.fault = None
+    assert fetch().path.read_bytes() == CONTENT
+
+
+def test_a_dropped_connection_is_taken_up_where_it_broke(stub, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 20_000)  # it writes in chunks of 10 MB
+    stub.fault, stub.faults_left = "dropped", 2
+    assert fetch().path.read_bytes() == CONTENT
+    ranges = [asked[2] for asked in stub.asked if asked[0] == "GET" and asked[2]]
+    assert ranges == ["bytes=100000-", "bytes=200000-"]
+
+
+def test_a_slow_server_is_waited_for(stub):
+    stub.fault = "slow"
+    assert fetch().path.read_bytes() == CONTENT
+
+
+def test_the_token_goes_to_the_hub_and_not_to_its_content_network(stub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    fetch()
+    sent = {path.startswith("/cdn/"): token for _, path, _, token in stub.asked}
+    assert sent == {False: "Bearer hf_secret", True: None}
+
+
+def test_a_quant_that_is_not_there(stub):
+    with pytest.raises(LocalentError, match=r"no Q8_0 of mine .*It has Q4_K_M\."):
+        fetch(quant="Q8_0")
+    assert blobs() == []
+
+
+def test_a_revision(stub):
+    assert fetch("v1").commit == COMMIT
+    with pytest.raises(LocalentError, match="has no revision 'v2'"):
+        fetch("v2")
+    with pytest.raises(UsageError, match="is no revision"):
+        fetch("../../main")
+
+
+def test_a_split_model_comes_whole(stub):
+    stub.files = {f"mine-Q8_0-0000{i}-of-00003.gguf": CONTENT + bytes([i]) for i in (1, 2, 3)}
+    fetched = fetch(quant="Q8_0")
+    assert (fetched.n_files, fetched.path.name) == (3, "mine-Q8_0-00001-of-00003.gguf")
+    assert resolve("mine:Q8_0") == fetched.path
+    fetched.path.with_name("mine-Q8_0-00002-of-00003.gguf").unlink()
+    with pytest.raises(LocalentError, match="is not on this disk"):
+        resolve("mine:Q8_0")
+
+
+def test_a_split_model_whose_last_part_fails_is_not_there(stub):
+    stub.files = {f"mine-Q8_0-0000{i}-of-00002.gguf": CONTENT + bytes([i]) for i in (1, 2)}
+    whole = stub.files.pop("mine-Q8_0-00002-of-00002.gguf")
+    with pytest.raises(LocalentError, match="lists|has no|does not have"):
+        fetch(quant="Q8_0")
+    stub.files["mine-Q8_0-00002-of-00002.gguf"] = whole
+    assert fetch(quant="Q8_0").n_files == 2
+
+
+def test_a_file_damaged_on_this_disk_is_not_used(stub):
+    path = fetch().path.resolve()
+    path.chmod(0o644)
+    path.write_bytes(CONTENT[:-1] + b"!")
+    with pytest.raises(LocalentError, match="is not what the hub has"):
+        resolve("mine")
+
+
+def test_a_known_hash_is_insisted_on(stub, tmp_path):
+    path = tmp_path / "config" / "localent" / "models.toml"
+    path.write_text(MINE + f'sha256 = {{Q4_K_M = "{"0" * 64}"}}\n')
+    with pytest.raises(LocalentError, match="is another file than models.toml knows"):
+        fetch()
+    path.write_text(MINE + f'sha256 = {{Q4_K_M = "{SHA256}"}}\n')
+    assert fetch().sha256 == SHA256
+
+
+def test_disk_space_is_looked_at_first(stub, monkeypatch):
+    monkeypatch.setattr(hub.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=1000))
+    with pytest.raises(LocalentError, match=r"needs 0\.0 GB of disk, 0\.0 GB are free"):
+        fetch()
+    assert not [asked for asked in stub.asked if asked[0] == "GET"]
+
+
+def test_a_hub_that_is_out_of_reach(stub, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(LocalentError, match=r"could not be fetched from http://127\.0\.0\.1:9"):
+        fetch()
+
+
+# ── data sets ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class DataHandler(http.server.BaseHTTPRequestHandler):
+    """Plain files with ranges."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):  # noqa: N802
+        self.do_GET()
+
+    def do_GET(self):  # noqa: N802
+        content = self.server.files.get(self.path)
+        head, code = b"" if content is None else content, 404 if content is None else 200
+        if self.headers.get("Range"):
+            first, last = map(int, self.headers["Range"].split("=")[1].split("-"))
+            head, code = content[first : last + 1], 206
+        self.server.sent += len(head) * (self.command == "GET")
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(head)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(head)
+
+
+@pytest.fixture
+def mirror(stub, monkeypatch):
+    server = Server(("127.0.0.1", 0), DataHandler)
+    server.files, server.sent = {}, 0
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    monkeypatch.setenv("LOCALENT_DATA_MIRROR", f"http://127.0.0.1:{server.server_port}")
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def path_of(url):
+    return "/" + url.split("/", 3)[3]
+
+
+@pytest.mark.parametrize(("name", "local"), [("gsm8k", "gsm8k/test.jsonl"), ("svamp", "svamp/SVAMP.json")])
+def test_the_pinned_hashes_are_those_of_the_public_files(mirror, shared, name, local):
+    """The files beside this repository were fetched from the sets' homes by others."""
+    from localent import tasks
+
+    mirror.files[path_of(datasets.SETS[name][0].url)] = (shared / local).read_bytes()
+    [path] = datasets.pull(name)
+    assert path.read_bytes() == (shared / local).read_bytes()
+    assert len(tasks.load(name).problems) > 900
+    mirror.files.clear()
+    assert datasets.pull(name) == [path]  # nothing is fetched twice
+
+
+def test_a_changed_data_set_is_refused(mirror):
+    file = datasets.SETS["gsm8k"][0]
+    mirror.files[path_of(file.url)] = b'{"question": "?", "answer": "1"}\n' * file.n_rows
+    with pytest.raises(LocalentError, match="is not the pinned file"):
+        datasets.pull("gsm8k")
+    assert not (datasets.data_home() / "gsm8k").exists()
+    with pytest.raises(LocalentError, match=r"could not be fetched from .*HTTP 404.*use --data"):
+        datasets.pull("svamp")
+
+
+def test_arc_comes_out_of_its_archive_by_ranges(mirror):
+    """Two small files and a corpus of 5 MB, of which nearly nothing is fetched."""
+    row = (
+        b'{"id": "%d", "question": {"stem": "?", "choices": [{"text": "a", "label": "A"}, {"text": "b", "label": "B"}]}'
+    )
+    row += b', "answerKey": "A"}\n'
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("ARC-V1-Feb2018-2/ARC_Corpus.txt", CONTENT * 17)
+        for file in datasets.SETS["arc"]:
+            archive.writestr(file.member, b"".join(row % i for i in range(file.n_rows)), zipfile.ZIP_DEFLATED)
+    mirror.files[path_of(datasets.ARC)] = held.getvalue()
+    paths = datasets.pull("arc")
+    assert [path.name for path in paths] == ["ARC-Easy-Test.jsonl", "ARC-Challenge-Test.jsonl"]
+    assert [path.read_bytes().count(b"\n") for path in paths] == [2376, 1172]
+    assert mirror.sent < len(held.getvalue()) * 0.6
+    assert datasets.pull("arc-challenge") == paths[1:]
+
+
+def test_a_damaged_archive_is_refused(mirror):
+    mirror.files[path_of(datasets.ARC)] = CONTENT
+    with pytest.raises(LocalentError, match="could not be fetched"):
+        datasets.pull("arc-easy")
+    with pytest.raises(UsageError, match="No data set 'mmlu': there are gsm8k"):
+        datasets.pull("mmlu")
