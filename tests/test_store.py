@@ -99,6 +99,15 @@ SCHEMA = {
     "alternatives": "trace_id INTEGER! token_index INTEGER! alternative_rank INTEGER! token_id INTEGER! text TEXT!"
     " prob REAL!",
     "answers": "trace_id INTEGER! k INTEGER! estimator TEXT! answer_rank INTEGER! value TEXT! prob REAL!",
+    "comparisons": "comparison_id TEXT! reference_sha256 TEXT candidate_sha256 TEXT! source TEXT! source_name TEXT!"
+    " run_id TEXT candidate_run_id TEXT n_texts INTEGER! n_positions INTEGER! mean_kld REAL! noise_kld REAL"
+    " rms_delta_p REAL! same_top REAL! ppl_reference REAL! ppl_candidate REAL! delta_entropy REAL delta_varentropy REAL"
+    " n_pairs INTEGER accuracy_reference REAL accuracy_candidate REAL right_to_wrong INTEGER wrong_to_right INTEGER"
+    " mcnemar_p REAL length_ratio REAL delta_answer_entropy REAL settings TEXT! figures TEXT!",
+    "divergences": "comparison_id TEXT! text_index INTEGER! position INTEGER! trace_id INTEGER token_id INTEGER!"
+    " class TEXT kld REAL! kld_reverse REAL! jsd REAL! same_top INTEGER! surprisal_reference REAL!"
+    " surprisal_candidate REAL! entropy_reference REAL! entropy_candidate REAL! varentropy_reference REAL!"
+    " varentropy_candidate REAL! margin_reference REAL! margin_candidate REAL!",
     "models": "sha256 TEXT! name TEXT! path TEXT! arch TEXT! quant TEXT! n_params INTEGER! file_bytes INTEGER!"
     " bits_per_weight REAL! tensor_types TEXT! n_vocab INTEGER! n_ctx_train INTEGER! tokenizer_sha256 TEXT!"
     " template_sha256 TEXT",

@@ -1,4 +1,4 @@
-"""What a comparison of two models says: teacher-forced figures, pairs of traces, answer distributions. From arrays only.
+"""What a comparison of two models says: teacher-forced figures, pairs of traces, answer distributions. Pure functions.
 
 Names and definitions of the teacher-forced figures are llama-perplexity's, so that people can compare. `uncertainty` is
 its standard error, which takes positions for independent; `low` and `high` are a 95 % interval clustered by problem,
@@ -16,6 +16,7 @@ from scipy.stats import binomtest
 
 from localent.analysis.intervals import Estimate, estimate
 from localent.analysis.metrics import Array, Statistic, mean_of
+from localent.analysis.profile import RIGHT, WRONG
 
 Columns = dict[str, Array]
 PERCENTILES_KLD = (99.9, 99.0, 95.0, 90.0, 50.0, 10.0, 5.0, 1.0, 0.1)
@@ -61,29 +62,36 @@ class Forced:
 
 
 def forced(
-    reference: Columns, candidate: Columns, *, cut: bool, problems: Array | None = None, classes: Array | None = None
+    reference: Columns,
+    candidate: Columns,
+    *,
+    cut: bool,
+    problems: Array | None = None,
+    classes: Array | None = None,
+    distribution: bool = True,
 ) -> Forced:
     """All figures of one candidate from columns (n,) of `compare.forced.score`.
 
     cut: KLD over what the reference gives more than e^-16, llama-perplexity's definition (plain text); else over the
-    full vocabulary. problems, classes: (n,) names.
+    full vocabulary. problems, classes: (n,) names. distribution: the reference's whole distribution is known, not only
+    its 16 bits in a base file, which has no entropy.
     """
     kld = candidate["kld_cut" if cut else "kld"]
     wanted = candidate | {"kld": kld, "delta_entropy": candidate["entropy"] - reference["entropy"]}
     interval = _interval_of(problems)
     figures = (
         *perplexities(reference["surprisal"], candidate["surprisal"], interval),
-        *_kld_figures(kld, candidate, cut, interval),
+        *_kld_figures(kld, interval),
         *_token_figures(reference, candidate, interval),
-        *_shape_figures(reference, candidate, interval),
+        *(_shape_figures(reference, candidate, cut, interval) if distribution else ()),
     )
     groups = [(name, classes == name) for name in dict.fromkeys(classes)] if classes is not None else []
-    n = len(kld)
+    tenths = deciles(reference["entropy"]) if distribution else []
     return Forced(
-        n=n,
+        n=len(kld),
         figures=figures,
         classes=tuple(_group(name, mask, wanted, problems) for name, mask in groups),
-        deciles=tuple(_group(name, mask, wanted, problems) for name, mask in deciles(reference["entropy"])),
+        deciles=tuple(_group(name, mask, wanted, problems) for name, mask in tenths),
     )
 
 
@@ -124,17 +132,13 @@ def perplexities(base: Array, mine: Array, interval: Interval = lambda values: (
     ]
 
 
-def _kld_figures(kld: Array, candidate: Columns, cut: bool, interval: Interval) -> list[Figure]:
+def _kld_figures(kld: Array, interval: Interval) -> list[Figure]:
     percentiles = [Figure(_percentile_name(q, "KLD"), percentile(kld, q)) for q in PERCENTILES_KLD]
-    whole = [Figure("Mean KLD, full vocabulary", *mean_and_error(candidate["kld"]))] if cut else []
     return [
         Figure("Mean KLD", *mean_and_error(kld), *interval(kld)),
         Figure("Maximum KLD", float(kld.max())),
         *percentiles,
         Figure("Minimum KLD", float(kld.min())),
-        *whole,
-        Figure("Mean reverse KLD", *_with_interval(candidate["kld_reverse"], interval)),
-        Figure("Mean JSD", *_with_interval(candidate["jsd"], interval)),
     ]
 
 
@@ -157,9 +161,13 @@ def _token_figures(reference: Columns, candidate: Columns, interval: Interval) -
     ]
 
 
-def _shape_figures(reference: Columns, candidate: Columns, interval: Interval) -> list[Figure]:
-    """What llama-perplexity does not look at: how uncertain each model is."""
-    found = []
+def _shape_figures(reference: Columns, candidate: Columns, cut: bool, interval: Interval) -> list[Figure]:
+    """What llama-perplexity does not look at: the whole distributions, and how uncertain each model is."""
+    found = [Figure("Mean KLD, full vocabulary", *_with_interval(candidate["kld"], interval))] if cut else []
+    found += [
+        Figure("Mean reverse KLD", *_with_interval(candidate["kld_reverse"], interval)),
+        Figure("Mean JSD", *_with_interval(candidate["jsd"], interval)),
+    ]
     for name, column, unit in (("H", "entropy", "nats"), ("varentropy", "varentropy", "nats²")):
         change = candidate[column] - reference[column]
         found += [
@@ -282,7 +290,8 @@ class Pair:
     correct: tuple[bool, bool]  # reference, candidate
     answer: tuple[str | None, str | None]
     tokens: tuple[Sequence[int], Sequence[int]]
-    leads: tuple[Sequence[bool], Sequence[bool]]  # the true answer leads at k = 0..K; empty: not probed
+    mechanism: tuple[str, str] = ("", "")  # see profile.mechanisms; "": not probed
+    abandoned: tuple[float, float] = (math.nan, math.nan)  # 1: wrong, but the true answer led before; NaN: not probed
 
 
 def free(pairs: Sequence[Pair]) -> Free:
@@ -294,8 +303,8 @@ def free(pairs: Sequence[Pair]) -> Free:
     lengths = np.array([[len(t) for t in p.tokens] for p in pairs], float)
     first = [first_difference(*p.tokens) for p in pairs]
     apart = [i for i in first if i is not None]
-    mechanisms = [[mechanism(p.leads[side], p.correct[side]) for p in pairs if p.leads[side]] for side in (0, 1)]
-    given_up = np.array([[_abandoned(p, side) for side in (0, 1)] for p in pairs], float)
+    mechanisms = [[p.mechanism[side] for p in pairs if p.mechanism[side]] for side in (0, 1)]
+    given_up = np.array([p.abandoned for p in pairs], float)
 
     def mean(values) -> Estimate:
         return estimate(mean_of, np.asarray(values, float), problems=problems)
@@ -338,33 +347,12 @@ def first_difference(a: Sequence[int], b: Sequence[int]) -> int | None:
     return None if at == len(a) == len(b) else at
 
 
-def mechanism(leads: Sequence[bool], correct: bool) -> str:
-    """How a trace came to its end, from whether the true answer led at k = 0..K (SCIENCE 5, [ours]).
-
-    right: stable · rescue · detour · fragile; wrong: never-discovered · escape · failed-rescue · stochastic-miss.
-    """
-    begin, end = leads[0], leads[-1]
-    if correct:
-        return "fragile" if not end else "stable" if all(leads) else "detour" if begin else "rescue"
-    return "stochastic-miss" if end else "escape" if begin else "failed-rescue" if any(leads) else "never-discovered"
-
-
-MECHANISMS = ("stable", "rescue", "detour", "fragile")
-MECHANISMS += ("never-discovered", "escape", "failed-rescue", "stochastic-miss")
-
-
 def shares(names: Sequence[str]) -> dict[str, float]:
     """Share of each mechanism; empty where nothing was probed."""
-    return {m: sum(name == m for name in names) / len(names) for m in MECHANISMS} if names else {}
+    return {m: sum(name == m for name in names) / len(names) for m in (*RIGHT, *WRONG)} if names else {}
 
 
-def _abandoned(pair: Pair, side: int) -> float:
-    """1: answered wrong although the true answer led at some k < K. NaN: not probed."""
-    leads = pair.leads[side]
-    return math.nan if not leads else float(not pair.correct[side] and any(leads[:-1]))
-
-
-# --- the same prefixes -------------------------------------------------------------------------------------------------
+# --- the same prefixes ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,10 @@ import click
 import localent
 from localent.cli.data import models, pull
 from localent.cli.demo import demo
+from localent.cli.doctor import doctor
 from localent.cli.look import show
+from localent.cli.prompt import prompt
+from localent.cli.quant import compare, inspect, quantize
 from localent.cli.query import runs, schema, sql
 from localent.cli.run import run
 from localent.cli.science import replay, signals
@@ -52,5 +55,7 @@ def main() -> None:
     """
 
 
-for command in (demo, run, runs, sql, models, pull, signals, replay, show, schema):
+COMMANDS = (demo, run, runs, sql, models, pull, prompt, doctor)
+COMMANDS += (signals, replay, inspect, quantize, compare, show, schema)
+for command in COMMANDS:
     main.add_command(command)

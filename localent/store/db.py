@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from localent.errors import LocalentError, UsageError
-from localent.records import Model, Problem, Run, Trace
+from localent.records import Model, Probe, Problem, Run, Trace
 from localent.store import rows
 from localent.store.connect import columns_of, explained, reader, writer, writing
 from localent.store.rows import Rows
@@ -25,6 +25,7 @@ ORDER = {  # within one trace
     "probes": "k, estimator",
     "answers": "k, estimator, answer_rank",
 }
+GROWING = ("probes", "answers")  # tables that a trace may gain rows of after it was stored: see add_probes
 IN_TRACES = "traces cross join {} using (trace_id)"  # cross: SQLite keeps this order, so that nothing is sorted
 
 
@@ -107,6 +108,32 @@ class Database:
             if session_id is not None:
                 self._count(session_id, trace)
 
+    def add_comparison(self, **row: object) -> None:
+        """A row of `comparisons`, by column; one that is there, and its positions, give way to it."""
+        new = rows.checked(rows.comparison_row(row), self._schema["comparisons"])
+        with self._writing():
+            self._conn.execute("delete from comparisons where comparison_id = ?", (row["comparison_id"],))
+            self._insert(new)
+
+    def add_divergences(self, comparison_id: str, positions: Iterable[tuple]) -> None:
+        """Rows of `divergences`, each in the order of rows.DIVERGENCE after the first: all of them or none."""
+        values = [(comparison_id, *position) for position in positions]
+        with self._writing():
+            self._insert(rows.checked(Rows("divergences", rows.DIVERGENCE, values), self._schema["divergences"]))
+
+    def add_probes(self, run_id: str, trace_id: int, probes: Sequence[Probe]) -> None:
+        """Probes read after a trace was stored: one transaction. Those that are there already stay as they are.
+
+        `traces.n_probe_tokens` keeps the cost of the probes that were read along with the trace.
+        """
+        known = self._all("select k, estimator from probes where trace_id = ?", trace_id)
+        there = {(row["k"], row["estimator"]) for row in known}
+        new = sorted((p for p in probes if (p.k, p.estimator) not in there), key=lambda p: (p.k, p.estimator))
+        tables = [rows.probe_rows(trace_id, new), rows.answer_rows(trace_id, new)]
+        with self._writing():
+            for table in tables:
+                self._insert(rows.checked(table, self._schema[table.table]))
+
     def start_session(self, run_id: str, *, host: str | None = None) -> int:
         """Note that this process begins to work on a run; returns the session's id."""
         row = {"run_id": run_id, "host": host or platform.node(), "started": now(), "ended": now(), "closed": 0}
@@ -167,7 +194,7 @@ class Database:
             return False
         for new in tables:
             found = self._conn.execute(of_trace(new.table, new.columns), (key,)).fetchall()
-            if found != new.values:
+            if not (set(new.values) <= set(found) if new.table in GROWING else found == new.values):
                 raise LocalentError(
                     f"{self.path} has trace {key} with other {new.table}, but a run must repeat to the last bit:"
                     " see 'localent doctor', or use another file with --db."
@@ -242,6 +269,10 @@ class Database:
     def runs(self) -> list[dict[str, object]]:
         """The rows of the view run_summary, oldest first."""
         return self._all("select * from run_summary order by started, run_id")
+
+    def comparisons(self) -> list[dict[str, object]]:
+        """The rows of the table comparisons, by source and candidate."""
+        return self._all("select * from comparisons order by source, source_name, comparison_id")
 
     def traces(self, run_id: str, columns: Sequence[str] = ()) -> dict[str, list]:
         """Columns of the view trace_summary, all unless named, ordered by problem and sample."""

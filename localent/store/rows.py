@@ -136,7 +136,7 @@ def trace_rows(run: Run, trace: Trace) -> Iterator[Rows]:
     yield alternative_rows(key, trace.tokens)
     yield Rows("tokens", ("trace_id", "token_index", "text", "piece", *MEASURES), list(token_values(key, trace.tokens)))
     yield answer_rows(key, probes)
-    yield Rows("probes", ("trace_id", *PROBE), [(key, *probe_of(probe)) for probe in probes])
+    yield probe_rows(key, probes)
     yield step_rows(key, trace)
     yield trace_row(key, run, trace)
 
@@ -203,6 +203,10 @@ def step_rows(key: int, trace: Trace) -> Rows:
     return Rows("steps", columns, values)
 
 
+def probe_rows(key: int, probes: Sequence[Probe]) -> Rows:
+    return Rows("probes", ("trace_id", *PROBE), [(key, *probe_of(probe)) for probe in probes])
+
+
 def answer_rows(key: int, probes: Sequence[Probe]) -> Rows:
     columns = ("trace_id", "k", "estimator", "answer_rank", "value", "prob")
     values = [
@@ -248,3 +252,16 @@ def step_of(row: dict) -> Step:
 def probe_from(row: dict, answers: list[dict]) -> Probe:
     mine = [a for a in answers if (a["k"], a["estimator"]) == (row["k"], row["estimator"])]
     return Probe(**{name: row[name] for name in PROBE}, answers=tuple(Answer(a["value"], a["prob"]) for a in mine))
+
+
+# --- comparisons ----------------------------------------------------------------------------------------------
+
+DIVERGENCE = ("comparison_id", "text_index", "position", "trace_id", "token_id", "class")
+DIVERGENCE += ("kld", "kld_reverse", "jsd", "same_top")
+DIVERGENCE += tuple(
+    f"{name}_{side}" for name in ("surprisal", "entropy", "varentropy", "margin") for side in ("reference", "candidate")
+)
+
+
+def comparison_row(row: Mapping[str, object]) -> Rows:
+    return one("comparisons", dict(row) | {name: canonical(row[name]) for name in ("settings", "figures")})

@@ -174,6 +174,59 @@ TABLES_2 = (
     f"create index tokens_operators on tokens (text, entropy, surprisal) where {OPERATORS}",
 )
 
+TABLES_3 = (
+    """create table comparisons ( -- one candidate beside a reference on the same texts; delta: candidate - reference
+  comparison_id text primary key,      -- content hash of the models, the texts and the settings
+  reference_sha256 text references models, -- null: a base file of llama-perplexity
+  candidate_sha256 text not null references models,
+  source text not null,                -- "text" | "base file" | "run"
+  source_name text not null,           -- the file's name, or the run's id
+  run_id text references runs on delete set null, -- the run whose traces were scored
+  candidate_run_id text references runs on delete set null, -- the candidate's own run of the same problems
+  n_texts integer not null,            -- chunks of text, or traces
+  n_positions integer not null,        -- tokens scored
+  mean_kld real not null,              -- nats: KL(reference||candidate), teacher-forced
+  noise_kld real,                      -- nats: the same of the reference against itself; null: not measured
+  rms_delta_p real not null,           -- probability of the token that follows
+  same_top real not null,              -- share of positions with the same most likely token
+  ppl_reference real not null,         -- perplexity
+  ppl_candidate real not null,
+  delta_entropy real,                  -- nats, mean over positions; null: the reference is a base file
+  delta_varentropy real,               -- nats squared
+  n_pairs integer,                     -- traces paired by problem and seed; null: not run free
+  accuracy_reference real,             -- share of right traces
+  accuracy_candidate real,
+  right_to_wrong integer,              -- pairs
+  wrong_to_right integer,
+  mcnemar_p real,                      -- exact, two-sided
+  length_ratio real,                   -- tokens of the candidate's traces / of the reference's
+  delta_answer_entropy real,           -- nats, mean over the same prefixes
+  settings text not null,              -- JSON
+  figures text not null                -- JSON: everything that was found
+) strict""",
+    """create table divergences ( -- one scored position of a comparison; only on request
+  comparison_id text not null references comparisons on delete cascade,
+  text_index integer not null,         -- chunk of the text, or number of the trace
+  position integer not null,           -- index of the predicted token in the text fed, prompt included
+  trace_id integer references traces on delete cascade, -- null: plain text
+  token_id integer not null,           -- the token that follows
+  class text,                          -- "number" | "operator" | "step start" | ...; null: plain text
+  kld real not null,                   -- nats, full vocabulary
+  kld_reverse real not null,           -- nats
+  jsd real not null,                   -- nats
+  same_top integer not null check (same_top in (0, 1)),
+  surprisal_reference real not null,   -- nats
+  surprisal_candidate real not null,   -- nats
+  entropy_reference real not null,     -- nats
+  entropy_candidate real not null,     -- nats
+  varentropy_reference real not null,  -- nats squared
+  varentropy_candidate real not null,  -- nats squared
+  margin_reference real not null,      -- nats
+  margin_candidate real not null,      -- nats
+  primary key (comparison_id, text_index, position)
+) strict, without rowid""",
+)
+
 VIEWS = {
     "trace_summary": """-- one row per trace; entropies in nats
 -- answer_entropy_* and p_true_*: the answer distribution before the first step, after the last prefix that is at
@@ -248,7 +301,13 @@ def second(conn: sqlite3.Connection) -> None:
         conn.execute(statement)
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first, second)  # the n-th makes version n
+def third(conn: sqlite3.Connection) -> None:
+    """Version 3: comparisons of models."""
+    for statement in TABLES_3:
+        conn.execute(statement)
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first, second, third)  # the n-th makes version n
 
 
 def version(conn: sqlite3.Connection) -> int:

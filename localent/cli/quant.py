@@ -1,0 +1,349 @@
+"""localent quantize, inspect, compare: make quants, see what is in files, and what quantization changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from localent.cli.run import PATH, db_option
+from localent.cli.show import print_table
+
+
+@click.command()
+@click.argument("source")
+@click.argument("quants", nargs=-1, required=True, metavar="QUANT...")
+@click.option("--imatrix", type=PATH, help="Importance matrix, as llama-imatrix writes it.")
+@click.option("--out", type=PATH, help="Folder for the new files. Default: where SOURCE lies.")
+@click.option("--force", is_flag=True, help="Replace files that are there.")
+@click.option("--requantize", is_flag=True, help="Accept a source that is quantized itself: loses more.")
+@click.option("--threads", type=int, help="Default: the physical cores this process may use.")
+@click.option("--json", "json_", is_flag=True, help="Print JSON, one object a line.")
+def quantize(source, quants, imatrix, out, force, requantize, threads, json_) -> None:
+    """Make quants of SOURCE with llama.cpp's own quantizer.
+
+    SOURCE is a path to a GGUF, best F16, BF16 or F32, or a name of models.toml. QUANT is any that llama.cpp knows.
+
+    \b
+    localent quantize model-f16.gguf Q8_0 Q6_K Q4_K_M Q3_K_M Q2_K
+    localent quantize model-f16.gguf IQ3_XXS --imatrix imatrix.gguf --out quants
+    """
+    from localent import machine, models
+    from localent.compare.identity import fallback_sentence, inspect
+    from localent.engine import header
+    from localent.engine.llama import quantize as make
+
+    path = models.resolve(source)
+    head = header.read(path)
+    targets = _targets(path, head.model.quant, quants, out or _writable(path), force)
+    matrix = _imatrix(imatrix)
+    rows = []
+    for quant, target in targets.items():
+        with Bar() as bar:
+            make(
+                path,
+                target,
+                quant,
+                n_threads=threads or machine.usable_cores(),
+                imatrix=matrix,
+                requantize=requantize,
+                report=lambda done, total, bar=bar, quant=quant: bar.show(quant, done, total, "tensor"),
+            )
+        found = inspect(target)
+        rows.append(
+            (quant, str(target), found.model.file_bytes / 1e6, found.model.bits_per_weight, found.model.sha256[:12])
+        )
+        if sentence := fallback_sentence(found):
+            click.echo(f"Warning: {sentence}", err=True)
+    print_table(["quant", "file", "MB", "bits per weight", "sha256"], rows, "json" if json_ else None)
+
+
+def _writable(path: Path) -> Path:
+    """The source's own folder; the working folder for what lies inside the package."""
+    package = Path(__file__).parents[1].resolve()
+    return Path() if package in path.resolve().parents else path.parent
+
+
+def _targets(path: Path, source_quant: str, quants: Sequence[str], out: Path, force: bool) -> dict[str, Path]:
+    """Quant -> file to write. Raises UsageError before anything is written."""
+    from localent.engine.llama import FTYPES
+    from localent.errors import UsageError
+
+    stem = path.stem
+    for ending in (source_quant, source_quant.lower()):
+        stem = stem.removesuffix(f"-{ending}").removesuffix(f".{ending}")
+    quants = list(dict.fromkeys(quant.upper() for quant in quants))
+    if unknown := [quant for quant in quants if quant not in FTYPES]:
+        raise UsageError(f"No quant '{unknown[0]}' in llama.cpp. It knows {', '.join(sorted(FTYPES))}.")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: name a folder with --out.")
+    targets = {quant: out / f"{stem}-{quant}.gguf" for quant in quants}
+    if there := [t for t in targets.values() if t.exists() and (not force or t.resolve() == path.resolve())]:
+        hint = "it is the source itself" if there[0].resolve() == path.resolve() else "--force replaces it"
+        raise UsageError(f"{there[0]} is there already: {hint}, --out names another folder.")
+    out.mkdir(parents=True, exist_ok=True)
+    return targets
+
+
+def _imatrix(path: Path | None):
+    if path is None:
+        return None
+    from localent.engine import imatrix
+
+    return imatrix.read(path)
+
+
+@click.command()
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--json", "json_", is_flag=True, help="Print JSON, one object a line.")
+def inspect(files, json_) -> None:
+    """Show what is in GGUF files, side by side: identity, tensor types, bits per weight, tokenizer.
+
+    Two files with one label and other content are two models; where they hold the same tensors, it names those that
+    differ.
+
+    \b
+    localent inspect model-Q4_K_M.gguf other-Q4_K_M.gguf
+    """
+    from localent import models
+    from localent.compare.identity import fallback_sentence
+    from localent.compare.identity import inspect as look
+
+    found = [look(models.resolve(name)) for name in files]
+    if json_:
+        for details in found:
+            click.echo(json.dumps(_as_json(details), ensure_ascii=False))
+        return
+    facts = [_facts(details) for details in found]
+    names = list(dict.fromkeys(name for fact in facts for name in fact))
+    click.echo(_side_by_side(names, facts))
+    for details in found:
+        if sentence := fallback_sentence(details):
+            click.echo(f"\nWarning: {sentence}")
+    for sentence in _differences(found):
+        click.echo(f"\n{sentence}")
+
+
+def _as_json(details) -> dict:
+    from dataclasses import asdict
+
+    return asdict(details)
+
+
+def _facts(details) -> dict[str, str]:
+    """What `inspect` says of one file: name -> text."""
+    m = details.model
+    facts = {
+        "file": Path(m.path).name,
+        "name": m.name,
+        "sha256": m.sha256[:16],
+        "architecture": m.arch,
+        "label": m.quant,
+        "bits per weight": f"{m.bits_per_weight:.3f}",
+        "MB": f"{m.file_bytes / 1e6:,.1f}",
+        "parameters": f"{m.n_params:,}",
+        "tensors": f"{details.n_tensors:,}",
+        "context": f"{m.n_ctx_train:,}",
+        "vocabulary": f"{m.n_vocab:,}",
+        "tokenizer": m.tokenizer_sha256[:16],
+        "chat template": (m.template_sha256 or "none")[:16],
+    }
+    shares = sorted(m.tensor_types.items(), key=lambda item: -item[1])
+    facts |= {f"  {name}": f"{100 * n / m.n_params:.2f} %" for name, n in shares}
+    return facts | {f"imatrix {key}": str(value) for key, value in details.imatrix.items()}
+
+
+def _side_by_side(names: Sequence[str], facts: Sequence[dict[str, str]]) -> str:
+    widths = [max(len(value) for value in fact.values()) for fact in facts]
+    label = max(map(len, names))
+    lines = []
+    for name in names:
+        cells = [fact.get(name, "").ljust(width) for fact, width in zip(facts, widths, strict=True)]
+        lines.append("  ".join([name.ljust(label), *cells]).rstrip())
+    return "\n".join(lines)
+
+
+def _differences(found: Sequence) -> list[str]:
+    """Each later file beside the first, in words."""
+    from localent.compare.identity import differing_tensors
+
+    first, sentences = found[0].model, []
+    for other in (details.model for details in found[1:]):
+        names = f"{Path(first.path).name} and {Path(other.path).name}"
+        if first.sha256 == other.sha256:
+            sentences.append(f"{names} are the same file.")
+            continue
+        tensors = differing_tensors(Path(first.path), Path(other.path))
+        label = " in spite of one label" if first.quant == other.quant else ""
+        what = "their tensors are of other types or shapes"
+        if tensors is not None:
+            listed = ", ".join(tensors[:3]) + (", ..." if len(tensors) > 3 else "")
+            what = (
+                f"{len(tensors)} of {found[0].n_tensors} tensors differ ({listed})"
+                if tensors
+                else "only metadata differ"
+            )
+        tokens = "" if first.tokenizer_sha256 == other.tokenizer_sha256 else "; their tokenizers differ, too"
+        sentences.append(f"{names} are different{label}: {what}{tokens}.")
+    return sentences
+
+
+@click.command()
+@click.argument("models", nargs=-1, required=True, metavar="REF CAND...")
+@click.option("--text", type=PATH, help="Compare on a text file, in llama-perplexity's chunks.")
+@click.option("--task", help="Compare on reasoning traces: REF works on this task first.")
+@click.option("--run", "run_id", help="Compare on the traces of a run that is in the database.")
+@click.option("--kld-base", type=PATH, help="A base file of llama-perplexity takes the place of REF.")
+@click.option("--write-kld-base", type=PATH, help="With --text: also write such a base file of REF. Large.")
+@click.option("-n", type=int, help="With --task or --run: the first n problems.")
+@click.option("--samples", type=int, default=1, show_default=True, help="With --task: traces per problem.")
+@click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV) or folder.")
+@click.option("--ctx", type=int, default=512, show_default=True, help="With --text: tokens of a chunk.")
+@click.option("--chunks", type=int, help="With --text or --kld-base: chunks at most. Default: all.")
+@click.option("--free/--no-free", default=True, show_default=True, help="Let the candidates run free, too.")
+@click.option("--noise/--no-noise", default=True, show_default=True, help="Measure the noise floor.")
+@click.option("--positions", is_flag=True, help="Store a row per position in the table divergences.")
+@click.option("--seed", type=int, default=0, show_default=True, help="With --task: of sampling.")
+@click.option("--temperature", type=float, default=0.7, show_default=True, help="With --task: 0 is greedy.")
+@click.option("--max-tokens", type=int, help="With --task: tokens a trace may have.")
+@click.option("--shots", type=int, help="With --task: worked examples in the prompt.")
+@click.option(
+    "--max-fed", type=int, default=12, show_default=True, help="With --task: probes stop after so many tokens."
+)
+@click.option("--lanes", type=int, help="With --task: traces at a time.")
+@click.option("--threads", type=int, help="Default: the physical cores this process may use.")
+@click.option("--gpu-layers", type=int, default=0, show_default=True, help="Layers on the GPU; -1: all.")
+@click.option("--full", is_flag=True, help="Print every figure there is.")
+@db_option
+@click.option("--json", "json_", is_flag=True, help="Print everything as JSON.")
+def compare(models, text, task, run_id, kld_base, write_kld_base, db, json_, full, **chosen) -> None:
+    """Compare candidates with a reference: their distributions, answers and reasoning paths.
+
+    REF and CAND are names of models.toml, NAME:QUANT, or paths to GGUF files. No logits are kept.
+
+    \b
+    localent compare abacus-sft abacus-sft:Q8_0 abacus-sft:Q4_K_M abacus-sft:Q2_K --task demo-number -n 50
+    localent compare model-f16.gguf model-Q4_K_M.gguf --text wiki.test.raw --chunks 20
+    localent compare model-Q4_K_M.gguf --kld-base base.kld
+    """
+    from localent.report.compare import render
+
+    _check(models, text, task, run_id, kld_base, write_kld_base, chosen)
+    with Bar() as bar:
+        if kld_base:
+            found = _with_base(models, kld_base, db, chosen, bar)
+        elif text:
+            found = _with_text(models, text, write_kld_base, db, chosen, bar)
+        else:
+            found = _with_traces(models, task, run_id, db, chosen, bar)
+    if json_:
+        click.echo(json.dumps(_everything(found), ensure_ascii=False, allow_nan=False))
+        return
+    if found.candidates:
+        click.echo(render(found, width=shutil.get_terminal_size((120, 24)).columns, full=full))
+    if write_kld_base:
+        click.echo(f"Wrote {write_kld_base}.", err=True)
+
+
+def _check(models, text, task, run_id, kld_base, write_kld_base, chosen) -> None:
+    from localent.errors import UsageError
+
+    given = [name for name, v in (("--text", text), ("--task", task), ("--run", run_id), ("--kld-base", kld_base)) if v]
+    if len(given) != 1:
+        said = f"got {' and '.join(given)}" if given else "got none"
+        raise UsageError(f"Say what to compare on with one of --text, --task, --run, --kld-base; {said}.")
+    if write_kld_base and not text:
+        raise UsageError("--write-kld-base goes with --text: llama-perplexity knows plain text only.")
+    if len(models) < 2 and not (kld_base or write_kld_base):
+        raise UsageError("Name a reference and at least one candidate: localent compare REF CAND...")
+    if chosen["ctx"] < 4:
+        raise UsageError(f"--ctx must be at least 4 tokens, got {chosen['ctx']}.")
+    for name in ("chunks", "n", "threads", "samples"):
+        if chosen[name] is not None and chosen[name] < 1:
+            raise UsageError(f"{'-' if name == 'n' else '--'}{name} must be at least 1, got {chosen[name]}.")
+
+
+def _plan(chosen: dict):
+    from localent.compare import Plan
+
+    same = {name: chosen[name] for name in ("ctx", "threads", "gpu_layers", "noise", "free", "positions")}
+    return Plan(limit=chosen["chunks"], **same)
+
+
+def _with_base(models, kld_base, db, chosen, bar):
+    from localent.compare import compare_base
+
+    return compare_base(kld_base, models, db=db, plan=_plan(chosen), report=bar)
+
+
+def _with_text(models, text, write_base, db, chosen, bar):
+    from localent.compare import compare_text
+
+    reference, *candidates = models
+    return compare_text(reference, candidates, text, db=db, plan=_plan(chosen), write_base=write_base, report=bar)
+
+
+def _with_traces(models, task, run_id, db, chosen, bar):
+    from localent import compare, runs, tasks
+    from localent.store import open_db
+
+    reference, *candidates = models
+    how = dict(db=db, n=chosen["n"], plan=_plan(chosen), report=bar, status=bar.say)
+    if run_id:
+        with open_db(db, create=False) as store:
+            task = store.run(run_id).task
+        return compare.compare_run(reference, candidates, run_id, tasks.load(task, chosen["data"]), **how)
+    names = ("seed", "temperature", "max_tokens", "shots", "max_fed", "lanes", "threads", "gpu_layers")
+    settings = runs.Settings(**{name: chosen[name] for name in names})
+    loaded = tasks.load(task, chosen["data"])
+    return compare.compare_task(reference, candidates, loaded, samples=chosen["samples"], settings=settings, **how)
+
+
+def _everything(found) -> dict:
+    from dataclasses import asdict
+
+    from localent.compare.whole import plain
+    from localent.report.compare import sentences
+
+    return plain(asdict(found)) | {"sentences": sentences(found)}
+
+
+class Bar:
+    """A progress bar on stderr with stages: done, rate, time left. Silent where nobody watches."""
+
+    def __init__(self):
+        from tqdm import tqdm
+
+        self._bar = tqdm(disable=None, dynamic_ncols=True, smoothing=0.1, leave=False, file=sys.stderr)
+        self._stage, self._shown = "", 0.0
+
+    def say(self, text: str) -> None:
+        if not self._bar.disable:
+            self._bar.set_description(text)
+
+    def show(self, stage: str, done: int, total: int, unit: str) -> None:
+        if stage != self._stage:
+            self._stage = stage
+            self._bar.unit = unit
+            self._bar.set_description(stage, refresh=False)
+            self._bar.reset(total)
+        now = time.monotonic()
+        if now - self._shown > 0.2 or done == total:
+            self._shown = now
+            self._bar.n = done
+            self._bar.refresh()
+
+    def __call__(self, progress) -> None:
+        """Take a compare.Progress."""
+        self.show(progress.stage, progress.n_done, progress.n_todo, progress.unit)
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._bar.close()

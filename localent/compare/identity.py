@@ -1,0 +1,109 @@
+"""Whether two files can be compared at all, and what is in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gguf
+
+from localent.engine import header
+from localent.errors import LocalentError
+from localent.records import Model
+
+VOCAB = "tokenizer.ggml."
+BESIDE = {  # fields that change no token id of a text: which tokens end or pad it
+    VOCAB + name for name in ("padding_token_id", "eos_token_id", "eot_token_id", "eom_token_id", "unknown_token_id")
+} | {VOCAB + name for name in ("seperator_token_id", "mask_token_id", "add_eos_token", "eos_token_ids")}
+QUANTIZED_BY = "quantize.imatrix."
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """One file as `inspect` shows it."""
+
+    model: Model
+    imatrix: dict[str, object]  # what llama-quantize noted of its importance matrix; empty: none
+    n_tensors: int
+    fallbacks: tuple[Fallback, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Weights that the quant's own type could not hold, because its blocks do not fit the rows."""
+
+    type: str  # what they are stored in
+    share: float  # of all weights
+    row: int  # their row length
+    tensor: str  # the first of them
+
+
+def inspect(path: Path) -> Details:
+    """Identity and make of one GGUF file. Raises LocalentError for a missing, foreign or damaged one."""
+    found = header.read(path)
+    reader = gguf.GGUFReader(path)
+    noted = {k.removeprefix(QUANTIZED_BY): f.contents() for k, f in reader.fields.items() if QUANTIZED_BY in k}
+    return Details(found.model, noted, len(reader.tensors), fallbacks(reader, found.model))
+
+
+def fallbacks(reader: gguf.GGUFReader, model: Model) -> tuple[Fallback, ...]:
+    """Where a K- or IQ-quant gave way to another type: rows that are no multiple of 256 cannot hold its blocks."""
+    if not (model.quant.endswith("_K") or "_K_" in model.quant or model.quant.startswith(("IQ", "TQ"))):
+        return ()
+    fallen = [t for t in reader.tensors if len(t.shape) > 1 and int(t.shape[0]) % 256 and t.tensor_type.name != "F32"]
+    found = []
+    for name in dict.fromkeys(t.tensor_type.name for t in fallen):
+        mine = [t for t in fallen if t.tensor_type.name == name]
+        share = sum(int(t.n_elements) for t in mine) / model.n_params
+        found.append(Fallback(name, share, int(mine[0].shape[0]), mine[0].name))
+    return tuple(sorted(found, key=lambda f: -f.share))
+
+
+def fallback_sentence(details: Details) -> str | None:
+    """ "Q4_K_M of this model is 71 % Q5_0: ..."; None where nothing fell back."""
+    if not details.fallbacks:
+        return None
+    shares = ", ".join(f"{f.share:.0%} {f.type}".replace("%", " %") for f in details.fallbacks)
+    rows = " and ".join(str(n) for n in dict.fromkeys(f.row for f in details.fallbacks))
+    return (
+        f"{details.model.quant} of this model is {shares}: rows of {rows} weights are not a multiple of 256, "
+        f"which {details.model.quant.split('_')[0]} blocks need ({details.model.bits_per_weight:.2f} bits per weight)."
+    )
+
+
+def differing_tensors(a: Path, b: Path) -> list[str] | None:
+    """Names of the tensors whose bytes differ; None where the two files do not hold the same tensors."""
+    one, two = ({t.name: t for t in gguf.GGUFReader(path).tensors} for path in (a, b))
+    if {n: (t.tensor_type, tuple(t.shape)) for n, t in one.items()} != {
+        n: (t.tensor_type, tuple(t.shape)) for n, t in two.items()
+    }:
+        return None
+    return [name for name, tensor in one.items() if tensor.data.tobytes() != two[name].data.tobytes()]
+
+
+def check_same_tokens(reference: Model, candidate: Model) -> None:
+    """Raise unless a token id means the same in both. Says what differs."""
+    if reference.tokenizer_sha256 == candidate.tokenizer_sha256:
+        return
+    names = f"{Path(reference.path).name} and {Path(candidate.path).name}"
+    if reference.n_vocab != candidate.n_vocab:
+        raise LocalentError(
+            f"{names} cannot be compared: their vocabularies have {reference.n_vocab:,} and {candidate.n_vocab:,} "
+            "entries, so their distributions are over different things; convert both with the same padding."
+        )
+    if differing := _differing_fields(Path(reference.path), Path(candidate.path)):
+        raise LocalentError(
+            f"{names} cannot be compared: their tokenizers differ in {', '.join(differing)}, "
+            "so the same token id means different text."
+        )
+
+
+def _differing_fields(a: Path, b: Path) -> list[str]:
+    """Tokenizer fields that matter and differ, without their prefix."""
+    one, two = (_fields(path) for path in (a, b))
+    return sorted(k.removeprefix(VOCAB) for k in (one.keys() | two.keys()) - BESIDE if one.get(k) != two.get(k))
+
+
+def _fields(path: Path) -> dict[str, object]:
+    fields = gguf.GGUFReader(path).fields
+    return {k: field.contents() for k, field in fields.items() if k.startswith(VOCAB)}

@@ -1,0 +1,70 @@
+"""The noise floor: how far the reference is from itself when nothing but the shape of a call changes.
+
+Another number of rows in a call means other kernels and other rounding. What is not above this cannot be told apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from localent.analysis.divergence import Forced, Free, Trajectory
+from localent.compare.forced import Scorer, Text
+
+SHARE, LEAST, MOST = 0.02, 2, 40  # of the texts that are scored twice
+
+
+class Rechunked:
+    """A scorer that is fed in smaller pieces than asked for."""
+
+    def __init__(self, scorer: Scorer, chunk: int):
+        self.scorer, self.chunk, self.n_vocab, self.can_keep = scorer, chunk, scorer.n_vocab, scorer.can_keep
+
+    def keep(self, n_tokens: int) -> None:
+        self.scorer.keep(n_tokens)
+
+    def feed(self, tokens: Sequence[int], n_rows: int) -> Sequence[np.ndarray]:
+        found, first = [], len(tokens) - n_rows
+        for start in range(0, len(tokens), self.chunk):
+            end = min(start + self.chunk, len(tokens))
+            found.append(np.array(self.scorer.feed(tokens[start:end], max(0, end - max(start, first)))))
+        return np.concatenate(found)  # a copy: each call overwrites the rows of the one before
+
+
+def sample(texts: Sequence[Text]) -> list[Text]:
+    """A few texts from all over: enough to know the size of the noise."""
+    n = min(len(texts), max(LEAST, min(MOST, round(SHARE * len(texts)))))
+    return [texts[i * len(texts) // n] for i in range(n)]
+
+
+def multiples(mine: Forced | Free | Trajectory, floor: Forced | Free | Trajectory) -> dict[str, float | None]:
+    """Every difference over the same one of the reference against itself; None where that is 0."""
+    ours, noise = magnitudes(mine), magnitudes(floor)
+    return {name: value / noise[name] if noise[name] else None for name, value in ours.items()}
+
+
+def magnitudes(found: Forced | Free | Trajectory) -> dict[str, float]:
+    """Differences as sizes, 0 for a model and itself."""
+    match found:
+        case Forced():
+            names = ("Mean KLD", "Mean reverse KLD", "Mean JSD", "RMS Δp", "Mean |ΔH|", "Mean |Δvarentropy|")
+            sizes = {figure.name: figure.value for figure in found.figures if figure.name in names}
+            ratio = abs(found["Mean ln(PPL(Q)/PPL(base))"].value)
+            return sizes | {"Mean ln(PPL(Q)/PPL(base))": ratio, "Same top p": 1 - found["Same top p"].value}
+        case Free():
+            sizes = {"flips": found.flips, "accuracy_change": found.accuracy_change}
+            sizes |= {"diverged_early": found.diverged_early, "abandoned_change": found.abandoned_change}
+            return _known(sizes) | {
+                "length_ratio": abs((found.length_ratio.value or 1.0) - 1),
+                "same_answer": 1 - (found.same_answer.value or 0.0),
+                "identical": 1 - (found.identical.value or 0.0),
+            }
+        case Trajectory():
+            names = ("abs_delta_entropy", "abs_delta_p_true", "gain_change")
+            sizes = _known({name: getattr(found, name) for name in names})
+            return sizes | {"same_leader": 1 - (found.same_leader.value or 0.0)}
+
+
+def _known(estimates: dict) -> dict[str, float]:
+    return {name: abs(found.value) for name, found in estimates.items() if found.value is not None}

@@ -1,0 +1,61 @@
+"""Both models run free on the same problems with the same seeds: their traces, paired."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from localent.analysis.divergence import Pair
+from localent.analysis.probed import computed, probed
+from localent.analysis.profile import before_end, mechanisms
+from localent.records import Trace
+from localent.store import Database
+
+Key = tuple[str, int]  # problem, sample
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A stored trace, and how its leading answer moved."""
+
+    trace_id: int
+    trace: Trace
+    mechanism: str  # "": not probed
+    abandoned: float  # 1: wrong, though the true answer led at an earlier step; NaN: not probed
+
+
+def traces_of(store: Database, run_id: str, keys: set[Key] | None = None) -> dict[Key, Written]:
+    """The traces of a run, all unless `keys` says which."""
+    found = store.traces(run_id, ("trace_id", "problem_id", "sample"))
+    listed = zip(found["trace_id"], found["problem_id"], found["sample"], strict=True)
+    moves = _moves(store, run_id)
+    return {
+        (p, s): Written(i, store.trace(i), *moves.get(i, ("", math.nan)))
+        for i, p, s in listed
+        if keys is None or (p, s) in keys
+    }
+
+
+def _moves(store: Database, run_id: str) -> dict[int, tuple[str, float]]:
+    """Trace id -> mechanism, and whether the true answer was had and given up."""
+    p = computed(probed(store, run_id))
+    if p is None:
+        return {}
+    columns = zip(p.trace_ids.tolist(), mechanisms(p).tolist(), (before_end(p) & p.wrong).tolist(), strict=True)
+    return {i: (name, float(gone)) for i, name, gone in columns if name}
+
+
+def pairs(reference: dict[Key, Written], candidate: dict[Key, Written]) -> list[Pair]:
+    """The attempts that both runs made."""
+    return [_pair(reference[key], candidate[key]) for key in reference if key in candidate]
+
+
+def _pair(a: Written, b: Written) -> Pair:
+    return Pair(
+        problem=a.trace.problem_id,
+        correct=(a.trace.correct, b.trace.correct),
+        answer=(a.trace.extraction.value, b.trace.extraction.value),
+        tokens=tuple([token.token_id for token in written.trace.tokens] for written in (a, b)),
+        mechanism=(a.mechanism, b.mechanism),
+        abandoned=(a.abandoned, b.abandoned),
+    )

@@ -1,0 +1,118 @@
+"""What can and what cannot be told apart from the reference, in one sentence per candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from localent.analysis.divergence import Figure, Forced
+from localent.analysis.intervals import Estimate
+
+ALPHA = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One candidate: what differs, what does not, each with its number."""
+
+    name: str
+    differs: tuple[str, ...]
+    same: tuple[str, ...]
+    identical: bool  # every distribution is the reference's, to the last bit
+
+    @property
+    def sentence(self) -> str:
+        if self.identical and not self.differs:
+            return f"{self.name} is the reference to the last bit in everything that was compared."
+        parts = []
+        if self.differs:
+            parts.append(f"differs from the reference in {_listed(self.differs)}")
+        if self.same:
+            parts.append(f"cannot be told apart from it in {_listed(self.same)}")
+        return f"{self.name} {'; it '.join(parts)}."
+
+
+def verdicts(candidates: Sequence, floor: Forced | None) -> list[Verdict]:
+    """Verdicts on whole.Candidates. Accuracy: McNemar, Holm over the candidates; all else: 95 % intervals."""
+    pairs = [c.free.mcnemar_p for c in candidates if c.free]
+    adjusted = iter(holm(pairs))
+    names = labels([c.model for c in candidates])
+    return [
+        _verdict(name, c, floor, next(adjusted) if c.free else None) for name, c in zip(names, candidates, strict=True)
+    ]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values adjusted for having looked at all of them: (n,) -> (n,). Source: Holm (1979)."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted, highest = [0.0] * len(p_values), 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, p_values[i] * (len(p_values) - rank)))
+        adjusted[i] = highest
+    return adjusted
+
+
+def labels(models: Sequence) -> list[str]:
+    """A name for each column: the quant; with the file's hash where two have the same."""
+    quants = [m.quant for m in models]
+    return [m.quant if quants.count(m.quant) == 1 else f"{m.quant} {m.sha256[:6]}" for m in models]
+
+
+def _verdict(name: str, candidate, floor: Forced | None, p: float | None) -> Verdict:
+    f = candidate.forced
+    checks = [_distributions(f, floor)]
+    if any(figure.name == "Mean ΔH" for figure in f.figures):
+        checks.append(_uncertainty(f["Mean ΔH"], floor))
+    if candidate.free:
+        checks += _free(candidate.free, p)
+    if candidate.trajectory:
+        path = candidate.trajectory
+        checks.append(_interval("answer entropy on the same prefixes", path.delta_entropy, "nats"))
+        checks.append(_interval("information gained about the true answer", path.gain_change, "nats"))
+    known = [check for check in checks if check]
+    differs = tuple(text for different, text in known if different)
+    same = tuple(text for different, text in known if not different)
+    return Verdict(name, differs, same, f["Maximum KLD"].value == 0.0)
+
+
+def _distributions(f: Forced, floor: Forced | None) -> tuple[bool, str]:
+    kld = f["Mean KLD"]
+    if floor is None:
+        return _low(kld) > 0, f"its next-token distributions (mean KLD {kld.value:.3g}, no noise floor measured)"
+    noise = floor["Mean KLD"]
+    times = f"{kld.value / noise.value:,.3g} times the noise floor" if noise.value else "the noise floor is 0"
+    return _low(kld) > _high(noise), f"its next-token distributions (mean KLD {kld.value:.3g}, {times})"
+
+
+def _uncertainty(change: Figure, floor: Forced | None) -> tuple[bool, str]:
+    noise = abs(floor["Mean ΔH"].value) if floor else 0.0
+    text = f"its token entropy ({change.value:+.3g} nats)"
+    return _low(change) > noise or _high(change) < -noise, text
+
+
+def _free(free, p: float) -> list[tuple[bool, str] | None]:
+    a, b = free.accuracy_reference.value, free.accuracy_candidate.value
+    accuracy = f"accuracy ({100 * b:.1f} % against {100 * a:.1f} %, McNemar p = {p:.2g})"
+    ratio = free.length_ratio
+    if not ratio.known:
+        return [(p < ALPHA, accuracy)]
+    length = f"length ({ratio.value:.3f} times, [{ratio.low:.3f}, {ratio.high:.3f}])"
+    return [(p < ALPHA, accuracy), (ratio.excludes(1.0), length)]
+
+
+def _interval(name: str, change: Estimate, unit: str) -> tuple[bool, str] | None:
+    if not change.known:
+        return None
+    return change.excludes(0.0), f"{name} ({change.value:+.3g} {unit}, [{change.low:.3g}, {change.high:.3g}])"
+
+
+def _low(figure: Figure) -> float:
+    return figure.value - 1.96 * (figure.uncertainty or 0.0) if figure.low is None else figure.low
+
+
+def _high(figure: Figure) -> float:
+    return figure.value + 1.96 * (figure.uncertainty or 0.0) if figure.high is None else figure.high
+
+
+def _listed(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
