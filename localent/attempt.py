@@ -67,7 +67,7 @@ def probe_steps(
         cue = question.cue(tasks.text_of(token.text for token in written.tokens[: ends[k]]))
         n_prefix = len(question.prompt.tokens) + ends[k]
         seen = yield from probe(n_prefix, cue, question.grammar, truth, how.effort, how.meter)
-        found.append(_record(k, len(ends) - 1, ends[k], question.grammar.kind, seen))
+        found.append(as_probe(k, len(ends) - 1, ends[k], question.grammar.kind, seen))
     return tuple(reversed(found))
 
 
@@ -97,13 +97,14 @@ def finished(
     )
 
 
-def _record(k: int, n_steps: int, n_tokens: int, kind: str, seen: Distribution) -> Probe:
+def as_probe(k: int, n_steps: int, n_tokens: int, estimator: str, seen: Distribution) -> Probe:
+    """The record of one answer distribution, read after k of n_steps steps."""
     answers = tuple(Answer(value, prob) for value, prob in seen.answers.items())
     return Probe(
         k=k,
         n_tokens=n_tokens,
         position=k / n_steps if n_steps else 0.0,
-        estimator=kind,
+        estimator=estimator,
         entropy=seen.entropy,
         entropy_lower=seen.entropy_lower,
         entropy_upper=seen.entropy_upper,
