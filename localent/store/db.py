@@ -26,7 +26,6 @@ ORDER = {  # within one trace
     "answers": "k, estimator, answer_rank",
 }
 GROWING = ("probes", "answers")  # tables that a trace may gain rows of after it was stored: see add_probes
-GROWING = ("probes", "answers")  # tables that a trace may gain rows of after it was stored: see add_probes
 IN_TRACES = "traces cross join {} using (trace_id)"  # cross: SQLite keeps this order, so that nothing is sorted
 
 
@@ -121,19 +120,6 @@ class Database:
         values = [(comparison_id, *position) for position in positions]
         with self._writing():
             self._insert(rows.checked(Rows("divergences", rows.DIVERGENCE, values), self._schema["divergences"]))
-
-    def add_probes(self, run_id: str, trace_id: int, probes: Sequence[Probe]) -> None:
-        """Probes read after a trace was stored: one transaction. Those that are there already stay as they are.
-
-        `traces.n_probe_tokens` keeps the cost of the probes that were read along with the trace.
-        """
-        known = self._all("select k, estimator from probes where trace_id = ?", trace_id)
-        there = {(row["k"], row["estimator"]) for row in known}
-        new = sorted((p for p in probes if (p.k, p.estimator) not in there), key=lambda p: (p.k, p.estimator))
-        tables = [rows.probe_rows(trace_id, new), rows.answer_rows(trace_id, new)]
-        with self._writing():
-            for table in tables:
-                self._insert(rows.checked(table, self._schema[table.table]))
 
     def add_probes(self, run_id: str, trace_id: int, probes: Sequence[Probe]) -> None:
         """Probes read after a trace was stored: one transaction. Those that are there already stay as they are.

@@ -207,10 +207,6 @@ def probe_rows(key: int, probes: Sequence[Probe]) -> Rows:
     return Rows("probes", ("trace_id", *PROBE), [(key, *probe_of(probe)) for probe in probes])
 
 
-def probe_rows(key: int, probes: Sequence[Probe]) -> Rows:
-    return Rows("probes", ("trace_id", *PROBE), [(key, *probe_of(probe)) for probe in probes])
-
-
 def answer_rows(key: int, probes: Sequence[Probe]) -> Rows:
     columns = ("trace_id", "k", "estimator", "answer_rank", "value", "prob")
     values = [
