@@ -112,7 +112,7 @@ def as_probe(k: int, n_steps: int, n_tokens: int, estimator: str, seen: Distribu
         invalid=seen.invalid,
         p_true=seen.p_true,
         log_p_true=seen.log_p_true,
-        leader=answers[0].value if answers else None,
+        leader=seen.leader,
         n_fed=seen.n_fed,
         answers=answers,
     )

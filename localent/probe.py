@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from localent.answers import Grammar, Moves
+from localent.answers import MAX_OPENING, Grammar, Moves
 from localent.engine import Rewind
 from localent.entropy import Meter, entropy_of_probs
 from localent.errors import LocalentError
 
 NEGLIGIBLE = 1e-5  # branches below this are summed into the residual, not kept apart
+DETOURS = 4  # the true answer is followed through as many tokens as so many plain spellings of it have
 WORTHWHILE = 1e-2  # other spellings of the true answer are followed down to this share of what it has already
 
 
@@ -42,8 +43,9 @@ class Distribution:
     entropy: float  # nats; every unexplored branch counts as one outcome of its own
     entropy_lower: float  # certified: the residual may all belong to the leading answer
     entropy_upper: float  # certified: the residual may be spread over all other answers there are
+    leader: str | None  # the likeliest answer; None where unexplored branches could still make another one lead
     p_true: float
-    log_p_true: float | None  # None: the true answer cannot be spelled in this grammar
+    log_p_true: float | None  # None: no path to the true answer was found
     n_fed: int  # tokens fed: cue, search and the true answer's path
 
 
@@ -74,8 +76,10 @@ def probe(
     while search.open and search.residual > effort.epsilon and search.n_fed < effort.max_fed:
         yield from search.visit(heapq.heappop(search.open))
     blind = search.summary()
-    yield from search.follow_truth()
-    p_true = search.p_true()
+    p_true = blind["answers"].get(truth, 0.0)
+    if grammar.kind == "number":
+        yield from search.follow_truth()
+        p_true = search.masses.get(truth, 0.0)
     log_p_true = math.log(p_true) if p_true else None
     return Distribution(**blind, p_true=p_true, log_p_true=log_p_true, n_fed=len(cue) + search.n_fed)
 
@@ -111,38 +115,55 @@ class _Search:
         """Share the branch's mass among what the row says may follow."""
         moves = self.grammar.moves(branch.phase)
         going_on, complete = self._probabilities(row, moves)
-        for i, share in enumerate(going_on.tolist()):
-            self._grow(branch, moves, i, share * branch.mass)
-        for share, text in zip(complete.tolist(), moves.endings, strict=True):
+        for i in np.flatnonzero(going_on * branch.mass >= NEGLIGIBLE).tolist():
+            heapq.heappush(self.open, self._child(branch, moves, i, float(going_on[i])))
+        self._set_aside(branch, moves, going_on)
+        shares = np.bincount(moves.ending_of, complete, len(moves.endings))
+        for share, text in zip(shares.tolist(), moves.endings, strict=True):
             self._settle(branch.text + text, branch.mass * share)
         ended = max(0.0, 1.0 - float(going_on.sum()) - float(complete.sum()))
         self._settle(branch.text, branch.mass * ended)
 
     def follow_truth(self) -> Generator[Rewind | int, np.ndarray, None]:
-        """Expand the branches that can still become the true answer in its plain spelling."""
+        """Expand the branches that can still become the true answer, likeliest first."""
+        last = self.n_fed + DETOURS * (len(self.truth) + 2)
         while leading := [b for b in (*self.open, *self._aside) if self._leads_to_truth(b)]:
             branch = max(leading, key=lambda b: b.mass)
-            if branch.mass < WORTHWHILE * self.masses.get(self.truth, 0.0):
+            if self.n_fed >= last or branch.mass < WORTHWHILE * self.masses.get(self.truth, 0.0):
                 return
             (self.open if branch in self.open else self._aside).remove(branch)
             yield from self.visit(branch)
 
-    def p_true(self) -> float:
-        """Probability of the true answer; among the labels where the answer is a choice."""
-        mass = self.masses.get(self.truth, 0.0)
-        return mass / math.fsum(self.masses.values()) if mass and self.grammar.kind == "choice" else mass
+    def leader(self) -> str | None:
+        """The answer that no other can overtake, wherever the unexplored probability goes."""
+        if not self.masses:
+            return None
+        best = max(self.masses, key=lambda value: (self.masses[value], value))
+        within: dict[str, float] = {}  # unfinished text -> its unexplored probability
+        for branch in self.open:
+            plain = self.grammar.plain(branch.text)
+            within[plain] = within.get(plain, 0.0) + branch.mass
+        rivals = {*within, *self.masses} - {best}
+        most = max((self._at_most(rival, within) for rival in rivals), default=0.0)
+        return best if self.masses[best] > most + self.dropped else None
+
+    def _at_most(self, rival: str, within: dict[str, float]) -> float:
+        """The most that an answer which begins like this one can have: it and all branches on the way to it."""
+        on_the_way = (within.get(rival[:n], 0.0) for n in range(len(rival) + 1))
+        return self.masses.get(rival, 0.0) + math.fsum(on_the_way) + within.get(f"{rival}.", 0.0)
 
     def summary(self) -> dict:
         """What the search knows now, before it looks at the truth."""
         answers = dict(sorted(self.masses.items(), key=lambda item: (-item[1], item[0])))
         masses, residual = [*answers.values(), self.invalid], self.residual
         if self.grammar.kind == "choice":
-            return _choice_summary(answers, residual, self.grammar.ln_values)
+            return _choice_summary(answers, residual, self.grammar.ln_values) | {"leader": self.leader()}
         branches = [branch.mass for branch in self.open] + [self.dropped]
         return dict(
             answers=answers,
             invalid=self.invalid,
             residual=residual,
+            leader=self.leader(),
             entropy=_entropy([*masses, *branches]),
             entropy_lower=_entropy(_with_peak(masses, residual)),
             entropy_upper=_entropy([*masses, residual]) + residual * self.grammar.ln_values,
@@ -154,15 +175,17 @@ class _Search:
         shift = reading.max_logit + reading.log_normaliser
         return tuple(np.exp(row[ids].astype(np.float64) - shift) for ids in (moves.going_on, moves.complete))
 
-    def _grow(self, branch: _Branch, moves: Moves, i: int, mass: float) -> None:
+    def _set_aside(self, branch: _Branch, moves: Moves, going_on: np.ndarray) -> None:
+        """Sum the negligible children; keep those that may lead to the truth for when it is looked at."""
+        small = np.flatnonzero(going_on * branch.mass < NEGLIGIBLE)
+        self.dropped += branch.mass * float(going_on[small].sum())
+        if self._leads_to_truth(branch):
+            children = (self._child(branch, moves, i, float(going_on[i])) for i in small.tolist())
+            self._aside += [child for child in children if self._leads_to_truth(child)]
+
+    def _child(self, branch: _Branch, moves: Moves, i: int, share: float) -> _Branch:
         path = (*branch.path, int(moves.going_on[i]))
-        child = self._branch(mass, path, moves.phases[i], branch.text + moves.texts[i])
-        if mass >= NEGLIGIBLE:
-            heapq.heappush(self.open, child)
-        else:
-            self.dropped += mass
-            if self._leads_to_truth(child):
-                self._aside.append(child)
+        return self._branch(branch.mass * share, path, moves.phases[i], branch.text + moves.texts[i])
 
     def _branch(self, mass: float, path: tuple[int, ...], phase: str, text: str) -> _Branch:
         return _Branch((-mass, next(self._age)), mass, path, phase, text)
@@ -175,8 +198,9 @@ class _Search:
             self.masses[value] = self.masses.get(value, 0.0) + mass
 
     def _leads_to_truth(self, branch: _Branch) -> bool:
-        plain = branch.text.strip(" ")
-        return self.truth.startswith(plain) and len(branch.path) <= len(self.truth) + 1
+        plain = self.grammar.plain(branch.text)
+        begins_so = self.truth.startswith(plain) or plain == f"{self.truth}."  # "18." may yet be 18
+        return begins_so and len(branch.path) <= len(self.truth) + MAX_OPENING + 2
 
 
 def _choice_summary(answers: dict[str, float], residual: float, ln_values: float) -> dict:
@@ -187,20 +211,18 @@ def _choice_summary(answers: dict[str, float], residual: float, ln_values: float
     masses = [*answers.values()] + [0.0] * (round(math.exp(ln_values)) - len(answers))
     return dict(
         answers={value: mass / labelled for value, mass in answers.items()},
-        invalid=1.0 - labelled - residual,
+        invalid=max(0.0, 1.0 - labelled - residual),
         residual=residual,
-        entropy=_normalised_entropy(masses),
-        entropy_lower=_normalised_entropy(_with_peak(masses, residual)),
-        entropy_upper=_normalised_entropy(_levelled(masses, residual)),
+        entropy=_entropy(masses),
+        entropy_lower=_entropy(_with_peak(masses, residual)),
+        entropy_upper=_entropy(_levelled(masses, residual)),
     )
 
 
-def _normalised_entropy(masses: Sequence[float]) -> float:
-    return _entropy(np.asarray(masses) / math.fsum(masses))
-
-
 def _entropy(masses: Sequence[float]) -> float:
-    return float(entropy_of_probs(masses))
+    """Entropy in nats of masses that sum to 1 but for the rounding of float32 logits."""
+    masses = np.asarray(masses, np.float64)
+    return float(entropy_of_probs(masses / masses.sum()))
 
 
 def _with_peak(masses: Sequence[float], extra: float) -> list[float]:

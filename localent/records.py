@@ -104,14 +104,14 @@ class Probe:
     n_tokens: int  # generated tokens in the prefix
     position: float  # k / K; 0 where K = 0
     estimator: str  # "number" | "choice"
-    entropy: float  # explored answers, plus one outcome for each of invalid and residual mass
+    entropy: float  # of the answers; every unexplored branch counts as one outcome, see probe.Distribution
     entropy_lower: float  # certified bounds, see answers.py
     entropy_upper: float
     residual: float  # probability not explored
     invalid: float  # probability of continuations that are no answer
     p_true: float  # probability of the true answer (explored part)
     log_p_true: float | None  # nats; None where no explored path gives the true answer
-    leader: str | None  # the most likely answer
+    leader: str | None  # the most likely answer; None where what is unexplored could still overtake it
     n_fed: int  # tokens fed for this probe: its cost
     answers: tuple[Answer, ...]  # most likely first
 

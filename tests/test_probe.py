@@ -12,6 +12,7 @@ from localent.engine import Prompt, drive
 from localent.engine.llama import LlamaModel
 from localent.engine.scripted import ScriptedEngine, ScriptedVocab
 from localent.entropy import Meter
+from localent.errors import UsageError
 from localent.probe import Effort, probe
 from localent.tasks.grade import normalise_number
 
@@ -154,6 +155,37 @@ def test_an_unlikely_truth_is_still_measured():
     assert "20" not in found.answers
 
 
+@pytest.mark.parametrize("ending", [(b"2", b"0", b".", b"\n"), (b"2", b"0\n"), (b"$", b"2", b"0", b"\n")])
+def test_an_unlikely_truth_is_found_however_it_is_spelled(ending):
+    """ "The answer is 20." is how the bundled model ends; the full stop might have begun a decimal."""
+    known = {(b" ", b"12", b".", b"\n"): 1 - 1e-3, (b" ", *ending): 1e-3}
+    found = ask(scripted(script(known)), "20", Effort(0.01, 12))
+    assert found.p_true == pytest.approx(1e-3, rel=0.05)
+
+
+def test_only_a_certain_leader_is_named():
+    """One digit ends early: after little search it is found first, but a longer answer may be likelier."""
+    known = {(b" ", b"1", b"\n"): 0.2, (b" ", b"2", b"0", b"0", b"0", b"\n"): 0.8}
+    leaders = [ask(scripted(script(known)), "1", Effort(0.0, n)).leader for n in (0, 2, 30)]
+    assert leaders == [None, None, "2000"]
+
+
+def test_a_number_longer_than_the_format_is_no_answer():
+    """Cut to twelve digits it would be another number."""
+    known = {(b"1",) * 13 + (b"\n",): 0.5, (b"1",) * 12 + (b"\n",): 0.5}
+    found = ask(scripted(script(known)), "1", Effort(0.0, 200))
+    assert found.answers == pytest.approx({"1" * 12: 0.5}, abs=1e-6)
+    assert found.invalid == pytest.approx(0.5, abs=1e-6)
+
+
+def test_labels_that_would_be_misread_are_refused():
+    pieces = [b"1", b"2", b"0", b" "]
+    with pytest.raises(UsageError, match="'10' is not one token"):
+        ChoiceGrammar(pieces, ["1", "2", "10"])
+    with pytest.raises(UsageError, match="'10' is not one token of this model, or begins like another"):
+        ChoiceGrammar([*pieces, b"10"], ["1", "2", "10"])
+
+
 def test_a_truth_that_cannot_be_spelled_has_no_log_probability():
     assert ask(scripted(script({(b"1", b"\n"): 1.0})), "7").log_p_true is None
 
@@ -163,7 +195,7 @@ def test_what_is_fed_is_counted_and_bounded():
     found = ask(engine, "777", Effort(0.0, 6))
     fed = sum(call[0] == "decode" for call in engine.calls)
     assert found.n_fed == fed
-    assert fed <= 1 + 6 + 4 + 4  # cue, budget, one path beyond it, and blanks that might have led to the truth
+    assert fed <= 1 + 6 + 4 + 4 * (3 + 2) + 4  # cue, budget, one path beyond it; then detours, one path beyond them
 
 
 def test_labels_merge_their_spellings():
@@ -214,8 +246,8 @@ def test_labels_are_found_on_real_vocabularies(shared, name):
         pieces = model.vocab.pieces
         moves = ChoiceGrammar(pieces, ["A", "B", "C"]).moves("start")
         spellings = {value: set() for value in "ABC"}
-        for token, value in zip(moves.complete.tolist(), moves.endings, strict=True):
-            spellings[value].add(pieces[token])
+        for token, ending in zip(moves.complete.tolist(), moves.ending_of.tolist(), strict=True):
+            spellings[moves.endings[ending]].add(pieces[token])
         assert all({v.encode(), b" " + v.encode()} <= found for v, found in spellings.items())
         assert not any(b"an" in piece for found in spellings.values() for piece in found)
 
@@ -223,7 +255,8 @@ def test_labels_are_found_on_real_vocabularies(shared, name):
 @pytest.mark.parametrize(
     ("text", "value"),
     [("12", "12"), (" $1,000", "1000"), ("1,00", "1"), ("12.", "12"), ("12.50", "12.5"), ("-3", "-3"), ("− 3", "-3"),
-     ("3/", "3"), ("1/2", "0.5"), (".5", "0.5"), ("", None), (" -", None), ("$", None)],
+     ("3/", "3"), ("1/2", "0.5"), (".5", "0.5"), ("", None), (" -", None), ("$", None), ("1,0000", None),
+     ("1" * 13, None), (" $\\boxed{18", "18")],
 )  # fmt: skip
 def test_the_value_of_a_text_is_its_longest_number(text, value):
     assert NumberGrammar([], normalise_number).value(text) == value
