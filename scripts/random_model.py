@@ -30,6 +30,7 @@ class Shape:
     head_dim: int
     n_ctx: int
     window: int | None = None
+    soft_cap: float = 30.0  # of the final logits (gemma2)
     attention: tuple[int, ...] | None = None  # layers that have it, in a hybrid; the others are short convolutions
 
 
@@ -151,7 +152,7 @@ def _add_hyperparameters(writer: gguf.GGUFWriter, shape: Shape, n_vocab: int) ->
     if shape.window:
         writer.add_sliding_window(shape.window)
         writer.add_attn_logit_softcapping(50.0)
-        writer.add_final_logit_softcapping(30.0)
+        writer.add_final_logit_softcapping(shape.soft_cap)
 
 
 def _copy_vocab(writer: gguf.GGUFWriter, vocab: Path) -> int:

@@ -92,10 +92,10 @@ def _oddities(seen: Glance) -> Iterator[str]:
         yield f"architecture {seen.arch!r}"
         return
     try:
-        yield from _odd_numbers(seen)
-        yield from _odd_tokenizer(seen)
-        yield from _odd_tensors(seen)
-        yield from _odd_shapes(seen)
+        for look in (_odd_numbers, _odd_tokenizer, _odd_tensors, _odd_shapes):  # each trusts what those before passed
+            if found := list(look(seen)):
+                yield from found
+                return
     except (TypeError, ValueError, KeyError, IndexError, OverflowError, ZeroDivisionError) as error:
         yield f"a field of the wrong kind ({error})"
 
