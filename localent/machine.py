@@ -149,7 +149,9 @@ def _cgroup_cores() -> int | None:
 def _cgroup_memory() -> int | None:
     limit = next(iter(_lines("/sys/fs/cgroup/memory.max")), "max")
     used = next(iter(_lines("/sys/fs/cgroup/memory.current")), "0")
-    return None if limit == "max" else max(0, int(limit) - int(used))
+    cached = (line.split()[1] for line in _lines("/sys/fs/cgroup/memory.stat") if line.startswith("inactive_file "))
+    reclaimable = int(next(cached, 0))  # the system's cache of files counts as used, but makes room when asked
+    return None if limit == "max" else max(0, int(limit) - int(used) + reclaimable)
 
 
 def _meminfo(key: str) -> int | None:

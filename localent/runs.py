@@ -13,18 +13,21 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 import localent
 from localent import fit, machine, models, tasks
 from localent.answers import ChoiceGrammar, NumberGrammar
 from localent.attempt import Question, Setup, attempt
 from localent.engine import Coroutine, Engine, drive, header
-from localent.engine.llama import LlamaEngine, LlamaModel, LlamaVocab, Options, build_info, fastest_lanes
+from localent.engine.llama import LlamaEngine, LlamaModel, LlamaVocab, Options, build_info, check_options, fastest_lanes
 from localent.entropy import Meter
 from localent.errors import LocalentError, UsageError
 from localent.generate import Limits
 from localent.probe import Effort
 from localent.prompts import continued, prompt_tokens
 from localent.records import Choice, Problem, Run, Trace
+from localent.remembered import remembered
 from localent.sampling import Sampler
 from localent.store import Database, open_db
 
@@ -53,8 +56,22 @@ class Settings:
     measure_top_k: int = 0  # also take the measures over the k most likely tokens
     alternatives: int = 0  # also keep so many of the most likely tokens at every prediction
 
+    def __post_init__(self) -> None:
+        Sampler(self.temperature, self.top_p, self.top_k)  # says what is wrong with those
+        for name in ("max_tokens", "lanes", "threads", "ctx"):
+            _at_least(1, name, getattr(self, name))
+        for name in ("shots", "max_fed", "measure_top_k", "alternatives"):
+            _at_least(0, name, getattr(self, name))
+        if not 0 <= self.epsilon <= 1:
+            raise UsageError(f"--epsilon is a probability from 0 to 1, got {self.epsilon}.")
+
     def effort(self) -> Effort:
         return Effort(self.epsilon, self.max_fed)
+
+
+def _at_least(least: int, name: str, value: int | None) -> None:
+    if value is not None and value < least:
+        raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, got {value}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +118,12 @@ def run(
     status(f"reading {path.name}")
     head = header.read(path)
     _refuse_unfit(head, path)
-    layers = fit.report(path, settings.gpu_layers, settings.lanes, settings.ctx, status)
-    settings = replace(settings, gpu_layers=layers)
-    with open_db(db) as store, LlamaModel(path, layers) as weights:
+    settings = replace(settings, gpu_layers=_gpu_layers(path, head, settings, status))
+    with open_db(db) as store, LlamaModel(path, settings.gpu_layers) as weights:
         questions = list(_questions(task, problems, weights, head, settings))
         settings = _filled(settings, weights, questions)
         settings = replace(settings, lanes=settings.lanes or _lanes(store, head, task, weights, settings, status))
+        check_options(_options(settings))
         record = _record(head, task, settings, weights)
         todo = _enter(store, record, head, task, problems, samples)
         outcome = Outcome(record.run_id, len(problems) * samples - len(todo), len(todo), settings.lanes)
@@ -208,9 +225,9 @@ def _cue(text: tasks.PromptText, written: str, vocab) -> list[int]:
 
 def _filled(settings: Settings, weights: LlamaModel, questions: Sequence[Question]) -> Settings:
     """Settings with what localent chooses, checked against the model's context."""
+    if settings.measure_top_k > weights.vocab.n_tokens:
+        raise UsageError(f"--measure-top-k is beyond this model's vocabulary of {weights.vocab.n_tokens} tokens.")
     max_tokens = settings.max_tokens or min(DEFAULT_MAX_TOKENS, weights.n_ctx_train // 2)
-    if max_tokens < 1:
-        raise UsageError(f"--max-tokens must be at least 1, got {max_tokens}.")
     longest = max(questions, key=lambda question: len(question.prompt.tokens))
     n_prompt, n_probe = len(longest.prompt.tokens), settings.max_fed + SLACK if settings.probe else 0
     needed, limit = n_prompt + max_tokens + n_probe, settings.ctx or weights.n_ctx_train
@@ -232,7 +249,7 @@ def _lanes(
     settings: Settings,
     status: Callable[[str], None],
 ) -> int:
-    """The lanes of the same run begun earlier, else the fastest number, measured now."""
+    """The lanes of the same run begun earlier, else the fastest number, measured once on this machine."""
     begun = _record(head, task, settings, weights)
     earlier = store.find_run(begun.model_sha256, begun.task, begun.settings, begun.build)
     if earlier:
@@ -242,7 +259,23 @@ def _lanes(
     fits = [n for n in (1, 4, 8, 16, 32) if room is None or _lane_bytes(weights, settings, n) < FITS * room]
     if not fits:
         raise LocalentError(_too_big(weights, settings, 1, room))
-    return fastest_lanes(weights, _options(replace(settings, lanes=1)), fits)
+    options = _options(replace(settings, lanes=1))
+    what = {"lanes for": begun.model_sha256, "threads": settings.threads, "layers": settings.gpu_layers} | begun.build
+    return remembered(what, lambda: fastest_lanes(weights, options, fits))
+
+
+def _gpu_layers(path: Path, head: header.Header, settings: Settings, status: Callable[[str], None]) -> int:
+    """Those asked for, else those that fit: found once on this machine, for free memory comes and goes."""
+    if settings.gpu_layers is not None:
+        return settings.gpu_layers
+    what = {"layers for": head.model.sha256, "lanes": settings.lanes, "ctx": settings.ctx} | _build(0)
+    return remembered(what, lambda: fit.report(path, None, settings.lanes, settings.ctx, status))
+
+
+def _build(gpu_layers: int) -> dict[str, str]:
+    """What computes the numbers, as far as it can change their last bits."""
+    versions = {"localent": localent.__version__, "numpy": np.__version__}
+    return build_info(gpu_layers) | versions | {"processor": machine.host()["cpu"]}
 
 
 def _lane_bytes(weights: LlamaModel, settings: Settings, lanes: int) -> int:
@@ -278,7 +311,7 @@ def _record(head: header.Header, task: tasks.Task, settings: Settings, weights: 
         chosen |= {"epsilon": None, "max_fed": None}
     shots = settings.shots if settings.shots is not None else (0 if head.template else task.shots)
     chosen |= {"shots": shots, "prompt": _prompt_hash(task, head, shots, settings.seed, weights.vocab), **engine}
-    build = build_info(settings.gpu_layers) | {"localent": localent.__version__}
+    build = _build(settings.gpu_layers)
     content = json.dumps([head.model.sha256, task.name, chosen, build], sort_keys=True)
     return Run(hashlib.sha256(content.encode()).hexdigest()[:12], head.model.sha256, task.name, chosen, build)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import click
@@ -11,9 +14,14 @@ from localent.cli.show import show_summary
 
 MODEL, TASK, N_PROBLEMS, LANES = "abacus-sft", "demo-number", 300, 16
 NEXT = """Next:
-  localent sql "select * from step_entropy limit 10" --db {db}
-  localent run {model} demo-choice --db {db}
-  localent run /path/to/your-model.gguf gsm8k --data test.jsonl -n 100"""
+  {localent} sql "select * from step_entropy limit 10" --db {db}
+  {localent} run {model} demo-choice --db {db}
+  {localent} run /path/to/your-model.gguf gsm8k --data test.jsonl -n 100"""
+
+
+def command() -> str:
+    """How localent is called here: by its name, or by its path in an environment that is not active."""
+    return "localent" if shutil.which("localent") else os.path.relpath(Path(sys.executable).with_name("localent"))
 
 
 @click.command()
@@ -29,4 +37,4 @@ def demo(n: int, db: Path) -> None:
         outcome = runs.run(MODEL, tasks.load(TASK), db=db, n=n, settings=settings, report=bar, status=bar.say)
     click.echo(described(outcome, db), err=True)
     show_summary(db, outcome.run_id)
-    click.echo("\n" + NEXT.format(db=db, model=MODEL))
+    click.echo("\n" + NEXT.format(db=db, model=MODEL, localent=command()))

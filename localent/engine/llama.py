@@ -12,6 +12,7 @@ import ctypes
 import os
 import platform
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,18 +26,23 @@ from llama_cpp import _ggml
 from llama_cpp import llama_cpp as C  # noqa: N812  the bindings keep C's names
 
 from localent.engine import guard
+from localent.engine.glance import glance
 from localent.engine.lanes import Prompt, Row
 from localent.errors import LocalentError, UsageError
 
 PINNED = "0.3.36"
 CTX_STEP = 256  # llama.cpp pads a stream's context to this
 _TENSOR_COUNT = re.compile(r"\[ *(\d+)/ *(\d+)\]")  # how the quantizer counts tensors in its log
+_INTERRUPTED = threading.Event()
 _LOG: collections.deque[str] = collections.deque(maxlen=40)
 
 
 @C.llama_log_callback
 def _keep_log(level, text, _):
-    _LOG.append(text.decode("utf-8", "replace"))
+    try:
+        _LOG.append(text.decode("utf-8", "replace"))
+    except KeyboardInterrupt:  # C cannot pass it on; raised again after the call
+        _INTERRUPTED.set()
 
 
 C.llama_log_set(_keep_log, ctypes.c_void_p(0))  # after the import, which installs its own printer
@@ -202,9 +208,7 @@ class LlamaModel:
 
     def kv_bytes(self, n_tokens: int) -> int:
         """Memory of n_tokens in the key-value cache, F16, all layers."""
-        m = self.handle
-        head_dim = C.llama_model_n_embd(m) // max(C.llama_model_n_head(m), 1)
-        return 2 * 2 * C.llama_model_n_layer(m) * C.llama_model_n_head_kv(m) * head_dim * n_tokens
+        return glance(self.path).kv_bytes * n_tokens
 
     def close(self) -> None:
         """Free the weights. Safe to call twice."""
@@ -226,7 +230,7 @@ class LlamaEngine:
     """
 
     def __init__(self, model: LlamaModel, options: Options):
-        _check(options)
+        check_options(options)
         self.model, self.options, self.n_lanes = model, options, options.n_lanes
         self.vocab, self.n_vocab = model.vocab, model.vocab.n_tokens
         streams = options.n_lanes + 1
@@ -383,7 +387,7 @@ class LlamaScorer:
     """
 
     def __init__(self, model: LlamaModel, options: Options):
-        _check(options)
+        check_options(options)
         self.model, self.options, self.n_vocab = model, options, model.vocab.n_tokens
         self._context = _new_context(model.handle, options, 1, n_outputs=options.chunk)
         self._memory, self.n_fed, self.can_keep = C.llama_get_memory(self._context), 0, model.can_rewind
@@ -400,7 +404,7 @@ class LlamaScorer:
         """Feed at most `chunk` tokens; logits after each of the last n_rows: (n_rows, n_vocab), until the next feed."""
         n = len(tokens)
         if not (0 < n <= self.options.chunk and 0 <= n_rows <= n):
-            raise LocalentError(f"expected 1 to {self.options.chunk} tokens and at most as many rows, got {n}, {n_rows}")
+            raise LocalentError(f"expected 1 to {self.options.chunk} tokens and no more rows, got {n} and {n_rows}")
         if self.n_fed + n > C.llama_n_ctx(self._context):
             raise LocalentError(f"the text is longer than the context of {C.llama_n_ctx(self._context)} tokens")
         if min(tokens) < 0 or max(tokens) >= self.n_vocab:
@@ -427,6 +431,7 @@ class LlamaScorer:
 
 
 def _decode(context, batch: _Batch, n_tokens: int) -> None:
+    _LOG.clear()
     code = C.llama_decode(context, batch.struct)
     if code:
         raise LocalentError(f"llama.cpp could not decode {n_tokens} tokens (code {code}). {_last_words()}")
@@ -494,7 +499,8 @@ def _pointer(array: np.ndarray, ctype):
     return array.ctypes.data_as(ctypes.POINTER(ctype))
 
 
-def _check(options: Options) -> None:
+def check_options(options: Options) -> None:
+    """Raise UsageError for what llama.cpp would end the process over."""
     limit = C.llama_max_parallel_sequences() - 1  # one stream holds the shared prefix
     if not 1 <= options.n_lanes <= limit:
         raise UsageError(f"--lanes must be between 1 and {limit}, got {options.n_lanes}")
@@ -521,6 +527,7 @@ def _load_model(path: Path, gpu_layers: int, vocab_only: bool):
         params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
     _LOG.clear()
     model = C.llama_model_load_from_file(str(path).encode(), params)
+    _raise_interrupt()
     if not model:
         short = " Fewer --gpu-layers, or auto, may fit." if gpu_layers else ""
         raise LocalentError(f"llama.cpp could not load {path}. {_last_words()}{short}")
@@ -551,6 +558,12 @@ def _new_context(model, options: Options, streams: int, *, n_outputs: int):
             f"try fewer --lanes or a smaller --ctx. {_last_words()}"
         )
     return context
+
+
+def _raise_interrupt() -> None:
+    if _INTERRUPTED.is_set():
+        _INTERRUPTED.clear()
+        raise KeyboardInterrupt
 
 
 def _last_words() -> str:

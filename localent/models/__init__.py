@@ -73,4 +73,4 @@ def _made_quant(entry: Entry, source: Path, quant: str) -> Path:
 
 
 def _is_path(text: str) -> bool:
-    return text.endswith(".gguf") or os.sep in text or "/" in text or Path(text).exists()
+    return text.endswith(".gguf") or os.sep in text or "/" in text or Path(text).is_file()
