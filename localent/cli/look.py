@@ -1,4 +1,4 @@
-"""localent show: one trace in the terminal."""
+"""localent show, report, plot: results to look at."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 
 import click
 
-from localent.cli.run import db_option
+from localent.cli.run import PATH, db_option
 from localent.cli.show import print_table
+from localent.errors import UsageError
 
 MEASURES = ("entropy", "surprisal", "varentropy", "rank")
 N_LISTED = 12
@@ -81,3 +82,31 @@ def as_json(seen) -> str:
         for name in ("self_certainty", "margin"):
             token[name] = str(token[name]) if isinf(token[name]) else token[name]  # JSON has no infinity
     return json.dumps(found, ensure_ascii=False, allow_nan=False)
+
+
+@click.command()
+@click.argument("run", nargs=-1)
+@click.option("-o", "--output", type=PATH, default="report.html", show_default=True, help="The HTML file.")
+@click.option("--title", help="Default: models and tasks.")
+@db_option
+def report(run: tuple[str, ...], output: Path, title: str | None, db: Path) -> None:
+    """Write one self-contained HTML page of RUNs (default: all): findings, figures, and every trace to browse.
+
+    The file needs no network: send it, keep it, open it on a phone.
+
+    \b
+    localent report
+    localent report 3fa9 81c0 -o quants.html --db quants.db
+    """
+    from tqdm import tqdm
+
+    from localent.report.page import write_page
+    from localent.store import open_db
+
+    with open_db(db, readonly=True) as store:
+        runs = run or tuple(row["run_id"] for row in store.runs())
+        if not runs:
+            raise UsageError(f"{db} has no run; 'localent run MODEL TASK --db {db}' makes one.")
+        with tqdm(desc="traces", unit="trace", disable=None, leave=False) as bar:
+            n_bytes = write_page(store, runs, output, title=title, report=bar.update)
+    click.echo(f"{output}: {n_bytes / 1e6:.1f} MB, {len(runs)} {'run' if len(runs) == 1 else 'runs'}.")

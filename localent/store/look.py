@@ -86,3 +86,16 @@ DRAWN = {
     "answers": "select k, value, prob from answers where trace_id = ?"
     " and estimator in ('number', 'choice') order by k, answer_rank",
 }
+
+
+def comparisons(db: Database, models: list[str]) -> list[dict[str, object]]:
+    """Comparisons among these models, as they are stored; none where no comparison was made."""
+    if len(models) < 2 or "comparisons" not in db._schema:
+        return []
+    marks = ", ".join("?" * len(models))
+    sql = f"""select r.name || ' ' || r.quant as reference, m.name || ' ' || m.quant as candidate, source,
+          n_positions, mean_kld, noise_kld, rms_delta_p, same_top, ppl_reference, ppl_candidate, accuracy_reference,
+          accuracy_candidate, right_to_wrong, wrong_to_right, mcnemar_p, length_ratio
+        from comparisons c join models r on r.sha256 = c.reference_sha256 join models m on m.sha256 = c.candidate_sha256
+        where c.reference_sha256 in ({marks}) and c.candidate_sha256 in ({marks})"""
+    return db._all(sql, *models, *models)

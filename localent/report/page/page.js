@@ -1,0 +1,348 @@
+"use strict";
+(() => {
+  // --- unpacking: base64, gzip, JSON -------------------------------------------------------------------------------
+  const bytesOf = (id) => {
+    const text = atob(document.getElementById(id).textContent.trim());
+    const bytes = new Uint8Array(text.length);
+    for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+    return bytes;
+  };
+
+  // For browsers without DecompressionStream: RFC 1951, as long as the data is a gzip member with no extra header.
+  const inflate = (data) => {
+    const size = data.length;
+    const out = new Uint8Array(data[size - 4] | (data[size - 3] << 8) | (data[size - 2] << 16) | (data[size - 1] << 24));
+    let at = 10, done = 0, bits = 0, held = 0;
+    const take = (n) => {
+      while (held < n) { bits |= data[at++] << held; held += 8; }
+      const value = bits & ((1 << n) - 1);
+      bits >>>= n; held -= n;
+      return value;
+    };
+    const tree = (lengths) => {
+      const counts = new Uint16Array(16), offsets = new Uint16Array(16), symbols = new Uint16Array(lengths.length);
+      for (const n of lengths) counts[n]++;
+      counts[0] = 0;
+      for (let i = 1; i < 16; i++) offsets[i] = offsets[i - 1] + counts[i - 1];
+      lengths.forEach((n, symbol) => { if (n) symbols[offsets[n]++] = symbol; });
+      return { counts, symbols };
+    };
+    const read = ({ counts, symbols }) => {
+      let code = 0, first = 0, index = 0;
+      for (let n = 1; n < 16; n++) {
+        code |= take(1);
+        const count = counts[n];
+        if (code - count < first) return symbols[index + code - first];
+        index += count; first = (first + count) << 1; code <<= 1;
+      }
+      throw new Error("broken data");
+    };
+    const LENGTHS = [3,4,5,6,7,8,9,10,11,13,15,17,19,23,27,31,35,43,51,59,67,83,99,115,131,163,195,227,258];
+    const FAR = [1,2,3,4,5,7,9,13,17,25,33,49,65,97,129,193,257,385,513,769,1025,1537,2049,3073,4097,6145,8193,12289,16385,24577];
+    const more = (i, step) => (i < 2 * step ? 0 : Math.floor(i / step) - 1);
+    for (let last = 0; !last;) {
+      last = take(1);
+      const kind = take(2);
+      if (kind === 0) {
+        bits = held = 0;
+        const n = data[at] | (data[at + 1] << 8);
+        at += 4;
+        out.set(data.subarray(at, at + n), done);
+        at += n; done += n;
+        continue;
+      }
+      let codes, far;
+      if (kind === 1) {
+        codes = tree(Array.from({ length: 288 }, (_, i) => (i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8)));
+        far = tree(new Array(30).fill(5));
+      } else {
+        const nCodes = take(5) + 257, nFar = take(5) + 1, nOrder = take(4) + 4, order = new Array(19).fill(0);
+        [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15].slice(0, nOrder).forEach((i) => { order[i] = take(3); });
+        const lengths = [], header = tree(order);
+        while (lengths.length < nCodes + nFar) {
+          const symbol = read(header);
+          if (symbol < 16) lengths.push(symbol);
+          else {
+            const value = symbol === 16 ? lengths[lengths.length - 1] : 0;
+            let n = symbol === 16 ? 3 + take(2) : symbol === 17 ? 3 + take(3) : 11 + take(7);
+            while (n--) lengths.push(value);
+          }
+        }
+        codes = tree(lengths.slice(0, nCodes)); far = tree(lengths.slice(nCodes));
+      }
+      for (let symbol; (symbol = read(codes)) !== 256;) {
+        if (symbol < 256) { out[done++] = symbol; continue; }
+        const i = symbol - 257;
+        let n = LENGTHS[i] + (i < 28 ? take(more(i, 4)) : 0);
+        const j = read(far), back = FAR[j] + take(more(j, 2));
+        for (; n--; done++) out[done] = out[done - back];
+      }
+    }
+    return out;
+  };
+
+  const unpack = async (id) => {
+    const bytes = bytesOf(id);
+    if (typeof DecompressionStream === "undefined") return JSON.parse(new TextDecoder().decode(inflate(bytes)));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+  };
+
+  // --- small helpers -----------------------------------------------------------------------------------------------
+  const $ = (id) => document.getElementById(id);
+  const el = (name, attributes = {}, ...children) => {
+    const node = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    node.append(...children.filter((child) => child !== null && child !== undefined));
+    return node;
+  };
+  const svg = (name, attributes) => {
+    const node = document.createElementNS("http://www.w3.org/2000/svg", name);
+    for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+    return node;
+  };
+  const fixed = (value, n = 2) => (value === null || value === undefined ? "-" : value.toFixed(n));
+  const visible = (text) => String(text).replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g,
+    (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"));
+  const percent = (p) => (p >= 0.0995 ? (100 * p).toFixed(0) : (100 * p).toFixed(1)) + " %";
+
+  const MEASURES = {
+    entropy: ["h", "nats", [0.05, 0.25, 0.6, 1.1, 1.8]], surprisal: ["s", "nats", [0.05, 0.25, 0.7, 1.5, 3]],
+    varentropy: ["v", "nats²", [0.05, 0.25, 0.6, 1.1, 1.8]], rank: ["r", "", [2, 3, 4, 6, 11]],
+  };
+  const SIZE = 20, PAGE = 60;  // traces in a chunk, rows shown at once
+  const ID = 0, RUN = 1, PROBLEM = 2, SAMPLE = 3, RIGHT = 4, ANSWER = 5, TOKENS = 6, STEPS = 7, MEAN = 8, HALF = 9, MECHANISM = 10, CUT = 11;
+
+  let data = null, found = [], shown = 0, open = null, detail = null, measure = "entropy";
+  const chunks = new Map();
+  const filters = $("filters"), list = $("list"), pane = $("trace"), tip = $("tip");
+
+  // --- the list ----------------------------------------------------------------------------------------------------
+  const wanted = () => {
+    const f = filters.elements, text = f.text.value.trim().toLowerCase();
+    const low = f.low.value === "" ? -Infinity : Number(f.low.value), high = f.high.value === "" ? Infinity : Number(f.high.value);
+    const bounded = f.low.value !== "" || f.high.value !== "";
+    const rows = [];
+    data.traces.forEach((t, i) => {
+      if (f.outcome.value !== "" && String(t[RIGHT]) !== f.outcome.value) return;
+      if (f.run.value !== "" && String(t[RUN]) !== f.run.value) return;
+      if (f.mechanism.value !== "" && t[MECHANISM] !== f.mechanism.value) return;
+      if (bounded && (t[MEAN] === null || t[MEAN] < low || t[MEAN] > high)) return;
+      const p = data.problems[t[PROBLEM]];
+      if (text && ![p[0], p[1], p[2], String(t[ANSWER]), t[ID]].some((part) => part.toLowerCase().includes(text))) return;
+      rows.push(i);
+    });
+    const by = f.order.value;
+    if (by !== "") rows.sort((a, b) => (data.traces[b][by] ?? -1) - (data.traces[a][by] ?? -1));
+    return rows;
+  };
+  const row = (i) => {
+    const t = data.traces[i], p = data.problems[t[PROBLEM]];
+    const mark = el("span", { class: t[RIGHT] ? "mark ok" : "mark no" }, t[RIGHT] ? "✓ right" : "✗ wrong");
+    const meta = el("span", { class: "meta" }, mark,
+      ` ${visible(t[ANSWER] ?? "no answer")}${t[RIGHT] ? "" : ` (true: ${visible(p[2])})`} · ${visible(p[0])} · ${fixed(t[MEAN])} nats` +
+      (data.runs.length > 1 ? ` · ${data.runs[t[RUN]]}` : "") + (t[MECHANISM] ? ` · ${t[MECHANISM]}` : ""));
+    const button = el("button", { type: "button" }, el("span", { class: "q" }, visible(p[1]).replace(/\n/g, " ")), meta);
+    return el("li", { "data-i": i, ...(i === open ? { "aria-current": "true" } : {}) }, button);
+  };
+  const grow = () => {
+    list.append(...found.slice(shown, shown + PAGE).map(row));
+    shown = Math.min(shown + PAGE, found.length);
+    $("more").hidden = shown >= found.length;
+  };
+  const filter = () => {
+    found = wanted(); shown = 0;
+    list.replaceChildren();
+    $("count").textContent = `${found.length.toLocaleString("en")} of ${data.traces.length.toLocaleString("en")} traces`;
+    grow();
+  };
+
+  // --- one trace ---------------------------------------------------------------------------------------------------
+  const traceData = async (i) => {
+    const n = Math.floor(i / SIZE);
+    if (!chunks.has(n)) {
+      if (chunks.size > 30) chunks.delete(chunks.keys().next().value);
+      chunks.set(n, unpack("chunk" + n));
+    }
+    return (await chunks.get(n))[i % SIZE];
+  };
+  const level = (value, bounds) => bounds.filter((bound) => value >= bound).length;
+  const paint = () => {
+    const [key, , bounds] = MEASURES[measure];
+    for (const span of pane.querySelectorAll("[data-t]")) span.className = "l" + level(detail[key][span.dataset.t], bounds);
+    const scale = pane.querySelector(".scale");
+    scale.replaceChildren(...[0, ...bounds].map((bound, i) => el("span", { class: "l" + i }, String(bound))));
+    scale.setAttribute("title", `${measure}${MEASURES[measure][1] ? ", " + MEASURES[measure][1] : ""}: each colour from this value on`);
+  };
+  const word = (text, i) => {
+    const span = el("span", { "data-t": i });
+    visible(text).split("\n").forEach((part, n) => {
+      if (n) span.append(el("span", { class: "nl" }, "↵"), "\n");
+      span.append(part);
+    });
+    return span;
+  };
+  const beside = (probe, answers, truth) => {
+    if (!probe) return el("div", { class: "beside" });
+    const box = el("div", { class: "beside" }, el("div", { class: "quiet" }, `would answer · ${fixed(probe[2])} nats · p(true) ${fixed(probe[5], 3)}`));
+    for (let j = 1; j < Math.min(answers.length, 9); j += 2) {
+      const fill = el("u"), bar = el("div", { class: answers[j] === truth ? "bar true" : "bar" },
+        el("b", { title: visible(answers[j]) }, visible(answers[j]) + (answers[j] === truth ? " ✓" : "")), el("i", {}, fill), el("em", {}, percent(answers[j + 1])));
+      fill.style.width = Math.max(1, 100 * answers[j + 1]) + "%";
+      box.append(bar);
+    }
+    return box;
+  };
+  const spark = (probes) => {
+    const top = Math.max(...probes.map((p) => p[4]), 0.1), n = Math.max(probes.length - 1, 1);
+    const at = (k, h) => `${(34 + (k / n) * 380).toFixed(1)} ${(60 - (h / top) * 50).toFixed(1)}`;
+    const band = probes.map((p, k) => at(k, p[4])).concat(probes.map((p, k) => at(k, p[3])).reverse());
+    const node = svg("svg", { viewBox: "0 0 420 74", class: "spark", role: "img", "aria-label": "answer entropy by step, with certified bounds" });
+    const label = (x, y, text, anchor) => { const t = svg("text", { x, y, class: "tick " + anchor }); t.textContent = text; return t; };
+    node.append(svg("path", { class: "grid", d: "M34 60L414 60M34 10L414 10" }), svg("path", { class: "band c0", d: "M" + band.join("L") + "Z" }),
+      svg("path", { class: "curve c0", d: "M" + probes.map((p, k) => at(k, p[2])).join("L") }),
+      label(30, 14, fixed(top, 1), "end"), label(30, 64, "0", "end"), label(34, 73, "start", ""), label(414, 73, `step ${probes.length - 1}`, "end"));
+    return node;
+  };
+  const parts = (d) => {
+    const starts = d.st.map((step) => step[0]);
+    const bounds = [...new Set([0, ...starts, d.t.length])].sort((a, b) => a - b);
+    return bounds.slice(0, -1).map((start, i) => ({ start, end: bounds[i + 1], step: d.st.find((step) => step[0] === start) }));
+  };
+  const measures = () => {
+    const box = el("fieldset", { class: "measures" }, el("legend", { class: "quiet" }, "Colour by"));
+    for (const name of Object.keys(MEASURES)) {
+      const input = el("input", { type: "radio", name: "measure", value: name });
+      input.checked = name === measure;
+      box.append(el("label", {}, input, " " + name));
+    }
+    box.append(el("span", { class: "scale" }));
+    return box;
+  };
+  const body = (d, truth) => {
+    const byStep = new Map(d.pr.map((probe) => [probe[0], probe])), answers = new Map(d.an.map((some) => [some[0], some]));
+    const steps = el("div", { class: "steps", tabindex: "0", "aria-label": "The text, token by token: arrow keys move" });
+    steps.append(el("div", { class: "step" }, el("div", { class: "words none" }, "before the first step"), beside(byStep.get(0), answers.get(0) ?? [], truth)));
+    let k = 0;
+    for (const { start, end, step } of parts(d)) {
+      const words = el("div", { class: "words" });
+      for (let i = start; i < end; i++) words.append(word(d.t[i], i));
+      const probe = step && step[2] === "reasoning" ? byStep.get(++k) : null;
+      steps.append(el("div", { class: "step" }, words, probe ? beside(probe, answers.get(k) ?? [], truth) : el("div", { class: "beside quiet" }, step && step[2] === "answer" ? "the answer, as written" : "")));
+    }
+    return steps;
+  };
+  const show = async (i) => {
+    const d = await traceData(i), t = data.traces[i], p = data.problems[t[PROBLEM]];
+    open = i; detail = d; hideTip();
+    for (const li of list.children) li.toggleAttribute("aria-current", Number(li.dataset.i) === i);
+    const close = el("button", { type: "button", class: "close", "aria-label": "Close the trace" }, "Close");
+    close.addEventListener("click", hide);
+    const verdict = el("p", {}, el("span", { class: t[RIGHT] ? "mark ok" : "mark no" }, t[RIGHT] ? "✓ right" : "✗ wrong"),
+      `: answered ${visible(t[ANSWER] ?? "nothing that could be read")}, the true answer is ${visible(p[2])}. ${t[TOKENS]} tokens, ${t[STEPS]} steps${t[CUT] ? ", cut off" : ""}` +
+      `${t[MECHANISM] ? "; " + t[MECHANISM] : ""}. `, el("small", {}, `${data.runs[t[RUN]]}, trace ${t[ID]}, problem ${visible(p[0])}, sample ${t[SAMPLE]}`));
+    const options = el("ul", { class: "options" }, ...p[3].map(([label, text]) => el("li", {}, `${visible(label)}. ${visible(text)}`)));
+    const solution = p[4] ? el("details", {}, el("summary", {}, "Worked solution"), el("p", { class: "question" }, visible(p[4]))) : null;
+    pane.replaceChildren(...[el("div", { class: "top" }, el("h3", { class: "question" }, visible(p[1])), close), p[3].length ? options : null, verdict, solution,
+      d.pr.length ? el("div", { class: "quiet" }, "answer entropy by step, nats") : null, d.pr.length ? spark(d.pr) : null, measures(), body(d, p[2])].filter(Boolean));
+    paint();
+    pane.hidden = false;
+    $("panes").className = "open";
+    history.replaceState(null, "", "#trace=" + t[ID]);
+  };
+  const openTrace = async (i, scroll) => {
+    await show(i);
+    pane.focus({ preventScroll: true });
+    if (scroll || pane.getBoundingClientRect().top < 0) pane.scrollIntoView({ block: "start" });
+    list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
+  };
+  const hide = () => {
+    hideTip();
+    if (open === null) return;
+    const last = open;
+    open = null; pane.hidden = true; $("panes").className = "";
+    history.replaceState(null, "", "#browse");
+    for (const li of list.children) li.removeAttribute("aria-current");
+    list.querySelector(`[data-i="${last}"] button`)?.focus();
+  };
+
+  // --- alternatives on hover, tap, or by arrow keys ------------------------------------------------------------------
+  const hideTip = () => { tip.hidden = true; pane.querySelector(".on")?.classList.remove("on"); };
+  const showTip = (span) => {
+    hideTip();
+    const i = Number(span.dataset.t), lines = [`token ${i}: ${JSON.stringify(visible(detail.t[i]))}`,
+      `entropy ${fixed(detail.h[i], 3)} nats`, `surprisal ${fixed(detail.s[i], 3)} nats, p = ${percent(Math.exp(-detail.s[i]))}, rank ${detail.r[i]}`,
+      `varentropy ${fixed(detail.v[i], 3)} nats²`];
+    const others = detail.a?.find((some) => some[0] === i);
+    if (others) {
+      lines.push("most likely here:");
+      for (let j = 1; j < others.length; j += 2) lines.push(`  ${percent(others[j + 1])}  ${JSON.stringify(visible(others[j]))}`);
+    } else lines.push("alternatives: not stored (run with --alternatives 5)");
+    tip.textContent = lines.join("\n");
+    tip.hidden = false;
+    span.classList.add("on");
+    const box = span.getClientRects()[0] ?? span.getBoundingClientRect(), width = tip.offsetWidth, height = tip.offsetHeight;
+    const room = document.documentElement.clientWidth;
+    const below = box.bottom + height + 12 < window.innerHeight;
+    tip.style.left = window.scrollX + Math.max(8, Math.min(box.left, room - width - 8)) + "px";
+    tip.style.top = window.scrollY + (below ? box.bottom + 8 : box.top - height - 8) + "px";
+  };
+  const tokenOf = (target) => target instanceof Element ? target.closest("[data-t]") : null;
+  pane.addEventListener("mouseover", (event) => { const span = tokenOf(event.target); if (span) showTip(span); else hideTip(); });
+  pane.addEventListener("mouseleave", hideTip);
+  pane.addEventListener("click", (event) => { const span = tokenOf(event.target); if (span) showTip(span); });
+  pane.addEventListener("change", (event) => { if (event.target.name === "measure") { measure = event.target.value; paint(); } });
+  const stepToken = (by) => {
+    const now = pane.querySelector(".on"), i = now ? Number(now.dataset.t) + by : 0;
+    const next = pane.querySelector(`[data-t="${Math.max(0, Math.min(i, detail.t.length - 1))}"]`);
+    if (next) { next.scrollIntoView({ block: "nearest" }); showTip(next); }
+  };
+
+  // --- keys, filters, files ------------------------------------------------------------------------------------------
+  const move = (by) => {
+    const at = found.indexOf(open), next = at < 0 ? 0 : at + by;
+    if (next < 0 || next >= found.length) return;
+    while (shown <= next) grow();
+    openTrace(found[next]);
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Escape") { if (event.target.name === "text") event.target.blur(); else if (!tip.hidden) hideTip(); else hide(); return; }
+    if (event.target.matches("input:not([type=radio]), select, textarea")) return;
+    if (event.key === "j") move(1);
+    else if (event.key === "k") move(-1);
+    else if (event.key === "/") { filters.elements.text.focus(); event.preventDefault(); }
+    else if (event.key === "m" && open !== null) {
+      const names = Object.keys(MEASURES);
+      measure = names[(names.indexOf(measure) + 1) % names.length];
+      pane.querySelector(`[value=${measure}]`).checked = true;
+      paint();
+    } else if (open !== null && !event.target.matches("[type=radio]") && (event.key === "ArrowRight" || event.key === "ArrowLeft")) {
+      stepToken(event.key === "ArrowRight" ? 1 : -1);
+      event.preventDefault();
+    }
+  });
+  filters.addEventListener("input", filter);
+  filters.addEventListener("submit", (event) => event.preventDefault());
+  filters.addEventListener("reset", () => setTimeout(filter));
+  $("more").addEventListener("click", grow);
+  list.addEventListener("click", (event) => { const li = event.target.closest("li"); if (li) openTrace(Number(li.dataset.i), true); });
+  document.addEventListener("click", (event) => {
+    const name = event.target.dataset?.csv;
+    if (!name || !data) return;
+    const link = el("a", { href: URL.createObjectURL(new Blob([data.csv[name]], { type: "text/csv" })), download: `${name}.csv` });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  });
+  const choices = (select, values) => select.append(...values.map(([value, text]) => el("option", { value }, text)));
+  unpack("index").then((all) => {
+    data = all;
+    choices(filters.elements.run, data.runs.map((name, i) => [i, name]));
+    const counts = new Map();
+    for (const t of data.traces) if (t[MECHANISM]) counts.set(t[MECHANISM], (counts.get(t[MECHANISM]) ?? 0) + 1);
+    choices(filters.elements.mechanism, [...counts].sort().map(([name, n]) => [name, `${name} (${n})`]));
+    filter();
+    document.body.dataset.ready = "1";
+    const asked = location.hash.match(/^#trace=(\d+)$/), i = asked ? data.traces.findIndex((t) => t[ID] === asked[1]) : -1;
+    if (i >= 0) openTrace(i, true);
+  }).catch((error) => { $("count").textContent = "The traces in this file cannot be unpacked: " + error.message; });
+})();

@@ -1,0 +1,250 @@
+"""What the figures show, as data: drawn as SVG in the page, with matplotlib for paper, and written out as CSV.
+
+Bands and whiskers are 95 % intervals by bootstrap over problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from localent.analysis import curves, intervals
+from localent.analysis.curves import GRID, Trajectories, at_position, trajectories
+from localent.analysis.intervals import Estimate
+from localent.analysis.metrics import aurc_of, risk_coverage
+from localent.analysis.summary import COMPUTED, PROBE_COLUMNS, TRACE_COLUMNS, Summary, summarise
+from localent.errors import UsageError
+
+if TYPE_CHECKING:
+    from localent.store import Database
+
+KINDS = ("curves", "gain", "auroc", "risk", "quant", "signals")
+N_RESAMPLES = 1000
+N_SIGNALS = 16
+POSITION = "share of the reasoning steps done"
+BAND = "Bands: 95 % interval, clustered by problem."
+WHISKER = "Whiskers: 95 % interval, clustered by problem."
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve, or one group of dots. NaN: no value there."""
+
+    name: str
+    role: str  # "right" | "wrong" | "length" | "reference" | "0", "1", ...: its colour
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float]
+    high: Sequence[float]
+    n: Sequence[int]  # traces
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One figure. `labels` set: the dots of lines[0] stand one below the other, x is the value."""
+
+    kind: str
+    title: str
+    x_label: str
+    y_label: str
+    lines: tuple[Line, ...]
+    caption: str
+    level: float | None = None  # a line across: what a coin would give
+    labels: tuple[str, ...] = ()
+
+    def csv_rows(self) -> Iterator[tuple]:
+        """The data, header first."""
+        yield "series", self.x_label, self.y_label, "low", "high", "n"
+        for line in self.lines:
+            names = self.labels or (line.name,) * len(line.x)
+            columns = (line.x, line.y, line.low, line.high, line.n)
+            for name, *cells in zip(names, *columns, strict=True):
+                yield name, *(None if cell != cell else cell for cell in cells)
+
+
+class RunFacts:
+    """What the figures need of one run, read once."""
+
+    def __init__(self, db: Database, run_id: str) -> None:
+        self._db = db
+        self.summary: Summary = summarise(db, run_id)
+        self.run_id = self.summary.run_id
+        self.bits = db.model(db.run(self.run_id).model_sha256).bits_per_weight
+        self.traces = db.traces(self.run_id, (*TRACE_COLUMNS, "mean_entropy"))
+        self.wrong = ~np.array(self.traces["correct"], bool)
+        self.problems = np.array(self.traces["problem_id"])
+
+    @property
+    def name(self) -> str:
+        return f"{self.summary.model} {self.summary.quant}"
+
+    @cached_property
+    def probes(self) -> dict[str, list]:
+        """Those of the computed estimator."""
+        found = self._db.probes(self.run_id, PROBE_COLUMNS)
+        kept = [i for i, name in enumerate(found["estimator"]) if name in COMPUTED]
+        return {name: [column[i] for i in kept] for name, column in found.items()}
+
+    def trajectory(self, column: str) -> Trajectories:
+        return trajectories(self.probes, column)
+
+    def size(self) -> str:
+        return f"n = {self.summary.n_traces:,} traces of {self.summary.n_problems:,} problems"
+
+    def at_half(self) -> np.ndarray:
+        """Answer entropy half-way, in the order of the traces; NaN where not probed."""
+        entropy = self.trajectory("entropy")
+        known = dict(zip(entropy.trace_ids.tolist(), at_position(entropy, 0.5).tolist(), strict=True))
+        return np.array([known.get(trace_id, np.nan) for trace_id in self.traces["trace_id"]])
+
+
+def panels(kind: str, runs: Sequence[RunFacts], db: Database) -> list[Panel]:
+    """The figures of one kind: one for each run, or one for all where they are set side by side."""
+    if kind not in KINDS:
+        raise UsageError(f"No figure '{kind}'; there are {', '.join(KINDS)}.")
+    each = {"curves": curve_panel, "risk": risk_panel, "signals": partial(signal_panel, db=db)}
+    together = {"gain": gain_panel, "auroc": auroc_panel, "quant": quant_panel}
+    found = [each[kind](run) for run in runs] if kind in each else [together[kind](runs)]
+    return [panel for panel in found if panel is not None]
+
+
+def curve_panel(run: RunFacts) -> Panel | None:
+    """Answer entropy of right and wrong traces."""
+    if run.summary.answers is None:
+        return None
+    by = run.summary.answers.by_position
+    lines = tuple(of_curve(name, name, getattr(by, name)) for name in ("wrong", "right"))
+    caption = f"{run.size()}. {BAND} Right and wrong are known only at the end: selected on the outcome."
+    return Panel("curves", f"Answer entropy: {run.name}", POSITION, "answer entropy (nats)", shown(lines), caption)
+
+
+def gain_panel(runs: Sequence[RunFacts]) -> Panel | None:
+    """Information about the true answer, over all traces: nothing is selected on the outcome."""
+    lines = []
+    for i, run in enumerate(runs):
+        if run.summary.answers is None:
+            continue
+        traj = run.trajectory("log_p_true")
+        mean = curves.curve(GRID, curves.gains(traj), traj.problems, n_resamples=N_RESAMPLES)
+        lines.append(of_curve(run.name, str(i), mean))
+    if not lines:
+        return None
+    caption = f"{sizes(runs)}; all traces, right and wrong. {BAND}"
+    title, y_label = "Information gained about the true answer", "ln p(true) minus its start (nats)"
+    return Panel("gain", title, POSITION, y_label, shown(lines), caption, level=0.0)
+
+
+def auroc_panel(runs: Sequence[RunFacts]) -> Panel | None:
+    """How early the answer entropy tells wrong from right."""
+    lines = [auroc_line(run, i) for i, run in enumerate(runs) if run.summary.answers is not None]
+    if not shown(lines):
+        return None
+    title, y_label = "Wrong told from right by answer entropy", "AUROC"
+    caption = f"{sizes(runs)}; 0.5 is a coin. {BAND}"
+    return Panel("auroc", title, POSITION, y_label, shown(lines), caption, level=0.5)
+
+
+def auroc_line(run: RunFacts, i: int) -> Line:
+    traj = run.trajectory("entropy")
+    values = at_position(traj, GRID)
+    options = dict(problems=traj.problems, n_resamples=N_RESAMPLES)
+    found = [intervals.separation(values[:, j], traj.wrong, **options) for j in range(len(GRID))]
+    return of_estimates(run.name, str(i), GRID, found)
+
+
+def risk_panel(run: RunFacts) -> Panel | None:
+    """Share of wrong answers when only the most certain traces are answered."""
+    if run.wrong.all() or not run.wrong.any():
+        return None
+    scores = {
+        "mean token entropy": ("0", np.array(run.traces["mean_entropy"], float)),
+        "answer entropy half-way": ("1", run.at_half() if run.summary.answers is not None else None),
+        "length in tokens": ("length", np.array(run.traces["n_tokens"], float)),
+    }
+    lines, areas = [], []
+    for name, (role, values) in scores.items():
+        if values is not None and not np.isnan(values).any():
+            lines.append(risk_line(name, role, values, run.wrong))
+            found = intervals.estimate(aurc_of, values, run.wrong, problems=run.problems, n_resamples=N_RESAMPLES)
+            areas.append(f"{name} {in_words(found)}")
+    caption = f"{run.size()}. Area under the curve, lower is better: {'; '.join(areas)}."
+    y_label = "share of wrong among them"
+    return Panel("risk", f"Answering only when certain: {run.name}", "share of traces answered", y_label, tuple(lines),
+                 caption, level=float(run.wrong.mean()))  # fmt: skip
+
+
+def risk_line(name: str, role: str, scores: np.ndarray, wrong: np.ndarray, most: int = 200) -> Line:
+    """At most 200 points."""
+    coverage, risk = risk_coverage(scores, wrong)
+    kept = np.unique(np.linspace(0, len(risk) - 1, most).round().astype(int))
+    nothing = [float("nan")] * len(kept)
+    return Line(name, role, coverage[kept].tolist(), risk[kept].tolist(), nothing, nothing, (kept + 1).tolist())
+
+
+def quant_panel(runs: Sequence[RunFacts]) -> Panel | None:
+    """Accuracy of runs beside each other: stages or quants."""
+    if len(runs) < 2:
+        return None
+    ordered = sorted(runs, key=lambda run: (run.summary.model, -run.bits))
+    found = [run.summary.accuracy for run in ordered]
+    line = of_estimates("accuracy", "0", [one.value for one in found], found, values=True)
+    labels = tuple(f"{run.name}, {run.bits:.2g} bits" for run in ordered)
+    caption = f"{sizes(ordered)}. Whiskers: 95 % interval (Wilson), made wider where attempts at one problem are alike."
+    return Panel("quant", "Accuracy by run", "share of right traces", "", (line,), caption, labels=labels)
+
+
+def signal_panel(run: RunFacts, db: Database) -> Panel | None:
+    """The scores that tell wrong traces from right ones best, length among them."""
+    from localent.analysis.signals import signals
+
+    ranked = signals(db, run.run_id, n_resamples=N_RESAMPLES)
+    rows = [row for row in ranked.rows if row.auroc.known]
+    if not rows:
+        return None
+    best = [row for row in rows if row.family != "baseline"][:N_SIGNALS]
+    rows = sorted([row for row in rows if row.family == "baseline"] + best, key=lambda row: -row.auroc.value)
+    line = of_estimates("AUROC", "0", [row.auroc.value for row in rows], [row.auroc for row in rows], values=True)
+    labels = tuple(f"{row.name}{' (baseline)' if row.family == 'baseline' else ''}" for row in rows)
+    caption = f"{run.size()}; the {len(best)} furthest from 0.5, and the baselines. {WHISKER} {ranked.notes[0]}"
+    title = f"Which signals tell wrong from right: {run.name}"
+    return Panel("signals", title, "AUROC", "", (line,), caption, level=0.5, labels=labels)
+
+
+# --- plumbing -----------------------------------------------------------------------------------------------------
+
+
+def of_curve(name: str, role: str, curve: curves.Curve) -> Line:
+    return Line(name, role, *(np.asarray(x).tolist() for x in (curve.at, curve.value, curve.low, curve.high, curve.n)))
+
+
+def of_estimates(name: str, role: str, at: Sequence[float], found: Sequence[Estimate], *, values=False) -> Line:
+    """Dots with whiskers; `values`: the value is x, and y counts the rows."""
+    y = range(len(found)) if values else [plain(one.value) for one in found]
+    low, high = ([plain(getattr(one, end)) for one in found] for end in ("low", "high"))
+    return Line(name, role, [plain(x) for x in at], list(y), low, high, [one.n for one in found])
+
+
+def shown(lines: Sequence[Line]) -> tuple[Line, ...]:
+    """Those with a value."""
+    return tuple(line for line in lines if any(y == y for y in line.y))
+
+
+def plain(value: float | None) -> float:
+    return float("nan") if value is None else value
+
+
+def in_words(found: Estimate) -> str:
+    if not found.known:
+        return "-" if found.value is None else f"{found.value:.3f}"
+    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
+
+
+def sizes(runs: Sequence[RunFacts]) -> str:
+    counts = sorted({run.summary.n_traces for run in runs})
+    return f"n = {' to '.join(f'{n:,}' for n in (counts[:1] + counts[1:][-1:]))} traces" + (
+        " a run" if len(runs) > 1 else ""
+    )
