@@ -131,6 +131,8 @@ SCHEMA = {
     " answer TEXT answer_raw TEXT extraction_method TEXT! extraction_problem TEXT n_prompt INTEGER! n_tokens INTEGER!"
     " n_steps INTEGER! n_probe_tokens INTEGER! mean_entropy REAL max_entropy REAL mean_surprisal REAL log_prob REAL!"
     " text TEXT!",
+    "verdicts": "study_id TEXT! task TEXT! subject TEXT! claim TEXT! verdict TEXT! effect REAL low REAL high REAL"
+    " unit TEXT! test TEXT! p REAL n INTEGER! n_problems INTEGER! selected INTEGER! runs TEXT! note TEXT!",
 }
 VIEWS = {
     "run_summary": "run_id model quant bits_per_weight task temperature seed lanes n_traces n_problems accuracy"

@@ -134,6 +134,19 @@ class Database:
             for table in tables:
                 self._insert(rows.checked(table, self._schema[table.table]))
 
+    def add_verdicts(self, study_id: str, verdicts: Sequence[Mapping[str, object]]) -> None:
+        """Rows of `verdicts`, by column: all of them or none, in the place of those that the study had."""
+        tables = [rows.one("verdicts", {"study_id": study_id, **row}) for row in verdicts]
+        new = [rows.checked(table, self._schema["verdicts"]) for table in tables]
+        with self._writing():
+            self._conn.execute("delete from verdicts where study_id = ?", (study_id,))
+            for row in new:
+                self._insert(row)
+
+    def verdicts(self) -> list[dict[str, object]]:
+        """The rows of the table verdicts."""
+        return self._all("select * from verdicts order by study_id, task, subject, claim")
+
     def start_session(self, run_id: str, *, host: str | None = None) -> int:
         """Note that this process begins to work on a run; returns the session's id."""
         row = {"run_id": run_id, "host": host or platform.node(), "started": now(), "ended": now(), "closed": 0}
@@ -194,7 +207,7 @@ class Database:
             return False
         for new in tables:
             found = self._conn.execute(of_trace(new.table, new.columns), (key,)).fetchall()
-            if not (set(new.values) <= set(found) if new.table in GROWING else found == new.values):
+            if found != new.values and of_estimators(new, found, tables) != new.values:
                 raise LocalentError(
                     f"{self.path} has trace {key} with other {new.table}, but a run must repeat to the last bit:"
                     " see 'localent doctor', or use another file with --db."
@@ -329,6 +342,15 @@ class Database:
         if found is None:
             raise UsageError(f"No {table[:-1]} '{value}' in {self.path}.")
         return found
+
+
+def of_estimators(new: Rows, found: list[tuple], tables: Sequence[Rows]) -> list[tuple]:
+    """The rows found, without those of estimators that the new trace lacks: such probes were added later."""
+    if new.table not in GROWING:
+        return found
+    probes = next(table for table in tables if table.table == "probes")
+    mine = {row[probes.columns.index("estimator")] for row in probes.values}
+    return [row for row in found if row[new.columns.index("estimator")] in mine]
 
 
 def of_trace(table: str, columns: Sequence[str]) -> str:

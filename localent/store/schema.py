@@ -227,6 +227,28 @@ TABLES_3 = (
 ) strict, without rowid""",
 )
 
+TABLES_4 = (
+    """create table verdicts ( -- one claim about one model, or one step of training, judged by a study
+  study_id text not null,              -- content hash of the runs and of what counts as an effect
+  task text not null references tasks,
+  subject text not null,               -- a model, or "earlier -> later"
+  claim text not null,
+  verdict text not null,               -- "supported" | "refuted" | "undecided" | "explained by length"
+  effect real,                         -- in `unit`; positive: as claimed; null: see note
+  low real,                            -- 95 % interval, clustered by problem
+  high real,
+  unit text not null,
+  test text not null,                  -- what p is of
+  p real,                              -- two-sided
+  n integer not null,                  -- traces
+  n_problems integer not null,
+  selected integer not null,           -- 1: compares right and wrong traces, which are selected on the outcome
+  runs text not null,                  -- JSON: ids of the runs behind it
+  note text not null,
+  primary key (study_id, task, subject, claim)
+) strict, without rowid""",
+)
+
 VIEWS = {
     "trace_summary": """-- one row per trace; entropies in nats
 -- answer_entropy_* and p_true_*: the answer distribution before the first step, after the last prefix that is at
@@ -307,7 +329,14 @@ def third(conn: sqlite3.Connection) -> None:
         conn.execute(statement)
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first, second, third)  # the n-th makes version n
+def fourth(conn: sqlite3.Connection) -> None:
+    """Version 4: verdicts of studies."""
+    for statement in TABLES_4:
+        conn.execute(statement)
+
+
+# The n-th makes version n.
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first, second, third, fourth)
 
 
 def version(conn: sqlite3.Connection) -> int:
