@@ -14,9 +14,11 @@ import click
 
 from localent.cli.run import PATH, db_option
 from localent.cli.show import print_table
-from localent.errors import UsageError
+from localent.errors import LocalentError, UsageError
 
 MEASURES = ("entropy", "surprisal", "varentropy", "rank")
+FIGURES = ("curves", "gain", "auroc", "risk", "quant", "signals")
+LACKS = {"quant": "it takes two runs or more", "risk": "it takes right and wrong traces", "signals": "too few traces"}
 N_LISTED = 12
 measure_option = click.option(
     "--measure", type=click.Choice(MEASURES), default="entropy", show_default=True, help="What the colours show."
@@ -104,9 +106,42 @@ def report(run: tuple[str, ...], output: Path, title: str | None, db: Path) -> N
     from localent.store import open_db
 
     with open_db(db, readonly=True) as store:
-        runs = run or tuple(row["run_id"] for row in store.runs())
-        if not runs:
-            raise UsageError(f"{db} has no run; 'localent run MODEL TASK --db {db}' makes one.")
+        runs = chosen(store, run)
         with tqdm(desc="traces", unit="trace", disable=None, leave=False) as bar:
             n_bytes = write_page(store, runs, output, title=title, report=bar.update)
     click.echo(f"{output}: {n_bytes / 1e6:.1f} MB, {len(runs)} {'run' if len(runs) == 1 else 'runs'}.")
+
+
+@click.command()
+@click.argument("run", nargs=-1)
+@click.option("--kind", type=click.Choice(FIGURES), default="curves", show_default=True, help="Which figure.")
+@click.option("-o", "--output", type=PATH, default="figure.svg", show_default=True, help="SVG, PNG or PDF.")
+@db_option
+def plot(run: tuple[str, ...], kind: str, output: Path, db: Path) -> None:
+    """Draw a figure of RUNs (default: all) for paper: curves, gain, auroc, risk, quant, or signals.
+
+    Needs matplotlib: pip install "localent[plot]".
+
+    \b
+    localent plot --kind curves -o curves.pdf
+    localent plot 3fa9 81c0 --kind quant -o quant.svg --db quants.db
+    """
+    from localent.report.figures import imported, save_figure
+    from localent.report.panels import RunFacts, panels
+    from localent.store import open_db
+
+    imported()
+    with open_db(db, readonly=True) as store:
+        found = panels(kind, [RunFacts(store, run_id) for run_id in chosen(store, run)], store)
+    if not found:
+        raise LocalentError(f"These runs have no data for '{kind}': {LACKS.get(kind, 'nothing was probed')}.")
+    save_figure(found, output)
+    click.echo(f"{output}: {', '.join(panel.title for panel in found)}.")
+
+
+def chosen(store, given: tuple[str, ...]) -> tuple[str, ...]:
+    """The runs that were named; all, where none was."""
+    runs = given or tuple(row["run_id"] for row in store.runs())
+    if not runs:
+        raise UsageError(f"{store.path} has no run; 'localent run MODEL TASK --db {store.path}' makes one.")
+    return runs
