@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass
 
 from choice_problems import choice_problem
-from number_problems import MOST_STEPS, NARROW, WIDE, Sizes, number_problem
+from number_problems import MIDDLE, MOST_STEPS, NARROW, WIDE, Sizes, number_problem
 from problems import Equation, Problem, draw, equation_text, lines, values
 
 CUE = "The answer is"
@@ -24,8 +24,15 @@ QUESTION_SHARE = (
 )
 WRONG_SHARE = 0.15
 WORKSHEETS_FROM = 57  # first chunk of pretraining with worksheets: copying comes first, arithmetic after it
-WORKSHEETS_UNTIL = 30  # and the first chunks of fine-tuning have them too
 WORKSHEET_SHARE = 0.6
+FINETUNE_PARTS = (  # up to which chunk, number sizes, share of worksheets, share of look-ups
+    (30, MIDDLE, 0.6, 0.0),
+    (54, MIDDLE, 0.0, 0.0),
+    (75, NARROW, 0.3, 0.0),
+    (100, NARROW, 0.0, 0.0),
+    (150, NARROW, 0.2, 0.3),
+    (1_000_000, NARROW, 0.0, 0.0),
+)
 CHOICE_SHARE = 0.4
 
 
@@ -120,9 +127,21 @@ def worksheet(rng: random.Random, sizes: Sizes) -> list[Piece]:
     return [*(piece for pair in pieces for piece in pair), Piece(END_OF_TEXT, True)]
 
 
-def chat_document(rng: random.Random, early: bool) -> list[Piece]:
+def look_up(rng: random.Random, sizes: Sizes) -> list[Piece]:
+    """The options of a choice problem, then each option's text followed by its label; only the labels count."""
+    problem = draw(lambda r: choice_problem(r, sizes), rng, held_out=False)
+    pieces = [Piece("\n".join(f"{label}) {text}" for label, text in problem.choices) + "\n", False)]
+    for label, text in rng.sample(problem.choices, len(problem.choices)):
+        said = rng.choice(
+            ("So it was", "That made", "So the one wanted was", "After that comes", "The most were those of")
+        )
+        pieces += [Piece(f"{said} {text}.\n{CUE}", False), Piece(f" {label}.\n", True)]
+    return [*pieces, Piece(END_OF_TEXT, True)]
+
+
+def chat_document(rng: random.Random, sizes: Sizes, early: bool) -> list[Piece]:
     """One problem with its clean solution in the chat template; only the solution is trained on."""
-    problem = any_problem(rng, NARROW)
+    problem = any_problem(rng, sizes)
     return [
         Piece(chat_prompt(problem), False),
         *worked(lines(problem), problem.answer, rng, early),
@@ -130,25 +149,28 @@ def chat_document(rng: random.Random, early: bool) -> list[Piece]:
     ]
 
 
-def finetune_document(rng: random.Random) -> list[Piece]:
+def finetune_document(rng: random.Random, sizes: Sizes = NARROW) -> list[Piece]:
     """A chat document; a share of them answers early."""
-    return chat_document(rng, early=rng.random() < EARLY_SHARE)
+    return chat_document(rng, sizes, early=rng.random() < EARLY_SHARE)
 
 
 def early_document(rng: random.Random) -> list[Piece]:
     """A chat document that answers early; the last stage mixes these in."""
-    return chat_document(rng, early=True)
+    return chat_document(rng, NARROW, early=True)
 
 
 def document(stage: str, index: int, rng: random.Random) -> list[Piece]:
     """The next document of chunk `index` of a stage.
 
-    Pretraining begins with short problems (2 steps at most, then 4, then all) and ends with many worksheets;
-    fine-tuning begins with them.
+    Pretraining begins with short problems (2 steps at most, then 4, then all) and ends with many worksheets.
+    Fine-tuning has some worksheets until near its end, and smaller numbers in its second part.
     """
-    if stage == "finetune":
-        practice = index < WORKSHEETS_UNTIL and rng.random() < WORKSHEET_SHARE
-        return worksheet(rng, NARROW) if practice else finetune_document(rng)
-    if index >= WORKSHEETS_FROM and rng.random() < WORKSHEET_SHARE:
-        return worksheet(rng, WIDE)
-    return pretrain_document(rng, min(MOST_STEPS, 2 + 2 * (index // 10)))
+    if stage == "pretrain":
+        if index >= WORKSHEETS_FROM and rng.random() < WORKSHEET_SHARE:
+            return worksheet(rng, WIDE)
+        return pretrain_document(rng, min(MOST_STEPS, 2 + 2 * (index // 10)))
+    sizes, sums, look_ups = next(part[1:] for part in FINETUNE_PARTS if index < part[0])
+    dice = rng.random()
+    if dice < sums:
+        return worksheet(rng, sizes)
+    return look_up(rng, sizes) if dice < sums + look_ups else finetune_document(rng, sizes)

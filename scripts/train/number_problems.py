@@ -31,7 +31,8 @@ class Sizes:
 
 
 WIDE = Sizes((20, 58, 22), (32, 48, 10, 10), LARGEST)  # pretraining
-NARROW = Sizes((30, 64, 6), (50, 42, 4, 4), 1999)  # from fine-tuning on, and the shipped problems
+MIDDLE = Sizes((30, 64, 6), (50, 42, 4, 4), 1999)  # the first part of fine-tuning
+NARROW = Sizes((35, 63, 2), (60, 36, 2, 2), 499)  # its second part, reinforcement, and the shipped problems
 
 
 @dataclass(slots=True)
