@@ -33,10 +33,7 @@ def follow(prompt, n, *, probe_every=0):
         if probe_every and i % probe_every == 0:
             here = len(prompt) + i
             yield Rewind(here)
-            for path in ([5, 6, 7, 8], [9, 10]):
-                for token in path:
-                    yield token
-                yield Rewind(here)
+            yield from (5, 6, 7, 8, Rewind(here), 9, 10, Rewind(here))
         row = yield tokens[-1]
     return tuple(prompt), tuple(tokens), tuple(rows)
 
@@ -157,9 +154,9 @@ def test_on_a_gpu_it_is_nearly_the_same(random_model, shape):
     path, tokens = random_model(shape), [(5 * i) % 250 for i in range(60)]
 
     def there(jobs):
-        with LlamaModel(path, gpu_layers=-1) as model:
-            with LlamaEngine(model, Options(n_lanes=4, n_ctx=256, n_threads=1)) as engine:
-                return list(drive(engine, jobs))
+        options = Options(n_lanes=4, n_ctx=256, n_threads=1)
+        with LlamaModel(path, gpu_layers=-1) as model, LlamaEngine(model, options) as engine:
+            return list(drive(engine, jobs))
 
     on_cpu, on_gpu = drove(path, [rows_of(tokens)])[0], there([rows_of(tokens)])[0]
     assert np.abs(on_cpu - on_gpu).max() < 0.05 * np.abs(on_cpu).max()
