@@ -6,6 +6,18 @@
 A problem has a hidden difficulty, normal, that makes its traces wrong and raises their score; a wrong trace scores
 higher by `--effect`. The truth is the same metric over a million traces. One sampled run in twenty may miss it; with
 1,000 runs the coverage itself is known to about 0.7 points.
+
+Seen with 300 runs per row (known to about 1.3 points), coverage in %, lowest and highest over all metrics:
+
+    300 problems, 1 or 4 attempts, 30 % wrong    91.7 (mean of a skewed score) to 96.3
+    100 problems, 1 or 4 attempts, 30 % wrong    92.7 (gap) to 97.0
+    100 problems, 10 % wrong                     92.7 (AUROC b - a) to 97.3
+     30 problems, 1 attempt, 30 % wrong          94.3 to 98.7 (AUROC: wider than it need be)
+     30 problems, 4 attempts, 30 % wrong         93.0 to 96.0
+     15 problems, 40 % wrong                     91.8 (AUROC b - a) to 99.7 (AUROC)
+
+AUROC alone, from 30 problems on: 93.3 to 98.7. Without the widening for few problems (intervals._wide_z) AUROC of 100
+problems with 10 % wrong had 91.8 instead of 94.5, PRR 87.0 instead of 90.8, and percentile intervals 89.2 and 84.8.
 """
 
 from __future__ import annotations
