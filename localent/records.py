@@ -141,6 +141,12 @@ class Trace:
     steps: tuple[Step, ...]
     probes: tuple[Probe, ...]
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: the text coloured by entropy, and the answers by step."""
+        from localent.report.notebook import trace_html  # only where a notebook asks
+
+        return trace_html(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Run:

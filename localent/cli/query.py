@@ -1,4 +1,4 @@
-"""localent runs, sql, schema: what is in a database."""
+"""localent runs, sql, schema, export: what is in a database, and how it gets out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.run import db_option
+from localent.cli.run import PATH, db_option
 from localent.cli.show import print_table
 from localent.errors import UsageError
 
@@ -116,3 +116,33 @@ def schema(relation: str | None, db: Path, form: str | None) -> None:
     rows = [tuple(asdict(column).values()) for column in columns]
     start = 0 if relation == "all" else 1
     print_table(header[start:], [row[start:] for row in rows], form, max_width=None)
+
+
+@click.command()
+@click.argument("run")
+@click.option("--to", type=click.Choice(("parquet", "csv", "jsonl")), default="csv", show_default=True)
+@click.option("-o", "--output", type=PATH, help="Folder. Default: the run's id.")
+@click.option("--table", "tables", multiple=True, help="Only this table; may be given again. Default: all.")
+@db_option
+@click.option("--json", "json_", is_flag=True, help="What was written, as JSON.")
+def export(run: str, to: str, output: Path | None, tables: tuple[str, ...], db: Path, json_: bool) -> None:
+    """Write the tables of one RUN to files: traces, texts, problems, steps, tokens, alternatives, probes, answers.
+
+    The database itself needs no export for SQLite, Datasette or DuckDB (attach 'localent.db' (type sqlite)).
+
+    \b
+    localent export 3fa9 --to parquet
+    localent export 3fa9 --to csv --table tokens --table traces -o somewhere
+    """
+    from tqdm import tqdm
+
+    from localent.store import open_db
+    from localent.store.export import export as write
+
+    with open_db(db, readonly=True) as store:
+        run_id = store.run(run).run_id
+        folder = output or Path(run_id)
+        with tqdm(desc="rows", unit="row", unit_scale=True, disable=None, leave=False) as bar:
+            found = write(store, run_id, folder, to, tables=tables, report=bar.update)
+    rows = [(str(one.path), one.n_rows, one.path.stat().st_size) for one in found]
+    print_table(["file", "rows", "bytes"], rows, "json" if json_ else None, max_width=None)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from localent.errors import LocalentError, UsageError
+from localent.frames import Frames
 from localent.records import Model, Probe, Problem, Run, Trace
 from localent.store import rows
 from localent.store.connect import columns_of, explained, reader, writer, writing
@@ -46,7 +47,7 @@ def open_db(path: str | Path, *, create: bool = True, readonly: bool = False) ->
     raise UsageError(f"{path} was made by an older localent; open it once where it may be written.")
 
 
-class Database:
+class Database(Frames):
     """One open file. Made by `open_db`; close it, or use it as a context manager."""
 
     def __init__(self, conn: sqlite3.Connection, path: Path) -> None:

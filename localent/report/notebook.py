@@ -1,0 +1,45 @@
+"""A trace as HTML for notebooks: no script, every text escaped, readable on a light and on a dark ground."""
+
+from __future__ import annotations
+
+from html import escape
+
+from localent.records import Probe, Token, Trace
+from localent.report.trace import COMPUTED, level_of
+from localent.store.rows import completed_texts
+
+COLOURS = ("", "#fff3d6", "#ffdf9e", "#ffc266", "#f79a3e", "#d9601a")  # as in the report
+N_ANSWERS = 3
+
+
+def trace_html(trace: Trace) -> str:
+    """The text coloured by entropy, each token's measures in its title, and what it would have answered by step."""
+    texts = completed_texts([token.text for token in trace.tokens])
+    words = "".join(map(word, trace.tokens, texts))
+    answer = "nothing that could be read" if trace.extraction.value is None else trace.extraction.value
+    verdict = f"<b>{'right' if trace.correct else 'wrong'}</b>: answered {escape(answer)}, {len(trace.tokens)} tokens"
+    return f'<div><p>{verdict}</p><p style="white-space:pre-wrap;line-height:1.7">{words}</p>{table(trace)}</div>'
+
+
+def word(token: Token, text: str) -> str:
+    """One token as a <span>."""
+    others = ", ".join(f"{other.text!r} {other.prob:.2f}" for other in token.alternatives)
+    about = f"entropy {token.entropy:.3f} nats, surprisal {token.surprisal:.3f} nats, rank {token.rank}"
+    title = escape(f"{about}{'; ' + others if others else ''}")
+    level = level_of(token.entropy, "entropy")
+    style = f' style="background:{COLOURS[level]};color:#1b1c1e"' if level else ""
+    return f'<span title="{title}"{style}>{escape(text)}</span>'
+
+
+def table(trace: Trace) -> str:
+    """The answer distribution by step."""
+    probes = [probe for probe in trace.probes if probe.estimator in COMPUTED]
+    if not probes:
+        return ""
+    head = "<tr><th>step</th><th>answer entropy, nats</th><th>p(true)</th><th>leading answers</th></tr>"
+    return f"<table>{head}{''.join(map(row, probes))}</table>"
+
+
+def row(probe: Probe) -> str:
+    leading = ", ".join(f"{escape(a.value)} {a.prob:.2f}" for a in probe.answers[:N_ANSWERS])
+    return f"<tr><td>{probe.k}</td><td>{probe.entropy:.3f}</td><td>{probe.p_true:.3f}</td><td>{leading}</td></tr>"
