@@ -36,6 +36,11 @@ class Text:
     def n_rows(self) -> int:
         return len(self.tokens) - 1 - self.first
 
+    @property
+    def n_kept(self) -> int:
+        """Tokens that need not be fed again: shared, and before the first row that is scored."""
+        return min(self.n_shared, self.first)
+
 
 class Scorer(Protocol):
     """What can be fed a text and shows its rows: a LlamaScorer, or a base file."""
@@ -85,8 +90,8 @@ def score(
     found, done = _empty(texts, len(candidates)), 0
     with _Meters(reference.n_vocab, n_threads, normalised) as meters:
         for index, text in enumerate(texts):
-            previous = texts[index - 1].n_shared if index else 0
-            for start, end, n_rows in _pieces(text, chunk, [reference, *candidates], previous):
+            previous = texts[index - 1] if index else None
+            for start, end, n_rows in _pieces(text, previous, chunk, [reference, *candidates]):
                 piece = text.tokens[start:end]
                 rows = reference.feed(piece, n_rows)
                 others = [candidate.feed(piece, n_rows) for candidate in candidates]
@@ -99,14 +104,16 @@ def score(
     return found
 
 
-def _pieces(text: Text, chunk: int, scorers: Sequence[Scorer], n_kept: int) -> Iterator[tuple[int, int, int]]:
-    """(start, end, rows) of each call, in chunks that begin at 0 and at n_shared: the same for every text, so that a
+def _pieces(text: Text, previous: Text | None, chunk: int, scorers: Sequence[Scorer]) -> Iterator[tuple[int, int, int]]:
+    """(start, end, rows) of each call, in chunks that begin at 0 and at n_kept: the same for every text, so that a
     shared prompt is fed once and changes no bit."""
-    kept = text.n_shared if text.n_shared == n_kept and all(scorer.can_keep for scorer in scorers) else 0
+    n = text.n_kept
+    alike = previous is not None and previous.n_kept == n and list(previous.tokens[:n]) == list(text.tokens[:n])
+    kept = n if alike and all(scorer.can_keep for scorer in scorers) else 0
     for scorer in scorers:
         scorer.keep(kept)
     end = len(text.tokens) - 1  # the last token is predicted, not fed
-    starts = [*range(kept, text.n_shared, chunk), *range(text.n_shared, end, chunk)]
+    starts = [*range(kept, n, chunk), *range(n, end, chunk)]
     for start, stop in zip(starts, [*starts[1:], end], strict=True):
         yield start, stop, max(0, stop - max(start, text.first))
 
@@ -140,7 +147,7 @@ def _empty(texts: Sequence[Text], n_candidates: int) -> Positions:
     n = sum(text.n_rows for text in texts)
 
     def columns(names: Sequence[str]) -> Columns:
-        return {name: np.empty(n) for name in names}
+        return {name: np.full(n, np.nan) for name in names}
 
     ids = [np.empty(n, np.int64) for _ in range(3)]
     return Positions(*ids, columns(SIDE), tuple(columns((*MEASURES, *SIDE)) for _ in range(n_candidates)))

@@ -68,7 +68,7 @@ def _one(
     written = [token.token_id for token in trace.tokens[:end]]
     yield Prompt([*question.prompt.tokens, *written], question.prompt.n_shared)
     how = Setup(engine.vocab, meter, Sampler(), 0, Limits(0), question.grammar.kind, effort)
-    probes = yield from probe_steps(question, Generation(trace.tokens, "stop"), trace.steps, how)
+    probes = yield from probe_steps(question, Generation(trace.tokens, "stop", len(written)), trace.steps, how)
     return index, probes
 
 

@@ -260,7 +260,7 @@ def _given(task, run: Run, written, weights: LlamaModel, head, settings: runs.Se
     """The traces with their questions, prompted as they were."""
     wanted = {p for p, _ in written}
     problems = [p for p in task.problems if p.problem_id in wanted]
-    prompt = runs._prompt_hash(task, head, run.settings["shots"], settings.seed)
+    prompt = runs._prompt_hash(task, head, run.settings["shots"], settings.seed, weights.vocab)
     if prompt != run.settings["prompt"]:
         raise UsageError(
             f"Run {run.run_id} was prompted in another way than {Path(head.model.path).name} is on {task.name}: "

@@ -114,7 +114,7 @@ class Writer:
 
     def __init__(self, path: Path, n_ctx: int, n_vocab: int, tokens: np.ndarray):
         self.path, self._partial = path, path.with_name(f".{path.name}.partial")
-        self._row = np.zeros(_words(n_vocab), np.uint16)
+        self._row, self._n_vocab = np.zeros(_words(n_vocab), np.uint16), n_vocab
         try:
             self._file = self._partial.open("wb")
         except OSError as error:
@@ -127,6 +127,8 @@ class Writer:
         """The next scored rows, raw logits: (n, n_vocab) float32."""
         try:
             for row in rows:
+                if len(row) != self._n_vocab:
+                    raise LocalentError(f"expected rows of {self._n_vocab} logits, got one of {len(row)}")
                 pack(row, self._row)
                 self._file.write(self._row.tobytes())
         except OSError as error:

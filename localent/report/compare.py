@@ -10,7 +10,7 @@ from localent.compare.verdict import labels, verdicts
 from localent.report.table import pad
 from localent.report.terminal import paragraphs
 
-LABEL, CELL = 31, 20  # columns of the terminal
+LABEL, CELL = 31, 23  # columns of the terminal
 SHOWN = ("Mean PPL(Q)", "Mean ln(PPL(Q)/PPL(base))", "Mean PPL(Q)/PPL(base)", "Mean KLD", "Maximum KLD", "99.0% KLD")
 SHOWN += ("Median KLD", "Mean KLD, full vocabulary", "Mean reverse KLD", "Mean JSD", "Mean Δp", "RMS Δp", "Same top p")
 SHOWN += ("Mean ΔH", "Mean |ΔH|", "Mean Δvarentropy", "Mean |Δvarentropy|")

@@ -1,0 +1,550 @@
+"""Comparing models: two rows in float64, teacher forcing, llama-perplexity's figures, pairs, prefixes, the whole."""
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.stats
+from click.testing import CliRunner
+
+from localent import entropy
+from localent.analysis import divergence
+from localent.analysis.divergence import Pair
+from localent.cli import main
+from localent.compare import Plan, compare_base, compare_text, forced, noise
+from localent.compare.classes import classes_of
+from localent.compare.forced import Text
+from localent.compare.pair import PairMeter
+from localent.compare.verdict import holm
+from localent.engine import header
+from localent.engine.llama import quantize
+from localent.errors import LocalentError
+from localent.records import Step
+from localent.report.compare import render
+from localent.store import open_db
+
+GOLDEN = Path(__file__).parent / "data" / "perplexity"
+MODEL, TEXT = GOLDEN / "tiny-f16.gguf", GOLDEN / "text.txt"
+PLAN = Plan(ctx=64, limit=12, threads=1, noise=False)
+
+
+def rows(n_vocab, shift, n=3, seed=0, sd=3.0):
+    """Pairs of different rows: (n, 2, n_vocab) float32."""
+    rng = np.random.default_rng(seed)
+    first = rng.normal(0, sd, (n, n_vocab))
+    return np.stack([first, first + rng.normal(0, shift, (n, n_vocab))], 1).astype(np.float32)
+
+
+# --- two rows -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_vocab", [2, 5, 260, 8192, 8193, 40_000])
+@pytest.mark.parametrize("shift", [0.001, 0.1, 3.0])
+def test_measures_of_two_rows_are_those_of_the_plain_formulas(n_vocab, shift):
+    meter = PairMeter(n_vocab)
+    for p, q in rows(n_vocab, shift):
+        lp, lq = entropy.log_softmax(p), entropy.log_softmax(q)
+        side, (seen,) = meter.read(p, [q], 1)
+        assert seen.kld == pytest.approx(float(entropy.kl(lp, lq)), abs=1e-12)
+        assert seen.kld_reverse == pytest.approx(float(entropy.kl(lq, lp)), abs=1e-12)
+        assert seen.jsd == pytest.approx(float(entropy.js(lp, lq)), abs=1e-12)
+        for found, log_probs in ((side, lp), (seen.candidate, lq)):
+            assert found.entropy == pytest.approx(float(entropy.entropy(log_probs)), abs=1e-12)
+            assert found.varentropy == pytest.approx(float(entropy.varentropy(log_probs)), abs=1e-10)
+            assert found.surprisal == pytest.approx(-log_probs[1], abs=1e-12)
+            assert found.margin == pytest.approx(np.diff(np.sort(log_probs)[-2:])[0], abs=1e-6)
+            assert found.top1_id == log_probs.argmax()
+
+
+def test_entropy_and_kl_make_cross_entropy():
+    """H(P) + KL(P || Q) = CE(P, Q) for any P and Q."""
+    for p, q in rows(1000, 2.0):
+        side, (seen,) = PairMeter(1000).read(p, [q], 0)
+        cross = -(np.exp(entropy.log_softmax(p)) * entropy.log_softmax(q)).sum()
+        assert side.entropy + seen.kld == pytest.approx(cross, abs=1e-12)
+
+
+def test_a_row_and_itself_differ_by_exactly_nothing():
+    for p, _ in rows(9000, 0.0, n=20, sd=8.0):
+        _, (seen,) = PairMeter(9000).read(p, [p.copy()], 0)
+        assert (seen.kld, seen.kld_cut, seen.kld_reverse, seen.jsd, seen.same_top) == (0.0, 0.0, 0.0, 0.0, True)
+
+
+def test_tiny_differences_keep_their_digits_and_never_go_negative():
+    """float32 sums lose a KLD of 1e-10 altogether, and show it with either sign."""
+    for p, q in rows(150_000, 1e-5, n=2):
+        _, (seen,) = PairMeter(150_000).read(p, [q], 0)
+        true = float(entropy.kl(entropy.log_softmax(p), entropy.log_softmax(q)))
+        assert seen.kld == pytest.approx(true, rel=1e-3)
+        assert min(seen.kld, seen.kld_reverse, seen.jsd) >= 0
+
+
+def test_the_cut_leaves_out_what_llama_perplexity_leaves_out():
+    p, q = rows(5000, 1.0, n=1, sd=6.0)[0]
+    lp, lq = entropy.log_softmax(p), entropy.log_softmax(q)
+    likely = lp > -16
+    _, (seen,) = PairMeter(5000).read(p, [q], 0)
+    assert 0 < likely.sum() < 5000
+    assert seen.kld_cut == pytest.approx((np.exp(lp) * (lp - lq))[likely].sum(), abs=1e-12)
+    assert seen.kld_cut != pytest.approx(seen.kld, abs=1e-9)
+
+
+def test_stored_log_probabilities_are_taken_as_they_are():
+    """A base file's row sums to a little more than 1; its own tool does not mend that, so neither do we."""
+    p, q = rows(300, 0.5, n=1)[0]
+    lp = (entropy.log_softmax(p) + 0.01).astype(np.float32)
+    side, (seen,) = PairMeter(300).read(lp, [q], 7, normalised=True)
+    terms = np.exp(lp.astype(float)) * (lp - entropy.log_softmax(q))
+    assert seen.kld_cut == pytest.approx(terms[lp > -16].sum(), abs=1e-9)
+    assert side.surprisal == pytest.approx(-float(lp[7]))
+
+
+def test_candidates_are_measured_alike_alone_and_together():
+    p, q = rows(9000, 0.3, n=1)[0]
+    r = (q + 1e-3 * np.arange(9000)).astype(np.float32)
+    meter = PairMeter(9000)
+    assert meter.read(p, [q, r], 3)[1] == [*meter.read(p, [q], 3)[1], *meter.read(p, [r], 3)[1]]
+
+
+def test_impossible_tokens_are_allowed_and_broken_rows_are_not():
+    p, q = rows(300, 0.5, n=1)[0]
+    p[5] = q[5] = -np.inf
+    side, (seen,) = PairMeter(300).read(p, [q], 0)
+    lp, lq = entropy.log_softmax(p), entropy.log_softmax(q)
+    assert side.entropy == pytest.approx(float(entropy.entropy(lp)), abs=1e-12)
+    assert seen.kld == pytest.approx(float(entropy.kl(lp, lq)), abs=1e-12)
+    for bad in (np.nan, np.inf):
+        q[7] = bad
+        with pytest.raises(LocalentError, match="broken"):
+            PairMeter(300).read(p, [q], 0)
+
+
+# --- teacher forcing ------------------------------------------------------------------------------------------------
+
+
+class Fake:
+    """A scorer whose row is a function of the tokens so far; notes what it is fed."""
+
+    can_keep = True
+
+    def __init__(self, n_vocab=16, salt=0.0):
+        self.n_vocab, self.salt, self.tokens, self.fed, self.kept = n_vocab, salt, [], [], []
+
+    def keep(self, n_tokens):
+        self.kept.append(n_tokens)
+        del self.tokens[n_tokens:]
+
+    def row(self, tokens):
+        rng = np.random.default_rng([int(t) for t in tokens])
+        return (rng.normal(size=self.n_vocab) + self.salt * np.arange(self.n_vocab)).astype(np.float32)
+
+    def feed(self, tokens, n_rows):
+        self.fed.append(tuple(tokens))
+        found = []
+        for i, token in enumerate(tokens):
+            self.tokens.append(token)
+            if i >= len(tokens) - n_rows:
+                found.append(self.row(self.tokens))
+        return np.array(found).reshape(n_rows, self.n_vocab)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 50])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_every_scored_position_is_compared_once_with_the_token_that_follows(chunk, n_threads):
+    shared, rng = [1, 2, 3, 4, 5], np.random.default_rng(0)
+    texts = [
+        Text([*shared, *rng.integers(16, size=n).tolist()], first=5 + n // 2, n_shared=5, problem=str(n))
+        for n in (4, 9, 6)
+    ]
+    a, b, c = Fake(), Fake(salt=0.1), Fake(salt=0.3)
+    found = forced.score(texts, a, [b, c], chunk=chunk, n_threads=n_threads)
+    place = 0
+    for index, text in enumerate(texts):
+        for i in range(text.first, len(text.tokens) - 1):
+            seen = text.tokens[: i + 1]
+            side, pair = PairMeter(16).read(a.row(seen), [b.row(seen), c.row(seen)], text.tokens[i + 1])
+            assert (found.text[place], found.position[place]) == (index, i + 1)
+            assert found.token_id[place] == text.tokens[i + 1]
+            assert found.reference["entropy"][place] == side.entropy
+            for columns, difference in zip(found.candidates, pair, strict=True):
+                assert columns["kld"][place] == difference.kld
+                assert columns["surprisal"][place] == difference.candidate.surprisal
+            place += 1
+    assert place == len(found)
+    assert a.kept == b.kept == [0, 5, 5]  # the shared prompt is fed once
+
+
+def test_the_reference_is_fed_once_however_many_candidates():
+    texts = [Text(list(range(10)), first=3)]
+    alone, shared = Fake(), Fake()
+    forced.score(texts, alone, [Fake()], chunk=4, n_threads=1)
+    forced.score(texts, shared, [Fake(), Fake(), Fake()], chunk=4, n_threads=1)
+    assert shared.fed == alone.fed
+
+
+def test_a_recurrent_model_is_fed_its_shared_prompt_again_in_the_same_pieces():
+    texts = [Text([1, 2, 3, 4, t, t], first=4, n_shared=4) for t in (7, 8)]
+    kept, anew = Fake(), Fake()
+    anew.can_keep = False
+    a = forced.score(texts, kept, [Fake(salt=1)], chunk=3, n_threads=1)
+    b = forced.score(texts, anew, [Fake(salt=1)], chunk=3, n_threads=1)
+    assert anew.fed == [(1, 2, 3), (4,), (7,), (1, 2, 3), (4,), (8,)]
+    assert (a.candidates[0]["kld"] == b.candidates[0]["kld"]).all()
+
+
+def test_a_shared_prompt_is_fed_again_where_its_last_row_is_scored():
+    texts = [Text([1, 2, 3, 4, t], first=2, n_shared=4) for t in (7, 8)]
+    reference = Fake()
+    found = forced.score(texts, reference, [Fake(salt=1)], chunk=8, n_threads=1)
+    assert reference.kept == [0, 2]
+    assert found.reference["entropy"][2] == PairMeter(16).read(reference.row([1, 2, 3]), [], 0)[0].entropy
+    assert not any(np.isnan(column).any() for column in found.candidates[0].values())
+
+
+def test_smaller_pieces_give_the_rows_that_were_asked_for():
+    whole, pieces = Fake(), noise.Rechunked(Fake(), 3)
+    for n_rows in (8, 5, 1, 0):
+        whole.keep(0)
+        pieces.keep(0)
+        assert np.array_equal(whole.feed(range(8), n_rows), pieces.feed(range(8), n_rows))
+
+
+def test_logits_over_different_vocabularies_are_refused():
+    with pytest.raises(LocalentError, match="16 and 17 entries"):
+        forced.score([Text([1, 2, 3], 0)], Fake(16), [Fake(17)], chunk=4, n_threads=1)
+
+
+# --- llama-perplexity -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def quants(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quants")
+    for quant in ("Q8_0", "Q4_0"):
+        quantize(MODEL, folder / f"tiny-{quant}.gguf", quant, n_threads=1)
+    return [str(folder / f"tiny-{quant}.gguf") for quant in ("Q8_0", "Q4_0")]
+
+
+def printed(quant: str) -> dict[str, tuple[float, float | None]]:
+    """What the tool printed: name -> (value, uncertainty); percent as a share."""
+    found = {}
+    for line in (GOLDEN / f"{quant}.txt").read_text().splitlines():
+        if m := re.match(r" *(.+?) *: *(-?[\d.]+)(?: ± *([\d.]+))?( *%)?$", line):
+            scale = 0.01 if "%" in line.split(":", 1)[1] else 1.0
+            name = re.sub(" +", " ", m[1])
+            found[name] = float(m[2]) * scale, float(m[3]) * scale if m[3] else None
+    assert len(found) == 34
+    return found
+
+
+def close(name: str, ours: float, theirs: float) -> bool:
+    """Within the tool's printing, its 16-bit file, and another processor's rounding."""
+    if "PPL(" in name and "ln" not in name:
+        return ours == pytest.approx(theirs, rel=1e-3, abs=0.5 if "-PPL" in name else 1e-3)
+    if "Same top" in name:
+        return ours == pytest.approx(theirs, abs=6e-3)  # two of 372 near-ties
+    return ours == pytest.approx(theirs, abs=1e-4 if "Maximum" not in name and "99.9" not in name else 4e-4)
+
+
+def test_plain_text_gives_what_llama_perplexity_prints(quants):
+    done = compare_text(str(MODEL), quants, TEXT, plan=PLAN)
+    assert done.candidates[0].forced["Mean PPL(base)"].value == pytest.approx(814.8974, rel=1e-4)
+    for candidate in done.candidates:
+        ours = {f.name: f for f in candidate.forced.figures}
+        for name, (value, uncertainty) in printed(candidate.model.quant).items():
+            assert close(name, ours[name].value, value), (candidate.model.quant, name, ours[name].value, value)
+            if uncertainty is not None:
+                assert ours[name].uncertainty == pytest.approx(uncertainty, rel=0.01, abs=2e-4), name
+
+
+def test_its_base_file_in_place_of_the_reference_gives_the_same(quants):
+    done = compare_base(GOLDEN / "base.kld", quants, plan=replace(PLAN, limit=None))
+    assert done.reference is None
+    for candidate in done.candidates:
+        ours = {f.name: f.value for f in candidate.forced.figures}
+        for name, (value, _) in printed(candidate.model.quant).items():
+            assert close(name, ours[name], value), (candidate.model.quant, name, ours[name], value)
+        assert "Mean ΔH" not in ours  # 16 bits have no entropy
+
+
+def test_the_base_file_we_write_is_the_tools(tmp_path):
+    """The same head and, but for rounding on another processor, the same rows."""
+    compare_text(str(MODEL), [], TEXT, plan=PLAN, write_base=tmp_path / "b.kld")
+    ours, theirs = (tmp_path / "b.kld").read_bytes(), (GOLDEN / "base.kld").read_bytes()
+    head = 20 + 12 * 64 * 4
+    assert len(ours) == len(theirs)
+    assert ours[:head] == theirs[:head]
+    from localent.engine import kldfile
+
+    for a, b in zip(kldfile.chunks(kldfile.read(tmp_path / "b.kld")), kldfile.chunks(kldfile.read(GOLDEN / "base.kld")),
+                    strict=True):  # fmt: skip
+        for i in range(31):
+            assert np.abs(a[i] - b[i]).max() < 5e-3
+
+
+def test_a_model_and_itself_differ_by_exactly_nothing():
+    done = compare_text(str(MODEL), [str(MODEL)], TEXT, plan=PLAN)
+    for name in ("Mean KLD", "Maximum KLD", "Mean reverse KLD", "Mean JSD", "RMS Δp", "Mean |ΔH|"):
+        assert done.candidates[0].forced[name].value == 0.0, name
+    assert done.candidates[0].forced["Same top p"].value == 1.0
+    assert "to the last bit" in render(done)
+
+
+def test_chunk_size_of_the_calls_changes_only_noise(quants):
+    fine = compare_text(str(MODEL), quants[:1], TEXT, plan=replace(PLAN, chunk=7))
+    coarse = compare_text(str(MODEL), quants[:1], TEXT, plan=PLAN)
+    pair = [c.candidates[0].forced["Mean KLD"].value for c in (fine, coarse)]
+    assert pair[0] == pytest.approx(pair[1], abs=1e-5)
+
+
+def test_more_bits_are_nearer(quants):
+    done = compare_text(str(MODEL), quants, TEXT, plan=replace(PLAN, noise=True))
+    near, far = (c.forced["Mean KLD"].value for c in done.candidates)
+    assert done.noise.forced["Mean KLD"].value < near < far
+    times = [c.multiples["Mean KLD"] for c in done.candidates]
+    floor = done.noise.forced["Mean KLD"].value
+    assert times == ([near / floor, far / floor] if floor else [None, None])
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+def test_other_tokenizers_are_refused_with_what_differs(tmp_path, bundled):
+    result = CliRunner().invoke(main, ["compare", str(MODEL), str(bundled), "--text", str(TEXT)])
+    assert result.exit_code == 1
+    assert "their vocabularies have 260 and 640 entries" in result.output
+
+
+def test_a_tokenizer_that_differs_in_one_token_is_refused(tmp_path):
+    other = tmp_path / "other.gguf"
+    raw = MODEL.read_bytes()
+    assert raw.count(b"Th") >= 1
+    other.write_bytes(raw.replace(b"\x02\x00\x00\x00\x00\x00\x00\x00Th", b"\x02\x00\x00\x00\x00\x00\x00\x00Tq", 1))
+    assert other.read_bytes() != raw
+    result = CliRunner().invoke(main, ["compare", str(MODEL), str(other), "--text", str(TEXT), "--ctx", "64"])
+    assert result.exit_code == 1
+    assert "tokenizers differ in tokens" in result.output
+
+
+def test_a_candidate_that_differs_in_one_tensor_is_told_apart(tmp_path):
+    """Two weights of one tensor changed: another sha256, named by inspect, seen by compare."""
+    import gguf
+
+    other = tmp_path / "other.gguf"
+    other.write_bytes(MODEL.read_bytes())
+    tensor = next(t for t in gguf.GGUFReader(other, "r+").tensors if t.name == "blk.1.ffn_up.weight")
+    tensor.data[:4] *= 1.5
+    tensor.data.flush() if hasattr(tensor.data, "flush") else None
+    assert header.read(other).model.sha256 != header.read(MODEL).model.sha256
+    done = compare_text(str(MODEL), [str(other)], TEXT, plan=replace(PLAN, noise=True))
+    assert done.candidates[0].forced["Mean KLD"].value > done.noise.forced["Mean KLD"].value
+    shown = CliRunner().invoke(main, ["inspect", str(MODEL), str(other)])
+    assert "different in spite of one label: 1 of 20 tensors differ (blk.1.ffn_up.weight)" in shown.output
+
+
+def test_a_copy_with_broken_weights_is_an_error_and_not_a_number(tmp_path):
+    import gguf
+
+    other = tmp_path / "broken.gguf"
+    other.write_bytes(MODEL.read_bytes())
+    tensor = next(t for t in gguf.GGUFReader(other, "r+").tensors if t.name == "blk.0.attn_q.weight")
+    tensor.data[:] = np.nan
+    tensor.data.flush()
+    result = CliRunner().invoke(main, ["compare", str(MODEL), str(other), "--text", str(TEXT), "--ctx", "64"])
+    assert result.exit_code == 1
+    assert "localent: " in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--text", "absent.txt"], 2, "absent.txt cannot be read"),
+        ([], 2, "one of --text, --task, --run, --kld-base; got none"),
+        (["--text", str(TEXT), "--task", "demo-number"], 2, "got --text and --task"),
+        (["--text", str(TEXT), "--ctx", "100000"], 2, "one chunk takes 100000"),
+        (["--kld-base", str(TEXT)], 1, "no base file of llama-perplexity"),
+        (["--task", "demo-number", "--write-kld-base", "x"], 2, "goes with --text"),
+        (["--text", str(TEXT), "--chunks", "0"], 2, "--chunks must be at least 1"),
+        (["--text", str(MODEL)], 2, "is not UTF-8"),
+    ],
+)
+def test_bad_requests_are_one_sentence(arguments, code, says):
+    result = CliRunner().invoke(main, ["compare", str(MODEL), str(MODEL), *arguments])
+    assert result.exit_code == code, result.output
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
+def test_one_model_alone_is_not_compared():
+    result = CliRunner().invoke(main, ["compare", str(MODEL), "--text", str(TEXT)])
+    assert (result.exit_code, "at least one candidate" in result.output) == (2, True)
+
+
+# --- figures --------------------------------------------------------------------------------------------------------
+
+
+def test_uncertainties_are_those_of_the_mean_of_independent_values():
+    x = np.random.default_rng(0).exponential(size=50)
+    assert divergence.mean_and_error(x) == pytest.approx((x.mean(), scipy.stats.sem(x)))
+
+
+def test_ratio_of_perplexities_takes_the_covariance_into_account():
+    rng = np.random.default_rng(1)
+    base = rng.exponential(2, 400)
+    mine = base + rng.normal(0.1, 0.3, 400)
+    found = {f.name: f for f in divergence.perplexities(base, mine)}
+    n = len(base)
+    cov = np.cov(mine, base, bias=True) / (n - 1)
+    error = math.sqrt(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
+    assert found["Mean ln(PPL(Q)/PPL(base))"].uncertainty == pytest.approx(error)
+    assert found["Cor(ln(PPL(Q)), ln(PPL(base)))"].value == pytest.approx(np.corrcoef(mine, base)[0, 1])
+    ratio = found["Mean PPL(Q)"].value / found["Mean PPL(base)"].value
+    assert found["Mean PPL(Q)/PPL(base)"].value == pytest.approx(ratio)
+
+
+def test_clustered_intervals_are_wider_where_positions_of_a_problem_are_alike():
+    rng = np.random.default_rng(2)
+    problems = np.repeat(np.arange(40).astype(str), 25)
+    alike = np.repeat(rng.normal(size=40), 25) + 0.01 * rng.normal(size=1000)
+    found = divergence.clustered(alike, problems)
+    assert found.value == pytest.approx(alike.mean())
+    assert found.n == 1000
+    assert found.high - found.low > 4 * 2 * 1.96 * scipy.stats.sem(alike) * 0.7
+
+
+def test_deciles_are_ten_groups_of_one_size_by_entropy():
+    h = np.random.default_rng(3).exponential(size=100)
+    groups = divergence.deciles(h)
+    assert [mask.sum() for _, mask in groups] == [10] * 10
+    tops = [h[mask].max() for _, mask in groups]
+    assert tops == sorted(tops)
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (7, 2), (10, 10), (3, 25)])
+def test_mcnemar_is_the_exact_binomial(b, c):
+    expected = (
+        1.0 if b + c == 0 else min(1.0, 2 * sum(math.comb(b + c, i) for i in range(min(b, c) + 1)) / 2 ** (b + c))
+    )
+    assert divergence.mcnemar(b, c) == pytest.approx(expected)
+
+
+def test_holm_is_monotone_and_at_least_the_raw_values():
+    """Worked by hand: 0.01·3, 0.02·2 -> 0.04, 0.03·1 -> 0.04."""
+    assert holm([0.02, 0.01, 0.03]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([]) == []
+
+
+def a_pair(problem, right, tokens, answers=("1", "1")):
+    return Pair(problem, right, answers, tokens)
+
+
+def test_pairs_by_hand():
+    pairs = [
+        a_pair("a", (True, True), ([1, 2, 3], [1, 2, 3])),
+        a_pair("a", (True, False), ([1, 2, 3, 4], [1, 9]), ("1", "2")),
+        a_pair("b", (False, True), (list(range(40)), [*range(39), 99])),
+        a_pair("c", (True, False), ([5], [5, 6]), ("1", None)),
+    ]
+    found = divergence.free(pairs)
+    assert (found.n, found.n_problems, found.right_to_wrong, found.wrong_to_right) == (4, 3, 2, 1)
+    assert found.accuracy_reference.value == 0.75
+    assert found.accuracy_candidate.value == 0.5
+    assert found.accuracy_change.value == -0.25
+    assert found.flips.value == 0.75
+    assert found.same_answer.value == 0.5
+    assert found.length_ratio.value == pytest.approx((3 + 2 + 40 + 2) / (3 + 4 + 40 + 1))
+    assert found.diverged_early.value == 0.5  # tokens 1 and 1; not 39, not the pair that never differs
+    assert found.first_divergence == 1  # median of 1, 39, 1
+    assert found.identical.value == 0.25
+    assert found.mcnemar_p == 1.0
+    assert found.mechanisms == {}
+
+
+def test_same_prefixes_by_hand():
+    def at(trace, position, h, log_p, leader):
+        return divergence.Prefix(trace, f"p{trace}", position, h, tuple(map(math.exp, log_p)), log_p, leader)
+
+    found = divergence.trajectory([
+        at(0, 0.0, (2.0, 2.5), (-3.0, -3.0), ("1", "1")),
+        at(0, 0.5, (1.0, 1.0), (-2.0, -2.0), ("1", "2")),
+        at(0, 1.0, (0.0, 0.5), (-1.0, -2.0), ("1", "1")),
+        at(1, 0.0, (1.0, 1.0), (-1.0, -1.0), (None, None)),
+    ])  # fmt: skip
+    assert (found.n, found.n_traces) == (4, 2)
+    assert found.delta_entropy.value == pytest.approx(0.25)
+    assert found.same_leader.value == 0.75
+    assert found.gain_reference.value == pytest.approx((2.0 + 0.0) / 2)
+    assert found.gain_candidate.value == pytest.approx((1.0 + 0.0) / 2)
+    assert found.entropy_reference == pytest.approx((1.5, 1.5, 1.0, 1.0, 0.5))
+
+
+def test_classes_of_a_trace():
+    pieces = [b"Wait", b", ", b"12", b" *", b" 3", b" is", b" 36", b".\n", b"The", b" answer", b" is", b" 36", b"."]
+    steps = [Step(0, 0, 8, "", "reasoning"), Step(1, 8, 13, "", "answer")]
+    found = classes_of(pieces, steps)
+    assert found[:8] == ["hesitation word", "other", "number", "operator", "number", "other", "number", "other"]
+    assert set(found[8:]) == {"answer"}
+    split = classes_of([b"Then", b" h", b"ow", b"ev", b"er", b" +"], [Step(0, 0, 6, "", "reasoning")])
+    assert split == ["step start", *["hesitation word"] * 4, "operator"]
+
+
+# --- the whole ------------------------------------------------------------------------------------------------------
+
+
+def test_text_from_the_command_line_into_the_database(tmp_path, quants):
+    db = tmp_path / "c.db"
+    arguments = ["compare", str(MODEL), *quants, "--text", str(TEXT), "--ctx", "64", "--threads", "1", "--db", str(db)]
+    result = CliRunner().invoke(main, [*arguments, "--positions", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [c["model"]["quant"] for c in found["candidates"]] == ["Q8_0", "Q4_0"]
+    assert len(found["sentences"]) == 2
+    again = CliRunner().invoke(main, [*arguments, "--positions"])
+    assert again.exit_code == 0
+    assert "bits per weight" in again.stdout
+    with open_db(db, readonly=True) as store:
+        kept = store.comparisons()
+    assert len(kept) == 2  # writing twice changes nothing
+    assert {row["n_positions"] for row in kept} == {14 * 31}
+    asked = "select c.mean_kld, avg(kld), count(*) from divergences join comparisons c using (comparison_id) group by 1"
+    rows_ = CliRunner().invoke(main, ["sql", asked, "--db", str(db), "--json"]).stdout.splitlines()
+    for row in map(json.loads, rows_):
+        assert row["avg(kld)"] == pytest.approx(row["mean_kld"], abs=1e-6)  # the cut takes nothing away here
+        assert row["count(*)"] == 434
+
+
+def test_a_task_from_the_command_line(tmp_path, bundled):
+    """Reference against itself: same paths, same answers, no flips; and a coarse quant, which leaves the path."""
+    db, out = tmp_path / "t.db", tmp_path
+    quantize(bundled, out / "abacus-Q2_K.gguf", "Q2_K", n_threads=1)
+    models = [str(bundled), str(bundled), str(out / "abacus-Q2_K.gguf")]
+    options = ["--task", "demo-number", "-n", "4", "--lanes", "4", "--threads", "1", "--max-tokens", "80"]
+    result = CliRunner().invoke(main, ["compare", *models, *options, "--db", str(db), "--positions", "--json"])
+    assert result.exit_code == 0, result.output
+    same, coarse = json.loads(result.stdout)["candidates"]
+    assert same["forced"]["n"] == coarse["forced"]["n"] > 0
+    figures = {f["name"]: f["value"] for f in same["forced"]["figures"]}
+    assert (figures["Mean KLD"], figures["Same top p"]) == (0.0, 1.0)
+    assert same["free"]["identical"]["value"] == 1.0
+    assert (same["free"]["right_to_wrong"], same["free"]["wrong_to_right"]) == (0, 0)
+    assert same["trajectory"]["abs_delta_entropy"]["value"] == 0.0
+    assert {f["name"]: f["value"] for f in coarse["forced"]["figures"]}["Mean KLD"] > 0.001
+    assert coarse["free"]["identical"]["value"] < 1.0
+    assert coarse["trajectory"]["abs_delta_entropy"]["value"] > 0
+    assert {g["name"] for g in coarse["forced"]["classes"]} >= {"number", "operator", "answer", "step start"}
+    sql = "select count(*) n, sum(d.surprisal_reference - t.surprisal) gap from divergences d join tokens t on"
+    sql += " t.trace_id = d.trace_id and t.token_index = d.position - (select n_prompt from traces where trace_id ="
+    sql += " d.trace_id) and t.token_id = d.token_id"
+    kept = json.loads(CliRunner().invoke(main, ["sql", sql, "--db", str(db), "--json"]).stdout)
+    assert kept["n"] == same["forced"]["n"] + coarse["forced"]["n"]  # every position is the trace's own token
+    assert abs(kept["gap"] / kept["n"]) < 1e-2  # fed whole or token by token: the same surprisal but for rounding
+    with open_db(db, readonly=True) as store:
+        run = store.comparisons()[0]["source_name"]
+    again = CliRunner().invoke(main, ["compare", models[0], models[2], "--run", run, "-n", "2", "--no-free",
+                                      "--threads", "1", "--db", str(db)])  # fmt: skip
+    assert again.exit_code == 0, again.output
+    assert "Beside" in again.output

@@ -1,0 +1,206 @@
+"""Quantizing and inspecting: sizes and types, fallbacks said, importance matrices, and never half a file."""
+
+import json
+import struct
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from localent.cli import main
+from localent.engine import header, imatrix, llama
+from localent.errors import LocalentError, UsageError
+
+TINY = Path(__file__).parent / "data" / "perplexity" / "tiny-f16.gguf"
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def test_quants_are_made_named_and_listed(tmp_path, bundled):
+    result = run("quantize", bundled, "q8_0", "Q4_K_M", "--out", tmp_path / "quants", "--json")
+    assert result.exit_code == 0, result.output
+    rows = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [(r["quant"], Path(r["file"]).name) for r in rows] == [
+        ("Q8_0", "abacus-sft-Q8_0.gguf"),
+        ("Q4_K_M", "abacus-sft-Q4_K_M.gguf"),
+    ]
+    for row in rows:
+        model = header.read(Path(row["file"])).model
+        assert model.quant == row["quant"]
+        assert row["bits per weight"] == pytest.approx(model.bits_per_weight)
+        assert model.sha256.startswith(row["sha256"])
+    assert 8.4 < rows[0]["bits per weight"] < 8.6
+    assert "Warning" not in result.output  # 256 and 768: every K-quant fits
+
+
+def test_fallbacks_are_said(tmp_path):
+    """n_embd 64 and n_ff 128 are no multiples of 256: llama.cpp stores other types than it was asked for."""
+    result = run("quantize", TINY, "Q4_K_M", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "Q4_K_M of this model is" in result.output
+    assert "not a multiple of 256" in result.output
+    model = header.read(tmp_path / "tiny-Q4_K_M.gguf").model
+    assert "Q4_K" not in model.tensor_types
+    share = model.tensor_types["Q5_0"] / model.n_params
+    assert f"{100 * share:.0f} % Q5_0" in result.output
+
+
+def test_a_file_that_is_there_is_not_replaced_unless_asked(tmp_path):
+    there = tmp_path / "tiny-Q8_0.gguf"
+    there.write_text("mine")
+    result = run("quantize", TINY, "Q8_0", "Q4_0", "--out", tmp_path)
+    assert (result.exit_code, there.read_text()) == (2, "mine")
+    assert "--force" in result.output
+    assert not (tmp_path / "tiny-Q4_0.gguf").exists()  # refused before anything is written
+    assert run("quantize", TINY, "Q8_0", "--out", tmp_path, "--force").exit_code == 0
+    assert header.read(there).model.quant == "Q8_0"
+
+
+def test_the_source_is_never_replaced(tmp_path):
+    source = tmp_path / "tiny-F16.gguf"
+    source.write_bytes(TINY.read_bytes())
+    result = run("quantize", source, "F16", "--force")
+    assert (result.exit_code, source.read_bytes() == TINY.read_bytes()) == (2, True)
+    assert "the source itself" in result.output
+
+
+def test_a_broken_run_leaves_no_file(tmp_path):
+    """A quantized source is refused half-way by llama.cpp; what it had written is gone."""
+    assert run("quantize", TINY, "Q8_0", "--out", tmp_path).exit_code == 0
+    source = tmp_path / "tiny-Q8_0.gguf"
+    result = run("quantize", source, "Q4_0", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "could not quantize" in result.output
+    assert list((tmp_path / "out").iterdir()) == []
+    again = run("quantize", source, "Q4_0", "--out", tmp_path / "out", "--requantize")
+    assert again.exit_code == 0, again.output
+
+
+def test_what_stops_the_progress_stops_the_file(tmp_path):
+    """Ctrl-C cannot pass through C; it is kept and raised afterwards, and the file never gets its name."""
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        llama.quantize(TINY, tmp_path / "q.gguf", "Q8_0", n_threads=1, report=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_progress_counts_every_tensor(tmp_path):
+    seen = []
+    llama.quantize(TINY, tmp_path / "q.gguf", "Q8_0", n_threads=1, report=lambda *count: seen.append(count))
+    n = len(gguf.GGUFReader(TINY).tensors)
+    assert seen == [(i, n) for i in range(1, n + 1)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["Q9_9"], 2, "No quant 'Q9_9'"),
+        (["IQ2_XXS"], 1, "could not quantize"),
+        (["Q8_0", "--imatrix", "absent.gguf"], 2, "cannot be read"),
+    ],
+)
+def test_bad_requests_are_one_sentence(tmp_path, arguments, code, says, bundled):
+    result = run("quantize", bundled, *arguments, "--out", tmp_path)
+    assert (result.exit_code, says in result.output) == (code, True), result.output
+    assert list(tmp_path.glob("*")) == []
+
+
+# --- importance matrices --------------------------------------------------------------------------------------------
+
+
+def columns_of(path: Path) -> dict[str, int]:
+    return {t.name: int(t.shape[0]) for t in gguf.GGUFReader(path).tensors if len(t.shape) > 1}
+
+
+def as_gguf(path: Path, weights: dict[str, np.ndarray]) -> Path:
+    writer = gguf.GGUFWriter(path, "imatrix")
+    writer.add_type("imatrix")
+    writer.add_array("imatrix.datasets", ["calibration.txt"])
+    writer.add_uint32("imatrix.chunk_count", 7)
+    writer.add_uint32("imatrix.chunk_size", 512)
+    for name, values in weights.items():
+        writer.add_tensor(f"{name}.in_sum2", (values * 5).astype(np.float32).reshape(1, -1))
+        writer.add_tensor(f"{name}.counts", np.array([[5.0]], np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+def as_plain(path: Path, weights: dict[str, np.ndarray]) -> Path:
+    parts = [struct.pack("<i", len(weights))]
+    for name, values in weights.items():
+        parts += [struct.pack("<i", len(name)), name.encode(), struct.pack("<ii", 5, values.size)]
+        parts.append((values * 5).astype("<f4").tobytes())
+    dataset = b"calibration.txt"
+    path.write_bytes(b"".join([*parts, struct.pack("<ii", 7, len(dataset)), dataset]))
+    return path
+
+
+@pytest.mark.parametrize("write", [as_gguf, as_plain])
+def test_both_forms_of_an_importance_matrix_are_read_and_used(tmp_path, bundled, write):
+    rng = np.random.default_rng(0)
+    weights = {name: rng.exponential(size=n).astype(np.float32) for name, n in columns_of(bundled).items()}
+    path = write(tmp_path / "imatrix", weights)
+    found = imatrix.read(path)
+    assert (found.dataset, found.n_chunks, found.weights.keys()) == ("calibration.txt", 7, weights.keys())
+    for name, values in weights.items():
+        assert np.allclose(found.weights[name], values, rtol=1e-6)
+    assert run("quantize", bundled, "IQ3_XXS", "--imatrix", path, "--out", tmp_path / "with").exit_code == 0
+    shown = json.loads(run("inspect", tmp_path / "with" / "abacus-sft-IQ3_XXS.gguf", "--json").stdout)
+    assert shown["imatrix"]["chunks_count"] == 7
+    assert shown["imatrix"]["dataset"] == "calibration.txt"
+    assert shown["imatrix"]["entries_count"] == len(weights)
+
+
+def test_an_importance_matrix_changes_the_weights(tmp_path, bundled):
+    rng = np.random.default_rng(0)
+    weights = {name: rng.exponential(size=n).astype(np.float32) ** 4 for name, n in columns_of(bundled).items()}
+    matrix = imatrix.read(as_gguf(tmp_path / "imatrix", weights))
+    for name, chosen in (("plain", None), ("weighted", matrix)):
+        llama.quantize(bundled, tmp_path / name, "Q4_K_M", n_threads=1, imatrix=chosen)
+    plain, weighted = (
+        {t.name: t.data.tobytes() for t in gguf.GGUFReader(tmp_path / n).tensors} for n in ("plain", "weighted")
+    )
+    assert plain["blk.0.ffn_up.weight"] != weighted["blk.0.ffn_up.weight"]
+
+
+def test_files_that_are_no_importance_matrix_are_refused(tmp_path):
+    for name, content in {"text": b"hello, hello", "short": b"\x01", "huge": struct.pack("<iiq", 2**30, 5, 0)}.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(LocalentError, match="no importance matrix"):
+            imatrix.read(tmp_path / name)
+    with pytest.raises(UsageError, match="cannot be read"):
+        imatrix.read(tmp_path / "absent")
+    with pytest.raises(LocalentError, match="holds no importance data"):
+        imatrix.read(TINY)
+
+
+# --- inspect --------------------------------------------------------------------------------------------------------
+
+
+def test_inspect_shows_files_side_by_side(tmp_path, bundled):
+    run("quantize", bundled, "Q4_K_M", "--out", tmp_path)
+    shown = run("inspect", bundled, tmp_path / "abacus-sft-Q4_K_M.gguf").stdout
+    for word in ("sha256", "bits per weight", "tokenizer", "chat template", "Q4_K", "Q6_K", "F16", "context"):
+        assert word in shown
+    assert "are different: their tensors are of other types" in shown
+
+
+def test_the_same_content_under_two_names_is_the_same(tmp_path):
+    (tmp_path / "copy.gguf").write_bytes(TINY.read_bytes())
+    assert "are the same file" in run("inspect", TINY, tmp_path / "copy.gguf").stdout
+
+
+def test_a_cut_off_copy_is_an_error(tmp_path):
+    (tmp_path / "cut.gguf").write_bytes(TINY.read_bytes()[:-1000])
+    result = run("inspect", tmp_path / "cut.gguf")
+    assert (result.exit_code, "damaged or cut off" in result.output) == (1, True)
