@@ -4,7 +4,7 @@
     python scripts/coverage.py --samples 200     # a quick look
 
 A problem has a hidden difficulty, normal, that makes its traces wrong and raises their score; a wrong trace scores
-higher by `--effect`. The truth is the same metric over a million traces. One sampled run in twenty may miss it; with
+higher by `--effect`. The truth is the same metric over 250,000 problems. One run in twenty may miss it; with
 1,000 runs the coverage itself is known to about 0.7 points.
 
 Seen with 300 runs per row (known to about 1.3 points), coverage in %, lowest and highest over all metrics:
