@@ -66,9 +66,9 @@ def _note(sizes: Counter, line: str) -> None:
 
 
 class Watcher:
-    """Looks every few milliseconds how much memory is resident that is not mapped from the model's file."""
+    """Looks ten times a second how much memory is resident that is not mapped from the model's file."""
 
-    def __init__(self, model: Path, every_s: float = 0.02):
+    def __init__(self, model: Path, every_s: float = 0.1):
         self.model, self.every_s, self.peak = model, every_s, 0
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
