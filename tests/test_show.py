@@ -108,3 +108,48 @@ def test_a_terminal_without_unicode_gets_ascii(db):
         seen = look.seen(store, int(trace_of(db, "made-0003")))
     text = render_trace(seen.trace, seen.texts, seen.problem, ["é"], Style(unicode=False))
     assert text.isascii()
+
+
+# --- ask ----------------------------------------------------------------------------------------------------------
+
+SHORT = ("--max-tokens", "24", "--seed", "3")
+
+
+@pytest.fixture(scope="module")
+def tiny(random_model):
+    return random_model("tiny-llama")
+
+
+def test_a_question_is_watched_and_answered(tiny):
+    code, out, _ = call("ask", tiny, "2 plus 3?", "--answer", "5", *SHORT)
+    assert code == 0
+    lines = out.splitlines()
+    assert re.match(r"  └ \d\.\d\d nats: (\d+\*? [\d.]+ %|nothing that is an answer)", lines[0])
+    assert "the true answer is 5. 24 tokens" in out
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in out
+
+
+def test_watching_changes_nothing_in_what_is_written(bundled):
+    """The same trace to the last bit, with the answer read after every step and without."""
+    question = "Mia had 12 books and bought 7 more. How many books did she have then?"
+    found = [json.loads(call("ask", bundled, question, option, "--json")[1]) for option in ("--probe", "--no-probe")]
+    assert found[0]["trace"]["tokens"] == found[1]["trace"]["tokens"]
+    assert len(found[0]["trace"]["probes"]) >= 2
+    assert found[1]["trace"]["probes"] == []
+
+
+def test_options_make_it_a_choice(tiny):
+    code, out, _ = call("ask", tiny, "Which?", "--option", "this", "--option", "that", *SHORT)
+    assert code == 0
+    assert re.search(r"nats: [AB] \d+ % · [AB] [\d.]+ %", out)
+    assert "true answer" not in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), [((" ",), "The question is empty"), (("Which?", "--option", "x"), "Give 2 to 8 options")]
+)
+def test_what_cannot_be_asked_is_one_sentence(tiny, arguments, message):
+    code, _, err = call("ask", tiny, *arguments)
+    assert code == 2
+    assert message in err

@@ -10,7 +10,7 @@ import localent
 from localent.cli.data import models, pull
 from localent.cli.demo import demo
 from localent.cli.doctor import doctor
-from localent.cli.look import plot, report, show
+from localent.cli.look import ask, plot, report, show
 from localent.cli.prompt import prompt
 from localent.cli.quant import compare, inspect, quantize
 from localent.cli.query import export, runs, schema, sql
@@ -57,6 +57,6 @@ def main() -> None:
 
 COMMANDS = (demo, run, runs, sql, models, pull, prompt, doctor)
 COMMANDS += (signals, replay, inspect, quantize, compare, show, schema)
-COMMANDS += (plot, report, export)  # to look at and take away
+COMMANDS += (ask, plot, report, export)  # to look at and take away
 for command in COMMANDS:
     main.add_command(command)

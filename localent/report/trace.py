@@ -83,50 +83,49 @@ def level_of(value: float, measure: str) -> int:
 
 
 def painted(tokens: Sequence[Token], texts: Sequence[str], starts: set[int], style: Style) -> list[str]:
-    """The text on lines of at most `width` columns; every step begins a line."""
-    page = Lines(style)
+    """The text on lines of at most `width` columns; every step begins a line, empty lines are left out."""
+    flow, page = Flow(style), []
     for index, (token, text) in enumerate(zip(tokens, texts, strict=True)):
-        if index in starts:
-            page.fresh()
-        page.add(text, level_of(getattr(token, style.measure), style.measure))
-    return page.done()
+        page += [
+            flow.line() if index in starts else "",
+            flow.add(text, level_of(getattr(token, style.measure), style.measure)),
+        ]
+    return [line for line in "".join(page).split("\n") if line]
 
 
-class Lines:
-    """Fills lines with tokens. Call `add` as they come, then `done`."""
+class Flow:
+    """Wraps tokens as they come: what `add` returns is to be printed behind what was printed before."""
 
     def __init__(self, style: Style) -> None:
-        self.style, self.lines, self.line, self.used = style, [], "", 0
+        self.style, self.used = style, 0
 
-    def add(self, text: str, level: int) -> None:
-        for n, part in enumerate(text.split("\n")):
-            if n:
-                self.fresh()
-            if part:
-                self._put(visible(part), level)
+    def line(self) -> str:
+        """Begin a new line, unless one has just begun."""
+        ended, self.used = "\n" if self.used else "", 0
+        return ended
 
-    def _put(self, text: str, level: int) -> None:
-        if self.used and self.used + self._width(text, level) > self.style.width:
-            self.fresh()
-            text = text.lstrip(" ") or text
-        room = self.style.width - 2
-        for piece in (text[i : i + room] for i in range(0, len(text), room)):
-            if self.used and len(text) > room:
-                self.fresh()
-            self.line, self.used = self.line + coloured(piece, level, self.style), self.used + self._width(piece, level)
+    def add(self, text: str, level: int) -> str:
+        parts = text.split("\n")
+        shown = [self._part(visible(parts[0]), level)]
+        for part in parts[1:]:
+            self.used = 0
+            shown += ["\n", self._part(visible(part), level)]
+        return "".join(shown)
 
-    def _width(self, text: str, level: int) -> int:
-        return text_width(text) + 2 * (not self.style.colour and level >= MARKED)
-
-    def fresh(self) -> None:
-        """Begin a new line; empty ones are left out."""
-        if self.line:
-            self.lines.append(self.line)
-        self.line, self.used = "", 0
-
-    def done(self) -> list[str]:
-        self.fresh()
-        return self.lines
+    def _part(self, text: str, level: int) -> str:
+        """One token or a piece of it, on a new line where it does not fit."""
+        if not text:
+            return ""
+        marked = 2 * (not self.style.colour and level >= MARKED)
+        ended = self.line() if self.used + text_width(text) + marked > self.style.width else ""
+        text = (text.lstrip(" ") or text) if ended else text
+        room = self.style.width - marked
+        self.used += text_width(text) + marked
+        if text_width(text) <= room:
+            return ended + coloured(text, level, self.style)
+        pieces = [text[i : i + room // 2] for i in range(0, len(text), room // 2)]  # half: wide characters fit too
+        self.used = text_width(pieces[-1]) + marked
+        return ended + "\n".join(coloured(piece, level, self.style) for piece in pieces)
 
 
 def coloured(text: str, level: int, style: Style) -> str:
@@ -164,8 +163,29 @@ def answer_row(probe: Probe, truth: str, style: Style) -> str:
 
 def leading(probe: Probe, truth: str, n: int) -> str:
     """ "18* 45 % · 3 10 %"."""
-    cells = [f"{visible(a.value)}{'*' * (a.value == truth)} {a.prob * 100:.0f} %" for a in probe.answers[:n]]
+    if not probe.answers:
+        return f"nothing that is an answer ({percent(probe.invalid)})"
+    cells = [f"{visible(a.value)}{'*' * (a.value == truth)} {percent(a.prob)}" for a in probe.answers[:n]]
     return " · ".join(cells)
+
+
+def aside(probe: Probe, truth: str, style: Style) -> str:
+    """One line on what would be answered now, between two steps of a trace that is being written."""
+    found = leading(probe, truth, N_ANSWERS)
+    while text_width(found) > style.width - 22 and " · " in found:
+        found = found.rpartition(" · ")[0]
+    found = found if style.unicode else found.replace(" · ", ", ")
+    return f"  {'└' if style.unicode else '`'} {probe.entropy:.2f} nats: {found}"
+
+
+def closing(trace: Trace, problem: Problem, style: Style) -> str:
+    """What stands below a trace that was watched; without a true answer there is no right and wrong."""
+    said = visible(trace.extraction.value) if trace.extraction.value is not None else "nothing that could be read"
+    size = f"{len(trace.tokens)} tokens{', cut off at the token limit' if trace.finish == 'length' else ''}"
+    ending = verdict(trace, problem) if problem.answer else f"Answered {said}. {size}."
+    spark = answer_table(trace.probes, problem.answer, style)[:1] if trace.probes else []
+    text = "\n".join([ending, *spark])
+    return text if style.unicode else text.encode("ascii", "backslashreplace").decode()
 
 
 def sparkline(values: Sequence[float], style: Style) -> str:
@@ -185,13 +205,18 @@ def hardest(tokens: Sequence[Token], texts: Sequence[str], style: Style, n: int 
 
 
 def hard_row(i: int, token: Token, text: str, style: Style) -> str:
-    others = ", ".join(f"{quoted(a.text)} {a.prob * 100:.0f} %" for a in token.alternatives)
+    others = ", ".join(f"{quoted(a.text)} {percent(a.prob)}" for a in token.alternatives)
     p = exp(-token.surprisal)
     row = f"{i:>5}  {pad(quoted(text)[:13], 14, False)}{getattr(token, style.measure):>10.2f}{p:>7.2f}{token.rank:>6}"
     room = style.width - text_width(row) - 2
     while text_width(others) > room and ", " in others:
         others = others.rpartition(", ")[0]
     return f"{row}  {others if text_width(others) <= room else ''}"
+
+
+def percent(prob: float) -> str:
+    """ "45 %", "3.9 %"."""
+    return f"{prob * 100:.0f} %" if prob >= 0.0995 else f"{prob * 100:.1f} %"
 
 
 def starts_of(trace: Trace) -> set[int]:
