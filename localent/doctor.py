@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +47,7 @@ SPEED_S = 0.5  # seconds for each lane count
 FEATURES = {"avx2": "AVX2", "avx512f": "AVX512", "fma": "FMA", "f16c": "F16C", "avx512_vnni": "AVX512_VNNI"}
 FEATURES |= {"asimddp": "DOTPROD", "i8mm": "MATMUL_INT8", "sve": "SVE"}
 CHUNKS = (32, 256)
+BUILD = ("llama_cpp_python", "backend", "cpu", "machine", "localent")  # of a run's record: what a report is about
 BASE = dict(lanes=4, chunk=256, flash_attn=True)
 PROMPT_TOKENS, STEPS = 40, 24  # of the invariance jobs and the noise text
 
@@ -120,12 +121,26 @@ def remembered(model_sha256: str, build: dict[str, str]) -> Report | None:
         return None
 
 
+def rows(report: Report | None) -> list[dict[str, object]]:
+    """A report as rows of the table checks."""
+    return [_row(finding) for finding in report.findings] if report else []
+
+
+def _row(finding: Finding) -> dict[str, object]:
+    number = float(finding.value) if isinstance(finding.value, int | float) else None
+    value = None if finding.value is None else str(finding.value)
+    ok = None if finding.ok is None else int(finding.ok)
+    shown = {"part": finding.part, "name": finding.name, "value": value, "number": number}
+    return shown | {"unit": finding.unit, "ok": ok, "note": finding.note}
+
+
 def _identity(layers: int) -> dict[str, str]:
     return build_info(layers) | {"localent": localent.__version__}
 
 
 def _place(model_sha256: str, build: dict[str, str]) -> Path:
-    key = hashlib.sha256(json.dumps([model_sha256, build], sort_keys=True).encode()).hexdigest()[:32]
+    same = {name: build.get(name) for name in BUILD}
+    key = hashlib.sha256(json.dumps([model_sha256, same], sort_keys=True).encode()).hexdigest()[:32]
     return header.cache_dir() / "doctor" / f"{key}.json"
 
 
@@ -231,7 +246,7 @@ def _measured(path: Path, layers: int, status: Callable[[str], None]) -> Iterato
 
 def _options(model: LlamaModel, **changed) -> Options:
     """What the checks run with, unless they change it."""
-    chosen = BASE | dict(threads=machine.usable_cores()) | changed
+    chosen = BASE | dict(threads=n_threads()) | changed
     return Options(
         n_lanes=chosen["lanes"],
         n_ctx=CTX_STEP,
@@ -239,6 +254,11 @@ def _options(model: LlamaModel, **changed) -> Options:
         chunk=chosen["chunk"],
         flash_attn=chosen["flash_attn"],
     )
+
+
+def n_threads() -> int:
+    """Those of a run."""
+    return machine.usable_cores()
 
 
 def _speeds(model: LlamaModel) -> dict[int, float]:
@@ -339,7 +359,7 @@ def _noise(model: LlamaModel) -> Iterator[Finding]:
     """How far the numbers move when only the way of computing changes; the text is given, so nothing diverges."""
     text = _text(model, PROMPT_TOKENS + STEPS, 5)
     base = _rows(model, text)
-    threads = machine.usable_cores()
+    threads = n_threads()
     others = {
         "1 lane instead of 4": dict(lanes=1),
         "16 lanes instead of 4": dict(lanes=16),
@@ -392,8 +412,3 @@ def _advice(exact: Sequence[Finding], noise: Sequence[Finding], best: int) -> Fi
     if broken:
         keep += f"; here they also depend on {', '.join(broken)}, so a resumed run may not be bit-identical"
     return Finding("advice", "noise floor", floor, "nats", not broken, keep)
-
-
-def without_times(report: Report) -> Report:
-    """The report without what another measurement would change: for comparing two."""
-    return replace(report, findings=tuple(f for f in report.findings if f.part in ("invariance", "model")))

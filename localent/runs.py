@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 import localent
-from localent import fit, machine, models, tasks
+from localent import doctor, fit, machine, models, tasks
 from localent.answers import ChoiceGrammar, NumberGrammar
 from localent.attempt import Question, Setup, attempt
 from localent.engine import Coroutine, Engine, drive, header
@@ -152,10 +152,17 @@ def _work(
         report(Progress(counts["done"], len(todo), counts["tokens"], trace))
 
     session = store.start_session(run_id)
+    store.add_checks(session, _known_of_machine(store, run_id))
     for trace in drive(engine, attempts(engine, todo, task, settings), on_decode=tell):
         store.add_trace(run_id, trace, session_id=session)
         tell(trace=trace)
     store.end_session(session)
+
+
+def _known_of_machine(store: Database, run_id: str) -> list[dict[str, object]]:
+    """What 'localent doctor' found out about this model and build on this machine, if it was asked."""
+    about = store.run(run_id)
+    return doctor.rows(doctor.remembered(about.model_sha256, about.build))
 
 
 def attempts(

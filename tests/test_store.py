@@ -131,6 +131,7 @@ SCHEMA = {
     " answer TEXT answer_raw TEXT extraction_method TEXT! extraction_problem TEXT n_prompt INTEGER! n_tokens INTEGER!"
     " n_steps INTEGER! n_probe_tokens INTEGER! mean_entropy REAL max_entropy REAL mean_surprisal REAL log_prob REAL!"
     " text TEXT!",
+    "checks": "session_id INTEGER! part TEXT! name TEXT! value TEXT number REAL unit TEXT ok INTEGER note TEXT",
     "verdicts": "study_id TEXT! task TEXT! subject TEXT! claim TEXT! verdict TEXT! effect REAL low REAL high REAL"
     " unit TEXT! test TEXT! p REAL n INTEGER! n_problems INTEGER! selected INTEGER! runs TEXT! note TEXT!",
 }
@@ -460,6 +461,11 @@ def test_half_a_character_is_refused_in_words(db):
     with pytest.raises(UsageError, match=r"Half a character in .*broken .*ud83d"):
         db.add_problems("sums", [replace(NUMBER, problem_id="02", question=json.loads('"broken \\ud83d here"'))])
     assert len(db.problems("sums")) == 2
+
+
+def test_a_problem_whose_line_has_moved_is_the_same_problem(db):
+    db.add_problems("sums", [replace(NUMBER, source_id="line 99")])
+    assert db.problems("sums")[0].source_id == NUMBER.source_id
 
 
 def test_problems_are_added_all_or_none(db):

@@ -11,6 +11,7 @@ What one row means:
   `steps`: one reasoning step, or the statement of the answer
 - `probes`: the answer distribution after the first k steps; `answers`: one answer in it
 - `comparisons`: one candidate model beside a reference; `divergences`: one scored position of it, on request
+- `checks`: one finding of `localent doctor` about the machine of a session
 - `verdicts`: one claim about one model, judged by a study
 
 Views, the public interface: `trace_summary` (a row per trace), `step_entropy` (per probe), `run_summary` (per run).

@@ -27,6 +27,7 @@ ORDER = {  # within one trace
     "answers": "k, estimator, answer_rank",
 }
 GROWING = ("probes", "answers")  # tables that a trace may gain rows of after it was stored: see add_probes
+CAME_WITH = "select source_id, solution, n_steps from problems where task = ? and problem_id = ?"
 IN_TRACES = "traces cross join {} using (trace_id)"  # cross: SQLite keeps this order, so that nothing is sorted
 
 
@@ -88,10 +89,11 @@ class Database(Frames):
             self._put(rows.task_row(task, kind, source), key=1)
 
     def add_problems(self, task: str, problems: Iterable[Problem]) -> None:
-        """All of them or none."""
+        """All of them or none. A problem keeps what it first came with: in its file, its line may move."""
         with self._writing():
             for problem in problems:
-                self._put(rows.problem_row(task, problem), key=2)
+                came_with = self._one(CAME_WITH, task, problem.problem_id) or {}
+                self._put(rows.problem_row(task, replace(problem, **came_with)), key=2)
 
     def add_run(self, run: Run) -> None:
         with self._writing():
@@ -147,6 +149,19 @@ class Database(Frames):
     def verdicts(self) -> list[dict[str, object]]:
         """The rows of the table verdicts."""
         return self._all("select * from verdicts order by study_id, task, subject, claim")
+
+    def add_checks(self, session_id: int, checks: Sequence[Mapping[str, object]]) -> None:
+        """Rows of `checks`, by column, for one session: what its machine was found to be like."""
+        found = [rows.one("checks", {"session_id": session_id, **row}) for row in checks]
+        new = [rows.checked(table, self._schema["checks"]) for table in found]
+        with self._writing():
+            for row in new:
+                self._insert(row)
+
+    def checks(self, run_id: str) -> list[dict[str, object]]:
+        """The rows of the table checks for all sessions of a run."""
+        sql = "select checks.* from checks join sessions using (session_id) where run_id = ? order by 1, 2, 3"
+        return self._all(sql, self.run(run_id).run_id)
 
     def start_session(self, run_id: str, *, host: str | None = None) -> int:
         """Note that this process begins to work on a run; returns the session's id."""

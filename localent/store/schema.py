@@ -249,6 +249,20 @@ TABLES_4 = (
 ) strict, without rowid""",
 )
 
+TABLES_5 = (
+    """create table checks ( -- one finding of 'localent doctor' about the machine, build and model of a session
+  session_id integer not null references sessions on delete cascade,
+  part text not null,                  -- "machine" | "build" | "gpu" | "model" | "speed" | "invariance" | "noise" | ...
+  name text not null,
+  value text,                          -- null: could not be found out
+  number real,                         -- value, where it is a number
+  unit text,
+  ok integer check (ok in (0, 1)),     -- null: nothing to judge
+  note text,
+  primary key (session_id, part, name)
+) strict, without rowid""",
+)
+
 VIEWS = {
     "trace_summary": """-- one row per trace; entropies in nats
 -- answer_entropy_* and p_true_*: the answer distribution before the first step, after the last prefix that is at
@@ -335,8 +349,14 @@ def fourth(conn: sqlite3.Connection) -> None:
         conn.execute(statement)
 
 
+def fifth(conn: sqlite3.Connection) -> None:
+    """Version 5: what 'localent doctor' found, with the sessions that it is about."""
+    for statement in TABLES_5:
+        conn.execute(statement)
+
+
 # The n-th makes version n.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first, second, third, fourth)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first, second, third, fourth, fifth)
 
 
 def version(conn: sqlite3.Connection) -> int:
