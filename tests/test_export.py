@@ -121,3 +121,41 @@ def test_a_notebook_shows_a_trace_escaped(db):
     assert "&lt;script&gt;" in html
     assert "answer entropy" in html
     assert "background:#" in html
+
+
+# --- Datasette ----------------------------------------------------------------------------------------------------
+
+
+def test_datasette_is_told_titles_units_facets_and_queries(db):
+    code, out, _ = call("serve", "--metadata", "--db", db)
+    assert code == 0
+    known = json.loads(out)["databases"]["runs"]
+    assert known["tables"]["tokens"]["columns"]["varentropy"] == "nats squared"
+    assert "correct" in known["tables"]["trace_summary"]["facets"]
+    assert known["queries"]["confident-mistakes"]["sql"].startswith("select")
+
+
+def test_without_datasette_serve_says_what_to_do(db, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", "")
+    code, _, err = call("serve", "--db", db)
+    assert (code, "pip install 'localent[serve]'" in err) == (1, True)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_datasette_shows_tables_and_runs_every_ready_made_query(db):
+    app = pytest.importorskip("datasette.app", reason="datasette is not installed: pip install 'localent[serve]'")
+    import asyncio
+
+    from localent.store.datasette import metadata
+    from localent.store.queries import QUERIES
+
+    with localent.open_db(db, readonly=True) as store:
+        known = metadata(store)
+
+    async def visit():
+        client = app.Datasette([str(db)], metadata=known).client
+        pages = ["/runs", "/runs/trace_summary", "/runs/tokens", *(f"/runs/{query.name}" for query in QUERIES)]
+        return [(page, (await client.get(page)).status_code) for page in pages]
+
+    assert {status for _, status in asyncio.run(visit())} == {200}

@@ -13,7 +13,7 @@ from localent.cli.doctor import doctor
 from localent.cli.look import ask, plot, report, show
 from localent.cli.prompt import prompt
 from localent.cli.quant import compare, inspect, quantize
-from localent.cli.query import export, runs, schema, sql
+from localent.cli.query import export, runs, schema, serve, sql
 from localent.cli.run import run
 from localent.cli.science import replay, signals
 from localent.errors import LocalentError, UsageError
@@ -57,6 +57,6 @@ def main() -> None:
 
 COMMANDS = (demo, run, runs, sql, models, pull, prompt, doctor)
 COMMANDS += (signals, replay, inspect, quantize, compare, show, schema)
-COMMANDS += (ask, plot, report, export)  # to look at and take away
+COMMANDS += (ask, plot, report, export, serve)  # to look at and take away
 for command in COMMANDS:
     main.add_command(command)

@@ -1,4 +1,4 @@
-"""localent runs, sql, schema, export: what is in a database, and how it gets out."""
+"""localent runs, sql, schema, export, serve: what is in a database, and how it gets out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 
 from localent.cli.run import PATH, db_option
 from localent.cli.show import print_table
-from localent.errors import UsageError
+from localent.errors import LocalentError, UsageError
 
 SHOWN = ("run_id", "model", "quant", "task", "n_traces", "n_problems", "accuracy")
 SHOWN += ("mean_entropy_right", "mean_entropy_wrong", "started")
@@ -146,3 +146,56 @@ def export(run: str, to: str, output: Path | None, tables: tuple[str, ...], db: 
             found = write(store, run_id, folder, to, tables=tables, report=bar.update)
     rows = [(str(one.path), one.n_rows, one.path.stat().st_size) for one in found]
     print_table(["file", "rows", "bytes"], rows, "json" if json_ else None, max_width=None)
+
+
+@click.command()
+@click.option("--port", type=int, default=8001, show_default=True, help="Of the local address.")
+@click.option("--open/--no-open", "open_", default=False, help="Open a browser.")
+@click.option("--metadata", "only_metadata", is_flag=True, help="Print Datasette's metadata and stop.")
+@db_option
+def serve(port: int, open_: bool, only_metadata: bool, db: Path) -> None:
+    """Open a database in Datasette on this machine: browse, facet, and run the ready-made queries.
+
+    Needs Datasette: pip install "localent[serve]". Ctrl-C ends it.
+
+    \b
+    localent serve --db localent-demo.db --open
+    localent serve --metadata > metadata.json
+    """
+    import json
+    from tempfile import TemporaryDirectory
+
+    from localent.store import open_db
+    from localent.store.datasette import metadata, write_metadata
+
+    with open_db(db, readonly=True) as store:
+        if only_metadata:
+            click.echo(json.dumps(metadata(store), ensure_ascii=False, indent=1))
+            return
+        with TemporaryDirectory(prefix="localent-") as folder:
+            served(db, write_metadata(store, Path(folder)), port, open_)
+
+
+def served(db: Path, metadata: Path, port: int, open_: bool) -> None:
+    """Run Datasette until it is stopped; 5 s a query, on this machine's own address only."""
+    import subprocess
+
+    command = [*datasette(), "serve", str(db), "--metadata", str(metadata), "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--setting", "sql_time_limit_ms", "5000", "--setting", "facet_time_limit_ms", "1000"]
+    done = subprocess.run([*command, *(["--open"] if open_ else [])], check=False)
+    if done.returncode:
+        raise LocalentError(
+            f"Datasette ended with code {done.returncode}: is port {port} taken? Choose another --port."
+        )
+
+
+def datasette() -> list[str]:
+    """How to start Datasette: of this Python, else the one on the path."""
+    import shutil
+    from importlib.util import find_spec
+
+    if find_spec("datasette"):
+        return [sys.executable, "-m", "datasette"]
+    if found := shutil.which("datasette"):
+        return [found]
+    raise LocalentError("This needs Datasette: pip install 'localent[serve]', or 'pipx install datasette'.")

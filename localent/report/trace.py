@@ -41,7 +41,7 @@ class Style:
 def render_trace(trace: Trace, texts: Sequence[str], problem: Problem, heading: Sequence[str], style: Style) -> str:
     """The whole view of one trace."""
     blocks = [
-        [visible(line) for line in heading] + [verdict(trace, problem)],
+        [visible(line) for line in heading] + textwrap.wrap(verdict(trace, problem), style.width),
         wrapped_question(problem, style.width),
         [legend(style), "", *painted(trace.tokens, texts, starts_of(trace), style)],
         answer_table(trace.probes, problem.answer, style),
@@ -184,7 +184,7 @@ def closing(trace: Trace, problem: Problem, style: Style) -> str:
     size = f"{len(trace.tokens)} tokens{', cut off at the token limit' if trace.finish == 'length' else ''}"
     ending = verdict(trace, problem) if problem.answer else f"Answered {said}. {size}."
     spark = answer_table(trace.probes, problem.answer, style)[:1] if trace.probes else []
-    text = "\n".join([ending, *spark])
+    text = "\n".join([*textwrap.wrap(ending, style.width), *spark])
     return text if style.unicode else text.encode("ascii", "backslashreplace").decode()
 
 
