@@ -16,6 +16,7 @@ class Law:
     """How traces of a made-up run come about."""
 
     gain: float = 0.0  # logits that the true answer wins over a whole trace, before noise
+    gain_wrong: float | None = None  # the same in wrong traces; None: as in right ones
     against: float = 0.0  # logits that one wrong answer wins instead, in wrong traces
     noise: float = 0.3  # of the logits at each probe
     token_gap: float = 0.0  # nats that tokens of wrong traces have more
@@ -81,6 +82,8 @@ def token(entropy, rng):
 def probe(law, problem, given, k, n_steps, start, gain, estimator, rng):
     t = k / n_steps
     logits = start + rng.normal(0, law.noise, 4) * (k > 0)
+    if given != problem.answer and law.gain_wrong is not None and ":" not in estimator:
+        gain = law.gain_wrong
     logits[LABELS.index(problem.answer)] += gain * t
     if given != problem.answer:
         logits[LABELS.index(given)] += law.against * t

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from localent.store import Database
 
 COMPUTED = ("number", "choice")  # estimators that read the answer distribution off the logits
-COLUMNS = ("trace_id", "estimator", "k", "position", "entropy", "p_true", "leader", "n_tokens", "n_fed")
+COLUMNS = ("trace_id", "estimator", "k", "position", "entropy", "p_true", "leader", "invalid", "n_tokens")
+COLUMNS += ("n_fed",)
 FLOOR = 1e-3  # a true answer less likely than this counts as this likely, so that no single trace rules a mean
 
 
@@ -33,6 +34,7 @@ class Probed:
     leader: Array  # int: a code for the most likely answer; -2: no answer at all
     leader_true: Array  # 1: the most likely answer is the true one
     p_leader: Array  # probability of the most likely answer; 0 where there is no answer
+    invalid: Array  # probability of what is no answer
     n_tokens: Array  # generated tokens in the prefix
     n_fed: Array  # tokens that the probe cost
     motion: Array  # (n, K_max) total variation between the distributions at k and k + 1
@@ -42,6 +44,11 @@ class Probed:
     def there(self) -> Array:
         """(n,) bool: traces that were probed at all."""
         return ~np.isnan(self.position[:, 0])
+
+    @property
+    def there_at_all(self) -> Array:
+        """(n,) bool: traces with any probe; controls have none at k = 0."""
+        return (~np.isnan(self.position)).any(1)
 
     @property
     def n_steps(self) -> Array:
@@ -116,7 +123,7 @@ def _probed(estimator: str, ids: Array, traces: dict, probes: dict[str, Array], 
         position=position, leader=leader, leader_true=leader_true,
         p_leader=np.where(np.isnan(position), np.nan, p_leader),
         motion=np.where(both, motion, np.nan), net_motion=np.where(both[:, :1].any(1), net[:, 0], np.nan),
-        **{name: spread(name) for name in ("entropy", "p_true", "n_tokens", "n_fed")},
+        **{name: spread(name) for name in ("entropy", "p_true", "invalid", "n_tokens", "n_fed")},
     )  # fmt: skip
 
 

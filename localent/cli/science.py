@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from localent.cli.query import format_options
-from localent.cli.run import db_option
+from localent.cli.run import PATH, Bar, db_option
 from localent.cli.show import print_table
 
 SIGNALS_NOTES = (
@@ -95,3 +95,64 @@ def replay(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> N
         click.echo()
         print_table(*risk_coverage_table(found.risk_coverage, policies.COVERAGES), form)
     say([*REPLAY_NOTES, *found.notes], form)
+
+
+STAGE_NOTES = (
+    "gain: slope of ln p(true answer) over the reasoning, nats per whole trace. left the answer: share of wrong traces"
+    " in which the true answer had led before the end.",
+)
+
+
+@click.command()
+@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@click.option("--task", "names", multiple=True, help="May be repeated. Default: demo-number and demo-choice.")
+@click.option("--data", type=PATH, help="The file or folder of a task that is not bundled.")
+@click.option("-n", type=int, default=100, show_default=True, help="How many problems of each task.")
+@click.option("--samples", type=int, default=3, show_default=True, help="Traces per problem.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of sampling.")
+@click.option("--temperature", type=float, default=0.7, show_default=True, help="0: always the likeliest token.")
+@click.option("--max-tokens", type=int, help="Tokens a trace may have.")
+@click.option("--shots", type=int, help="Worked examples in the prompt.")
+@click.option("--max-fed", type=int, default=24, show_default=True, help="Probes stop after so many tokens.")
+@click.option("--lanes", type=int, default=16, show_default=True, help="Traces at a time.")
+@click.option("--rollouts", type=int, default=16, show_default=True, help="Continuations a prefix; 0: none.")
+@click.option("--rolled", type=int, default=12, show_default=True, help="How many traces of a run are rolled out.")
+@db_option
+@format_options
+def study(models, names, data, n, samples, rollouts, rolled, db, form, **chosen) -> None:
+    """Does it gather information as it reasons? Verdicts on each claim, for each MODEL and for training.
+
+    Give the stages of one family earlier first; without MODEL: the bundled family. What is not yet in the database is
+    run first, with control probes; a finished study is only judged again.
+
+    \b
+    localent study
+    localent study base.gguf tuned.gguf --task gsm8k --data test.jsonl -n 200
+    """
+    from localent import runs, tasks
+    from localent import study as science
+    from localent.report.science import mechanism_table, sentences, stage_table, verdict_table
+
+    loaded = [tasks.load(name, data) for name in names or tasks.BUNDLED]
+    settings = runs.Settings(**chosen)
+    with Bar() as bar:
+        options = dict(n=n, samples=samples, settings=settings, m=rollouts, n_rolled=rolled)
+        found = science.study(models, loaded, db=db, **options, report=bar, status=bar.say)
+    print_verdicts(found.verdicts, verdict_table, form)
+    machine = form in ("csv", "json")
+    if not machine:
+        for table in (stage_table(found.subjects), mechanism_table(found.subjects)):
+            click.echo()
+            print_table(*table, form)
+    say([*STAGE_NOTES, *sentences(found.subjects), *found.notes, f"Study {found.study_id}, kept in {db}."], form)
+
+
+def print_verdicts(found, table, form: str | None) -> None:
+    """The verdicts: a short table for people, every field for --json and --csv."""
+    from localent.report.science import full_table
+
+    if form not in ("csv", "json"):
+        print_table(*table(found), form)
+        return
+    columns, rows = full_table([verdict for _, verdict in found])
+    print_table(["task", *columns], [[task, *row] for (task, _), row in zip(found, rows, strict=True)], form)

@@ -92,3 +92,73 @@ def risk_coverage_table(accuracies: dict[str, Sequence[float]], coverages: Seque
     at = list(coverages).index(0.8)
     ranked = sorted(accuracies.items(), key=lambda item: -item[1][at])
     return columns, [[name, *map(cell, values)] for name, values in ranked]
+
+
+def verdict_table(found: Iterable[tuple[str, object]]) -> Table:
+    """One claim a row. A star marks what compares right and wrong traces."""
+    columns = ["task", "model", "claim", "verdict", "effect", "unit", "p", "test", "n", "problems", "note"]
+    rows = []
+    for task, v in found:
+        note = v.effect.reason or v.note
+        if v.verdict == "explained by length":
+            note = f"with length held fixed: rank correlation {short(v.given_length, 2)}"
+        counts = [p_cell(v.p), v.test, v.effect.n, v.effect.n_problems, note]
+        rows.append([task, v.subject, v.claim + "*" * v.selected, v.verdict, short(v.effect), v.unit, *counts])
+    return columns, rows
+
+
+def stage_table(subjects: Iterable) -> Table:
+    """The stages side by side: accuracy, information, lock-in."""
+    columns = ["task", "model", "accuracy", "gain", "gain by half", "AUROC at half*", "lock-in right*", "wrong*"]
+    columns += ["left the answer*", "gain of controls"]
+    rows = []
+    for s in subjects:
+        controls = ", ".join(f"{name} {cell(e.value, 2)}" for name, e in s.gains_of_controls.items())
+        estimates = [short(e, 2) for e in (s.accuracy, s.gain, s.gain_half, s.auroc_half)]
+        locks = [_lock(s.lock_right), _lock(s.lock_wrong)]
+        rows.append([s.task, s.model, *estimates, *locks, cell(s.abandoned.value, 2), controls])
+    return columns, rows
+
+
+def _lock(median: float | None) -> str:
+    return "-" if median is None else "never" if math.isinf(median) else f"{median:.2f}"
+
+
+def mechanism_table(subjects: Iterable) -> Table:
+    """Shares of the eight mechanisms, and how the leading answer moves."""
+    subjects = list(subjects)
+    names = list(subjects[0].profile.mechanisms) if subjects else []
+    columns = ["task", "model", *names, "switches", "returns", "path", "directness"]
+    rows = []
+    for s in subjects:
+        shares = [cell(s.profile.mechanisms[name].value, 2) for name in names]
+        moves = (s.profile.switches, s.profile.returns, s.profile.path_length, s.profile.directness)
+        rows.append([s.task, s.model, *shares, *(cell(e.value, 2) for e in moves)])
+    return columns, rows
+
+
+def sentences(subjects: Iterable) -> list[str]:
+    """What does not fit a table: the fitted decay, Fano's bound, the agreement of rollouts."""
+    found = []
+    for s in subjects:
+        name, shape = f"{s.model} on {s.task}", s.signatures
+        if shape.decay is not None:
+            d = shape.decay
+            fit = f"{d.plateau:.2f} + {d.start - d.plateau:.2f} exp(-{d.rate:.2f} t) nats, rmse {d.rmse:.3f}"
+            found.append(f"{name}: mean answer entropy {fit}.")
+        broken = [f"{t:g}" for t, bad in zip(shape.t, shape.fano_violated, strict=True) if bad]
+        if broken:
+            at = ", ".join(broken)
+            found.append(f"{name}: Fano's bound stands above the observed error at t = {at}: miscalibrated.")
+        if s.agreement is not None:
+            found.append(_agreement_sentence(name, s.agreement))
+    return found
+
+
+def _agreement_sentence(name: str, a) -> str:
+    r = "-" if a.correlation is None else f"{a.correlation:.2f}"
+    return (
+        f"{name}: rollouts against the computed distribution over {a.n} prefixes, p(true) correlates {r}, mean gap"
+        f" {a.gap:.3f}; after the last step {a.gap_end:.3f}, where sampling alone would give {a.expected_gap_end:.3f};"
+        f" {a.unparseable:.1%} unparseable."
+    )

@@ -1,0 +1,269 @@
+"""The claims of SIA as tests: each gets an effect, an interval, a p-value and a verdict that can be "refuted".
+
+A claim is supported where its whole interval lies on the claimed side of 0 and the effect reaches the smallest size
+that would count; refuted where the interval lies below that size; undecided in between. Where right and wrong traces
+are compared, an effect that vanishes once length is held fixed is "explained by length".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from localent.analysis.beyond import partial_rank_of, separation_of, separation_p
+from localent.analysis.curves import at_position
+from localent.analysis.intervals import Estimate, estimate, paired, separation
+from localent.analysis.metrics import Array, UndefinedError, gap_of, mean_of
+from localent.analysis.probed import FLOOR, Probed
+from localent.analysis.signatures import LOCK, SLACK, gap_values, lock_time, modal_lock, saturation, slope, violations
+
+SUPPORTED, REFUTED, UNDECIDED, LENGTH = "supported", "refuted", "undecided", "explained by length"
+HALF = 0.5
+WILCOXON, DELONG, INTERVAL = "Wilcoxon over problem means", "clustered DeLong", "interval alone"
+SMALLEST = {  # the smallest effect that would count, by unit
+    "nats a trace": 0.1, "nats": 0.05, "AUROC - 0.5": 0.05, "Cliff's delta": 0.1, "share": 0.05, "nats a nat": 0.05,
+}  # fmt: skip
+KNOBS = (
+    f"A true answer less likely than {FLOOR:g} counts as {FLOOR:g}. Locked in: answer entropy of {LOCK:g} nats or less."
+    f" A rise: more than {SLACK:g} nats. Smallest effects that count: "
+    + ", ".join(f"{size:g} {unit}" for unit, size in SMALLEST.items())
+    + "."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One claim about one subject, judged."""
+
+    claim: str
+    subject: str  # a model, or "earlier -> later"
+    effect: Estimate  # positive: as claimed
+    unit: str
+    test: str
+    p: float | None  # two-sided
+    verdict: str
+    given_length: Estimate | None  # rank correlation with being wrong, length held fixed; None: no such comparison
+    selected: bool  # compares right and wrong traces, which are selected on the outcome
+    note: str = ""
+
+
+def decide(effect: Estimate, unit: str) -> str:
+    """Supported, refuted or undecided, from the interval and the smallest effect that counts."""
+    if not effect.known:
+        return UNDECIDED
+    if effect.high < SMALLEST[unit]:
+        return REFUTED
+    return SUPPORTED if effect.low > 0 and effect.value >= SMALLEST[unit] else UNDECIDED
+
+
+def judge(subject: str, p: Probed, controls: dict[str, Probed], n_tokens: Array, **options) -> list[Verdict]:
+    """All claims about one model. controls: name -> its probes; n_tokens (n,): length of each trace."""
+    judged = [*_information(subject, p, options), *_controls(subject, p, controls, options)]
+    judged += [*_signatures(subject, p, np.asarray(n_tokens, float), options)]
+    return judged
+
+
+# --- information about the true answer: all traces, nothing selected ----------------------------------------------
+
+
+def _information(subject: str, p: Probed, options: dict) -> Iterator[Verdict]:
+    half = at_position(p.trajectory(p.gain()), HALF)
+    exact = slope(np.where(p.p_true > 0, np.log(np.where(p.p_true > 0, p.p_true, 1.0)), np.nan), p.position)
+    plain = estimate(mean_of, exact, problems=p.problems, **options)
+    note = "" if plain.value is None else f"without the floor {plain.value:.2f} nats over {plain.n} traces"
+    claims = {
+        "information gain rises with steps": (gain_slope(p), "nats a trace", note),
+        "gain by half of the steps": (half, "nats", ""),
+        "probability of the true answer rises": (slope(p.p_true, p.position), "share", ""),
+    }
+    for claim, (values, unit, note) in claims.items():
+        yield _of_means(claim, subject, values, p.problems, unit, options, note)
+
+
+def gain_slope(p: Probed) -> Array:
+    """Slope of the information gain over k/K, in nats per whole trace: (n,); NaN for a trace without steps."""
+    return slope(p.gain(), p.position)
+
+
+def _of_means(
+    claim: str, subject: str, values: Array, problems: Array, unit: str, options: dict, note: str = ""
+) -> Verdict:
+    effect = estimate(mean_of, values, problems=problems, **options)
+    p = signed_rank_p(values, problems)
+    return Verdict(claim, subject, effect, unit, WILCOXON, p, decide(effect, unit), None, False, note)
+
+
+def signed_rank_p(values: Array, problems: Sequence) -> float | None:
+    """Two-sided p that the means of the problems lie around 0; None for fewer than six problems or no difference."""
+    from scipy.stats import wilcoxon
+
+    present = ~np.isnan(values)
+    names, index = np.unique(np.asarray(problems)[present], return_inverse=True)
+    means = np.bincount(index.ravel(), values[present]) / np.maximum(np.bincount(index.ravel()), 1)
+    if len(names) < 6 or not means.any():
+        return None
+    return float(wilcoxon(means, zero_method="pratt", method="approx").pvalue)
+
+
+# --- controls ---------------------------------------------------------------------------------------------------------
+
+
+def _controls(subject: str, p: Probed, controls: dict[str, Probed], options: dict) -> Iterator[Verdict]:
+    found = []
+    for name, control in controls.items():
+        claim = f"exceeds control: {name}"
+        found.append(_of_means(claim, subject, over_control(p, control), p.problems, "nats", options))
+        yield found[-1]
+    if found:
+        yield _every(subject, found)
+
+
+def over_control(p: Probed, control: Probed) -> Array:
+    """ln p_k(a*) after the trace's own steps minus the same after the control's, mean over its k: (n,) nats.
+
+    Both gains count from the same k = 0, which cancels.
+    """
+    width = min(p.p_true.shape[1], control.p_true.shape[1])
+    gaps = p.log_true()[:, :width] - control.log_true()[:, :width]
+    n = (~np.isnan(gaps)).sum(1)
+    return np.divide(np.nansum(gaps, 1), n, out=np.full(len(gaps), np.nan), where=n > 0)
+
+
+def _every(subject: str, found: Sequence[Verdict]) -> Verdict:
+    """Supported if every control is exceeded, refuted if one is not: the least effect, the largest p."""
+    known = [v for v in found if v.effect.value is not None]
+    least = min(known or found, key=lambda v: v.effect.value if v.effect.value is not None else 0.0)
+    verdicts = {v.verdict for v in found}
+    verdict = REFUTED if REFUTED in verdicts else SUPPORTED if verdicts == {SUPPORTED} else UNDECIDED
+    ps = [v.p for v in known if v.p is not None]
+    lacking = [v.claim.removeprefix("exceeds control: ") for v in found if v.effect.value is None]
+    note = f"the least of {len(known)}: {least.claim.removeprefix('exceeds control: ')}"
+    note += f"; none to be had: {', '.join(lacking)}" if lacking else ""
+    p = max(ps) if ps else None
+    return replace(least, claim="exceeds every control", p=p, verdict=verdict, note=note)
+
+
+def replaced(p: Probed, control: Probed) -> Probed:
+    """The run as if every trace's reasoning had been the control's text: its own k = 0, then the control's probes."""
+    there = np.argsort(np.isnan(control.position), axis=1, kind="stable")
+    n_kept = max(int((~np.isnan(control.position)).sum(1).max(initial=0)), 1)
+
+    def joined(name: str) -> Array:
+        own, other = getattr(p, name), getattr(control, name)
+        kept = np.take_along_axis(other, there[:, :n_kept], 1)
+        return np.c_[np.where(control.there_at_all, own[:, 0], -1 if name == "leader" else np.nan), kept]
+
+    names = ("position", "entropy", "p_true", "leader", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed")
+    arrays = {name: joined(name) for name in names}
+    nothing = np.full((len(p.wrong), n_kept), np.nan)
+    return replace(p, estimator=control.estimator, motion=nothing, net_motion=nothing[:, 0], **arrays)
+
+
+# --- signatures: right against wrong, selected on the outcome -------------------------------------------------------
+
+
+def _signatures(subject: str, p: Probed, length: Array, options: dict) -> Iterator[Verdict]:
+    half = at_position(p.trajectory(p.entropy), HALF)
+    n_up = violations(p.entropy)
+    rises = np.where(np.isnan(n_up), np.nan, n_up > 0)
+    delta, auroc = "Cliff's delta", "AUROC - 0.5"
+    yield _contrast(
+        "lock-in: wrong traces lock in later", subject, p, lock_time(p.entropy, p.position), delta, length, options
+    )
+    leader = modal_lock(p.leader, p.position)
+    yield _contrast("lock-in of the leading answer", subject, p, leader, delta, length, options)
+    claim = "separability: wrong traces stay uncertain"
+    yield _contrast(claim, subject, p, gap_values(p), "nats", length, options)
+    yield _contrast("early separability, t = 0.5", subject, p, half, auroc, length, options)
+    yield _within(subject, p, half, length, options)
+    yield _contrast("monotonicity: wrong traces rise more often", subject, p, rises, "share", length, options)
+    effect = saturation(p, **options)
+    note = "noise around a level gives a positive slope as well"
+    claim, unit = "saturation: steps shrink near the floor", "nats a nat"
+    yield Verdict(claim, subject, effect, unit, INTERVAL, None, decide(effect, unit), None, False, note)
+
+
+def _contrast(claim: str, subject: str, p: Probed, scores: Array, unit: str, length: Array, options: dict) -> Verdict:
+    """Wrong against right by one score (n,), higher = as claimed for wrong traces."""
+    if unit in ("nats", "share"):
+        effect = estimate(gap_of, scores, p.wrong, problems=p.problems, **options)
+    else:
+        scale = 2 if unit == "Cliff's delta" else 1
+        effect = scaled(separation(scores, p.wrong, p.problems, **options), scale, -0.5 * scale)
+    return _beside_length(claim, subject, p, scores, effect, unit, length, options)
+
+
+def _comparable(effect: Estimate, scores: Array, wrong: Array) -> Estimate:
+    """The effect, or why right and wrong cannot be compared."""
+    known = ~np.isnan(scores)
+    size = dict(n=effect.n, n_missing=effect.n_missing, n_problems=effect.n_problems)
+    if not ((wrong & known).any() and (~wrong & known).any()):
+        return Estimate(None, **size, reason="needs right and wrong traces")
+    if len(np.unique(scores[known])) == 1:
+        return Estimate(None, **size, reason="all traces are alike in it")
+    return effect
+
+
+def _within(subject: str, p: Probed, half: Array, length: Array, options: dict) -> Verdict:
+    found = estimate(separation_of, half, p.wrong, p.problems, problems=p.problems, **options)
+    effect = scaled(found, 1, -0.5)
+    claim, unit = "within-question separability, t = 0.5", "AUROC - 0.5"
+    verdict = _beside_length(claim, subject, p, half, effect, unit, length, options)
+    return replace(verdict, test=INTERVAL, p=None)
+
+
+def _beside_length(
+    claim: str, subject: str, p: Probed, scores: Array, effect: Estimate, unit: str, length: Array, options: dict
+) -> Verdict:
+    effect = _comparable(effect, scores, p.wrong)
+    given = estimate(partial_rank_of, scores, p.wrong, length, problems=p.problems, **options)
+    verdict = decide(effect, unit)
+    if verdict == SUPPORTED and not (given.known and given.low > 0):
+        verdict = LENGTH
+    return Verdict(claim, subject, effect, unit, DELONG, _p_of(scores, p), verdict, given, True, "")
+
+
+def _p_of(scores: Array, p: Probed) -> float | None:
+    known = ~np.isnan(scores)
+    try:
+        return separation_p(scores[known], p.wrong[known], p.problems[known])
+    except UndefinedError:
+        return None
+
+
+def scaled(found: Estimate, factor: float, shift: float) -> Estimate:
+    """factor · estimate + shift, with its interval; factor is positive."""
+    ends = (None if x is None else factor * x + shift for x in (found.value, found.low, found.high))
+    return replace(found, **dict(zip(("value", "low", "high"), ends, strict=True)))
+
+
+# --- training -------------------------------------------------------------------------------------------------------
+
+
+def training(earlier: tuple[str, Probed], later: tuple[str, Probed], **options) -> Verdict:
+    """Training increases the gain: later minus earlier stage, paired by problem, in nats per whole trace."""
+    (name_a, a), (name_b, b) = earlier, later
+    gains = gain_slope(a), gain_slope(b)
+    kept = [~np.isnan(gain) for gain in gains]
+    arms = [(mean_of(g[k]), p.problems[k]) for g, k, p in zip(gains, kept, (a, b), strict=True)]
+    effect = paired(*arms[0], *arms[1], **options)
+    values, problems = _differences(gains, (a.problems, b.problems))
+    unit, subject = "nats a trace", f"{name_a} -> {name_b}"
+    p = signed_rank_p(values, problems)
+    return Verdict("training increases the gain", subject, effect, unit, WILCOXON, p, decide(effect, unit), None, False)
+
+
+def _differences(values: Sequence[Array], problems: Sequence[Array]) -> tuple[Array, Array]:
+    """Mean of each shared problem in the second arm minus in the first."""
+    shared = np.intersect1d(*problems)
+    means = [
+        np.array([mean_or_nan(v[names == name]) for name in shared]) for v, names in zip(values, problems, strict=True)
+    ]
+    return means[1] - means[0], shared
+
+
+def mean_or_nan(values: Array) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else np.nan
