@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import bench_compare
 import bench_rest
 import bench_scene
 import bench_speed
@@ -73,6 +74,10 @@ def _measure(args: argparse.Namespace, size: Size) -> Iterator[Figure]:
         yield from bench_rest.start(5 * size.rounds)
     if "h" in args.only:
         yield from bench_rest.large_store(size.n_rows)
+    if "i" in args.only:
+        paths, threads = bench_compare.files(args.vocab, args.cache), args.threads or usable_cores()
+        yield from bench_compare.compare(paths, threads, size.rounds)
+        yield from bench_compare.memory(paths, threads)
 
 
 def _of_model(path: Path, args: argparse.Namespace, size: Size) -> Iterator[Figure]:
@@ -108,7 +113,7 @@ def _machine() -> dict[str, object]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, shorter traces, a smaller database")
-    parser.add_argument("--only", default="abcdefgh", help="letters of the parts to measure (default: %(default)s)")
+    parser.add_argument("--only", default="abcdefgh", help="letters of the parts to measure (default: %(default)s); i: comparing models")
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     parser.add_argument("--lanes", type=int, help="lanes for all parts but b (default: the best of b, else 16)")
     parser.add_argument("--threads", type=int, help="default: the physical cores this process may use")

@@ -45,7 +45,8 @@ class Group:
     n: int
     kld: Estimate
     same_top: Estimate
-    delta_entropy: Estimate
+    delta_entropy: Estimate  # nats
+    delta_varentropy: Estimate  # nats squared
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,8 @@ def forced(
     its 16 bits in a base file, which has no entropy.
     """
     kld = candidate["kld_cut" if cut else "kld"]
-    wanted = candidate | {"kld": kld, "delta_entropy": candidate["entropy"] - reference["entropy"]}
+    change = {f"delta_{name}": candidate[name] - reference[name] for name in ("entropy", "varentropy")}
+    wanted = candidate | change | {"kld": kld}
     interval = _interval_of(problems)
     figures = (
         *perplexities(reference["surprisal"], candidate["surprisal"], interval),
@@ -251,7 +253,7 @@ def _group(name: str, mask: Array, columns: Columns, problems: Array | None) -> 
         value, error = mean_and_error(values)
         return Estimate(value, value - 1.96 * error, value + 1.96 * error, n=len(values))
 
-    return Group(name, int(mask.sum()), mean("kld"), mean("same_top"), mean("delta_entropy"))
+    return Group(name, int(mask.sum()), mean("kld"), mean("same_top"), mean("delta_entropy"), mean("delta_varentropy"))
 
 
 # --- pairs of traces ------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ def score(
     with _Meters(reference.n_vocab, n_threads, normalised) as meters:
         for index, text in enumerate(texts):
             previous = texts[index - 1] if index else None
-            for start, end, n_rows in _pieces(text, previous, chunk, [reference, *candidates]):
+            for start, end, n_rows in pieces(text, previous, chunk, [reference, *candidates]):
                 piece = text.tokens[start:end]
                 rows = reference.feed(piece, n_rows)
                 others = [candidate.feed(piece, n_rows) for candidate in candidates]
@@ -104,7 +104,7 @@ def score(
     return found
 
 
-def _pieces(text: Text, previous: Text | None, chunk: int, scorers: Sequence[Scorer]) -> Iterator[tuple[int, int, int]]:
+def pieces(text: Text, previous: Text | None, chunk: int, scorers: Sequence[Scorer]) -> Iterator[tuple[int, int, int]]:
     """(start, end, rows) of each call, in chunks that begin at 0 and at n_kept: the same for every text, so that a
     shared prompt is fed once and changes no bit."""
     n = text.n_kept

@@ -52,6 +52,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
+def times_noise(ratio: float) -> str:
+    """Three digits, whole numbers from 100 on."""
+    return f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}"
+
+
 def labels(models: Sequence) -> list[str]:
     """A name for each column: the quant; with the file's hash where two have the same."""
     quants = [m.quant for m in models]
@@ -80,7 +85,7 @@ def _distributions(f: Forced, floor: Forced | None) -> tuple[bool, str]:
     if floor is None:
         return _low(kld) > 0, f"its next-token distributions (mean KLD {kld.value:.3g}, no noise floor measured)"
     noise = floor["Mean KLD"]
-    times = f"{kld.value / noise.value:,.3g} times the noise floor" if noise.value else "the noise floor is 0"
+    times = f"{times_noise(kld.value / noise.value)} times the noise floor" if noise.value else "the noise floor is 0"
     return _low(kld) > _high(noise), f"its next-token distributions (mean KLD {kld.value:.3g}, {times})"
 
 

@@ -290,7 +290,7 @@ def _trajectories(loaded, given, settings, plan: Plan, report: Report) -> list[T
         prefixes.probes_under(model, given, settings.effort(), report=tell(name), **how)
         for model, name in zip(loaded, names, strict=True)
     ]
-    stored = [g.trace.probes for g in given]
+    stored = [[p for p in g.trace.probes if p.estimator == g.question.grammar.kind] for g in given]
     same = plan.noise and all(len(a) == len(b) for a, b in zip(stored, read[0], strict=True))
     floor = divergence.trajectory(prefixes.paired(given, read[0], stored)) if same else None
     return [floor, *(divergence.trajectory(prefixes.paired(given, read[0], r)) for r in read[1:])]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from localent.analysis.divergence import Figure
 from localent.analysis.intervals import Estimate
-from localent.compare.verdict import labels, verdicts
+from localent.compare.verdict import labels, times_noise, verdicts
 from localent.report.table import pad
 from localent.report.terminal import paragraphs
 
@@ -20,7 +20,7 @@ PERCENT = 100.0
 
 def render(comparison, *, width: int = 100, full: bool = False) -> str:
     """The whole comparison. width: of the terminal; full: every figure that there is."""
-    blocks = [_heading(comparison), *_tables(comparison, width, full), _groups(comparison)]
+    blocks = [_heading(comparison), *_tables(comparison, width, full), *_groups(comparison, width, full)]
     blocks += [paragraphs(sentences(comparison), width), paragraphs(_footer(comparison), width)]
     return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
 
@@ -148,7 +148,7 @@ def _times(column, name: str) -> list[str]:
     times = column.multiples[name]
     if times is None:
         return ["noise is 0"]
-    return [f"{times:,.0f}x noise" if times >= 100 else f"{times:.3g}x noise"]
+    return [f"{times_noise(times)}x noise"]
 
 
 def _free_rows(nothing) -> list[Row]:
@@ -251,20 +251,26 @@ def _fixed(value: float, decimals: int) -> str:
 # --- by class and decile ----------------------------------------------------------------------------------------------
 
 
-def _groups(c) -> list[str]:
-    """Mean KLD by class of token and by decile of the reference's entropy, a column per candidate."""
-    if not c.candidates:
+def _groups(c, width: int, full: bool) -> list[list[str]]:
+    """By class of token and by decile of the reference's entropy: as many candidates side by side as fit."""
+    measures = [("mean KLD, nats", "kld", 1.0, 6), ("mean ΔH, nats", "delta_entropy", 1.0, 6)]
+    if full:
+        measures += [("mean Δvarentropy, nats²", "delta_varentropy", 1.0, 6), ("same top p, %", "same_top", PERCENT, 3)]
+    if not c.candidates or not c.candidates[0].forced.deciles:
         return []
-    names = labels([x.model for x in c.candidates])
-    lines = [_line("mean KLD, nats; tokens first", ["tokens", *names])]
-    for part in ("classes", "deciles"):
-        groups = [getattr(x.forced, part) for x in c.candidates]
-        title = {"classes": "", "deciles": "H(base), decile "}[part]
-        lines += [
-            _line(title + same[0].name, [f"{same[0].n:,}", *(_fixed(g.kld.value or 0.0, 6) for g in same)])
-            for same in zip(*groups, strict=True)
-        ]
-    return lines if len(lines) > 1 else []
+    fit = max(1, (width - LABEL) // CELL - 1)
+    parts = [slice(start, start + fit) for start in range(0, len(c.candidates), fit)]
+    return [_group_lines(c, part, *measure) for measure in measures for part in parts]
+
+
+def _group_lines(c, part: slice, title: str, name: str, scale: float, decimals: int) -> list[str]:
+    shown, names = c.candidates[part], labels([x.model for x in c.candidates])[part]
+    lines = [_line(title, ["tokens", *names])]
+    for kind, prefix in (("classes", ""), ("deciles", "H(base), decile ")):
+        for same in zip(*(getattr(x.forced, kind) for x in shown), strict=True):
+            cells = [_estimate(getattr(group, name), scale, decimals) for group in same]
+            lines.append(_line(f"  {prefix}{same[0].name}", [f"{same[0].n:,}", *(cell[0] for cell in cells)]))
+    return lines
 
 
 def _footer(c) -> list[str]:
@@ -272,6 +278,8 @@ def _footer(c) -> list[str]:
     found = (
         ["±: standard error, positions taken for independent, as llama-perplexity prints it."] if c.candidates else []
     )
+    if any(x.free and x.free.n > x.free.n_problems for x in c.candidates):
+        found.append("McNemar takes pairs for independent; several pairs of one problem are not: see the interval.")
     if has_intervals:
         unit = "problem" if c.source == "run" else "chunk"
         found.append(f"[ ]: {c.level:.0%} interval, clustered by {unit}.".replace("%", " %"))
