@@ -47,10 +47,20 @@ SHAPES = {
 
 
 def write(
-    path: Path, shape: Shape, *, vocab: Path | None = None, seed: int = 0, scale: float = 1.0, vocab_only: bool = False
+    path: Path,
+    shape: Shape,
+    *,
+    vocab: Path | None = None,
+    seed: int = 0,
+    scale: float = 1.0,
+    vocab_only: bool = False,
+    parts_of: int = 0,
 ) -> Path:
-    """Write an F16 GGUF. Without `vocab` it gets 256 byte tokens and four others. `scale` sharpens the logits."""
-    writer = gguf.GGUFWriter(path, shape.arch)
+    """Write an F16 GGUF. Without `vocab` it gets 256 byte tokens and four others. `scale` sharpens the logits.
+
+    parts_of: split it into files of so many tensors; 0: one file.
+    """
+    writer = gguf.GGUFWriter(path, shape.arch, split_max_tensors=parts_of)
     n_vocab = _copy_vocab(writer, vocab) if vocab else _byte_vocab(writer)
     _add_hyperparameters(writer, shape, n_vocab)
     rng = np.random.default_rng(seed)

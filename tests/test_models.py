@@ -269,6 +269,34 @@ def test_a_file_that_cannot_be_used_says_why(home, tiny):
     assert all(problems.values())
 
 
+def test_a_split_model_is_one_model(tmp_path):
+    """Written in parts by the gguf package: size, weights and identity are those of all parts, and it runs."""
+    import random_model
+
+    from localent.engine import header
+    from localent.engine.lanes import Prompt
+    from localent.engine.llama import LlamaEngine, LlamaModel, Options
+
+    shape = random_model.SHAPES["tiny-llama"]
+    whole = random_model.write(tmp_path / "whole.gguf", shape)
+    random_model.write(tmp_path / "split.gguf", shape, parts_of=6)
+    first = sorted(tmp_path.glob("split-00001-of-*.gguf"))[0]
+    one, split = header.read(whole).model, header.read(first).model
+    assert (split.n_params, split.tensor_types) == (one.n_params, one.tensor_types)
+    assert split.bits_per_weight == pytest.approx(one.bits_per_weight)
+    rows = []
+    for path in (whole, first):
+        with LlamaModel(path) as model, LlamaEngine(model, Options(n_lanes=1, n_ctx=64, n_threads=1)) as engine:
+            rows.append(engine.prefill(0, Prompt([1, 2, 3])).tobytes())
+    assert rows[0] == rows[1]
+    last = sorted(tmp_path.glob("split-*.gguf"))[-1]
+    last.write_bytes(last.read_bytes()[:-1] + b"!")
+    assert header.read(first).model.sha256 != split.sha256
+    last.unlink()
+    with pytest.raises(LocalentError, match="lacks its part"):
+        header.read(first)
+
+
 # ── the commands ────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -9,11 +9,12 @@ import hashlib
 import json
 import os
 import struct
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import gguf
 
+from localent.engine.glance import glance, parts
 from localent.errors import LocalentError
 from localent.records import Model
 
@@ -39,6 +40,7 @@ def read(path: Path) -> Header:
     """
     path = Path(path).expanduser().resolve()
     _check_magic(path)
+    _check_parts(path)
     memo = _memo_path(path)
     if memo.exists():
         try:
@@ -71,15 +73,45 @@ def _check_magic(path: Path) -> None:
         raise LocalentError(f"{path} is not a GGUF file (it starts with {magic!r}): download it again or convert it.")
 
 
+def _check_parts(path: Path) -> None:
+    missing = next((part for part in parts(path) if not part.exists()), None)
+    if missing:
+        raise LocalentError(f"{path.name} lacks its part {missing.name}: put all parts into one folder.")
+
+
 def _parse(path: Path) -> Header:
     try:
         reader = gguf.GGUFReader(path)
         model, template = _identity(path, reader)
+        model = _with_parts(model, path)
     except _BROKEN as error:
         raise LocalentError(f"{path} is damaged or cut off ({error}): download it again.") from None
     has_tokenizer = _value(reader, "tokenizer.ggml.model") not in (None, "none", "no_vocab")
     writes = _value(reader, f"{model.arch}.attention.causal") is not False
-    return Header(model, template, bool(reader.tensors), has_tokenizer, writes)
+    return Header(model, template, model.n_params > 0, has_tokenizer, writes)
+
+
+def _with_parts(model: Model, path: Path) -> Model:
+    """The identity of a split model: the sums of its parts, and the hash of their hashes."""
+    others = [part for part in parts(path) if part != path]
+    if not others:
+        return model
+    seen = [glance(part) for part in parts(path)]
+    n_params = sum(part.n_params for part in seen)
+    digests = [model.sha256, *map(file_sha256, others)]
+    return replace(
+        model,
+        sha256=hashlib.sha256("".join(digests).encode()).hexdigest(),
+        n_params=n_params,
+        file_bytes=sum(part.file_bytes for part in seen),
+        bits_per_weight=sum((part.bits_per_weight or 0.0) * part.n_params for part in seen) / max(n_params, 1),
+        tensor_types=_summed([_histogram(gguf.GGUFReader(part)) for part in parts(path)]),
+    )
+
+
+def _summed(counts: list[dict[str, int]]) -> dict[str, int]:
+    names = sorted({name for count in counts for name in count})
+    return {name: sum(count.get(name, 0) for count in counts) for name in names}
 
 
 def _identity(path: Path, reader: gguf.GGUFReader) -> tuple[Model, str | None]:
@@ -151,7 +183,8 @@ def _tokenizer_sha256(reader: gguf.GGUFReader) -> str:
 
 def _memo_path(path: Path) -> Path:
     stat = path.stat()
-    key = hashlib.sha256(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()[:32]
+    others = [part.stat().st_mtime_ns for part in parts(path)[1:]]
+    key = hashlib.sha256(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}{others or ''}".encode()).hexdigest()[:32]
     return cache_dir() / "headers" / f"{key}.json"
 
 
