@@ -14,7 +14,7 @@ from test_show import call
 
 from localent.errors import LocalentError
 from localent.report.page import write_page
-from localent.report.panels import KINDS, RunFacts, panels
+from localent.report.panels import KINDS, RunFacts, differences, panels
 from localent.report.svg import draw, ticks
 from localent.store import open_db
 
@@ -121,6 +121,16 @@ def test_every_kind_of_figure_is_there_and_hands_out_numbers(folder):
                 assert draw(panel).endswith("</svg>")
                 assert "NaN" not in draw(panel)
                 assert "nan" not in draw(panel)
+
+
+def test_runs_of_one_task_are_set_side_by_side(folder, text):
+    with open_db(folder / "runs.db", readonly=True) as db:
+        first, *others = [RunFacts(db, row["run_id"]) for row in db.runs()]
+    others[0].wrong = first.wrong | True
+    found = differences([first, *others])
+    assert found[0].startswith("abacus-sft F16 is right less often than abacus-base F16: -66.7 points [")
+    assert "cannot be told: +0.0 points" in found[1]
+    assert "Between the runs" in text
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.31, 0.87), (-3, 4), (0, 1e-3), (2, 2000)])

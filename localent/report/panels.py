@@ -15,7 +15,7 @@ import numpy as np
 from localent.analysis import curves, intervals
 from localent.analysis.curves import GRID, Trajectories, at_position, trajectories
 from localent.analysis.intervals import Estimate
-from localent.analysis.metrics import aurc_of, risk_coverage
+from localent.analysis.metrics import aurc_of, mean_of, risk_coverage
 from localent.analysis.summary import COMPUTED, PROBE_COLUMNS, TRACE_COLUMNS, Summary, summarise
 from localent.errors import UsageError
 
@@ -212,6 +212,29 @@ def signal_panel(run: RunFacts, db: Database) -> Panel | None:
     caption = f"{run.size()}; the {len(best)} furthest from 0.5, and the baselines. {WHISKER} {ranked.notes[0]}"
     title = f"Which signals tell wrong from right: {run.name}"
     return Panel("signals", title, "AUROC", "", (line,), caption, level=0.5, labels=labels)
+
+
+def differences(runs: Sequence[RunFacts]) -> list[str]:
+    """Sentences: how much more often each later run is right than the first of its task, over shared problems."""
+    found, firsts = [], {}
+    for run in runs:
+        first = firsts.setdefault(run.summary.task, run)
+        if first is not run:
+            arms = [(mean_of(~one.wrong), one.problems) for one in (first, run)]
+            gap = intervals.paired(*arms[0], *arms[1], n_resamples=N_RESAMPLES)
+            found.append(_difference(run.name, first.name, gap))
+    return [sentence for sentence in found if sentence]
+
+
+def _difference(name: str, other: str, gap: Estimate) -> str:
+    if gap.value is None:
+        return ""
+    size = f"{100 * gap.value:+.1f} points"
+    size += f" [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]" if gap.known else f", {gap.reason}"
+    over = f"paired over {gap.n_problems} shared problems"
+    if not gap.excludes(0):
+        return f"Whether {name} is right more or less often than {other} cannot be told: {size}, {over}."
+    return f"{name} is right {'more' if gap.value > 0 else 'less'} often than {other}: {size}, {over}."
 
 
 # --- plumbing -----------------------------------------------------------------------------------------------------

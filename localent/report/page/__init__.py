@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import localent
 from localent.errors import LocalentError
 from localent.report import terminal
-from localent.report.panels import KINDS, Panel, RunFacts, in_words, panels
+from localent.report.panels import KINDS, Panel, RunFacts, differences, in_words, panels
 from localent.report.svg import draw
 from localent.report.table import csv_lines
 from localent.store import look
@@ -58,6 +58,7 @@ def write_page(
         title=title or ", ".join(dict.fromkeys(f"{run.name} on {run.summary.task}" for run in runs)),
         runs=[run_row(run, db) for run in runs],
         verdicts=[(run.name, run.run_id, terminal.reading(run.summary)) for run in runs],
+        differences=differences(runs),
         figures=figures,
         comparisons=comparison_rows(db, runs),
         index=packed(data),
