@@ -65,21 +65,25 @@ def settings_of(run: Run) -> Settings:
 
 
 def stored(store: Database, run_id: str) -> list[Written]:
-    """All traces of a run as token ids and step ends."""
+    """All traces of a run as token ids and step ends; the token that ends a trace is in no step."""
     traces = store.traces(run_id, ("trace_id", "problem_id", "sample", "correct", "n_tokens"))
-    ids = np.array(store.tokens(run_id, ("token_id",))["token_id"], int)
-    steps = store.steps(run_id, ("trace_id", "kind", "end_token"))
+    tokens, ends = store.tokens(run_id, ("token_id", "text", "piece")), _step_ends(store, run_id)
+    starts, found = np.r_[0, np.cumsum(traces["n_tokens"], dtype=int)].tolist(), []
+    for i, (trace_id, problem, sample, correct, n) in enumerate(zip(*traces.values(), strict=True)):
+        at = slice(starts[i], starts[i + 1])
+        is_end = n > 0 and not tokens["text"][at][-1] and tokens["piece"][at][-1] is None
+        mine = (0, *(min(end, n - is_end) for end in ends.get(trace_id, ())))
+        found.append(Written(trace_id, problem, sample, bool(correct), tuple(tokens["token_id"][at]), mine))
+    return found
+
+
+def _step_ends(store: Database, run_id: str) -> dict[int, list[int]]:
+    """trace_id -> one past the last token of each reasoning step."""
     ends: dict[int, list[int]] = {}
-    for trace_id, kind, end in zip(*steps.values(), strict=True):
+    for trace_id, kind, end in zip(*store.steps(run_id, ("trace_id", "kind", "end_token")).values(), strict=True):
         if kind == "reasoning":
             ends.setdefault(trace_id, []).append(end)
-    starts = np.r_[0, np.cumsum(traces["n_tokens"], dtype=int)]
-    return [
-        Written(trace_id, problem, sample, bool(correct), tuple(ids[a:b].tolist()), (0, *ends.get(trace_id, ())))
-        for (trace_id, problem, sample, correct), a, b in zip(
-            zip(*list(traces.values())[:4], strict=True), starts[:-1].tolist(), starts[1:].tolist(), strict=True
-        )
-    ]
+    return ends
 
 
 def _lacking(

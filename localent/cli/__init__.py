@@ -15,7 +15,7 @@ from localent.cli.prompt import prompt
 from localent.cli.quant import compare, inspect, quantize
 from localent.cli.query import export, runs, schema, serve, sql
 from localent.cli.run import run
-from localent.cli.science import replay, signals, study
+from localent.cli.science import replay, score, signals, study
 from localent.errors import LocalentError, UsageError
 
 STOPPED = 130  # as shells count an interrupt
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 COMMANDS = (demo, run, runs, sql, models, pull, prompt, doctor)
-COMMANDS += (study, signals, replay, inspect, quantize, compare, show, schema)
+COMMANDS += (study, signals, replay, score, inspect, quantize, compare, show, schema)
 COMMANDS += (ask, plot, report, export, serve)  # to look at and take away
 for command in COMMANDS:
     main.add_command(command)

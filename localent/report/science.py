@@ -162,3 +162,23 @@ def _agreement_sentence(name: str, a) -> str:
         f" {a.gap:.3f}; after the last step {a.gap_end:.3f}, where sampling alone would give {a.expected_gap_end:.3f};"
         f" {a.unparseable:.1%} unparseable."
     )
+
+
+def gold_table(steps: Iterable) -> Table:
+    """What each step of the worked solutions costs to read and tells about the answer."""
+    columns = ["step", "solutions", "surprisal", "entropy", "information on answer", "answer entropy", "p(true)"]
+    rows = []
+    for s in steps:
+        found = (s.surprisal, s.entropy, s.information, s.answer_entropy, s.p_true)
+        rows.append([s.k, s.n, *(short(e) for e in found)])
+    return columns, rows
+
+
+def text_table(texts: Iterable) -> Table:
+    """Token measures of a plain text."""
+    columns = ["tokens", "windows", "surprisal", "perplexity", "entropy", "varentropy", "likeliest taken"]
+    rows = []
+    for t in texts:
+        cells = (t.surprisal, t.perplexity, t.entropy, t.varentropy, t.top1)
+        rows.append([t.n_tokens, t.n_windows, *map(cell, cells)])
+    return columns, rows
