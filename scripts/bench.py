@@ -113,7 +113,8 @@ def _machine() -> dict[str, object]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, shorter traces, a smaller database")
-    parser.add_argument("--only", default="abcdefgh", help="letters of the parts to measure (default: %(default)s); i: comparing models")
+    parts = "letters of the parts to measure (default: %(default)s); i: comparing models"
+    parser.add_argument("--only", default="abcdefgh", help=parts)
     parser.add_argument("--json", type=Path, help="write the figures to this file, too")
     parser.add_argument("--lanes", type=int, help="lanes for all parts but b (default: the best of b, else 16)")
     parser.add_argument("--threads", type=int, help="default: the physical cores this process may use")
