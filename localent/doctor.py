@@ -219,7 +219,7 @@ def _model(path: Path, head: Glance, model) -> Iterator[Finding]:
     if room is None:
         return
     limit = model.n_ctx_train or max(CONTEXTS)
-    contexts = [ctx for ctx in CONTEXTS if ctx <= limit] or [limit]
+    contexts = sorted({min(ctx, limit) for ctx in CONTEXTS})
     fitting = {ctx: n for ctx in contexts for n in LANES if needed_bytes(head, n_bytes, n, ctx) <= room}
     fits = ", ".join(f"{n} lane{'s' * (n > 1)} of {ctx:,} tokens" for ctx, n in fitting.items())
     advice = None if fits else f"it needs {needed_bytes(head, n_bytes, 1, 512) / 1e9:.1f} GB: take a smaller quant"
