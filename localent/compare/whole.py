@@ -198,7 +198,8 @@ def compare_run(
         given = _given(task, run, written, loaded[0], heads[0], settings)
         parts = [texts.of_trace(g.question.prompt, g.trace, written[_key(g)].trace_id) for g in given]
         found, floor = _forced(loaded, parts, plan, report)
-        paths = _trajectories(loaded, given, settings, plan, report) if _probed(given, plan) else None
+        own_probes = plan.noise and heads[0].model.sha256 == run.model_sha256
+        paths = _trajectories(loaded, given, settings, own_probes, report) if _probed(given, plan) else None
     results = [_measured(found, i, parts, cut=False) for i in range(len(candidates))]
     floor_ = _measured(floor, 0, parts, cut=False) if floor else None
     done = _assemble(heads, results, floor_, ("run", run.run_id, _digest(parts)), len(parts), plan, own, paths)
@@ -278,8 +279,11 @@ def _probed(given: Sequence[Given], plan: Plan) -> bool:
     return plan.free and all(g.question.grammar is not None for g in given) and any(g.trace.probes for g in given)
 
 
-def _trajectories(loaded, given, settings, plan: Plan, report: Report) -> list[Trajectory | None]:
-    """[the reference's stored probes against its own read again, each candidate against the reference]."""
+def _trajectories(loaded, given, settings, own_probes: bool, report: Report) -> list[Trajectory | None]:
+    """[the reference's stored probes against its own read again, each candidate against the reference].
+
+    own_probes: the stored probes are the reference's, not another model's whose run this is.
+    """
 
     def tell(name: str) -> Callable[[int], None]:
         return lambda n: report(Progress(f"{name} on the same prefixes", n, len(given), "trace"))
@@ -291,7 +295,7 @@ def _trajectories(loaded, given, settings, plan: Plan, report: Report) -> list[T
         for model, name in zip(loaded, names, strict=True)
     ]
     stored = [[p for p in g.trace.probes if p.estimator == g.question.grammar.kind] for g in given]
-    same = plan.noise and all(len(a) == len(b) for a, b in zip(stored, read[0], strict=True))
+    same = own_probes and all(len(a) == len(b) for a, b in zip(stored, read[0], strict=True))
     floor = divergence.trajectory(prefixes.paired(given, read[0], stored)) if same else None
     return [floor, *(divergence.trajectory(prefixes.paired(given, read[0], r)) for r in read[1:])]
 
