@@ -24,6 +24,7 @@ from localent.analysis.verdicts import KNOBS, Verdict
 from localent.answers import LN_NUMBERS
 from localent.controls import COMPARED
 from localent.errors import UsageError
+from localent.rollout import LEAST
 from localent.store import Database, open_db
 
 FAMILY = "abacus"
@@ -104,7 +105,7 @@ def study(
             found.append((name, task.name, outcome.run_id))
     status("judging")
     with open_db(db) as store:
-        judged = analyse(store, found, n_problems=n, samples=samples, family=bundled or is_family(names))
+        judged = analyse(store, found, n_problems=n, samples=samples, family=bundled or is_family(names), m=m or LEAST)
         keep(store, judged, found)
     return judged
 
@@ -127,6 +128,7 @@ def analyse(
     n_problems: int | None = None,
     samples: int | None = None,
     family: bool = False,
+    m: int = LEAST,
     n_resamples: int = N_RESAMPLES,
 ) -> Study:
     """Judge runs that are stored: (model's name, task, run id), earlier stages first within a task."""
@@ -135,10 +137,11 @@ def analyse(
     for name, task, run_id in found:
         p, controls, rolled, n_tokens = _read(store, run_id)
         kind = p.estimator
-        subjects.append(_subject(name, task, run_id, p, controls, rolled, _ln_others(store, task, kind), options))
+        agreed = None if rolled is None else agreement(p, rolled, m)
+        subjects.append(_subject(name, task, run_id, p, controls, agreed, _ln_others(store, task, kind), options))
         judged += [(task, v) for v in verdicts.judge(name, p, controls, n_tokens, **options)]
         by_task.setdefault(task, []).append((name, p))
-    judged += [(task, v) for task, stages in by_task.items() for v in _training(stages, options)]
+    judged += [(task, v) for task, stages in by_task.items() for v in verdicts.settled([*_training(stages, options)])]
     content = json.dumps([[run_id for *_, run_id in found], KNOBS, n_problems, samples], sort_keys=True)
     study_id = hashlib.sha256(content.encode()).hexdigest()[:12]
     notes = (SELECTED, KNOBS, *([MECHANISM] if family else []))
@@ -170,7 +173,7 @@ def _subject(
     run_id: str,
     p: Probed,
     controls: dict[str, Probed],
-    rolled: Probed | None,
+    agreed: Agreement | None,
     ln_others: float,
     options: dict,
 ) -> Subject:
@@ -195,7 +198,7 @@ def _subject(
         gains_of_controls={c: mean(_gain_of(p, control)) for c, control in controls.items()},
         signatures=shape,
         profile=moves,
-        agreement=None if rolled is None else agreement(p, rolled),
+        agreement=agreed,
     )
 
 
@@ -212,7 +215,7 @@ def _training(stages: Sequence[tuple[str, Probed]], options: dict) -> Iterator[V
         yield verdicts.training(stages[0], stages[-1], **options)
 
 
-def agreement(p: Probed, rolled: Probed, m: int = 16) -> Agreement:
+def agreement(p: Probed, rolled: Probed, m: int = LEAST) -> Agreement:
     """Rollouts against the computed distribution on the same prefixes, by p(true).
 
     They need not agree early: a rollout reasons on, the cue forces an answer now.

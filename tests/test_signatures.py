@@ -74,6 +74,11 @@ def test_decay_finds_the_parameters_of_an_exponential():
     assert (found.start, found.plateau, found.rate) == pytest.approx((2.0, 0.4, 3.0), rel=1e-4)
     assert found.rmse < 1e-6
     assert signatures.decay(np.full(11, 0.7)) is None
+    assert signatures.decay(1.3 + 0.02 * t) is None
+
+
+def test_the_last_value_is_found_behind_gaps():
+    assert signatures.last(np.array([[NAN, 1, NAN, 2, NAN], [NAN] * 5])) == pytest.approx([2, NAN], nan_ok=True)
 
 
 def made(leads, wrong):

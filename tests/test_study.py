@@ -113,6 +113,39 @@ def test_the_rule_of_verdicts(ends, verdict):
     assert verdicts.decide(Estimate(*ends), "AUROC - 0.5") == verdict
 
 
+def test_a_claim_that_holms_rule_does_not_pass_is_undecided():
+    effect = Estimate(0.3, 0.2, 0.4)
+    family = [
+        verdicts.Verdict(str(p), "m", effect, "nats", "t", p, SUPPORTED, None, False) for p in (0.001, 0.03, 0.04)
+    ]
+    family.append(verdicts.Verdict("without p", "m", effect, "nats", "t", None, SUPPORTED, None, False))
+    found = verdicts.settled(family)
+    assert [v.verdict for v in found] == [SUPPORTED, UNDECIDED, UNDECIDED, SUPPORTED]
+    assert [v.p_holm for v in found] == pytest.approx([0.003, 0.06, 0.06, None])
+
+
+def test_gains_of_controls_are_read_at_their_last_k(tmp_path):
+    path = tmp_path / "made.db"
+    run_id = synthetic.write(path, PLANTED, n_problems=30)
+    with open_db(path) as db:
+        found = probed(db, run_id)
+    own, control = found["choice"], found["choice:shuffled"]
+    gains = study._gain_of(own, control)
+    for i in range(10):
+        k = int(own.n_steps[i])
+        assert gains[i] == pytest.approx(control.log_true()[i, k] - own.log_true()[i, 0])
+
+
+def test_agreement_of_an_estimator_with_itself_is_perfect(tmp_path):
+    path = tmp_path / "made.db"
+    run_id = synthetic.write(path, PLANTED, n_problems=20)
+    with open_db(path) as db:
+        p = probed(db, run_id)["choice"]
+    found = study.agreement(p, p)
+    assert (found.gap, found.gap_end, found.unparseable) == (0, 0, 0)
+    assert found.correlation == pytest.approx(1)
+
+
 def test_signed_rank_p_is_scipys_over_problem_means():
     rng = np.random.default_rng(0)
     problems, values = np.repeat(np.arange(30), 2), rng.normal(0.3, 1, 60)
