@@ -33,7 +33,8 @@ def follow(prompt, n, *, probe_every=0):
         if probe_every and i % probe_every == 0:
             here = len(prompt) + i
             yield Rewind(here)
-            yield from (5, 6, 7, 8, Rewind(here), 9, 10, Rewind(here))
+            for request in (5, 6, 7, 8, Rewind(here), 9, 10, Rewind(here)):
+                row = yield request
         row = yield tokens[-1]
     return tuple(prompt), tuple(tokens), tuple(rows)
 
