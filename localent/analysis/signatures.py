@@ -20,6 +20,7 @@ from localent.analysis.probed import Probed
 
 LOCK = 0.1  # nats: an answer entropy at or below it is locked in
 SLACK = 0.01  # nats: a rise up to it is none
+FLAT = 0.05  # nats: a mean curve that moves less has no decay to fit
 
 
 # --- one trace ----------------------------------------------------------------------------------------------------
@@ -62,9 +63,9 @@ def coherence(entropy: Array) -> Array:
 
 
 def last(values: Array) -> Array:
-    """The last value that is not NaN: (n, K + 1) -> (n,)."""
-    n = (~np.isnan(values)).sum(1)
-    return np.take_along_axis(values, np.maximum(n - 1, 0)[:, None], 1)[:, 0]
+    """The last value that is not NaN: (n, K + 1) -> (n,). Controls are not read at every k: there may be gaps."""
+    from_behind = np.argmax(~np.isnan(values[:, ::-1]), axis=1)
+    return np.take_along_axis(values, (values.shape[1] - 1 - from_behind)[:, None], 1)[:, 0]
 
 
 def slope(values: Array, position: Array) -> Array:
@@ -206,15 +207,18 @@ def slope_of(y: Array, x: Array) -> Statistic:
 
 
 def decay(mean_entropy: Array) -> Decay | None:
-    """Exponential approach to a plateau, least squares over the grid: (n_t,) -> Decay; None where there is no fit."""
+    """Exponential approach to a plateau, least squares over the grid: (n_t,) -> Decay.
+
+    None where the curve moves by less than FLAT nats, or no fit is found. The plateau is at most the highest point.
+    """
     from scipy.optimize import curve_fit
 
     t, h = np.array(GRID), np.asarray(mean_entropy, float)
-    if np.isnan(h).any() or np.ptp(h) < 1e-6:
+    if np.isnan(h).any() or np.ptp(h) < FLAT:
         return None
     try:
-        bounds = ([0, 0, 0], [np.inf, np.inf, 100])
-        start = (h[0], max(h[-1], 0.0), 2.0)
+        bounds = ([0, 0, 0], [np.inf, h.max() + 1e-9, 100])
+        start = (h[0], h[-1], 2.0)
         (first, plateau, rate), _ = curve_fit(_decaying, t, h, p0=start, bounds=bounds, maxfev=5000)
     except RuntimeError:
         return None

@@ -1,8 +1,8 @@
 """The claims of SIA as tests: each gets an effect, an interval, a p-value and a verdict that can be "refuted".
 
-A claim is supported where its whole interval lies on the claimed side of 0 and the effect reaches the smallest size
-that would count; refuted where the interval lies below that size; undecided in between. Where right and wrong traces
-are compared, an effect that vanishes once length is held fixed is "explained by length".
+A claim is supported where its whole interval lies on the claimed side of 0, the effect reaches the smallest size that
+would count, and p stays below 0.05 under Holm's rule; refuted where the interval lies below that size; undecided in
+between. Where right and wrong are compared, an effect that vanishes with length held fixed is "explained by length".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from localent.analysis.beyond import partial_rank_of, separation_of, separation_p
+from localent.analysis.beyond import holm, partial_rank_of, separation_of, separation_p
 from localent.analysis.curves import at_position
 from localent.analysis.intervals import Estimate, estimate, paired, separation
 from localent.analysis.metrics import Array, UndefinedError, gap_of, mean_of
@@ -21,6 +21,7 @@ from localent.analysis.signatures import LOCK, SLACK, gap_values, lock_time, mod
 
 SUPPORTED, REFUTED, UNDECIDED, LENGTH = "supported", "refuted", "undecided", "explained by length"
 HALF = 0.5
+ALPHA = 0.05
 WILCOXON, DELONG, INTERVAL = "Wilcoxon over problem means", "clustered DeLong", "interval alone"
 SMALLEST = {  # the smallest effect that would count, by unit
     "nats a trace": 0.1, "nats": 0.05, "AUROC - 0.5": 0.05, "Cliff's delta": 0.1, "share": 0.05, "nats a nat": 0.05,
@@ -47,6 +48,7 @@ class Verdict:
     given_length: Estimate | None  # rank correlation with being wrong, length held fixed; None: no such comparison
     selected: bool  # compares right and wrong traces, which are selected on the outcome
     note: str = ""
+    p_holm: float | None = None  # adjusted over the claims about this subject
 
 
 def decide(effect: Estimate, unit: str) -> str:
@@ -62,7 +64,19 @@ def judge(subject: str, p: Probed, controls: dict[str, Probed], n_tokens: Array,
     """All claims about one model. controls: name -> its probes; n_tokens (n,): length of each trace."""
     judged = [*_information(subject, p, options), *_controls(subject, p, controls, options)]
     judged += [*_signatures(subject, p, np.asarray(n_tokens, float), options)]
-    return judged
+    return settled(judged)
+
+
+def settled(family: Sequence[Verdict]) -> list[Verdict]:
+    """Supported only where p, adjusted over the family by Holm's rule, is below ALPHA too; claims without p stay."""
+    adjusted = holm([v.p for v in family])
+    return [_settled(v, p) for v, p in zip(family, adjusted, strict=True)]
+
+
+def _settled(v: Verdict, p_holm: float | None) -> Verdict:
+    if v.verdict == SUPPORTED and p_holm is not None and p_holm >= ALPHA:
+        return replace(v, verdict=UNDECIDED, p_holm=p_holm, note=f"p is {p_holm:.2f} after Holm's rule")
+    return replace(v, p_holm=p_holm)
 
 
 # --- information about the true answer: all traces, nothing selected ----------------------------------------------
