@@ -10,10 +10,10 @@ import localent
 from localent.cli.data import models, pull
 from localent.cli.demo import demo
 from localent.cli.doctor import doctor
-from localent.cli.look import Study: Holm over the claims, gains of controls at their last k, no decay where nothing falls
+from localent.cli.look import ask, plot, report, show
 from localent.cli.prompt import prompt
 from localent.cli.quant import compare, inspect, quantize
-from localent.cli.query import localent/analysis/verdicts.py
+from localent.cli.query import export, runs, schema, serve, sql
 from localent.cli.run import run
 from localent.cli.science import replay, score, signals, study
 from localent.errors import LocalentError, UsageError
@@ -57,6 +57,6 @@ def main() -> None:
 
 COMMANDS = (demo, run, runs, sql, models, pull, prompt, doctor)
 COMMANDS += (study, signals, replay, score, inspect, quantize, compare, show, schema)
-COMMANDS += (Study: Holm over the claims, gains of controls at their last k, no decay where nothing falls, localent/analysis/verdicts.py)  # to look at and take away
+COMMANDS += (ask, plot, report, export, serve)  # to look at and take away
 for command in COMMANDS:
     main.add_command(command)

@@ -55,7 +55,7 @@ def write_page(
     data = {"runs": [run.name for run in runs], "csv": {figure.name: csv_of(figure.panel) for figure in figures}}
     data |= {"problems": list(problems.values()), "traces": trace_rows(db, runs, list(problems))}
     text = render(
-        title=title or ", ".join(dict.fromkeys(f"{run.name} on {run.summary.task}" for run in runs)),
+        title=title or title_of(runs),
         runs=[run_row(run, db) for run in runs],
         verdicts=[(run.name, run.run_id, terminal.reading(run.summary)) for run in runs],
         differences=differences(runs),
@@ -65,6 +65,13 @@ def write_page(
         chunks=chunks,
     )
     return save(text, path)
+
+
+def title_of(runs: Sequence[RunFacts]) -> str:
+    """ "abacus-base F16, abacus-sft F16 on demo-number"."""
+    tasks = dict.fromkeys(run.summary.task for run in runs)
+    names = {task: dict.fromkeys(run.name for run in runs if run.summary.task == task) for task in tasks}
+    return "; ".join(f"{', '.join(names[task])} on {task}" for task in tasks)
 
 
 def save(text: str, path: Path) -> int:

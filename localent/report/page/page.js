@@ -193,8 +193,8 @@
     return box;
   };
   const spark = (probes) => {
-    const top = Math.max(...probes.map((p) => p[4]), 0.1), n = Math.max(probes.length - 1, 1);
-    const at = (k, h) => `${(34 + (k / n) * 380).toFixed(1)} ${(60 - (h / top) * 50).toFixed(1)}`;
+    const top = 1.25 * Math.max(...probes.map((p) => p[2]), 0.1), n = Math.max(probes.length - 1, 1);  // bounds may be far above
+    const at = (k, h) => `${(34 + (k / n) * 380).toFixed(1)} ${(60 - (Math.min(h, top) / top) * 50).toFixed(1)}`;
     const band = probes.map((p, k) => at(k, p[4])).concat(probes.map((p, k) => at(k, p[3])).reverse());
     const node = svg("svg", { viewBox: "0 0 420 74", class: "spark", role: "img", "aria-label": "answer entropy by step, with certified bounds" });
     const label = (x, y, text, anchor) => { const t = svg("text", { x, y, class: "tick " + anchor }); t.textContent = text; return t; };
