@@ -23,7 +23,7 @@ from localent.analysis.signatures import Signatures
 from localent.analysis.verdicts import KNOBS, Verdict
 from localent.answers import LN_NUMBERS
 from localent.controls import COMPARED
-from localent.errors import UsageError
+from localent.errors import LocalentError, UsageError
 from localent.rollout import LEAST
 from localent.store import Database, open_db
 
@@ -113,8 +113,15 @@ def study(
 def family() -> list[str]:
     """The bundled models that are there, earlier stages first."""
     entries = [e for e in models.entries().values() if e.family == FAMILY and e.bundled]
-    there = [e for e in entries if models.resolve(e.name).is_file()]
+    there = [e for e in entries if _is_there(e.name)]
     return [e.name for e in sorted(there, key=lambda e: STAGES.index(e.stage) if e.stage in STAGES else len(STAGES))]
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return models.resolve(name).is_file()
+    except LocalentError:
+        return False
 
 
 def is_family(names: Sequence[str]) -> bool:
