@@ -25,6 +25,7 @@ MARKED = 4  # from this level on a token is marked where there is no colour
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 RESET = "\x1b[0m"
 N_ANSWERS = 4
+UNEXPLORED = 0.2  # from this share on a row says so
 COMPUTED = ("number", "choice")
 
 
@@ -166,6 +167,8 @@ def leading(probe: Probe, truth: str, n: int) -> str:
     if not probe.answers:
         return f"nothing that is an answer ({percent(probe.invalid)})"
     cells = [f"{visible(a.value)}{'*' * (a.value == truth)} {percent(a.prob)}" for a in probe.answers[:n]]
+    if probe.residual >= UNEXPLORED:
+        cells = [f"{percent(probe.residual)} not explored", *cells[: n - 1]]
     return " · ".join(cells)
 
 

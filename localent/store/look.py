@@ -81,7 +81,7 @@ DRAWN = {
     "alternatives": "select token_index, text, prob from alternatives where trace_id = ?"
     " order by token_index, alternative_rank",
     "steps": "select start_token, end_token, kind from steps where trace_id = ? order by step_index",
-    "probes": "select k, n_tokens, entropy, entropy_lower, entropy_upper, p_true, leader from probes"
+    "probes": "select k, n_tokens, entropy, entropy_lower, entropy_upper, p_true, leader, residual, invalid from probes"
     " where trace_id = ? and estimator in ('number', 'choice') order by k",
     "answers": "select k, value, prob from answers where trace_id = ?"
     " and estimator in ('number', 'choice') order by k, answer_rank",

@@ -190,6 +190,9 @@
       fill.style.width = Math.max(1, 100 * answers[j + 1]) + "%";
       box.append(bar);
     }
+    for (const [name, share] of [["not explored", probe[7]], ["no answer", probe[8]]]) {
+      if (share >= 0.05) box.append(el("div", { class: "bar quiet" }, el("b", {}, name), el("i"), el("em", {}, percent(share))));
+    }
     return box;
   };
   const spark = (probes) => {
