@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from itertools import pairwise
 
-from number_problems import NARROW, Sizes, factors, number_problem, some
+from number_problems import SMALL, Sizes, factors, number_problem, some
 from problems import Equation, Problem, Ref, Remark, Step, values, with_options
 from words import DAYS, MACHINES, OBJECTS, ORDERS, PEOPLE
 
@@ -32,7 +32,7 @@ def near_misses(rng: random.Random, true: int, n: int, first: list[int]) -> list
     return pool[:n]
 
 
-def order_chain(rng: random.Random, sizes: Sizes = NARROW) -> Problem | None:
+def order_chain(rng: random.Random, sizes: Sizes = SMALL) -> Problem | None:
     """Who is the tallest (or second tallest, ...), from comparisons told in random order."""
     n = n_options(rng)
     ranked, (up, top, down, bottom) = people(rng, n), rng.choice(ORDERS)
@@ -88,7 +88,7 @@ def holding(
     )
 
 
-def who_has_most(rng: random.Random, sizes: Sizes = NARROW) -> Problem | None:
+def who_has_most(rng: random.Random, sizes: Sizes = SMALL) -> Problem | None:
     """Who has the most or the fewest things, each amount to be computed."""
     n, things = n_options(rng), rng.choice(OBJECTS)
     told, steps, amounts, marks, names = [], [], [], [], people(rng, n)
@@ -108,7 +108,7 @@ def who_has_most(rng: random.Random, sizes: Sizes = NARROW) -> Problem | None:
     return with_options(problem, rng, who, [x for x in names if x != who])
 
 
-def best_rate(rng: random.Random, sizes: Sizes = NARROW) -> Problem | None:
+def best_rate(rng: random.Random, sizes: Sizes = SMALL) -> Problem | None:
     """Which machine makes most per hour, or which pack costs least apiece: divide, then compare."""
     n, per_hour, things = n_options(rng), rng.random() < 0.5, rng.choice(OBJECTS)
     rates = rng.sample(range(3, 40), n) if rng.random() < 0.5 else rng.sample(range(12, 12 + 3 * n), n)
@@ -143,7 +143,7 @@ def clock(minutes: int) -> str:
     return f"{minutes // 60 % 24}:{minutes % 60:02d}"
 
 
-def arrival(rng: random.Random, sizes: Sizes = NARROW) -> Problem | None:
+def arrival(rng: random.Random, sizes: Sizes = SMALL) -> Problem | None:
     """When a trip ends that starts at a time and takes some minutes (and a stop)."""
     hour, minute, trip, stop = (
         rng.randint(5, 15),
@@ -169,7 +169,7 @@ def arrival(rng: random.Random, sizes: Sizes = NARROW) -> Problem | None:
     return with_options(problem, rng, clock(end), wrong[: n - 1]) if len(wrong) >= n - 1 else None
 
 
-def sequence(rng: random.Random, sizes: Sizes = NARROW) -> Problem | None:
+def sequence(rng: random.Random, sizes: Sizes = SMALL) -> Problem | None:
     """What comes next in an arithmetic sequence, or one that multiplies."""
     start, length = rng.randint(1, 90), rng.randint(4, 5)
     if rng.random() < 0.7:
@@ -200,7 +200,7 @@ def sequence(rng: random.Random, sizes: Sizes = NARROW) -> Problem | None:
     return with_options(Problem("choice", text, "", steps, f"sequence {shown}"), rng, str(true), list(map(str, wrong)))
 
 
-def weekday(rng: random.Random, sizes: Sizes = NARROW) -> Problem | None:
+def weekday(rng: random.Random, sizes: Sizes = SMALL) -> Problem | None:
     """Which day of the week it is some days later."""
     start, days = rng.randrange(7), rng.randint(3, 45)
     weeks, rest = divmod(days, 7)
@@ -220,7 +220,7 @@ def weekday(rng: random.Random, sizes: Sizes = NARROW) -> Problem | None:
     return with_options(Problem("choice", text, "", steps, f"weekday {start} {days}"), rng, end, wrong)
 
 
-def word_sum(rng: random.Random, sizes: Sizes = NARROW) -> Problem | None:
+def word_sum(rng: random.Random, sizes: Sizes = SMALL) -> Problem | None:
     """A number problem with options, among them values of its own earlier steps."""
     inner = number_problem(rng, rng.choice((1, 2, 2, 3, 3, 4)), sizes)
     if inner is None:
@@ -231,7 +231,7 @@ def word_sum(rng: random.Random, sizes: Sizes = NARROW) -> Problem | None:
     return with_options(problem, rng, inner.answer, list(map(str, wrong)))
 
 
-def product(rng: random.Random, sizes: Sizes = NARROW) -> Problem | None:
+def product(rng: random.Random, sizes: Sizes = SMALL) -> Problem | None:
     """A plain product or sum of products with options one slip away."""
     (a, b), c = factors(rng, sizes), some(rng, sizes)
     op, things = rng.choice("+-"), rng.choice(OBJECTS)
@@ -262,6 +262,6 @@ FAMILIES: dict[Callable[..., Problem | None], int] = {
 }
 
 
-def choice_problem(rng: random.Random, sizes: Sizes = NARROW) -> Problem | None:
+def choice_problem(rng: random.Random, sizes: Sizes = SMALL) -> Problem | None:
     """A problem of a family drawn by weight, or None where the draw did not fit (draw again)."""
     return rng.choices(tuple(FAMILIES), tuple(FAMILIES.values()))[0](rng, sizes)

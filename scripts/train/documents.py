@@ -12,7 +12,7 @@ import random
 from dataclasses import dataclass
 
 from choice_problems import choice_problem
-from number_problems import MIDDLE, MOST_STEPS, NARROW, WIDE, Sizes, number_problem
+from number_problems import MIDDLE, MOST_STEPS, NARROW, SMALL, WIDE, Sizes, number_problem
 from problems import Equation, Problem, draw, equation_text, lines, values
 
 CUE = "The answer is"
@@ -30,8 +30,9 @@ FINETUNE_PARTS = (  # up to which chunk, number sizes, share of worksheets, shar
     (54, MIDDLE, 0.0, 0.0),
     (75, NARROW, 0.3, 0.0),
     (100, NARROW, 0.0, 0.0),
-    (150, NARROW, 0.2, 0.3),
-    (1_000_000, NARROW, 0.0, 0.0),
+    (137, NARROW, 0.2, 0.3),
+    (154, SMALL, 0.1, 0.15),
+    (1_000_000, SMALL, 0.0, 0.0),
 )
 CHOICE_SHARE = 0.4
 
@@ -48,6 +49,11 @@ def any_problem(rng: random.Random, sizes: Sizes, most_steps: int = MOST_STEPS) 
     """A choice or number problem, number problems with 1 to `most_steps` steps alike often."""
     if rng.random() < CHOICE_SHARE:
         return draw(lambda r: choice_problem(r, sizes), rng, held_out=False)
+    return any_number_problem(rng, sizes, most_steps)
+
+
+def any_number_problem(rng: random.Random, sizes: Sizes, most_steps: int = MOST_STEPS) -> Problem:
+    """A number problem, 1 to `most_steps` steps alike often."""
     n_steps = rng.randint(1, most_steps)
     return draw(lambda r: number_problem(r, n_steps, sizes), rng, held_out=False)
 
@@ -149,21 +155,21 @@ def chat_document(rng: random.Random, sizes: Sizes, early: bool) -> list[Piece]:
     ]
 
 
-def finetune_document(rng: random.Random, sizes: Sizes = NARROW) -> list[Piece]:
+def finetune_document(rng: random.Random, sizes: Sizes = SMALL) -> list[Piece]:
     """A chat document; a share of them answers early."""
     return chat_document(rng, sizes, early=rng.random() < EARLY_SHARE)
 
 
 def early_document(rng: random.Random) -> list[Piece]:
     """A chat document that answers early; the last stage mixes these in."""
-    return chat_document(rng, NARROW, early=True)
+    return chat_document(rng, SMALL, early=True)
 
 
 def document(stage: str, index: int, rng: random.Random) -> list[Piece]:
     """The next document of chunk `index` of a stage.
 
     Pretraining begins with short problems (2 steps at most, then 4, then all) and ends with many worksheets.
-    Fine-tuning has some worksheets until near its end, and smaller numbers in its second part.
+    Fine-tuning has some worksheets until near its end, and smaller and smaller numbers.
     """
     if stage == "pretrain":
         if index >= WORKSHEETS_FROM and rng.random() < WORKSHEET_SHARE:

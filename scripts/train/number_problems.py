@@ -32,7 +32,8 @@ class Sizes:
 
 WIDE = Sizes((20, 58, 22), (32, 48, 10, 10), LARGEST)  # pretraining
 MIDDLE = Sizes((30, 64, 6), (50, 42, 4, 4), 1999)  # the first part of fine-tuning
-NARROW = Sizes((35, 63, 2), (60, 36, 2, 2), 499)  # its second part, reinforcement, and the shipped problems
+NARROW = Sizes((35, 63, 2), (60, 36, 2, 2), 499)  # its second part
+SMALL = Sizes((40, 60, 0), (70, 30, 0, 0), 199)  # its end, reinforcement, and the shipped problems
 
 
 @dataclass(slots=True)
@@ -417,7 +418,7 @@ def tell(rng: random.Random, n_steps: int, sizes: Sizes) -> Story | None:
     return s if fine else None
 
 
-def number_problem(rng: random.Random, n_steps: int, sizes: Sizes = NARROW) -> Problem | None:
+def number_problem(rng: random.Random, n_steps: int, sizes: Sizes = SMALL) -> Problem | None:
     """A word problem of `n_steps` steps, or None where the draw did not fit (draw again)."""
     s = tell(rng, n_steps, sizes)
     if s is None:

@@ -1,7 +1,8 @@
 """Reinforcement on correct answers, from the fine-tuned model: `python rl.py`. The same command again continues.
 
 Policy gradient with a group baseline: several solutions of one problem are sampled, each is rewarded 1 if its answer
-is right, and the mean reward of its group is taken off. Every update is on fresh samples, so nothing is clipped.
+is right, and the mean reward of its group is taken off. Number problems only: a guessed label is right too often.
+Every update is on fresh samples, so nothing is clipped.
 A small supervised loss on fine-tuning documents (early answers among them) keeps the forced answers calibrated.
 """
 
@@ -16,11 +17,11 @@ from pathlib import Path
 
 import torch
 from batches import IGNORE, encode, pad
-from documents import TURN_END, any_problem, chat_prompt, early_document
+from documents import TURN_END, any_number_problem, chat_prompt, early_document
 from evaluate import answer_of
 from generate import sample_in_groups, texts
 from model import Abacus, Shape
-from number_problems import NARROW
+from number_problems import SMALL
 from problems import Problem
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -33,12 +34,12 @@ HERE = Path(__file__).parent
 class Settings:
     """n_problems times n_samples solutions an update; a group that is all right or all wrong teaches nothing."""
 
-    n_updates: int = 150
-    n_problems: int = 32
+    n_updates: int = 24
+    n_problems: int = 16
     n_samples: int = 8
     n_early: int = 24
     early_weight: float = 0.3
-    lr: float = 1e-4
+    lr: float = 3e-5
     temperature: float = 1.0
     warmup: int = 5
 
@@ -119,7 +120,7 @@ class Tuner:
         """One update; a function of the seed, the weights and the number of updates done."""
         rng = random.Random(f"{self.seed}/rl/{self.done}")
         generator = torch.Generator().manual_seed(rng.randrange(2**31))
-        problems = [any_problem(rng, NARROW) for _ in range(self.settings.n_problems)]
+        problems = [any_number_problem(rng, SMALL) for _ in range(self.settings.n_problems)]
         prompts, solutions, rewards = self.solve(problems, generator)
         gains = advantages(rewards).flatten().tolist()
         self.push(list(zip(prompts, solutions, gains, strict=True)), sum(map(len, solutions)))
@@ -138,13 +139,13 @@ class Tuner:
         }
 
     def run(self) -> None:
-        """All updates, a log row each, a resume point every ten."""
+        """All updates, a log row each, a resume point every five."""
         started = time.monotonic()
         while self.done < self.settings.n_updates:
             row = {**self.update(), "seconds": round(time.monotonic() - started, 1)}
             with (self.work / "rl.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            if self.done % 10 == 0:
+            if self.done % 5 == 0:
                 self.save()
         torch.save({"model": self.model.state_dict(), "shape": asdict(self.model.shape)}, self.work / "rl.pt")
 
