@@ -47,11 +47,11 @@ def ask(model: str, problem: Problem, settings: runs.Settings, watcher: Watcher)
     watcher.status(f"reading {path.name}")
     head = header.read(path)
     task = task_of(problem, path)
-    settings = replace(settings, gpu_layers=runs._gpu_layers(path, head, settings, watcher.status))
+    settings = replace(settings, gpu_layers=runs.gpu_layers_of(path, head, settings, watcher.status))
     with LlamaModel(path, settings.gpu_layers) as weights:
-        questions = list(runs._questions(task, [problem], weights, head, settings))
-        settings = replace(runs._filled(settings, weights, questions), lanes=1)
-        with closing(LlamaEngine(weights, runs._options(settings))) as engine:
+        questions = list(runs.questions_of(task, [problem], weights, head, settings))
+        settings = replace(runs.filled(settings, weights, questions), lanes=1)
+        with closing(LlamaEngine(weights, runs.options_of(settings))) as engine:
             (trace,) = drive(engine, [watched(questions[0], task.kind, engine, settings, watcher)])
     return trace
 

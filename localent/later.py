@@ -50,9 +50,9 @@ def add_probes(
         with LlamaModel(path, settings.gpu_layers or 0) as weights:
             problems = [p for p in task.problems if p.problem_id in {w.problem_id for w in written}]
             head = header.read(path)
-            questions = {q.problem.problem_id: q for q in runs._questions(task, problems, weights, head, settings)}
-            settings = runs._filled(settings, weights, list(questions.values()))
-            with closing(LlamaEngine(weights, runs._options(settings))) as engine:
+            questions = {q.problem.problem_id: q for q in runs.questions_of(task, problems, weights, head, settings)}
+            settings = runs.filled(settings, weights, list(questions.values()))
+            with closing(LlamaEngine(weights, runs.options_of(settings))) as engine:
                 jobs = _jobs(engine, lacking, questions, written, settings, task.kind, m)
                 _work(store, engine, run.run_id, jobs, len(lacking), report)
     return len(lacking)

@@ -117,19 +117,19 @@ def run(
     path = models.resolve(model)
     status(f"reading {path.name}")
     head = header.read(path)
-    _refuse_unfit(head, path)
-    settings = replace(settings, gpu_layers=_gpu_layers(path, head, settings, status))
+    refuse_unfit(head, path)
+    settings = replace(settings, gpu_layers=gpu_layers_of(path, head, settings, status))
     with open_db(db) as store, LlamaModel(path, settings.gpu_layers) as weights:
-        questions = list(_questions(task, problems, weights, head, settings))
-        settings = _filled(settings, weights, questions)
+        questions = list(questions_of(task, problems, weights, head, settings))
+        settings = filled(settings, weights, questions)
         settings = replace(settings, lanes=settings.lanes or _lanes(store, head, task, weights, settings, status))
-        check_options(_options(settings))
-        record = _record(head, task, settings, weights)
-        todo = _enter(store, record, head, task, problems, samples)
+        check_options(options_of(settings))
+        record = record_of(head, task, settings, weights)
+        todo = enter(store, record, head, task, problems, samples)
         outcome = Outcome(record.run_id, len(problems) * samples - len(todo), len(todo), settings.lanes)
         if todo:
             _check_memory(weights, settings)
-            with closing(LlamaEngine(weights, _options(settings))) as engine:
+            with closing(LlamaEngine(weights, options_of(settings))) as engine:
                 _work(store, engine, record.run_id, [(questions[i], s) for i, s in todo], task, settings, report)
         return outcome
 
@@ -191,7 +191,7 @@ def _chosen(task: tasks.Task, n: int | None, samples: int) -> tuple[Problem, ...
     return task.problems[:n]
 
 
-def _refuse_unfit(head: header.Header, path: Path) -> None:
+def refuse_unfit(head: header.Header, path: Path) -> None:
     if not head.writes:
         raise LocalentError(f"{path.name} is an encoder or embedding model: localent needs one that writes text.")
     if not head.has_weights:
@@ -200,7 +200,7 @@ def _refuse_unfit(head: header.Header, path: Path) -> None:
         raise LocalentError(f"{path.name} has no tokenizer: localent cannot put a text to it.")
 
 
-def _questions(
+def questions_of(
     task: tasks.Task, problems: Iterable[Problem], weights: LlamaModel, head: header.Header, settings: Settings
 ) -> Iterator[Question]:
     """Every problem with its prompt, its cue and what counts as an answer to it."""
@@ -230,7 +230,7 @@ def _cue(text: tasks.PromptText, written: str, vocab) -> list[int]:
     return [t for s in segments for t in continued(s.text, vocab, special=s.parse_special)]
 
 
-def _filled(settings: Settings, weights: LlamaModel, questions: Sequence[Question]) -> Settings:
+def filled(settings: Settings, weights: LlamaModel, questions: Sequence[Question]) -> Settings:
     """Settings with what localent chooses, checked against the model's context."""
     if settings.measure_top_k > weights.vocab.n_tokens:
         raise UsageError(f"--measure-top-k is beyond this model's vocabulary of {weights.vocab.n_tokens} tokens.")
@@ -257,7 +257,7 @@ def _lanes(
     status: Callable[[str], None],
 ) -> int:
     """The lanes of the same run begun earlier, else the fastest number, measured once on this machine."""
-    begun = _record(head, task, settings, weights)
+    begun = record_of(head, task, settings, weights)
     earlier = store.find_run(begun.model_sha256, begun.task, begun.settings, begun.build)
     if earlier:
         return int(earlier.settings["lanes"])
@@ -266,12 +266,12 @@ def _lanes(
     fits = [n for n in (1, 4, 8, 16, 32) if room is None or _lane_bytes(weights, settings, n) < FITS * room]
     if not fits:
         raise LocalentError(_too_big(weights, settings, 1, room))
-    options = _options(replace(settings, lanes=1))
+    options = options_of(replace(settings, lanes=1))
     what = {"lanes for": begun.model_sha256, "threads": settings.threads, "layers": settings.gpu_layers} | begun.build
     return remembered(what, lambda: fastest_lanes(weights, options, fits))
 
 
-def _gpu_layers(path: Path, head: header.Header, settings: Settings, status: Callable[[str], None]) -> int:
+def gpu_layers_of(path: Path, head: header.Header, settings: Settings, status: Callable[[str], None]) -> int:
     """Those asked for, else those that fit: found once on this machine, for free memory comes and goes."""
     if settings.gpu_layers is not None:
         return settings.gpu_layers
@@ -303,34 +303,34 @@ def _too_big(weights: LlamaModel, settings: Settings, lanes: int, room: int) -> 
     )
 
 
-def _options(settings: Settings) -> Options:
+def options_of(settings: Settings) -> Options:
     return Options(n_lanes=settings.lanes, n_ctx=settings.ctx, n_threads=settings.threads)
 
 
-def _record(head: header.Header, task: tasks.Task, settings: Settings, weights: LlamaModel) -> Run:
+def record_of(head: header.Header, task: tasks.Task, settings: Settings, weights: LlamaModel) -> Run:
     """The run's identity. Not in it: the context's size, which changes no bit (tests/test_llama.py)."""
     chosen = {name: value for name, value in asdict(settings).items() if name != "ctx"}
-    options = asdict(_options(replace(settings, lanes=1)))
+    options = asdict(options_of(replace(settings, lanes=1)))
     engine = {name: options[name] for name in ("chunk", "flash_attn")}
     if not settings.alternatives:
         del chosen["alternatives"]  # a run without them is known as it was before they existed
     if not settings.probe:
         chosen |= {"epsilon": None, "max_fed": None}
     shots = settings.shots if settings.shots is not None else (0 if head.template else task.shots)
-    chosen |= {"shots": shots, "prompt": _prompt_hash(task, head, shots, settings.seed, weights.vocab), **engine}
+    chosen |= {"shots": shots, "prompt": prompt_hash(task, head, shots, settings.seed, weights.vocab), **engine}
     build = _build(settings.gpu_layers)
     content = json.dumps([head.model.sha256, task.name, chosen, build], sort_keys=True)
     return Run(hashlib.sha256(content.encode()).hexdigest()[:12], head.model.sha256, task.name, chosen, build)
 
 
-def _prompt_hash(task: tasks.Task, head: header.Header, shots: int, seed: int, vocab: LlamaVocab) -> str:
+def prompt_hash(task: tasks.Task, head: header.Header, shots: int, seed: int, vocab: LlamaVocab) -> str:
     """Hash of a prompt with placeholder question: template, instruction, examples, cue, stops."""
     blank = Problem("", "", "?", "0", task.problems[0].choices and (Choice("A", "?"), Choice("B", "?")))
     text = tasks.render(task, blank, head.template, shots=shots, seed=seed, variables=vocab.variables)
     return hashlib.sha256(repr((text, tasks.CUE)).encode()).hexdigest()[:16]
 
 
-def _enter(
+def enter(
     store: Database, record: Run, head: header.Header, task: tasks.Task, problems: Sequence[Problem], samples: int
 ) -> list[tuple[int, int]]:
     """Write what the run is about; returns (index of the problem, sample) of the traces that are missing."""

@@ -128,19 +128,19 @@ def score_gold(
     path = models.resolve(model)
     status(f"reading {path.name}")
     head = header.read(path)
-    runs._refuse_unfit(head, path)
+    runs.refuse_unfit(head, path)
     with open_db(db) as store, LlamaModel(path, settings.gpu_layers or 0) as weights:
         settings = replace(
             settings, gpu_layers=settings.gpu_layers or 0, lanes=settings.lanes or LANES, temperature=0.0
         )
-        questions = list(runs._questions(task, kept, weights, head, settings))
+        questions = list(runs.questions_of(task, kept, weights, head, settings))
         given = [solution_tokens(q, weights.vocab) for q in questions]
-        settings = runs._filled(replace(settings, max_tokens=max(map(len, given))), weights, questions)
-        record = runs._record(head, task, settings, weights)
-        todo = runs._enter(store, record, head, task, kept, 1)
+        settings = runs.filled(replace(settings, max_tokens=max(map(len, given))), weights, questions)
+        record = runs.record_of(head, task, settings, weights)
+        todo = runs.enter(store, record, head, task, kept, 1)
         jobs = ((questions[i], given[i]) for i, _ in todo)
         if todo:
-            with closing(LlamaEngine(weights, runs._options(settings))) as engine:
+            with closing(LlamaEngine(weights, runs.options_of(settings))) as engine:
                 _work(store, engine, record.run_id, jobs, len(todo), task.kind, settings, report)
         return gold(store, record.run_id)
 
@@ -215,7 +215,7 @@ def _steps(p: Probed | None, steps: dict[str, list], n_steps: list[int], mean: C
 def score_text(model: str, text: str, *, window: int = WINDOW, lanes: int = LANES, threads: int | None = None) -> Text:
     """Token measures of a plain text, in windows that each begin anew."""
     path = models.resolve(model)
-    runs._refuse_unfit(header.read(path), path)
+    runs.refuse_unfit(header.read(path), path)
     with LlamaModel(path) as weights:
         vocab = weights.vocab
         tokens = vocab.tokenize(text)

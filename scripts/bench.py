@@ -83,7 +83,7 @@ def _measure(args: argparse.Namespace, size: Size) -> Iterator[Figure]:
 def _of_model(path: Path, args: argparse.Namespace, size: Size) -> Iterator[Figure]:
     scene, lanes = bench_scene.scene(path, args.threads), args.lanes
     if "b" in args.only:
-        found, best = bench_speed.lane_counts(scene, size.lanes, size.rounds, 4 * bench_speed.SEGMENT + 1)
+        found, best = bench_speed.lane_counts(scene, size.lanes, size.rounds, bench_speed.SHORT)
         yield from found
         lanes = lanes or best
     lanes = lanes or max(n for n in size.lanes if n <= 16)

@@ -29,7 +29,8 @@ from localent.records import Model, Run
 from localent.sampling import Sampler
 from localent.store import Database, open_db
 
-SEGMENT = 8  # decodes timed together, before the other side has its turn
+SEGMENT = 2  # decodes timed together, before the other side has its turn: short, so that both meet the same noise
+SHORT = 17  # tokens of a trace where the whole solution is not needed
 RUN = Run("benchbenchbe", "0" * 64, "bench", {"lanes": 1}, {})
 MODEL = Model("0" * 64, "bench", "", "qwen2", "Q4_K_M", 1, 1, 1.0, {}, 2, 1, "0" * 64, None)
 
@@ -177,7 +178,7 @@ def high_level(scene: Scene, lanes: int, rounds: int, n_tokens: int) -> list[Fig
     with scene.engine(lanes) as engine:
         for _ in range(rounds):
             with store() as keep:
-                pairs = beside_bare(scene, engine, keep, lanes, 3 * SEGMENT + 1)
+                pairs = beside_bare(scene, engine, keep, lanes, SHORT)
             ours.append(lanes * SEGMENT * len(pairs) / sum(pair.ours for pair in pairs))
             other.append(n_tokens / (_complete(theirs, 1 + n_tokens) - _complete(theirs, 1)))
     theirs.close()

@@ -31,8 +31,10 @@ class Commands(click.Group):
             fail(error, 2)
         except LocalentError as error:
             fail(error, 1)
+        except OSError as error:
+            fail(f"{error.filename or 'a file'}: {error.strerror or error}.", 1)
         except KeyboardInterrupt:
-            fail("Stopped.", STOPPED)
+            fail("Stopped. What is finished is kept; the same command goes on.", STOPPED)
 
     def list_commands(self, context: click.Context) -> list[str]:
         return list(self.commands)  # in the order in which people meet them

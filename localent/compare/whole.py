@@ -261,13 +261,13 @@ def _given(task, run: Run, written, weights: LlamaModel, head, settings: runs.Se
     """The traces with their questions, prompted as they were."""
     wanted = {p for p, _ in written}
     problems = [p for p in task.problems if p.problem_id in wanted]
-    prompt = runs._prompt_hash(task, head, run.settings["shots"], settings.seed, weights.vocab)
+    prompt = runs.prompt_hash(task, head, run.settings["shots"], settings.seed, weights.vocab)
     if prompt != run.settings["prompt"]:
         raise UsageError(
             f"Run {run.run_id} was prompted in another way than {Path(head.model.path).name} is on {task.name}: "
             "its template, examples or cue differ, so its traces cannot be fed as they were."
         )
-    questions = {q.problem.problem_id: q for q in runs._questions(task, problems, weights, head, settings)}
+    questions = {q.problem.problem_id: q for q in runs.questions_of(task, problems, weights, head, settings)}
     return [Given(questions[p], one.trace) for (p, _), one in written.items()]
 
 
@@ -365,7 +365,7 @@ def _heads(names: Sequence[str]) -> list[header.Header]:
     for name in names:
         path = models.resolve(name)
         head = header.read(path)
-        runs._refuse_unfit(head, path)
+        runs.refuse_unfit(head, path)
         found.append(replace(head, model=replace(head.model, path=str(path))))
         check_same_tokens(found[0].model, found[-1].model)
     return found

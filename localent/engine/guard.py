@@ -57,6 +57,7 @@ def trial(path: Path) -> str | None:
     seconds = SECONDS + path.stat().st_size // BYTES_PER_SECOND
     package = str(Path(__file__).parents[2])
     env = os.environ | {"PYTHONPATH": os.pathsep.join([package, os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+    env["GGML_NO_BACKTRACE"] = "1"  # or an abort waits for a debugger to attach
     try:
         child = subprocess.run(
             [sys.executable, "-m", "localent.engine.guard", str(path)], capture_output=True, timeout=seconds, env=env
