@@ -155,7 +155,7 @@ def generation(scene: Scene, lanes: int, label: str, rounds: int, n_tokens: int)
 
 
 def lane_counts(scene: Scene, counts: Sequence[int], rounds: int, n_tokens: int) -> tuple[list[Figure], int]:
-    """(b) generation at each lane count, in turn; and the best count."""
+    """(b) generation at each lane count, in turn; and the best count, chosen as `run` does."""
     rates: dict[int, list[float]] = {n: [] for n in counts}
     with contextlib.ExitStack() as stack:
         engines = {n: stack.enter_context(scene.engine(n)) for n in counts}
@@ -164,8 +164,8 @@ def lane_counts(scene: Scene, counts: Sequence[int], rounds: int, n_tokens: int)
                 pairs = beside_bare(scene, engines[n], keep, n, n_tokens)
             rates[n].append(n * SEGMENT * len(pairs) / sum(pair.ours for pair in pairs))
     found = [of_many("b", f"generation, {n} lanes", rates[n], "tokens/s") for n in counts]
-    best = max(found, key=lambda figure: figure.value)
-    lanes = counts[found.index(best)]
+    most = max(figure.value for figure in found)
+    lanes = next(n for n, figure in zip(counts, found, strict=True) if figure.value >= 0.95 * most)
     ratios = [many / one for many, one in zip(rates[lanes], rates[counts[0]], strict=True)]
     name = f"best lane count ({lanes}) / {counts[0]} lane"
     return [*found, of_many("b", name, ratios, at_least=2.0)], lanes

@@ -116,8 +116,8 @@ def test_no_statement_can_write(path, tmp_path, hostile):
     [
         ("select entropi from tokens", "No column 'entropi'; did you mean 'entropy'?"),
         ("select t.entropi from tokens t", "No column 'entropi'; did you mean 'entropy'?"),
-        ("select * from token", "No table 'token'; did you mean 'tokens'? There are answers, models, probes,"),
-        ("select * from zzzz", "No table 'zzzz'. There are answers, "),
+        ("select * from token", "No table 'token'; did you mean 'tokens'? There are alternatives, answers, checks,"),
+        ("select * from zzzz", "No table 'zzzz'. There are alternatives, "),
         ("selekt 1", 'SQLite says: near "selekt": syntax error.'),
         ("select 1; select 2", "One statement at a time"),
         ("", "That is no question"),
@@ -154,6 +154,7 @@ def test_time_limit_does_not_count_what_the_caller_does(path):
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system cannot send itself Ctrl-C")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the signal may hit SQLite's callback
 def test_ctrl_c_ends_an_endless_question(path):
     main = threading.main_thread().ident
     timer = threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT))
