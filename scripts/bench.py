@@ -94,7 +94,7 @@ def _of_model(path: Path, args: argparse.Namespace, size: Size) -> Iterator[Figu
     if "d" in args.only:
         yield from bench_speed.shares(scene, lanes, size.rounds, size.n_tokens)
     if "e" in args.only:
-        yield from bench_speed.probing(scene, lanes, size.rounds)
+        yield from bench_speed.probing(scene, lanes, max(1, size.rounds // 2))
     scene.model.close()
     if "f" in args.only:
         yield from bench_rest.memory(path, scene.threads, 16, size.contexts)

@@ -22,6 +22,7 @@ from bench_scene import Scene
 from llama_cpp import llama_cpp as C  # noqa: N812
 
 from localent.engine import Coroutine, drive
+from localent.engine.lanes import _Scheduler as Scheduler
 from localent.engine.llama import LlamaEngine
 from localent.entropy import Meter
 from localent.errors import LocalentError
@@ -232,29 +233,45 @@ def _spend(engine: LlamaEngine, work: Iterable[Coroutine], keep: Callable = lamb
 def probing(scene: Scene, lanes: int, rounds: int) -> list[Figure]:
     """(e) what probing every step adds to generating, prefill left out of both."""
     minds = {"typical": bench_scene.typical(scene.model.vocab), "clueless": bench_scene.clueless(scene.model.vocab)}
-    costs: dict[str, list[float]] = {name: [] for name in minds}
-    fed = {}
-    with scene.engine(lanes) as engine:
-        watch = Stopwatch()
-        engine.prefill = watch.timed("prefill", engine.prefill)
-        how = scene.setup(Sampler(0.7))
-        for _ in range(rounds):
-            plain = _seconds(watch, engine, scene.attempts(lanes, how))[0]
-            for name, believes in minds.items():
-                seconds, traces = _seconds(watch, engine, scene.probed(lanes, how, believes))
-                costs[name].append(seconds / plain - 1)
-                fed[name] = sum(p.n_fed for p in traces[0].probes) / len(traces[0].tokens)
-    return [
-        figure
-        for name in minds
-        for figure in (
-            of_many("e", f"probing / generating, {name} answers", costs[name], at_most=0.8),
-            Figure("e", f"tokens fed by probes / tokens generated, {name} answers", fed[name], "x"),
-        )
-    ]
+    figures = []
+    for name, believes in minds.items():
+        costs, fed = zip(*(_cost(scene, lanes, believes) for _ in range(rounds)), strict=True)
+        figures += [
+            of_many("e", f"probing / generating, {name} answers", costs, at_most=0.8),
+            Figure("e", f"tokens fed by probes / tokens generated, {name} answers", fed[0], "x"),
+        ]
+    return figures
 
 
-def _seconds(watch: Stopwatch, engine: LlamaEngine, work: Iterable[Coroutine]) -> tuple[float, list]:
-    watch.lap()
-    traces = _spend(engine, work)
-    return watch.lap()["other"], traces
+def _cost(scene: Scene, lanes: int, believes: Callable[[int], bench_scene.Belief]) -> tuple[float, float]:
+    """Seconds and tokens that probes add, in units of the generation that they follow.
+
+    Traces with and without probes advance in turn, one decode each, so that both meet the same noise.
+    """
+    how, watch, spent, done = scene.setup(Sampler(0.7)), Stopwatch(), {"with": 0.0, "without": 0.0}, []
+    with scene.engine(lanes) as one, scene.engine(lanes) as other:
+        for engine in (one, other):
+            engine.prefill = watch.timed("prefill", engine.prefill)
+        probed = _steps(one, scene.probed(lanes, how, believes), done)
+        plain = _steps(other, scene.attempts(8 * lanes, how), [])
+        n_steps = 0
+        watch.lap()
+        for _ in probed:
+            spent["with"] += watch.lap()["other"]
+            next(plain)
+            spent["without"] += watch.lap()["other"]
+            n_steps += 1
+    trace = done[0]
+    generating = spent["without"] / n_steps * (len(trace.tokens) - 1)  # the last one is not fed
+    return spent["with"] / generating - 1, sum(probe.n_fed for probe in trace.probes) / len(trace.tokens)
+
+
+def _steps(engine: LlamaEngine, work: Iterable[Coroutine], done: list) -> Iterator[int]:
+    """`drive`, with a pause after every decode."""
+    scheduler = Scheduler(engine, iter(work))
+    while True:
+        done += scheduler.settle()
+        if not scheduler.n_live:
+            return
+        scheduler.advance()
+        yield scheduler.n_live
