@@ -156,12 +156,14 @@ def test_time_limit_does_not_count_what_the_caller_does(path):
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system cannot send itself Ctrl-C")
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the signal may hit SQLite's callback
 def test_ctrl_c_ends_an_endless_question(path):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
     main = threading.main_thread().ident
     timer = threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT))
     timer.start()
     with pytest.raises(KeyboardInterrupt):
         select(path, ENDLESS)
     timer.join()
+    signal.signal(signal.SIGINT, before)
 
 
 def test_question_while_a_run_is_writing(tmp_path):
