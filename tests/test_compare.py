@@ -316,7 +316,7 @@ def test_more_bits_are_nearer(quants):
 def test_other_tokenizers_are_refused_with_what_differs(tmp_path, bundled):
     result = CliRunner().invoke(main, ["compare", str(MODEL), str(bundled), "--text", str(TEXT)])
     assert result.exit_code == 1
-    assert "their vocabularies have 260 and 640 entries" in result.output
+    assert "their vocabularies have 260 and 1024 entries" in result.output
 
 
 def test_a_tokenizer_that_differs_in_one_token_is_refused(tmp_path):

@@ -19,13 +19,14 @@ TRAINING = ROOT / "scripts" / "train"
 DEMO = ROOT / "localent" / "demo"
 sys.path.append(str(TRAINING))
 
-from choice_problems import FAMILIES, choice_problem  # noqa: E402 - the training scripts are no package
+from choice_problems import FAMILIES, best_rate, choice_problem, first_in_order, who_has_most  # noqa: E402 - the training scripts are no package
 from demo_problems import SEED, choice_problems, number_problems, row  # noqa: E402
 from documents import finetune_document, pretrain_document  # noqa: E402
-from number_problems import MOST_STEPS, number_problem  # noqa: E402
-from problems import OPERATIONS, Problem, draw, lines, solution  # noqa: E402
+from number_problems import LARGEST, MOST_STEPS, number_problem  # noqa: E402
+from problems import OPERATIONS, Problem, draw, lines, solution, values  # noqa: E402
 
 EQUATION = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")
+NAMED = re.compile(r"([A-E])\) (\w+)(:?)")  # label, text, whether the option is looked at here
 STAGES = ("early", "base", "sft", "rl")
 
 
@@ -47,11 +48,11 @@ def test_every_equation_of_a_solution_is_true(problem: Problem) -> None:
         assert op != "/" or int(left) % int(right) == 0
 
 
-def test_number_answers_are_the_last_step_and_within_four_digits() -> None:
+def test_number_answers_are_the_last_step_and_no_value_is_too_large() -> None:
     for i, problem in enumerate(numbers(300, 2)):
         last = EQUATION.findall(lines(problem)[-1])[-1][-1]
         assert problem.answer == last
-        assert 0 <= int(problem.answer) <= 9999
+        assert all(0 <= v <= LARGEST for v in values(problem.steps))
         assert len(problem.steps) == 1 + i % MOST_STEPS
 
 
@@ -61,6 +62,33 @@ def test_choice_options_differ_and_the_label_points_at_the_conclusion() -> None:
         options = dict(problem.choices)
         assert len(set(options.values())) == len(options) >= 3
         assert re.search(rf"(?<!\d){re.escape(options[problem.answer])}(?!\d)", lines(problem)[-1])
+
+
+def test_steps_name_the_options_in_order_and_end_at_the_true_one() -> None:
+    """ "B) Tom: ..." stands only where option B is Tom, labels come in order, and the one accepted is the answer."""
+    for problem in choices(400, 7):
+        named = [match for line in lines(problem) for match in NAMED.findall(line)]
+        checks = [(label, text) for label, text, colon in named if colon]
+        assert checks == list(problem.choices)[: len(checks)]
+        accepted = [line[0] for line in lines(problem) if line.endswith(" yes.")] or [named[-1][0]]
+        assert accepted == [problem.answer]
+
+
+@pytest.mark.parametrize("make", [who_has_most, best_rate], ids=lambda f: f.__name__)
+def test_the_last_one_in_front_is_the_answer(make) -> None:
+    rng = random.Random(8)
+    for problem in (draw(make, rng, False) for _ in range(200)):
+        in_front = [line[0] for line in lines(problem) if line.endswith("in front.")]
+        assert in_front[-1] == problem.answer
+
+
+def test_the_first_in_order_loses_no_comparison() -> None:
+    """Told again as pairs, everybody but the answer stands on the losing side once."""
+    rng = random.Random(8)
+    for problem in (draw(first_in_order, rng, False) for _ in range(200)):
+        pairs = [pair.split(">") for pair in problem.skeleton.split()[2:]]
+        losers = sorted(loser for _, loser in pairs)
+        assert losers == sorted(text for label, text in problem.choices if label != problem.answer)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.__name__)
@@ -91,12 +119,12 @@ def test_same_seed_same_documents() -> None:
 
 
 def test_early_answers_are_trained_but_never_the_decision_to_give_them() -> None:
-    """Where the solution is cut, the cue is read only; the answer after it counts. About 18 % of documents."""
+    """Where the solution is cut, the cue is read only; the answer after it counts. About a quarter of documents."""
     rng = random.Random(8)
     documents = [finetune_document(rng) for _ in range(2000)]
     early = [d for d in documents if not d[2].trained]
     assert all(d[2].text == "The answer is" and d[3].trained for d in documents)
-    assert 0.15 < len(early) / len(documents) < 0.21
+    assert 0.21 < len(early) / len(documents) < 0.29
 
 
 @pytest.mark.parametrize(("name", "make"), [("number", number_problems), ("choice", choice_problems)])

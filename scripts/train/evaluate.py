@@ -21,7 +21,7 @@ from problems import Problem, lines
 from tokenizers import Tokenizer
 
 HERE = Path(__file__).parent
-FAMILIES = ("order", "rate", "arrival", "sequence", "weekday")
+FAMILIES = ("order", "rate", "sequence")
 ANSWER = re.compile(r"The answer is (\w+)\.")
 EVALUATION_SEED = 7  # not the shipped problems
 
@@ -36,6 +36,11 @@ class Reader:
 
     def prompt(self, problem: Problem) -> list[int]:
         return self.tokenizer.encode((chat_prompt if self.chat else plain_prompt)(problem)).ids
+
+    def prefix(self, problem: Problem, text: str) -> list[int]:
+        """The prompt and a solution so far; without a chat template it goes on in the prompt's own line."""
+        prompt = chat_prompt(problem) if self.chat else f"{plain_prompt(problem)} "
+        return self.tokenizer.encode(prompt + text).ids
 
     @property
     def end(self) -> int:
@@ -115,7 +120,7 @@ def forced(reader: Reader, problems: list[Problem]) -> list[dict]:
     for p in problems:
         steps = lines(p)
         texts_ = ["".join(f"{s}\n" for s in steps[:k]) + CUE for k in range(len(steps) + 1)]
-        prefixes = [reader.prompt(p) + reader.tokenizer.encode(t).ids for t in texts_]
+        prefixes = [reader.prefix(p, t) for t in texts_]
         front = leaders(reader, p, prefixes)
         true = log_p(reader, prefixes, [reader.tokenizer.encode(f" {p.answer}.").ids] * len(prefixes))
         lead = log_p(reader, prefixes, [reader.tokenizer.encode(f" {a}.").ids for a in front])

@@ -20,7 +20,7 @@ CHAT_TEMPLATE = (
     "{{ '<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 )
-PLAIN_TEMPLATE = "Question: {question}\nSolution:\n"
+PLAIN_TEMPLATE = "Question: {question}\nSolution:"
 CHAT_STAGES = ("sft", "rl")
 STAGES = {
     "early": "early in pretraining on noisy worked solutions",

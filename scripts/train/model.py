@@ -13,7 +13,7 @@ from torch.nn import functional
 class Shape:
     """Sizes; n_embd and n_ff are multiples of 256, so that every K-quant applies."""
 
-    n_vocab: int = 640
+    n_vocab: int = 1024
     n_embd: int = 256
     n_ff: int = 768
     n_layer: int = 4
@@ -109,11 +109,16 @@ class Abacus(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         self.apply(self._init)
+        nn.init.constant_(self.norm.weight, 0.02)
 
     def _init(self, module: nn.Module) -> None:
-        """Matrices that write into the residual stream start at zero, so that it starts as the embedding."""
+        """Matrices that write into the residual stream start at zero, so that it starts as the embedding.
+
+        Embeddings start large and the last norm small: words that fill the same gap (all the names) are pushed the
+        same way by the tied output, and from a small start they became too alike to be found again in the text.
+        """
         if isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=0.02)
+            nn.init.normal_(module.weight, std=1.0)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.8 * module.in_features**-0.5)
         if isinstance(module, Block):

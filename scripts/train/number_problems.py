@@ -11,29 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from problems import LARGEST, OPERATIONS, Equation, Operand, Problem, Ref, values
+from problems import OPERATIONS, Equation, Operand, Problem, Ref, values
 from words import BOXES, COLORS, DAYS, GOODS, HELPERS, OBJECTS, PARTS, PEOPLE, PLACES, TIMES
 
 MOST_STEPS = 6
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """How large the numbers get.
-
-    terms: weights of one, two and three digits; factors: weights of one digit times one, two, three digits as
-    1 x 1, 1 x 2, 2 x 2, 1 x 3; largest: what no value of a step exceeds.
-    """
-
-    terms: tuple[int, int, int]
-    factors: tuple[int, int, int, int]
-    largest: int
-
-
-WIDE = Sizes((20, 58, 22), (32, 48, 10, 10), LARGEST)  # pretraining
-MIDDLE = Sizes((30, 64, 6), (50, 42, 4, 4), 1999)  # the first part of fine-tuning
-NARROW = Sizes((35, 63, 2), (60, 36, 2, 2), 499)  # its second part
-SMALL = Sizes((40, 60, 0), (70, 30, 0, 0), 199)  # its end, reinforcement, and the shipped problems
+LARGEST = 199  # what no value of a step exceeds: larger sums would cost a tiny model most of its training
 
 
 @dataclass(slots=True)
@@ -44,7 +28,6 @@ class Story:
     who: str
     pronoun: str
     things: str
-    sizes: Sizes
     now: Operand = 0
     amount: int = 0
     money: bool = False
@@ -74,17 +57,15 @@ class Story:
         self.skeleton.append(f"{name}:{','.join(map(str, numbers))}")
 
 
-def some(rng: random.Random, sizes: Sizes, top: int = 999) -> int:
-    """A term of a sum."""
-    low, high = rng.choices(((2, 9), (10, 99), (100, 999)), sizes.terms)[0]
+def some(rng: random.Random, top: int = 99) -> int:
+    """A term of a sum: one digit or two alike often. So most steps move the quantity a little, some a lot."""
+    low, high = rng.choice(((2, 9), (10, 60)))
     return rng.randint(min(low, top), max(2, min(high, top)))
 
 
-def factors(rng: random.Random, sizes: Sizes) -> tuple[int, int]:
+def factors(rng: random.Random) -> tuple[int, int]:
     """(how many, of how much)."""
-    (a, b), (c, d) = rng.choices(
-        (((2, 9), (2, 9)), ((3, 9), (11, 99)), ((11, 29), (11, 29)), ((2, 9), (101, 499))), sizes.factors
-    )[0]
+    (a, b), (c, d) = rng.choices((((2, 9), (2, 9)), ((2, 5), (10, 30))), (80, 20))[0]
     return rng.randint(a, b), rng.randint(c, d)
 
 
@@ -92,7 +73,7 @@ def factors(rng: random.Random, sizes: Sizes) -> tuple[int, int]:
 
 
 def begin_plain(s: Story) -> bool:
-    n = some(s.rng, s.sizes)
+    n = some(s.rng)
     s.now = s.amount = n
     s.mark("plain", n)
     s.say(
@@ -105,7 +86,7 @@ def begin_plain(s: Story) -> bool:
 
 
 def begin_packs(s: Story) -> bool:
-    k, n = factors(s.rng, s.sizes)
+    k, n = factors(s.rng)
     box = s.rng.choice(BOXES)
     s.mark("packs", k, n)
     s.say(
@@ -117,11 +98,11 @@ def begin_packs(s: Story) -> bool:
         k, "*", n, (f"The {k} {box} held ", f"With {n} {s.things} each, {k} {box} held "), f" {s.things}."
     )
     s.amount = k * n
-    return s.amount <= s.sizes.largest
+    return s.amount <= LARGEST
 
 
 def begin_colors(s: Story) -> bool:
-    a, b = some(s.rng, s.sizes), some(s.rng, s.sizes)
+    a, b = some(s.rng), some(s.rng)
     one, two = s.rng.sample(COLORS, 2)
     s.mark("colors", a, b)
     s.say(
@@ -134,7 +115,7 @@ def begin_colors(s: Story) -> bool:
 
 
 def begin_days(s: Story) -> bool:
-    n, k = some(s.rng, s.sizes), s.rng.choice(tuple(TIMES))
+    n, k = some(s.rng), s.rng.choice(tuple(TIMES))
     day, next_day = s.rng.choice(tuple(pairwise(DAYS)))
     s.mark("days", n, k)
     s.say(
@@ -144,11 +125,11 @@ def begin_days(s: Story) -> bool:
     more = s.compute(n, "*", k, (f"On {next_day} there were ", f"{next_day} brought "), f" {s.things}.")
     s.now = s.compute(n, "+", more, ("Both days gave ", "Together the two days gave "), f" {s.things}.")
     s.amount = n + n * k
-    return s.amount <= s.sizes.largest
+    return s.amount <= LARGEST
 
 
 def begin_wage(s: Story) -> bool:
-    k, n = factors(s.rng, s.sizes)
+    k, n = factors(s.rng)
     s.money = True
     s.mark("wage", k, n)
     s.say(
@@ -158,11 +139,11 @@ def begin_wage(s: Story) -> bool:
     )
     s.now = s.compute(k, "*", n, (f"{k} hours of work paid ", f"{s.who} earned "), " dollars.")
     s.amount = k * n
-    return s.amount <= s.sizes.largest
+    return s.amount <= LARGEST
 
 
 def begin_savings(s: Story) -> bool:
-    n = some(s.rng, s.sizes)
+    n = some(s.rng)
     s.money, s.now, s.amount = True, n, n
     s.mark("savings", n)
     s.say(f"{s.who} had saved {n} dollars.", f"There were {n} dollars in the purse of {s.who}.")
@@ -173,7 +154,7 @@ def begin_savings(s: Story) -> bool:
 
 
 def gain(s: Story) -> bool:
-    n, helper = some(s.rng, s.sizes), s.rng.choice(HELPERS)
+    n, helper = some(s.rng), s.rng.choice(HELPERS)
     s.mark("gain", n)
     if s.money:
         s.say(
@@ -192,7 +173,7 @@ def gain(s: Story) -> bool:
 
 
 def lose(s: Story) -> bool:
-    n = some(s.rng, s.sizes, s.amount - 2)
+    n = some(s.rng, s.amount - 2)
     s.mark("lose", n)
     if s.money:
         s.say(
@@ -210,7 +191,7 @@ def lose(s: Story) -> bool:
 
 
 def packs(s: Story) -> bool:
-    k, n = factors(s.rng, s.sizes)
+    k, n = factors(s.rng)
     s.mark("morepacks", k, n)
     if s.money:
         s.say(
@@ -231,7 +212,7 @@ def packs(s: Story) -> bool:
 
 
 def purchase(s: Story) -> bool:
-    k, n = factors(s.rng, s.sizes)
+    k, n = factors(s.rng)
     s.mark("purchase", k, n)
     if s.money:
         s.say(
@@ -259,7 +240,7 @@ def grow(s: Story) -> bool:
 
 
 def share(s: Story) -> bool:
-    fits = [k for k in range(2, 13) if s.amount % k == 0]
+    fits = [k for k in range(2, 10) if s.amount % k == 0]
     if not fits:
         return False
     k = s.rng.choice(fits)
@@ -295,7 +276,7 @@ def part(s: Story) -> bool:
 
 
 def join(s: Story) -> bool:
-    n, other = some(s.rng, s.sizes), s.rng.choice([p for p, _ in PEOPLE if p != s.who])
+    n, other = some(s.rng), s.rng.choice([p for p, _ in PEOPLE if p != s.who])
     s.mark("join", n)
     s.say(
         f"{other} had {n} more {s.unit} than that, and they put everything together.",
@@ -309,7 +290,7 @@ def join(s: Story) -> bool:
 
 
 def sell(s: Story) -> bool:
-    price = s.rng.randint(2, 12)
+    price = s.rng.randint(2, 9)
     if s.money:
         return False
     s.mark("sell", price)
@@ -328,7 +309,7 @@ def sell(s: Story) -> bool:
 
 
 def spend_all(s: Story) -> bool:
-    fits = [k for k in range(2, 13) if s.amount % k == 0]
+    fits = [k for k in range(2, 10) if s.amount % k == 0]
     if not s.money or not fits:
         return False
     price, things = s.rng.choice(fits), s.rng.choice([t for t in OBJECTS if t != s.things])
@@ -349,8 +330,8 @@ BEGINNINGS: dict[Callable[[Story], bool], tuple[int, int]] = {  # steps it takes
     begin_savings: (0, 2),
 }
 EVENTS: dict[Callable[[Story], bool], tuple[int, int]] = {
-    gain: (1, 4),
-    lose: (1, 5),
+    gain: (1, 7),
+    lose: (1, 7),
     packs: (2, 3),
     purchase: (2, 3),
     grow: (1, 3),
@@ -368,7 +349,7 @@ def place(s: Story) -> str:
 
 def distractor(s: Story) -> str:
     """A fact with a number that nothing depends on."""
-    other, n = s.rng.choice([p for p, _ in PEOPLE if p != s.who]), some(s.rng, s.sizes)
+    other, n = s.rng.choice([p for p, _ in PEOPLE if p != s.who]), some(s.rng)
     things = s.rng.choice([t for t in OBJECTS if t != s.things])
     return s.rng.choice(
         (
@@ -407,20 +388,20 @@ def pick(rng: random.Random, options: dict, room: int) -> Callable[[Story], bool
     return rng.choices([f for f, _ in fits], [w for _, w in fits])[0]
 
 
-def tell(rng: random.Random, n_steps: int, sizes: Sizes) -> Story | None:
+def tell(rng: random.Random, n_steps: int) -> Story | None:
     """A story of exactly `n_steps` equations, or None where the draw led nowhere."""
     who, pronoun = rng.choice(PEOPLE)
-    s = Story(rng, who, pronoun, rng.choice(OBJECTS), sizes)
+    s = Story(rng, who, pronoun, rng.choice(OBJECTS))
     fine = pick(rng, BEGINNINGS, n_steps)(s)
     while fine and len(s.steps) < n_steps:
         fine = pick(rng, EVENTS, n_steps - len(s.steps))(s)
-        fine = fine and s.amount <= s.sizes.largest and all(v <= sizes.largest for v in values(tuple(s.steps)))
+        fine = fine and s.amount <= LARGEST and all(v <= LARGEST for v in values(tuple(s.steps)))
     return s if fine else None
 
 
-def number_problem(rng: random.Random, n_steps: int, sizes: Sizes = SMALL) -> Problem | None:
+def number_problem(rng: random.Random, n_steps: int) -> Problem | None:
     """A word problem of `n_steps` steps, or None where the draw did not fit (draw again)."""
-    s = tell(rng, n_steps, sizes)
+    s = tell(rng, n_steps)
     if s is None:
         return None
     for _ in range(rng.choices((0, 1, 2), (50, 35, 15))[0]):

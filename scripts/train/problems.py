@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-LARGEST = 9999
 LABELS = "ABCDE"
 HELD_OUT_PERCENT = 10
 OPERATIONS: dict[str, Callable[[int, int], int]] = {
@@ -109,12 +108,9 @@ def solution(problem: Problem) -> str:
     return "\n".join([*lines(problem), f"The answer is {problem.answer}."])
 
 
-def with_options(problem: Problem, rng: random.Random, true: str, wrong: list[str]) -> Problem:
-    """`problem` as multiple choice: the options in random order, so that the true label is uniform."""
-    texts = [true, *wrong]
-    rng.shuffle(texts)
-    choices = tuple(zip(LABELS, texts, strict=False))
-    return replace(problem, kind="choice", choices=choices, answer=LABELS[texts.index(true)])
+def options(rng: random.Random, texts: list[str]) -> tuple[tuple[str, str], ...]:
+    """(label, text) of every option, in random order, so that the true label is uniform."""
+    return tuple(zip(LABELS, rng.sample(texts, len(texts)), strict=False))
 
 
 def draw(make: Callable[[random.Random], Problem | None], rng: random.Random, held_out: bool) -> Problem:

@@ -1,8 +1,7 @@
 """Reinforcement on correct answers, from the fine-tuned model: `python rl.py`. The same command again continues.
 
 Policy gradient with a group baseline: several solutions of one problem are sampled, each is rewarded 1 if its answer
-is right, and the mean reward of its group is taken off. Number problems only: a guessed label is right too often.
-Every update is on fresh samples, so nothing is clipped.
+is right, and the mean reward of its group is taken off. Every update is on fresh samples, so nothing is clipped.
 A small supervised loss on fine-tuning documents (early answers among them) keeps the forced answers calibrated.
 """
 
@@ -17,11 +16,10 @@ from pathlib import Path
 
 import torch
 from batches import IGNORE, encode, pad
-from documents import TURN_END, any_number_problem, chat_prompt, early_document
+from documents import TURN_END, any_problem, chat_prompt, early_document
 from evaluate import answer_of
 from generate import sample_in_groups, texts
 from model import Abacus, Shape
-from number_problems import SMALL
 from problems import Problem
 from tokenizers import Tokenizer
 from torch import Tensor
@@ -34,12 +32,12 @@ HERE = Path(__file__).parent
 class Settings:
     """n_problems times n_samples solutions an update; a group that is all right or all wrong teaches nothing."""
 
-    n_updates: int = 24
-    n_problems: int = 16
+    n_updates: int = 80
+    n_problems: int = 24
     n_samples: int = 8
     n_early: int = 24
-    early_weight: float = 0.3
-    lr: float = 3e-5
+    early_weight: float = 0.1
+    lr: float = 1e-4
     temperature: float = 1.0
     warmup: int = 5
 
@@ -120,7 +118,7 @@ class Tuner:
         """One update; a function of the seed, the weights and the number of updates done."""
         rng = random.Random(f"{self.seed}/rl/{self.done}")
         generator = torch.Generator().manual_seed(rng.randrange(2**31))
-        problems = [any_number_problem(rng, SMALL) for _ in range(self.settings.n_problems)]
+        problems = [any_problem(rng) for _ in range(self.settings.n_problems)]
         prompts, solutions, rewards = self.solve(problems, generator)
         gains = advantages(rewards).flatten().tolist()
         self.push(list(zip(prompts, solutions, gains, strict=True)), sum(map(len, solutions)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from documents import END_OF_TEXT, TURN_END, TURN_START, finetune_document, pretrain_document
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-VOCABULARY = 640
+VOCABULARY = 1024
 QWEN2 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
@@ -28,7 +28,7 @@ def texts(seed: int, n: int) -> Iterator[str]:
 
 
 def build(seed: int, n_documents: int = 20_000) -> Tokenizer:
-    """A tokenizer of 640 entries: the specials, 256 bytes, then merges learnt from generated documents."""
+    """A tokenizer of 1,024 entries: the specials, 256 bytes, then merges learnt from generated documents."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(QWEN2), behavior="isolated")
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
