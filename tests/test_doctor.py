@@ -10,26 +10,30 @@ from click.testing import CliRunner
 
 from localent import doctor, fit, machine, tasks
 from localent.cli import main
+from localent.doctor import speed, trial
 from localent.engine.glance import glance
-from localent.engine.llama import Device, supports_gpu
+from localent.engine.llama import PINNED, Device, supports_gpu
 from localent.errors import LocalentError
 from localent.runs import Settings, run
 from localent.store import open_db
 
 
+def shorten(patch):
+    """Measure for a moment, on one thread."""
+    patch.setattr(speed, "SPEED_S", 0.01)
+    patch.setattr(trial, "LANES", (1, 4))
+    patch.setattr(trial, "n_threads", lambda: 1)
+
+
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    monkeypatch.setattr(doctor, "SPEED_S", 0.01)
-    monkeypatch.setattr(doctor, "LANES", (1, 4))
-    monkeypatch.setattr(doctor, "n_threads", lambda: 1)
+    shorten(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def examined(random_model):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(doctor, "SPEED_S", 0.01)
-        patch.setattr(doctor, "LANES", (1, 4))
-        patch.setattr(doctor, "n_threads", lambda: 1)
+        shorten(patch)
         return doctor.examine(random_model("tiny-llama"), layers=0)
 
 
@@ -147,7 +151,7 @@ def test_an_nvidia_card_and_its_install_line(monkeypatch):
     line = doctor.install_line(gpu.backend, gpu.arch)
     assert line.startswith('CMAKE_ARGS="-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=89" ')
     assert "--no-cache-dir" in line
-    assert f'"llama-cpp-python=={doctor.PINNED}"' in line
+    assert f'"llama-cpp-python=={PINNED}"' in line
 
 
 @pytest.mark.skipif(supports_gpu(), reason="this build can use it")
