@@ -24,54 +24,16 @@ from localent.engine.llama import LlamaEngine, LlamaModel, LlamaVocab, Options, 
 from localent.entropy import Meter
 from localent.errors import LocalentError, UsageError
 from localent.generate import Limits
-from localent.probe import Effort
 from localent.prompts import continued, prompt_tokens
 from localent.records import Choice, Problem, Run, Trace
 from localent.remembered import remembered
 from localent.sampling import Sampler
+from localent.settings import DEFAULTS, Settings
 from localent.store import Database, open_db
 
 DEFAULT_MAX_TOKENS = 512
 SLACK = 24  # tokens of context for a cue and one answer beyond the search's budget
 FITS = 0.9  # share of the available memory that lanes may take
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the user chooses. None: chosen by localent, and recorded with the run."""
-
-    seed: int = 0
-    temperature: float = 0.7
-    top_p: float = 1.0
-    top_k: int = 0
-    max_tokens: int | None = None  # 512, or half of what a smaller model was trained for
-    shots: int | None = None
-    lanes: int | None = None  # the fastest, measured once
-    threads: int | None = None  # the physical cores allowed
-    gpu_layers: int | None = None  # those that fit the GPU's memory; -1: all
-    ctx: int | None = None  # tokens a lane: what the longest prompt needs
-    probe: bool = True
-    epsilon: float = Effort().epsilon
-    max_fed: int = Effort().max_fed
-    measure_top_k: int = 0  # also take the measures over the k most likely tokens
-    alternatives: int = 0  # also keep so many of the most likely tokens at every prediction
-
-    def __post_init__(self) -> None:
-        Sampler(self.temperature, self.top_p, self.top_k)  # says what is wrong with those
-        for name in ("max_tokens", "lanes", "threads", "ctx"):
-            _at_least(1, name, getattr(self, name))
-        for name in ("shots", "max_fed", "measure_top_k", "alternatives"):
-            _at_least(0, name, getattr(self, name))
-        if not 0 <= self.epsilon <= 1:
-            raise UsageError(f"--epsilon is a probability from 0 to 1, got {self.epsilon}.")
-
-    def effort(self) -> Effort:
-        return Effort(self.epsilon, self.max_fed)
-
-
-def _at_least(least: int, name: str, value: int | None) -> None:
-    if value is not None and value < least:
-        raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, got {value}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +66,7 @@ def run(
     db: str | Path,
     n: int | None = None,
     samples: int = 1,
-    settings: Settings = Settings(),
+    settings: Settings = DEFAULTS,
     report: Report = lambda progress: None,
     status: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
@@ -206,9 +168,7 @@ def questions_of(
     """Every problem with its prompt, its cue and what counts as an answer to it."""
     vocab, grammars = weights.vocab, {}
     for problem in problems:
-        text = tasks.render(
-            task, problem, head.template, shots=settings.shots, seed=settings.seed, variables=vocab.variables
-        )
+        text = prompt_text(task, problem, head, settings, vocab)
         labels = tuple(choice.label for choice in problem.choices)
         if settings.probe and labels not in grammars:
             grammars[labels] = _grammar(vocab.pieces, labels)
@@ -219,6 +179,22 @@ def questions_of(
             grammar=grammars.get(labels),
             stops=text.stops,
         )
+
+
+def prompt_text(
+    task: tasks.Task, problem: Problem, head: header.Header, settings: Settings, vocab: LlamaVocab
+) -> tasks.PromptText:
+    """A problem as the settings put it to the model."""
+    return tasks.render(
+        task,
+        problem,
+        head.template,
+        shots=settings.shots,
+        seed=settings.seed,
+        system=settings.system,
+        variables=vocab.variables,
+        chosen=settings.template_vars,
+    )
 
 
 def _grammar(pieces: Sequence[bytes], labels: tuple[str, ...]):
@@ -312,21 +288,22 @@ def record_of(head: header.Header, task: tasks.Task, settings: Settings, weights
     chosen = {name: value for name, value in asdict(settings).items() if name != "ctx"}
     options = asdict(options_of(replace(settings, lanes=1)))
     engine = {name: options[name] for name in ("chunk", "flash_attn")}
-    if not settings.alternatives:
-        del chosen["alternatives"]  # a run without them is known as it was before they existed
+    for name in ("alternatives", "system", "template_vars"):
+        if not chosen[name]:
+            del chosen[name]  # a run without them is known as it was before they existed
     if not settings.probe:
         chosen |= {"epsilon": None, "max_fed": None}
     shots = settings.shots if settings.shots is not None else (0 if head.template else task.shots)
-    chosen |= {"shots": shots, "prompt": prompt_hash(task, head, shots, settings.seed, weights.vocab), **engine}
+    chosen |= {"shots": shots, "prompt": prompt_hash(task, head, settings, weights.vocab), **engine}
     build = _build(settings.gpu_layers)
     content = json.dumps([head.model.sha256, task.name, chosen, build], sort_keys=True)
     return Run(hashlib.sha256(content.encode()).hexdigest()[:12], head.model.sha256, task.name, chosen, build)
 
 
-def prompt_hash(task: tasks.Task, head: header.Header, shots: int, seed: int, vocab: LlamaVocab) -> str:
+def prompt_hash(task: tasks.Task, head: header.Header, settings: Settings, vocab: LlamaVocab) -> str:
     """Hash of a prompt with placeholder question: template, instruction, examples, cue, stops."""
     blank = Problem("", "", "?", "0", task.problems[0].choices and (Choice("A", "?"), Choice("B", "?")))
-    text = tasks.render(task, blank, head.template, shots=shots, seed=seed, variables=vocab.variables)
+    text = prompt_text(task, blank, head, settings, vocab)
     return hashlib.sha256(repr((text, tasks.CUE)).encode()).hexdigest()[:16]
 
 

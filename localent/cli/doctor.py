@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from localent.cli.run import GPU_LAYERS
+from localent.cli.run import gpu_layers_option
 
 PARTS = {
     "machine": "This machine",
@@ -26,7 +26,7 @@ MARK = {True: "+", False: "!", None: " "}
 @click.command()
 @click.argument("model", default="abacus-sft")
 @click.option("--quick", is_flag=True, help="Look only, measure nothing.")
-@click.option("--gpu-layers", type=GPU_LAYERS, default="auto", show_default=True, help="Layers on the GPU: auto, N, 0.")
+@gpu_layers_option
 @click.option("--json", "json_", is_flag=True, help="Print it as JSON.")
 def doctor(model: str, quick: bool, gpu_layers: int | None, json_: bool) -> None:
     """Examine this machine with MODEL: build, memory, GPU, speed, what repeats to the bit, and the noise floor.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
@@ -23,12 +24,44 @@ class GpuLayers(click.ParamType):
         if value in (None, "auto"):
             return None
         try:
-            return int(value)
+            layers = int(value)
         except (TypeError, ValueError):
             self.fail(f"{value!r} is neither 'auto' nor a number of layers.", param, ctx)
+        return layers if layers >= -1 else self.fail(f"{layers} is no number of layers; -1 means all.", param, ctx)
 
 
-GPU_LAYERS = GpuLayers()
+gpu_layers_option = click.option(
+    "--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU: auto, N, or 0."
+)
+
+
+class TemplateVar(click.ParamType):
+    """NAME=VALUE -> (name, value): true, false and numbers as such, the rest as text."""
+
+    name = "name=value"
+
+    def convert(self, value, param, ctx) -> tuple[str, object]:
+        name, sign, text = value.partition("=")
+        if not (sign and name.isidentifier()):
+            self.fail(f"{value!r} is not written NAME=VALUE, for example enable_thinking=false.", param, ctx)
+        try:
+            return name, json.loads(text.lower() if text.lower() in ("true", "false") else text)
+        except ValueError:
+            return name, text
+
+
+def prompt_options(command):
+    """--system and --template-var: what goes into the prompt beside the question."""
+    variables = click.option(
+        "--template-var",
+        "template_vars",
+        type=TemplateVar(),
+        multiple=True,
+        callback=lambda ctx, param, given: dict(given),
+        help="Set a variable of the model's chat template, for example enable_thinking=false.",
+    )
+    system = click.option("--system", help="A system text. Templates that refuse one get it before the question.")
+    return system(variables(command))
 
 
 @click.command()
@@ -47,6 +80,7 @@ GPU_LAYERS = GpuLayers()
 @click.option("--top-k", type=int, default=0, show_default=True, help="Sample from the k likeliest; 0: all.")
 @click.option("--max-tokens", type=int, help="Tokens a trace may have. Default: 512, less for models of short context.")
 @click.option("--shots", type=int, help="Worked examples in the prompt. Default: 0 for chat models, 4 for others.")
+@prompt_options
 @click.option("--probe/--no-probe", default=True, show_default=True, help="Read the answer distribution at every step.")
 @click.option("--epsilon", type=float, default=0.01, show_default=True, help="Probes stop below this unexplored mass.")
 @click.option("--max-fed", type=int, default=12, show_default=True, help="Probes stop after so many tokens.")
@@ -56,7 +90,7 @@ GPU_LAYERS = GpuLayers()
 )
 @click.option("--lanes", type=int, help="Traces at a time. Default: the fastest, measured once and kept.")
 @click.option("--threads", type=int, help="Default: the physical cores this process may use.")
-@click.option("--gpu-layers", type=GPU_LAYERS, default="auto", show_default=True, help="Layers on the GPU: auto, N, 0.")
+@gpu_layers_option
 @click.option("--ctx", type=int, help="Context of a lane in tokens. Default: what the longest prompt needs.")
 @db_option
 @click.option("--json", "json_", is_flag=True, help="Print the summary as JSON.")

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,9 @@ from localent.engine import header, kldfile
 from localent.engine.llama import LlamaModel, LlamaScorer, Options, build_info
 from localent.errors import LocalentError, UsageError
 from localent.records import Model, Run
+from localent.settings import DEFAULTS, settings_of
 from localent.store import Database, open_db
 
-DEFAULTS = runs.Settings()
 NOISE_CHUNK = 3  # times smaller: the reference against itself is fed in chunks of another size
 
 
@@ -207,15 +207,6 @@ def compare_run(
     return done
 
 
-def settings_of(run: Run) -> runs.Settings:
-    """The settings that a stored run was made with."""
-    names = {f.name for f in fields(runs.Settings)}
-    known = {k: v for k, v in run.settings.items() if k in names}
-    if not run.settings.get("probe"):
-        known |= {"epsilon": runs.Settings().epsilon, "max_fed": runs.Settings().max_fed}
-    return runs.Settings(**known)
-
-
 def _chosen(written: dict, task: tasks.Task, n: int | None, samples: int | None) -> dict:
     """The traces of the first n problems and samples, in the order of the task."""
     wanted = [p.problem_id for p in task.problems[:n]]
@@ -261,7 +252,7 @@ def _given(task, run: Run, written, weights: LlamaModel, head, settings: runs.Se
     """The traces with their questions, prompted as they were."""
     wanted = {p for p, _ in written}
     problems = [p for p in task.problems if p.problem_id in wanted]
-    prompt = runs.prompt_hash(task, head, run.settings["shots"], settings.seed, weights.vocab)
+    prompt = runs.prompt_hash(task, head, settings, weights.vocab)
     if prompt != run.settings["prompt"]:
         raise UsageError(
             f"Run {run.run_id} was prompted in another way than {Path(head.model.path).name} is on {task.name}: "
