@@ -47,7 +47,7 @@ def ask(model: str, problem: Problem, settings: runs.Settings, watcher: Watcher)
     watcher.status(f"reading {path.name}")
     head = header.read(path)
     task = task_of(problem, path)
-    settings = replace(settings, gpu_layers=runs.gpu_layers_of(path, head, settings, watcher.status))
+    settings = replace(settings, gpu_layers=runs.gpu_layers_of(head, settings))
     with LlamaModel(path, settings.gpu_layers) as weights:
         questions = list(runs.questions_of(task, [problem], weights, head, settings))
         settings = replace(runs.filled(settings, weights, questions), lanes=1)

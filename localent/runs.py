@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -33,6 +34,7 @@ from localent.store import Database, open_db
 
 DEFAULT_MAX_TOKENS = 512
 SLACK = 24  # tokens of context for a cue and one answer beyond the search's budget
+LOG = logging.getLogger("localent")
 FITS = 0.9  # share of the available memory that lanes may take
 
 
@@ -80,18 +82,20 @@ def run(
     status(f"reading {path.name}")
     head = header.read(path)
     refuse_unfit(head, path)
-    settings = replace(settings, gpu_layers=gpu_layers_of(path, head, settings, status))
+    settings = replace(settings, gpu_layers=gpu_layers_of(head, settings))
     with open_db(db) as store, LlamaModel(path, settings.gpu_layers) as weights:
         questions = list(questions_of(task, problems, weights, head, settings))
         settings = filled(settings, weights, questions)
         settings = replace(settings, lanes=settings.lanes or _lanes(store, head, task, weights, settings, status))
         check_options(options_of(settings))
+        _warn(settings)
         record = record_of(head, task, settings, weights)
-        todo = enter(store, record, head, task, problems, samples)
+        todo = missing(store, record, problems, samples)
         outcome = Outcome(record.run_id, len(problems) * samples - len(todo), len(todo), settings.lanes)
         if todo:
             _check_memory(weights, settings)
             with closing(LlamaEngine(weights, options_of(settings))) as engine:
+                enter(store, record, head, task, problems)
                 _work(store, engine, record.run_id, [(questions[i], s) for i, s in todo], task, settings, report)
         return outcome
 
@@ -224,6 +228,13 @@ def filled(settings: Settings, weights: LlamaModel, questions: Sequence[Question
     return replace(settings, max_tokens=max_tokens, threads=threads, ctx=settings.ctx or needed)
 
 
+def _warn(settings: Settings) -> None:
+    """Say what is allowed, but unwise."""
+    cores = machine.usable_cores()
+    if settings.threads > cores:
+        LOG.warning("--threads %d is more than the %d cores there are: llama.cpp gets slower.", settings.threads, cores)
+
+
 def _lanes(
     store: Database,
     head: header.Header,
@@ -247,12 +258,9 @@ def _lanes(
     return remembered(what, lambda: fastest_lanes(weights, options, fits))
 
 
-def gpu_layers_of(path: Path, head: header.Header, settings: Settings, status: Callable[[str], None]) -> int:
-    """Those asked for, else those that fit: found once on this machine, for free memory comes and goes."""
-    if settings.gpu_layers is not None:
-        return settings.gpu_layers
-    what = {"layers for": head.model.sha256, "lanes": settings.lanes, "ctx": settings.ctx} | _build(0)
-    return remembered(what, lambda: fit.report(path, None, settings.lanes, settings.ctx, status))
+def gpu_layers_of(head: header.Header, settings: Settings) -> int:
+    """The layers of a run on the GPU."""
+    return fit.layers_for([head.model], settings.gpu_layers, lanes=settings.lanes, n_ctx=settings.ctx)
 
 
 def _build(gpu_layers: int) -> dict[str, str]:
@@ -307,13 +315,15 @@ def prompt_hash(task: tasks.Task, head: header.Header, settings: Settings, vocab
     return hashlib.sha256(repr((text, tasks.CUE)).encode()).hexdigest()[:16]
 
 
-def enter(
-    store: Database, record: Run, head: header.Header, task: tasks.Task, problems: Sequence[Problem], samples: int
-) -> list[tuple[int, int]]:
-    """Write what the run is about; returns (index of the problem, sample) of the traces that are missing."""
+def missing(store: Database, record: Run, problems: Sequence[Problem], samples: int) -> list[tuple[int, int]]:
+    """(index of the problem, sample) of the traces that a run lacks."""
+    done = store.finished(record.run_id)
+    return [(i, s) for s in range(samples) for i, p in enumerate(problems) if (p.problem_id, s) not in done]
+
+
+def enter(store: Database, record: Run, head: header.Header, task: tasks.Task, problems: Sequence[Problem]) -> None:
+    """Write what the run is about."""
     store.add_model(head.model)
     store.add_task(task.name, task.kind)
     store.add_problems(task.name, problems)
     store.add_run(record)
-    done = store.finished(record.run_id)
-    return [(i, s) for s in range(samples) for i, p in enumerate(problems) if (p.problem_id, s) not in done]

@@ -40,6 +40,8 @@ class Settings:
         for name in ("shots", "max_fed", "measure_top_k", "alternatives"):
             _at_least(0, name, getattr(self, name))
         _at_least(-1, "gpu_layers", self.gpu_layers)
+        if not -(2**63) <= self.seed < 2**63:
+            raise UsageError(f"--seed must fit 64 bits, got {self.seed}.")
         if not 0 <= self.epsilon <= 1:
             raise UsageError(f"--epsilon is a probability from 0 to 1, got {self.epsilon}.")
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from localent import doctor, fit, machine, tasks
 from localent.cli import main
 from localent.doctor import speed, trial
+from localent.engine import header
 from localent.engine.glance import glance
 from localent.engine.llama import PINNED, Device, supports_gpu
 from localent.errors import LocalentError
@@ -219,10 +220,22 @@ def test_layers_go_to_the_gpu_as_far_as_they_fit(random_model):
 
 
 def test_what_the_user_wants_counts(random_model):
-    path = random_model("tiny-llama")
-    assert fit.report(path, 7, None, None, print) == 7
+    model = header.read(random_model("tiny-llama")).model
+    assert fit.layers_for([model], 7) == 7
     if not supports_gpu():
-        assert fit.report(path, None, None, None, print) == 0
+        assert fit.layers_for([model], None) == 0
+
+
+def test_short_memory_is_told_each_time(random_model, monkeypatch, caplog):
+    """The number is found once and kept; why it is not more is said on every run."""
+    model = header.read(random_model("tiny-llama")).model
+    monkeypatch.setattr(fit, "supports_gpu", lambda: True)
+    for free in (10_000, 8 << 30):
+        monkeypatch.setattr(fit, "devices", lambda free=free: [replace(CARD, free_bytes=free)])
+        assert fit.layers_for([model], None) == 0
+        assert "0 of 3 layers fit CUDA0" in caplog.messages[-1]
+        caplog.clear()
+    assert fit.layers_for([model, model], None) == -1
 
 
 @pytest.mark.parametrize(("given", "code"), [("auto", 0), ("0", 0), ("many", 2)])

@@ -322,6 +322,38 @@ def test_models_lists_both(home, tiny):
     assert "nothing" in run("models", "--here", "--family", "bert").stdout
 
 
+def test_machines_get_every_field(home):
+    rows = {row["name"]: row for row in map(json.loads, run("models", "--known", "--json").stdout.splitlines())}
+    assert rows["gemma-2-2b-it"]["template"].startswith("refuses a system turn")
+    assert rows["gemma-2-2b-it"]["bos"] == "yes"
+    assert rows["olmo-2-7b-dpo"]["family"] == "olmo-2"
+    assert rows["qwen2.5-7b"]["quants"] == "Q2_K Q4_K_M"
+
+
+def test_a_family_is_found_on_the_disk_by_name_and_by_architecture(home, tiny):
+    put(tiny, home / ".lmstudio" / "models" / "someone" / "Llama-3.2-1B-GGUF" / "Llama-3.2-1B-F16.gguf")
+    for family, n in (("llama", 1), ("llama-3.2", 1), ("qwen2.5", 0)):
+        shown = run("models", "--here", "--family", family, "--json").stdout
+        assert len(shown.splitlines()) == n
+    assert "there are abacus, qwen2.5" in run("models", "--family", "lama").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("models", "--lanes", "0"), "'--lanes'"),
+        (("pull", "gsm8"), "Did you mean 'gsm8k'"),
+        (("pull", "gsm8k", "--revision", "v1"), "gsm8k is pinned"),
+        (("pull", "abacus-sft", "--revision", "v1"), "abacus-sft comes with localent"),
+    ],
+)
+def test_a_wrong_request_gets_one_sentence(home, arguments, message):
+    done = run(*arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert message in done.stderr
+
+
 def test_a_model_that_does_not_fit_says_no(home, tiny):
     rows = run("models", "--here", "--in", tiny.parent, "--ctx", "2000000000", "--json").stdout.splitlines()
     assert {json.loads(row)["fits"] for row in rows if json.loads(row)["arch"] == "llama"} == {"no"}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 import localent
 from localent.cli.data import models, pull
@@ -27,6 +29,11 @@ class Commands(click.Group):
     def invoke(self, context: click.Context):
         try:
             return super().invoke(context)
+        except NoArgsIsHelpError:
+            raise  # prints the help
+        except click.UsageError as error:
+            where = error.ctx.command_path if error.ctx else "localent"
+            fail(f"{error.format_message()} '{where} --help' tells more.", 2)
         except UsageError as error:
             fail(error, 2)
         except LocalentError as error:
@@ -45,7 +52,18 @@ def fail(message: object, code: int) -> None:
     sys.exit(code)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Notes(logging.Handler):
+    """What the library says beside its results: a line on stderr, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(f"localent: {record.getMessage()}", file=sys.stderr)
+
+
+@click.group(
+    "localent", cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(localent.__version__, prog_name="localent")
 def main() -> None:
     """Watch a language model's uncertainty while it reasons: full-logit entropy of GGUF models, in SQLite.
@@ -55,6 +73,7 @@ def main() -> None:
     localent run model.gguf gsm8k -n 100        your model on 100 problems
     localent sql "select * from run_summary"    ask anything of the results
     """
+    logging.getLogger("localent").handlers = [Notes()]
 
 
 COMMANDS = (demo, run, runs, sql, models, pull, prompt, doctor)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.run import PATH, db_option
+from localent.cli.run import PATH, db_option, gpu_layers_option
 from localent.cli.show import print_table
 
 
@@ -217,7 +217,7 @@ def _differences(found: Sequence) -> list[str]:
 )
 @click.option("--lanes", type=int, help="With --task: traces at a time.")
 @click.option("--threads", type=int, help="Default: the physical cores this process may use.")
-@click.option("--gpu-layers", type=int, default=0, show_default=True, help="Layers on the GPU; -1: all.")
+@gpu_layers_option
 @click.option("--full", is_flag=True, help="Print every figure there is.")
 @db_option
 @click.option("--json", "json_", is_flag=True, help="Print everything as JSON.")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from localent.cli.query import format_options
-from localent.cli.run import PATH, Bar, db_option
+from localent.cli.run import PATH, Bar, db_option, gpu_layers_option
 from localent.cli.show import print_table
 
 SIGNALS_NOTES = (
@@ -115,6 +115,7 @@ STAGE_NOTES = (
 @click.option("--shots", type=int, help="Worked examples in the prompt.")
 @click.option("--max-fed", type=int, default=24, show_default=True, help="Probes stop after so many tokens.")
 @click.option("--lanes", type=int, default=16, show_default=True, help="Traces at a time.")
+@gpu_layers_option
 @click.option("--rollouts", type=int, default=16, show_default=True, help="Continuations a prefix; 0: none.")
 @click.option("--rolled", type=int, default=12, show_default=True, help="How many traces of a run are rolled out.")
 @db_option
@@ -169,6 +170,7 @@ def print_verdicts(found, table, form: str | None) -> None:
 @click.option("--window", type=int, default=512, show_default=True, help="Tokens of a plain text read at a time.")
 @click.option("--lanes", type=int, default=8, show_default=True, help="Texts at a time.")
 @click.option("--threads", type=int, help="Default: the physical cores this process may use.")
+@gpu_layers_option
 @db_option
 @format_options
 def score(model, source, gold, data, n, window, db, form, **chosen) -> None:
@@ -184,9 +186,8 @@ def score(model, source, gold, data, n, window, db, form, **chosen) -> None:
     from localent.report.science import gold_table, text_table
 
     if not gold:
-        found = scoring.score_text(
-            model, read_text(source), window=window, lanes=chosen["lanes"], threads=chosen["threads"]
-        )
+        how = {name: chosen[name] for name in ("lanes", "threads", "gpu_layers")}
+        found = scoring.score_text(model, read_text(source), window=window, **how)
         print_records([found], text_table, form)
         return
     with Bar() as bar:

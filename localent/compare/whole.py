@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import localent
-from localent import machine, models, runs, tasks
+from localent import fit, machine, models, runs, tasks
 from localent.analysis import divergence
 from localent.analysis.divergence import Forced, Free, Trajectory
 from localent.compare import forced, noise, prefixes, running, texts
@@ -37,7 +37,7 @@ class Plan:
     limit: int | None = None  # chunks of plain text at most
     chunk: int = 128  # tokens of one call; so many rows of logits are held per model
     threads: int | None = None
-    gpu_layers: int = 0
+    gpu_layers: int | None = None  # as many as fit together
     noise: bool = True  # also compare the reference with itself
     free: bool = True  # let the candidates run free, too, and probe the same prefixes
     positions: bool = False  # store a row per position
@@ -97,7 +97,7 @@ def compare_text(
 ) -> Comparison:
     """Compare on plain text, in llama-perplexity's chunks. write_base: also write its base file."""
     heads = _heads([reference, *candidates])
-    content = texts.read_text(text)
+    content, plan = texts.read_text(text), _placed(heads, plan)
     with ExitStack() as stack:
         loaded = [stack.enter_context(LlamaModel(Path(h.model.path), plan.gpu_layers)) for h in heads]
         tokens = texts.chunks_of(content, loaded[0].vocab, plan.ctx, plan.limit)
@@ -125,7 +125,7 @@ def compare_base(
             f"{wrong.model.n_vocab:,}: they cannot be compared."
         )
     base = replace(base, tokens=base.tokens[: plan.limit])
-    plan = replace(plan, ctx=base.n_ctx, noise=False)
+    plan = _placed(heads, replace(plan, ctx=base.n_ctx, noise=False))
     with ExitStack() as stack:
         loaded = [stack.enter_context(LlamaModel(Path(h.model.path), plan.gpu_layers)) for h in heads]
         parts = texts.of_chunks(base.tokens, loaded[0].vocab.bos)
@@ -189,7 +189,7 @@ def compare_run(
     with open_db(db, create=False) as store:
         run = store.run(run_id)
         written = _chosen(running.traces_of(store, run.run_id), task, n, samples)
-    settings = settings_of(run)
+    settings, plan = settings_of(run), _placed(heads, plan)
     own = [None] * len(heads)
     if plan.free:
         own = _free_runs(heads, run, written, task, db, settings, plan, report, status)
@@ -205,6 +205,12 @@ def compare_run(
     done = _assemble(heads, results, floor_, ("run", run.run_id, _digest(parts)), len(parts), plan, own, paths)
     _keep(db, done, found, parts, plan)
     return done
+
+
+def _placed(heads: Sequence[header.Header], plan: Plan) -> Plan:
+    """The plan with the layers of each model that go to the GPU: all models are loaded at a time."""
+    layers = fit.layers_for([h.model for h in heads], plan.gpu_layers, lanes=1, n_ctx=plan.ctx)
+    return replace(plan, gpu_layers=layers)
 
 
 def _chosen(written: dict, task: tasks.Task, n: int | None, samples: int | None) -> dict:

@@ -38,8 +38,8 @@ def examine(
     findings = [*inventory.this_machine(), *inventory.build(), *inventory.gpus()]
     if path is None:
         return Report(None, _identity(0), tuple(findings))
-    head, model = glance(path), header.read(path).model
-    offloaded = gpu_layers(path) if layers is None else None
+    model, head = header.read(path).model, glance(path)
+    offloaded = gpu_layers([path]) if layers is None else None
     layers = offloaded.layers if offloaded else layers
     findings += inventory.the_model(path, head, model)
     if offloaded and offloaded.why:

@@ -66,9 +66,11 @@ def _check_magic(path: Path) -> None:
         with path.open("rb") as file:
             magic = file.read(4)
     except FileNotFoundError:
-        raise LocalentError(f"There is no file {path}.") from None
+        raise LocalentError(f"There is no file {path}: 'localent models' lists those on this disk.") from None
     except OSError as error:
         raise LocalentError(f"{path} cannot be read: {error.strerror}.") from None
+    if not magic:
+        raise LocalentError(f"{path} is empty: download it again.")
     if magic != b"GGUF":
         raise LocalentError(f"{path} is not a GGUF file (it starts with {magic!r}): download it again or convert it.")
 
@@ -80,6 +82,7 @@ def _check_parts(path: Path) -> None:
 
 
 def _parse(path: Path) -> Header:
+    glance(path)  # says in words what a reader stumbles over
     try:
         reader = gguf.GGUFReader(path)
         model, template = _identity(path, reader)

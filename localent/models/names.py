@@ -7,6 +7,7 @@ import os
 import re
 import string
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
@@ -59,12 +60,15 @@ def entries() -> dict[str, Entry]:
     return found
 
 
-def find(text: str) -> tuple[Entry, str]:
-    """The entry and quant that NAME or NAME:QUANT means. Raises UsageError for an unknown name."""
+def find(text: str, also: Iterable[str] = ()) -> tuple[Entry, str]:
+    """The entry and quant that NAME or NAME:QUANT means. Raises UsageError for an unknown name.
+
+    also: other names that the user may have meant.
+    """
     name, _, quant = text.partition(":")
     known = entries()
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
+        close = difflib.get_close_matches(name, [*known, *also], n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         raise UsageError(f"No model {name!r} in models.toml and no such file.{hint} 'localent models' lists all.")
     if quant and not QUANT.fullmatch(quant):

@@ -13,6 +13,7 @@ from localent.engine.llama.bindings import C
 from localent.errors import LocalentError, UsageError
 
 CTX_STEP = 256  # llama.cpp pads a stream's context to this
+MOST_THREADS = 512  # as ggml says; some more are ignored, many more end the process
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ def check_options(options: Options) -> None:
         raise UsageError(f"--lanes must be between 1 and {limit}, got {options.n_lanes}")
     if options.n_ctx < 1:
         raise UsageError(f"--ctx must be at least 1 token, got {options.n_ctx}")
-    if options.n_threads < 1:
-        raise UsageError(f"--threads must be at least 1, got {options.n_threads}")
+    if not 1 <= options.n_threads <= MOST_THREADS:
+        raise UsageError(f"--threads must be between 1 and {MOST_THREADS}, got {options.n_threads}")
 
 
 def new_context(model, options: Options, streams: int, *, n_outputs: int):
