@@ -403,7 +403,7 @@ def test_after_a_failure_of_a_data_set_nothing_is_kept_and_the_next_call_succeed
     monkeypatch.setattr(datasets, "NAMES", tuple(datasets.SETS))
     monkeypatch.setattr(datasets, "TIMEOUT_S", 0.3)
     mirror.fault = fault
-    with pytest.raises(LocalentError, match="could not be fetched from .*try again") as refused:
+    with pytest.raises(LocalentError, match=r"could not be fetched from .*try again") as refused:
         datasets.pull(name)
     assert "\n" not in str(refused.value)
     assert not (datasets.data_home() / "tiny").exists()
