@@ -65,9 +65,20 @@ def test_the_families_that_the_science_needs_are_there(home):
         stages = {entry.stage for entry in known if entry.family == family}
         assert "base" in stages or family == "deepseek-r1-distill"
         assert len(stages) > 1 or family == "deepseek-r1-distill"
-    assert {entry.stage for entry in known if entry.name.startswith("olmo-2-7b")} == {"base", "SFT", "DPO", "RL"}
+    for size in ("1B", "7B"):
+        stages = {entry.stage for entry in known if (entry.family, entry.size) == ("olmo-2", size)}
+        assert stages == {"base", "SFT", "DPO", "RL"}
     assert {entry.stage for entry in known} <= set(STAGES)
     assert all(entry.thinks for entry in known if entry.family == "deepseek-r1-distill")
+
+
+def test_a_model_without_a_gguf_on_the_hub_says_how_to_make_one(home, tiny):
+    for arguments in (("pull", "olmo-2-1b-dpo"), ("run", "olmo-2-1b-dpo", "demo-number")):
+        done = run(*arguments)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "make one from allenai/OLMo-2-0425-1B-DPO with llama.cpp's convert_hf_to_gguf.py" in done.stderr
+    made = put(tiny, home / ".cache" / "llama.cpp" / "olmo-2-0425-1b-dpo-q8_0.gguf")
+    assert resolve("olmo-2-1b-dpo") == made
 
 
 def test_every_file_name_carries_its_quant(home):
@@ -75,7 +86,7 @@ def test_every_file_name_carries_its_quant(home):
     for entry in entries().values():
         if not entry.bundled:
             assert entry.filename("Q8_0") != entry.filename("Q4_K_M")
-            assert entry.default in (*entry.quants, "Q4_K_M")
+            assert entry.default in (*entry.quants, "Q4_K_M") or entry.repo is None
 
 
 def test_names_resolve(home, bundled):
@@ -107,6 +118,11 @@ def test_a_users_own_models_win(home):
         (f'[mine]\nrepo = "a/b/c"\nfile = "x.gguf"\n{NEEDED}', "is written OWNER/NAME"),
         (f'[mine]\nrepo = "a/b"\nfile = "{{quant.__class__}}.gguf"\n{NEEDED}', "in a name"),
         (f'[mine]\nbundled = "../../secret.gguf"\n{NEEDED}', "in a name"),
+        (f'[mine]\nrepo = 3\nfile = "x.gguf"\n{NEEDED}', "has repo = 3; write a text"),
+        (f'[mine]\nrepo = "a/b"\nfile = "x.gguf"\ngated = "no"\n{NEEDED}', "has gated = 'no'; write true or false"),
+        (f'[mine]\nrepo = "a/b"\nfile = "x.gguf"\nquants = "Q8_0"\n{NEEDED}', "has quants = 'Q8_0'; write a list"),
+        (f'[mine]\nrepo = "a/b"\nfile = "x.gguf"\nsha256 = "ab"\n{NEEDED}', "has sha256 = 'ab'; write a table"),
+        (f'[mine]\nrepo = "a/b"\nfile = "x-{{quant.gguf"\n{NEEDED}', "has 'x-{quant.gguf' in a name"),
     ],
 )
 def test_a_list_that_cannot_be_right_is_refused(home, text, message):
