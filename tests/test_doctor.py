@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from localent import doctor, fit, machine, tasks
 from localent.cli import main
-from localent.doctor import speed, trial
+from localent.doctor import inventory, speed, trial
 from localent.engine import header
 from localent.engine.glance import glance
 from localent.engine.llama import PINNED, Device, supports_gpu
@@ -152,6 +152,11 @@ def test_an_nvidia_card_and_its_install_line(monkeypatch):
     line = doctor.install_line(gpu.backend, gpu.arch)
     assert line.startswith('CMAKE_ARGS="-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=89" ')
     assert "--no-cache-dir" in line
+    assert " -m pip install " in line
+    monkeypatch.setattr(inventory, "find_spec", lambda name: None)
+    assert doctor.install_line("HIP").startswith('CMAKE_ARGS="-DGGML_HIP=on" uv pip install --python ')
+    monkeypatch.setattr(inventory.sys, "platform", "win32")
+    assert doctor.install_line("VULKAN").startswith('$env:CMAKE_ARGS="-DGGML_VULKAN=on"; & uv pip install ')
     assert f'"llama-cpp-python=={PINNED}"' in line
 
 
@@ -162,6 +167,14 @@ def test_a_card_that_this_build_cannot_use(monkeypatch, random_model):
     card = named(report, "gpu")["A card"]
     assert card.ok is False
     assert "-DGGML_HIP=on" in card.note
+
+
+def test_how_much_of_the_model_fits_the_gpu(monkeypatch, random_model):
+    monkeypatch.setattr(doctor, "supports_gpu", lambda: True)
+    for free, shown, ok in ((8 << 30, "all", True), (10_000, 0, False)):
+        monkeypatch.setattr(fit, "devices", lambda free=free: [replace(CARD, free_bytes=free)])
+        fits = named(doctor.examine(random_model("tiny-llama"), measure=False, layers=0), "gpu")["layers that fit"]
+        assert (fits.value, fits.ok) == (shown, ok)
 
 
 @pytest.mark.parametrize("failure", ["", "no devices were found", subprocess.TimeoutExpired("x", 1)])

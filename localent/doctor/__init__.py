@@ -17,7 +17,7 @@ from localent.doctor.noise import noise
 from localent.doctor.repeats import invariance
 from localent.engine import header
 from localent.engine.glance import glance
-from localent.engine.llama import LlamaModel, build_info
+from localent.engine.llama import LlamaModel, build_info, supports_gpu
 from localent.fit import gpu_layers
 
 __all__ = ["Finding", "Report", "examine", "install_line", "remembered", "rows", "save", "unused_features"]
@@ -39,11 +39,12 @@ def examine(
     if path is None:
         return Report(None, _identity(0), tuple(findings))
     model, head = header.read(path).model, glance(path)
-    offloaded = gpu_layers([path]) if layers is None else None
-    layers = offloaded.layers if offloaded else layers
     findings += inventory.the_model(path, head, model)
-    if offloaded and offloaded.why:
-        findings.append(Finding("gpu", "layers", layers, None, False, offloaded.why))
+    fitting = gpu_layers([path])
+    if supports_gpu():
+        shown = "all" if fitting.layers < 0 else fitting.layers
+        findings.append(Finding("gpu", "layers that fit", shown, None, fitting.why is None, fitting.why))
+    layers = fitting.layers if layers is None else layers
     if measure:
         findings += _measured(path, layers, status)
     return Report(model.sha256, _identity(layers), tuple(findings))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import shutil
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import localent
@@ -62,8 +64,12 @@ def unused_features(flags: frozenset[str], used: str) -> list[str]:
 def install_line(backend: str, arch: str | None = None) -> str:
     """The command that builds llama.cpp for a backend; without the cache, whose key is the version alone."""
     option = f"-DGGML_{backend}=on" + (f" -DCMAKE_CUDA_ARCHITECTURES={arch}" if backend == "CUDA" and arch else "")
-    pip = f'"{sys.executable}" -m pip install --force-reinstall --no-cache-dir --no-deps "llama-cpp-python=={PINNED}"'
-    return f'CMAKE_ARGS="{option}" {pip}'
+    install = f'"{sys.executable}" -m pip install --force-reinstall --no-cache-dir --no-deps'
+    if find_spec("pip") is None:  # an environment that uv made
+        install = f'uv pip install --python "{sys.executable}" --reinstall --no-cache --no-deps'
+    if sys.platform == "win32":
+        return f'$env:CMAKE_ARGS="{option}"; & {install} "llama-cpp-python=={PINNED}"'
+    return f'CMAKE_ARGS="{option}" {install} "llama-cpp-python=={PINNED}"'
 
 
 def gpus() -> Iterator[Finding]:
@@ -71,16 +77,20 @@ def gpus() -> Iterator[Finding]:
     for device in usable:
         free = f"{device.free_bytes / 1e9:.1f} of {device.total_bytes / 1e9:.1f} GB free"
         yield Finding("gpu", device.name, device.description, None, True, free)
-    for gpu in found:
-        memory = "" if gpu.total_bytes is None else f"{gpu.total_bytes / 1e9:.1f} GB. "
-        if supports_gpu():
-            continue
-        advice = (
-            f"{memory}This llama.cpp does not use it; to build one that does: {install_line(gpu.backend, gpu.arch)}"
-        )
-        yield Finding("gpu", gpu.name, gpu.backend, None, False, advice)
+    for gpu in () if supports_gpu() else found:
+        yield Finding("gpu", gpu.name, gpu.backend, None, False, _advice(gpu))
     if not found and not usable:
         yield Finding("gpu", "GPU", "none found", None, None, f"if there is one: {install_line('VULKAN')}")
+
+
+def _advice(gpu: machine.Gpu) -> str:
+    """How to let llama.cpp use a GPU."""
+    memory = "" if gpu.total_bytes is None else f"{gpu.total_bytes / 1e9:.1f} GB. "
+    lacks = (
+        "" if gpu.backend != "CUDA" or shutil.which("nvcc") else " (install NVIDIA's CUDA toolkit first: no nvcc here)"
+    )
+    line = install_line(gpu.backend, gpu.arch)
+    return f"{memory}This llama.cpp does not use it; to build one that does{lacks}: {line}"
 
 
 def the_model(path: Path, head: Glance, model) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from localent.engine.llama.bindings import GGML, PINNED, VERSION, C
+from localent.engine.llama.bindings import GGML, VERSION, C
 from localent.errors import UsageError
 
 
@@ -66,7 +66,6 @@ def supports_gpu() -> bool:
 def check_gpu(gpu_layers: int) -> None:
     if gpu_layers and not C.llama_supports_gpu_offload():
         raise UsageError(
-            "This llama.cpp was built without a GPU backend. Rebuild it, for example with "
-            f"CMAKE_ARGS='-DGGML_CUDA=on' pip install --force-reinstall --no-cache-dir 'llama-cpp-python=={PINNED}', "
-            "or use --gpu-layers 0 or auto."
+            "This llama.cpp was built without a GPU backend: 'localent doctor' prints the line that builds one for "
+            "this machine's GPU, or use --gpu-layers 0 or auto."
         )
