@@ -222,6 +222,38 @@ def test_prompt_shows_what_the_options_change(cli):
     assert sum(t["special"] for t in told["tokens"]) == sum(t["special"] for t in plain["tokens"]) + 2  # its own turn
 
 
+def test_the_columns_of_a_users_file_are_named_alike_everywhere(cli, tiny, sums):
+    where = ["--data", sums, *COLUMNS]
+    assert "0 plus 1?" in cli("prompt", tiny, "sums", *where, "--text")[1]
+    assert cli("prompt", tiny, "sums", "--data", sums)[0] == 2
+    short = ["--lanes", "2", "--threads", "1", "--max-tokens", "4", "--max-fed", "2", "-n", "2"]
+    assert cli("compare", tiny, tiny, "--task", "sums", *where, *short)[0] == 0
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
+    """As in `localent models | head -1`."""
+    import subprocess
+    import sys
+
+    command = [
+        sys.executable,
+        "-m",
+        "localent",
+        "sql",
+        "with recursive c(x) as (select 1 union all select x + 1 from c",
+    ]
+    command[-1] += " limit 200000) select x from c"
+    open_db(tmp_path / "x.db").close()
+    child = subprocess.Popen(
+        [*command, "--csv", "--db", str(tmp_path / "x.db")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert child.stdout.readline() == b"x\n"
+    child.stdout.close()
+    with child.stderr as told:
+        assert told.read() == b""
+    child.wait(30)
+
+
 def test_a_file_that_is_no_database_is_left_alone(cli, tiny, sums, tmp_path):
     (tmp_path / "text.db").write_text("these are my notes " * 100)
     assert_refused(cli("run", tiny, "sums", "--data", sums, *COLUMNS, *FAST, "--db", "text.db"), 2, "text.db")

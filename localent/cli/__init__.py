@@ -38,6 +38,8 @@ class Commands(click.Group):
             fail(error, 2)
         except LocalentError as error:
             fail(error, 1)
+        except BrokenPipeError:
+            raise  # the reader has seen enough, as in "| head": click ends quietly
         except OSError as error:
             fail(f"{error.filename or 'a file'}: {error.strerror or error}.", 1)
         except KeyboardInterrupt:

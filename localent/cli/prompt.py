@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.run import PATH, prompt_options
+from localent.cli.run import Data, data_options, prompt_options
 from localent.cli.show import print_table
 
 OPEN, CLOSE = "\u27e6", "\u27e7"  # ⟦ ⟧ around special tokens
@@ -17,13 +17,13 @@ OPEN, CLOSE = "\u27e6", "\u27e7"  # ⟦ ⟧ around special tokens
 @click.argument("model")
 @click.argument("task")
 @click.option("-n", "number", type=int, default=1, show_default=True, help="Which problem of the task: 1 is the first.")
-@click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV) or folder.")
+@data_options
 @click.option("--shots", type=int, help="Worked examples. Default: 0 for chat models, 4 for others.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of worked examples.")
 @prompt_options
 @click.option("--text", "only_text", is_flag=True, help="No table of tokens.")
 @click.option("--json", "json_", is_flag=True, help="Print it as JSON.")
-def prompt(model: str, task: str, number: int, data: Path | None, only_text: bool, json_: bool, **chosen):
+def prompt(model: str, task: str, number: int, data: Data, only_text: bool, json_: bool, **chosen):
     """Show the prompt of a problem: its text with ⟦special tokens⟧ marked, its tokens, the cue that asks for answers.
 
     Nothing is run; only the vocabulary is loaded.
@@ -33,10 +33,10 @@ def prompt(model: str, task: str, number: int, data: Path | None, only_text: boo
     localent prompt gemma-2-2b-it gsm8k -n 3 --text
     localent prompt model.gguf gsm8k --system "Be brief." --template-var enable_thinking=false
     """
-    from localent import models, tasks
+    from localent import models
     from localent.settings import Settings
 
-    loaded = tasks.load(task, data)
+    loaded = data.load(task)
     shown = _shown(models.resolve(model), loaded, _problem(loaded, number), Settings(**chosen))
     if json_:
         click.echo(json.dumps(shown, ensure_ascii=False))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 
 import click
 
 from localent.cli.show import show_summary
 
+COLUMNS = {"question": "the question", "answer": "the true answer", "choices": "the options", "id": "an id"}
 DEFAULT_DB = "localent.db"
 PATH = click.Path(path_type=Path)
 db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=PATH, help="SQLite file.")
@@ -33,6 +36,33 @@ class GpuLayers(click.ParamType):
 gpu_layers_option = click.option(
     "--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU: auto, N, or 0."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Where a task's problems are, and which columns hold what."""
+
+    path: Path | None
+    columns: dict[str, str]
+
+    def load(self, task: str):
+        """The task of that name."""
+        from localent import tasks
+
+        return tasks.load(task, self.path, tasks.Columns(**self.columns) if self.columns else None)
+
+
+def data_options(command):
+    """--data and the names of its columns; the command gets them as one Data."""
+
+    @wraps(command)
+    def call(*args, data, **given):
+        columns = {name: given.pop(f"{name}_column") for name in COLUMNS}
+        return command(*args, data=Data(data, {name: column for name, column in columns.items() if column}), **given)
+
+    for name, text in reversed(COLUMNS.items()):
+        call = click.option(f"--{name}", f"{name}_column", help=f"Column of --data that holds {text}.")(call)
+    return click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV) or folder.")(call)
 
 
 class TemplateVar(click.ParamType):
@@ -69,11 +99,7 @@ def prompt_options(command):
 @click.argument("task")
 @click.option("-n", type=int, help="How many problems: the first n. Default: all.")
 @click.option("--samples", type=int, default=1, show_default=True, help="Traces per problem.")
-@click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV) or folder.")
-@click.option("--question", "question_column", help="Column of --data that holds the question.")
-@click.option("--answer", "answer_column", help="Column of --data that holds the true answer.")
-@click.option("--choices", "choices_column", help="Column of --data that holds the options.")
-@click.option("--id", "id_column", help="Column of --data that holds an id.")
+@data_options
 @click.option("--seed", type=int, default=0, show_default=True, help="Of sampling and of the choice of shots.")
 @click.option("--temperature", type=float, default=0.7, show_default=True, help="0: always the likeliest token.")
 @click.option("--top-p", type=float, default=1.0, show_default=True, help="Sample from the likeliest that hold this.")
@@ -94,7 +120,7 @@ def prompt_options(command):
 @click.option("--ctx", type=int, help="Context of a lane in tokens. Default: what the longest prompt needs.")
 @db_option
 @click.option("--json", "json_", is_flag=True, help="Print the summary as JSON.")
-def run(model, task, n, samples, data, db, json_, question_column, answer_column, choices_column, id_column, **chosen):
+def run(model, task, n, samples, data, db, json_, **chosen):
     """Run MODEL on TASK and store every trace, token, step and probe. Goes on where it was stopped.
 
     MODEL is a name of models.toml, NAME:QUANT, or a path to any GGUF. TASK is gsm8k, svamp, arc-easy,
@@ -105,12 +131,9 @@ def run(model, task, n, samples, data, db, json_, question_column, answer_column
     localent run qwen2.5-0.5b-instruct:Q8_0 gsm8k -n 100 --samples 4
     localent run model.gguf mine --data mine.csv --question prompt --answer gold
     """
-    from localent import runs, tasks
+    from localent import runs
 
-    given = {"question": question_column, "answer": answer_column, "choices": choices_column, "id": id_column}
-    given = {name: column for name, column in given.items() if column}
-    loaded = tasks.load(task, data, tasks.Columns(**given) if given else None)
-    settings = runs.Settings(**chosen)
+    loaded, settings = data.load(task), runs.Settings(**chosen)
     with Bar() as bar:
         outcome = runs.run(model, loaded, db=db, n=n, samples=samples, settings=settings, report=bar, status=bar.say)
     said = described(outcome, db)
