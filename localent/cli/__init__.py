@@ -50,7 +50,9 @@ class Commands(click.Group):
 
 
 def fail(message: object, code: int) -> None:
-    click.echo(f"localent: {message}", err=True)
+    from localent.report.table import cell_text
+
+    click.echo(f"localent: {cell_text(message)}", err=True)  # a file's own words may hold escape sequences
     sys.exit(code)
 
 

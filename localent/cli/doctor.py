@@ -61,17 +61,15 @@ def _show(title: str, findings: list) -> None:
     click.echo(f"\n{title}")
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        value = (
-            "not known"
-            if finding.value is None
-            else f"{finding.value:,}"
-            if _is_number(finding.value)
-            else finding.value
-        )
-        shown = f"{value} {finding.unit}" if finding.unit else value
-        note = f"  ({finding.note})" if finding.note else ""
-        click.echo(f" {MARK[finding.ok]} {finding.name:<{width}}  {shown}{note}")
+        click.echo(f" {MARK[finding.ok]} {finding.name:<{width}}  {_line(finding)}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
+def _line(finding) -> str:
+    """What was found, its unit and what it means; a file's own words may hold escape sequences."""
+    from localent.report.table import cell_text
+
+    shown = "not known" if finding.value is None else str(finding.value)
+    if isinstance(finding.value, int | float):
+        shown = f"{finding.value:,}"
+    unit, note = finding.unit and f" {finding.unit}", finding.note and f"  ({finding.note})"
+    return cell_text(shown + (unit or "") + (note or ""))

@@ -97,7 +97,10 @@ def _is_special(vocab, token_id: int) -> bool:
 
 
 def _marked(tokens: list[dict]) -> str:
-    return "".join(f"{OPEN}{t['text']}{CLOSE}" if t["special"] else t["text"] for t in tokens)
+    from localent.report.table import cell_text
+
+    text = "".join(f"{OPEN}{t['text']}{CLOSE}" if t["special"] else t["text"] for t in tokens)
+    return "\n".join(map(cell_text, text.split("\n")))  # control characters are shown, not obeyed
 
 
 def _facts(shown: dict) -> str:

@@ -159,6 +159,9 @@ def _facts(details) -> dict[str, str]:
 
 
 def _side_by_side(names: Sequence[str], facts: Sequence[dict[str, str]]) -> str:
+    from localent.report.table import cell_text
+
+    facts = [{name: cell_text(value) for name, value in fact.items()} for fact in facts]  # a file's own words
     widths = [max(len(value) for value in fact.values()) for fact in facts]
     label = max(map(len, names))
     lines = []
