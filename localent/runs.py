@@ -182,6 +182,7 @@ def questions_of(
             cue=lambda written, text=text: _cue(text, written, vocab),
             grammar=grammars.get(labels),
             stops=text.stops,
+            opens_thought=text.opens_thought,
         )
 
 

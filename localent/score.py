@@ -20,7 +20,7 @@ from localent.analysis import signatures
 from localent.analysis.intervals import Estimate, estimate
 from localent.analysis.metrics import mean_of
 from localent.analysis.probed import Probed, computed, probed
-from localent.attempt import Question, Setup, finished, probe_steps
+from localent.attempt import Question, Setup, finished, probe_steps, steps_of
 from localent.engine import Prompt, Vocab, drive, header
 from localent.engine.llama import LlamaEngine, LlamaModel, Options
 from localent.entropy import Meter
@@ -95,9 +95,9 @@ def read_solution(question: Question, tokens: Sequence[int], how: Setup) -> Gene
     row = yield question.prompt
     taken = yield from read(tokens, row, how.meter, how.vocab)
     written = Generation(tuple(taken), GIVEN, len(taken))
-    parts = tasks.of_trace([token.text for token in taken], how.kind, question.problem.choices)
+    parts = steps_of(question, written, how.kind)
     probes = (yield from probe_steps(question, written, parts, how)) if question.grammar else ()
-    return finished(question.problem, 0, len(question.prompt.tokens), written, parts, probes, how.kind)
+    return finished(question, 0, written, parts, probes, how.kind)
 
 
 def read_window(tokens: Sequence[int], bos: int | None, meter: Meter, vocab: Vocab) -> Generator[Any, Any, list[Token]]:

@@ -15,6 +15,7 @@ from localent.errors import UsageError
 from localent.records import Problem
 from localent.tasks.examples import EXAMPLES
 from localent.tasks.load import Task
+from localent.tasks.thought import is_open
 
 CUE = "The answer is"
 STOPS = ("\nQuestion:",)  # a model without a chat template goes on with a problem of its own
@@ -42,6 +43,12 @@ class PromptText:
     @property
     def text(self) -> str:
         return "".join(segment.text for segment in (*self.shared, *self.own))
+
+    @property
+    def opens_thought(self) -> bool:
+        """Whether the model begins inside a thought. A question that says <think> opens none."""
+        last = self.own[-1]
+        return last.parse_special and is_open(last.text)
 
 
 def render(
@@ -97,10 +104,7 @@ def pick_shots(task: Task, problem: Problem, shots: int, seed: int) -> tuple[lis
 def cue_after(prompt: PromptText, prefix: str) -> tuple[Segment, ...]:
     """What asks for the answer now, after the prompt and the text generated so far. Closes an open <think> first."""
     so_far = prompt.text + prefix
-    last = prompt.own[-1]
-    asked_in = last.text if last.parse_special else ""  # a question that says <think> opens nothing
-    thinks = (asked_in + prefix).rfind("<think>") > (asked_in + prefix).rfind("</think>")
-    if thinks:
+    if is_open(prefix, prompt.opens_thought):
         return (Segment("\n" * (not so_far.endswith("\n")) + "</think>", True), Segment(f"\n\n{CUE}", False))
     space = "" if not so_far or so_far[-1].isspace() else " "
     return (Segment(space + CUE, False),)
