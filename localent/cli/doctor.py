@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from localent.cli.run import gpu_layers_option
+from localent.cli.options import gpu_layers_option
 
 PARTS = {
     "machine": "This machine",

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.run import PATH, db_option, gpu_layers_option, prompt_options
+from localent.cli.options import PATH, db_option, gpu_layers_option, prompt_options
 from localent.cli.show import print_table
 from localent.errors import LocalentError, UsageError
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.run import Data, data_options, prompt_options
+from localent.cli.options import Data, data_options, prompt_options
 from localent.cli.show import print_table
 
 OPEN, CLOSE = "\u27e6", "\u27e7"  # ⟦ ⟧ around special tokens

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.run import PATH, data_options, db_option, gpu_layers_option
+from localent.cli.options import PATH, data_options, db_option, gpu_layers_option
 from localent.cli.show import print_table
 
 

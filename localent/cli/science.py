@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from localent.cli.options import data_options, db_option, gpu_layers_option
 from localent.cli.query import format_options
-from localent.cli.run import Bar, data_options, db_option, gpu_layers_option
+from localent.cli.run import Bar
 from localent.cli.show import print_table
 
 SIGNALS_NOTES = (
