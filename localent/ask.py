@@ -38,7 +38,17 @@ class Watcher:
 def problem_of(question: str, answer: str = "", options: Sequence[str] = ()) -> Problem:
     """A problem of one's own. `answer` "": not known, so that the trace counts as wrong and p_true as 0."""
     choices = tuple(Choice(label, text) for label, text in zip(LABELS, options, strict=False))
-    return Problem("ask", "asked", question, answer, choices)
+    return Problem("ask", "asked", question, answer and _true_answer(answer, choices), choices)
+
+
+def _true_answer(text: str, choices: Sequence[Choice]) -> str:
+    """The answer as graded answers are written: a label, or a number in its plain form."""
+    labels = [choice.label for choice in choices]
+    found = text.strip().upper() if choices else tasks.normalise_number(text)
+    if found is None or (choices and found not in labels):
+        wanted = f"one of the labels {', '.join(labels)}" if choices else "one number"
+        raise UsageError(f"--answer {text!r} is not {wanted}.")
+    return found
 
 
 def ask(model: str, problem: Problem, settings: runs.Settings, watcher: Watcher) -> Trace:

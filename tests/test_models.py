@@ -308,6 +308,8 @@ def test_a_split_model_is_one_model(tmp_path):
     last = sorted(tmp_path.glob("split-*.gguf"))[-1]
     last.write_bytes(last.read_bytes()[:-1] + b"!")
     assert header.read(first).model.sha256 != split.sha256
+    with pytest.raises(LocalentError, match=f"is a later part of a split model: name its first part, {first.name}"):
+        header.read(last)
     last.unlink()
     with pytest.raises(LocalentError, match="lacks its part"):
         header.read(first)

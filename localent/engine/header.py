@@ -76,6 +76,9 @@ def _check_magic(path: Path) -> None:
 
 
 def _check_parts(path: Path) -> None:
+    first = parts(path)[0]
+    if path != first:
+        raise LocalentError(f"{path.name} is a later part of a split model: name its first part, {first.name}.")
     missing = next((part for part in parts(path) if not part.exists()), None)
     if missing:
         raise LocalentError(f"{path.name} lacks its part {missing.name}: put all parts into one folder.")
