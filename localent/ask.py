@@ -10,7 +10,7 @@ from typing import Any
 
 import localent
 from localent import models, runs, tasks
-from localent.attempt import Question, finished
+from localent.attempt import Question, finished, steps_of
 from localent.engine import Prompt, Rewind, drive, header
 from localent.engine.llama import LlamaEngine, LlamaModel
 from localent.entropy import Meter
@@ -38,7 +38,17 @@ class Watcher:
 def problem_of(question: str, answer: str = "", options: Sequence[str] = ()) -> Problem:
     """A problem of one's own. `answer` "": not known, so that the trace counts as wrong and p_true as 0."""
     choices = tuple(Choice(label, text) for label, text in zip(LABELS, options, strict=False))
-    return Problem("ask", "asked", question, answer, choices)
+    return Problem("ask", "asked", question, answer and _true_answer(answer, choices), choices)
+
+
+def _true_answer(text: str, choices: Sequence[Choice]) -> str:
+    """The answer as graded answers are written: a label, or a number in its plain form."""
+    labels = [choice.label for choice in choices]
+    found = text.strip().upper() if choices else tasks.normalise_number(text)
+    if found is None or (choices and found not in labels):
+        wanted = f"one of the labels {', '.join(labels)}" if choices else "one number"
+        raise UsageError(f"--answer {text!r} is not {wanted}.")
+    return found
 
 
 def ask(model: str, problem: Problem, settings: runs.Settings, watcher: Watcher) -> Trace:
@@ -47,7 +57,7 @@ def ask(model: str, problem: Problem, settings: runs.Settings, watcher: Watcher)
     watcher.status(f"reading {path.name}")
     head = header.read(path)
     task = task_of(problem, path)
-    settings = replace(settings, gpu_layers=runs.gpu_layers_of(path, head, settings, watcher.status))
+    settings = replace(settings, gpu_layers=runs.gpu_layers_of(head, settings))
     with LlamaModel(path, settings.gpu_layers) as weights:
         questions = list(runs.questions_of(task, [problem], weights, head, settings))
         settings = replace(runs.filled(settings, weights, questions), lanes=1)
@@ -74,7 +84,7 @@ def watched(question: Question, kind: str, engine, settings: runs.Settings, watc
     fed: list[int] = []
     probes: list[Probe] = []
     while True:
-        if question.grammar and step_ended(engine.vocab, fed, question.problem, kind) == len(probes):
+        if question.grammar and step_ended(engine.vocab, fed, question, kind) == len(probes):
             cue = question.cue(tasks.text_of(engine.vocab.pieces[i] for i in fed))
             truth = question.problem.answer
             seen = yield from probe(n_prompt + len(fed), cue, question.grammar, truth, settings.effort(), meter)
@@ -93,11 +103,13 @@ def watched(question: Question, kind: str, engine, settings: runs.Settings, watc
         row = yield token_id
 
 
-def step_ended(vocab, fed: Sequence[int], problem: Problem, kind: str) -> int | None:
+def step_ended(vocab, fed: Sequence[int], question: Question, kind: str) -> int | None:
     """k where k reasoning steps are complete and nothing follows them yet; None in the middle of one."""
     if fed and b"\n" not in vocab.pieces[fed[-1]]:
         return None
-    steps = tasks.of_trace([vocab.pieces[i] for i in fed], kind, problem.choices)
+    pieces = [vocab.pieces[i] for i in fed]
+    thinking = tasks.is_open(tasks.text_of(pieces), question.opens_thought)
+    steps = tasks.of_trace(pieces, kind, question.problem.choices, thinking=thinking)
     return len(steps) if all(step.kind == "reasoning" for step in steps) else None
 
 
@@ -111,10 +123,10 @@ def returned(prompt: Prompt, fed: Sequence[int]) -> Coroutine:
 
 def whole(question: Question, kind: str, written, probes: Sequence[Probe]) -> Trace:
     """The trace, with the probes at their positions."""
-    parts = tasks.of_trace([token.text for token in written.tokens], kind, question.problem.choices)
+    parts = steps_of(question, written, kind)
     n_steps = sum(step.kind == "reasoning" for step in parts)
     kept = tuple(replace(p, position=min(p.k / n_steps, 1.0) if n_steps else 0.0) for p in probes)
-    return finished(question.problem, 0, len(question.prompt.tokens), written, parts, kept, kind)
+    return finished(question, 0, written, parts, kept, kind)
 
 
 def probe_of(k: int, n_tokens: int, kind: str, seen: Distribution) -> Probe:

@@ -12,9 +12,10 @@ from localent.engine import Prompt, Rewind, Vocab
 from localent.entropy import Meter
 from localent.generate import Generation, Limits, generate
 from localent.probe import Distribution, Effort, probe
-from localent.records import Answer, Probe, Problem, Step, Trace
+from localent.records import Answer, Extraction, Probe, Problem, Step, Trace
 from localent.sampling import Sampler, rng
 
+UNFINISHED = Extraction(None, None, "none", "the token limit came in the middle of a thought")
 Fed = Generator[Prompt | Rewind | int, Any, Any]
 
 
@@ -27,6 +28,7 @@ class Question:
     cue: Callable[[str], Sequence[int]]  # text written so far -> the tokens that ask for the answer now
     grammar: Grammar | None  # what counts as an answer; None: do not probe
     stops: tuple[str, ...] = ()  # texts that end the trace
+    opens_thought: bool = False  # the prompt ends in <think>
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +48,20 @@ def attempt(question: Question, sample: int, how: Setup) -> Fed:
     """Coroutine: returns the finished Trace. Without a grammar it is not probed."""
     draws = rng(how.seed, question.problem.problem_id, sample)
     written = yield from generate(question.prompt, how.sampler, draws, how.meter, how.vocab, how.limits)
-    parts = tasks.of_trace([token.text for token in written.tokens], how.kind, question.problem.choices)
+    parts = steps_of(question, written, how.kind)
     probes = (yield from probe_steps(question, written, parts, how)) if question.grammar else ()
-    return finished(question.problem, sample, len(question.prompt.tokens), written, parts, probes, how.kind)
+    return finished(question, sample, written, parts, probes, how.kind)
+
+
+def steps_of(question: Question, written: Generation, kind: str) -> tuple[Step, ...]:
+    """The reasoning steps of what was written, and its answer."""
+    pieces = [token.text for token in written.tokens]
+    return tasks.of_trace(pieces, kind, question.problem.choices, thinking=cut_off(question, written))
+
+
+def cut_off(question: Question, written: Generation) -> bool:
+    """Whether the token limit came in the middle of a thought: whatever it had stated by then is no answer."""
+    return written.finish == "length" and tasks.is_open(written.raw.decode("utf-8", "replace"), question.opens_thought)
 
 
 def probe_steps(
@@ -72,22 +85,21 @@ def probe_steps(
 
 
 def finished(
-    problem: Problem,
+    question: Question,
     sample: int,
-    n_prompt: int,
     written: Generation,
     parts: tuple[Step, ...],
     probes: tuple[Probe, ...],
     kind: str,
 ) -> Trace:
     """Grade what was written and put the record together."""
-    text = written.raw.decode("utf-8", "replace")
-    extraction = tasks.extract(text, kind, problem.choices)
+    problem, text = question.problem, written.raw.decode("utf-8", "replace")
+    extraction = UNFINISHED if cut_off(question, written) else tasks.extract(text, kind, problem.choices)
     return Trace(
         problem_id=problem.problem_id,
         sample=sample,
         text=text,
-        n_prompt=n_prompt,
+        n_prompt=len(question.prompt.tokens),
         finish=written.finish,
         extraction=extraction,
         correct=tasks.grade(extraction, problem),

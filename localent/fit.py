@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from localent.engine.glance import Glance, glance, parts
-from localent.engine.llama import Device, devices
+from localent.engine.llama import Device, build_info, devices, supports_gpu
+from localent.records import Model
+from localent.remembered import remembered
 
 GPU_SHARE = 0.85  # of free GPU memory that layers and lanes may take; the rest is for compute buffers
 GUESSED_LANES, GUESSED_CTX = 16, 1024  # where the user leaves them open
+LOG = logging.getLogger("localent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,14 +25,31 @@ class Offload:
     why: str | None = None  # a sentence where memory is short
 
 
-def gpu_layers(path: Path, *, lanes: int | None = None, n_ctx: int | None = None) -> Offload:
-    """As many layers as the GPU's free memory holds; none where this build has no GPU backend."""
+def layers_for(
+    models: Sequence[Model], wanted: int | None, *, lanes: int | None = None, n_ctx: int | None = None
+) -> int:
+    """The layers that the user wants, else as many of each model as fit together, told where these are not all.
+
+    What fits is found once on this machine: free memory comes and goes, and other layers are another run.
+    """
+    if wanted is not None or not supports_gpu():
+        return wanted or 0
+    what = {"layers for": [model.sha256 for model in models], "lanes": lanes, "ctx": n_ctx} | build_info(-1)
+    paths = [Path(model.path) for model in models]
+    found = Offload(*remembered(what, lambda: astuple(gpu_layers(paths, lanes=lanes, n_ctx=n_ctx))))
+    if found.why:
+        LOG.warning(found.why)
+    return found.layers
+
+
+def gpu_layers(paths: Sequence[Path], *, lanes: int | None = None, n_ctx: int | None = None) -> Offload:
+    """As many layers of each of these models as the GPU's free memory holds; none without a GPU backend."""
     gpus = [device for device in devices() if device.kind in ("gpu", "igpu")]
-    n_bytes = sum(part.stat().st_size for part in parts(path))
-    return offload(glance(path), n_bytes, gpus, lanes or GUESSED_LANES, n_ctx or GUESSED_CTX)
+    n_bytes = sum(part.stat().st_size for path in paths for part in parts(path))
+    return offload(glance(paths[0]), n_bytes, gpus, (lanes or GUESSED_LANES) * len(paths), n_ctx or GUESSED_CTX)
 
 
-def offload(head: Glance, n_bytes: int, gpus: list[Device], lanes: int, n_ctx: int) -> Offload:
+def offload(head: Glance, n_bytes: int, gpus: Sequence[Device], lanes: int, n_ctx: int) -> Offload:
     """Layers are taken to be of one size; the output layer counts as one."""
     if not gpus:
         return Offload(0)
@@ -42,15 +63,5 @@ def offload(head: Glance, n_bytes: int, gpus: list[Device], lanes: int, n_ctx: i
     return Offload(
         fitting,
         f"{fitting} of {n_layers} layers fit {names} ({free / 1e9:.1f} GB free), the rest stays on the CPU: "
-        "a smaller quant, fewer --lanes or --gpu-layers 0 are the alternatives",
+        "a smaller quant, fewer --lanes or --gpu-layers 0 are the alternatives.",
     )
-
-
-def report(path: Path, wanted: int | None, lanes: int | None, n_ctx: int | None, status: Callable[[str], None]) -> int:
-    """The number of GPU layers for a run: what the user wants, else what fits, with a word where that is not all."""
-    if wanted is not None:
-        return wanted
-    found = gpu_layers(path, lanes=lanes, n_ctx=n_ctx)
-    if found.why:
-        status(found.why)
-    return found.layers

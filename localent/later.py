@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,9 @@ from localent.engine.llama import LlamaEngine, LlamaModel
 from localent.entropy import Meter
 from localent.records import Probe, Run
 from localent.rollout import ESTIMATOR, Rollouts, rollouts
-from localent.runs import Progress, Report, Settings
+from localent.runs import Progress, Report
 from localent.sampling import Sampler, rng
+from localent.settings import Settings, settings_of
 from localent.store import Database, open_db
 
 
@@ -56,12 +56,6 @@ def add_probes(
                 jobs = _jobs(engine, lacking, questions, written, settings, task.kind, m)
                 _work(store, engine, run.run_id, jobs, len(lacking), report)
     return len(lacking)
-
-
-def settings_of(run: Run) -> Settings:
-    """The settings that a run was made with; those that it records as None or not at all keep their defaults."""
-    known = {field.name for field in fields(Settings)}
-    return Settings(**{name: value for name, value in run.settings.items() if name in known and value is not None})
 
 
 def stored(store: Database, run_id: str) -> list[Written]:

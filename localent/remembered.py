@@ -6,16 +6,17 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from typing import Any
 
 from localent.engine.header import cache_dir
 
 
-def remembered(what: dict[str, object], choose: Callable[[], int]) -> int:
-    """The number chosen for `what` (its circumstances) the first time; chosen now if there was none."""
+def remembered(what: dict[str, object], choose: Callable[[], Any]) -> Any:
+    """What was chosen for `what` (its circumstances) the first time, as JSON keeps it; chosen now if nothing was."""
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:32]
     place = cache_dir() / "choices" / f"{key}.json"
     try:
-        return int(json.loads(place.read_text())["chosen"])
+        return json.loads(place.read_text())["chosen"]
     except (OSError, ValueError, KeyError, TypeError):
         chosen = choose()
     try:

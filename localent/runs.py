@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -24,54 +25,17 @@ from localent.engine.llama import LlamaEngine, LlamaModel, LlamaVocab, Options, 
 from localent.entropy import Meter
 from localent.errors import LocalentError, UsageError
 from localent.generate import Limits
-from localent.probe import Effort
 from localent.prompts import continued, prompt_tokens
 from localent.records import Choice, Problem, Run, Trace
 from localent.remembered import remembered
 from localent.sampling import Sampler
+from localent.settings import DEFAULTS, Settings
 from localent.store import Database, open_db
 
 DEFAULT_MAX_TOKENS = 512
 SLACK = 24  # tokens of context for a cue and one answer beyond the search's budget
+LOG = logging.getLogger("localent")
 FITS = 0.9  # share of the available memory that lanes may take
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What the user chooses. None: chosen by localent, and recorded with the run."""
-
-    seed: int = 0
-    temperature: float = 0.7
-    top_p: float = 1.0
-    top_k: int = 0
-    max_tokens: int | None = None  # 512, or half of what a smaller model was trained for
-    shots: int | None = None
-    lanes: int | None = None  # the fastest, measured once
-    threads: int | None = None  # the physical cores allowed
-    gpu_layers: int | None = None  # those that fit the GPU's memory; -1: all
-    ctx: int | None = None  # tokens a lane: what the longest prompt needs
-    probe: bool = True
-    epsilon: float = Effort().epsilon
-    max_fed: int = Effort().max_fed
-    measure_top_k: int = 0  # also take the measures over the k most likely tokens
-    alternatives: int = 0  # also keep so many of the most likely tokens at every prediction
-
-    def __post_init__(self) -> None:
-        Sampler(self.temperature, self.top_p, self.top_k)  # says what is wrong with those
-        for name in ("max_tokens", "lanes", "threads", "ctx"):
-            _at_least(1, name, getattr(self, name))
-        for name in ("shots", "max_fed", "measure_top_k", "alternatives"):
-            _at_least(0, name, getattr(self, name))
-        if not 0 <= self.epsilon <= 1:
-            raise UsageError(f"--epsilon is a probability from 0 to 1, got {self.epsilon}.")
-
-    def effort(self) -> Effort:
-        return Effort(self.epsilon, self.max_fed)
-
-
-def _at_least(least: int, name: str, value: int | None) -> None:
-    if value is not None and value < least:
-        raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, got {value}.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +68,7 @@ def run(
     db: str | Path,
     n: int | None = None,
     samples: int = 1,
-    settings: Settings = Settings(),
+    settings: Settings = DEFAULTS,
     report: Report = lambda progress: None,
     status: Callable[[str], None] = lambda text: None,
 ) -> Outcome:
@@ -118,18 +82,20 @@ def run(
     status(f"reading {path.name}")
     head = header.read(path)
     refuse_unfit(head, path)
-    settings = replace(settings, gpu_layers=gpu_layers_of(path, head, settings, status))
+    settings = replace(settings, gpu_layers=gpu_layers_of(head, settings))
     with open_db(db) as store, LlamaModel(path, settings.gpu_layers) as weights:
         questions = list(questions_of(task, problems, weights, head, settings))
         settings = filled(settings, weights, questions)
         settings = replace(settings, lanes=settings.lanes or _lanes(store, head, task, weights, settings, status))
         check_options(options_of(settings))
+        _warn(settings)
         record = record_of(head, task, settings, weights)
-        todo = enter(store, record, head, task, problems, samples)
+        todo = missing(store, record, problems, samples)
         outcome = Outcome(record.run_id, len(problems) * samples - len(todo), len(todo), settings.lanes)
         if todo:
             _check_memory(weights, settings)
             with closing(LlamaEngine(weights, options_of(settings))) as engine:
+                enter(store, record, head, task, problems)
                 _work(store, engine, record.run_id, [(questions[i], s) for i, s in todo], task, settings, report)
         return outcome
 
@@ -206,9 +172,7 @@ def questions_of(
     """Every problem with its prompt, its cue and what counts as an answer to it."""
     vocab, grammars = weights.vocab, {}
     for problem in problems:
-        text = tasks.render(
-            task, problem, head.template, shots=settings.shots, seed=settings.seed, variables=vocab.variables
-        )
+        text = prompt_text(task, problem, head, settings, vocab)
         labels = tuple(choice.label for choice in problem.choices)
         if settings.probe and labels not in grammars:
             grammars[labels] = _grammar(vocab.pieces, labels)
@@ -218,7 +182,24 @@ def questions_of(
             cue=lambda written, text=text: _cue(text, written, vocab),
             grammar=grammars.get(labels),
             stops=text.stops,
+            opens_thought=text.opens_thought,
         )
+
+
+def prompt_text(
+    task: tasks.Task, problem: Problem, head: header.Header, settings: Settings, vocab: LlamaVocab
+) -> tasks.PromptText:
+    """A problem as the settings put it to the model."""
+    return tasks.render(
+        task,
+        problem,
+        head.template,
+        shots=settings.shots,
+        seed=settings.seed,
+        system=settings.system,
+        variables=vocab.variables,
+        chosen=settings.template_vars,
+    )
 
 
 def _grammar(pieces: Sequence[bytes], labels: tuple[str, ...]):
@@ -248,6 +229,13 @@ def filled(settings: Settings, weights: LlamaModel, questions: Sequence[Question
     return replace(settings, max_tokens=max_tokens, threads=threads, ctx=settings.ctx or needed)
 
 
+def _warn(settings: Settings) -> None:
+    """Say what is allowed, but unwise."""
+    cores = machine.usable_cores()
+    if settings.threads > cores:
+        LOG.warning("--threads %d is more than the %d cores there are: llama.cpp gets slower.", settings.threads, cores)
+
+
 def _lanes(
     store: Database,
     head: header.Header,
@@ -271,12 +259,9 @@ def _lanes(
     return remembered(what, lambda: fastest_lanes(weights, options, fits))
 
 
-def gpu_layers_of(path: Path, head: header.Header, settings: Settings, status: Callable[[str], None]) -> int:
-    """Those asked for, else those that fit: found once on this machine, for free memory comes and goes."""
-    if settings.gpu_layers is not None:
-        return settings.gpu_layers
-    what = {"layers for": head.model.sha256, "lanes": settings.lanes, "ctx": settings.ctx} | _build(0)
-    return remembered(what, lambda: fit.report(path, None, settings.lanes, settings.ctx, status))
+def gpu_layers_of(head: header.Header, settings: Settings) -> int:
+    """The layers of a run on the GPU."""
+    return fit.layers_for([head.model], settings.gpu_layers, lanes=settings.lanes, n_ctx=settings.ctx)
 
 
 def _build(gpu_layers: int) -> dict[str, str]:
@@ -312,31 +297,34 @@ def record_of(head: header.Header, task: tasks.Task, settings: Settings, weights
     chosen = {name: value for name, value in asdict(settings).items() if name != "ctx"}
     options = asdict(options_of(replace(settings, lanes=1)))
     engine = {name: options[name] for name in ("chunk", "flash_attn")}
-    if not settings.alternatives:
-        del chosen["alternatives"]  # a run without them is known as it was before they existed
+    for name in ("alternatives", "system", "template_vars"):
+        if not chosen[name]:
+            del chosen[name]  # a run without them is known as it was before they existed
     if not settings.probe:
         chosen |= {"epsilon": None, "max_fed": None}
     shots = settings.shots if settings.shots is not None else (0 if head.template else task.shots)
-    chosen |= {"shots": shots, "prompt": prompt_hash(task, head, shots, settings.seed, weights.vocab), **engine}
+    chosen |= {"shots": shots, "prompt": prompt_hash(task, head, settings, weights.vocab), **engine}
     build = _build(settings.gpu_layers)
     content = json.dumps([head.model.sha256, task.name, chosen, build], sort_keys=True)
     return Run(hashlib.sha256(content.encode()).hexdigest()[:12], head.model.sha256, task.name, chosen, build)
 
 
-def prompt_hash(task: tasks.Task, head: header.Header, shots: int, seed: int, vocab: LlamaVocab) -> str:
+def prompt_hash(task: tasks.Task, head: header.Header, settings: Settings, vocab: LlamaVocab) -> str:
     """Hash of a prompt with placeholder question: template, instruction, examples, cue, stops."""
     blank = Problem("", "", "?", "0", task.problems[0].choices and (Choice("A", "?"), Choice("B", "?")))
-    text = tasks.render(task, blank, head.template, shots=shots, seed=seed, variables=vocab.variables)
+    text = prompt_text(task, blank, head, settings, vocab)
     return hashlib.sha256(repr((text, tasks.CUE)).encode()).hexdigest()[:16]
 
 
-def enter(
-    store: Database, record: Run, head: header.Header, task: tasks.Task, problems: Sequence[Problem], samples: int
-) -> list[tuple[int, int]]:
-    """Write what the run is about; returns (index of the problem, sample) of the traces that are missing."""
+def missing(store: Database, record: Run, problems: Sequence[Problem], samples: int) -> list[tuple[int, int]]:
+    """(index of the problem, sample) of the traces that a run lacks."""
+    done = store.finished(record.run_id)
+    return [(i, s) for s in range(samples) for i, p in enumerate(problems) if (p.problem_id, s) not in done]
+
+
+def enter(store: Database, record: Run, head: header.Header, task: tasks.Task, problems: Sequence[Problem]) -> None:
+    """Write what the run is about."""
     store.add_model(head.model)
     store.add_task(task.name, task.kind)
     store.add_problems(task.name, problems)
     store.add_run(record)
-    done = store.finished(record.run_id)
-    return [(i, s) for s in range(samples) for i, p in enumerate(problems) if (p.problem_id, s) not in done]

@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from localent import models, runs, tasks
+from localent import fit, models, runs, tasks
 from localent.analysis import signatures
 from localent.analysis.intervals import Estimate, estimate
 from localent.analysis.metrics import mean_of
 from localent.analysis.probed import Probed, computed, probed
-from localent.attempt import Question, Setup, finished, probe_steps
+from localent.attempt import Question, Setup, finished, probe_steps, steps_of
 from localent.engine import Prompt, Vocab, drive, header
 from localent.engine.llama import LlamaEngine, LlamaModel, Options
 from localent.entropy import Meter
@@ -95,9 +95,9 @@ def read_solution(question: Question, tokens: Sequence[int], how: Setup) -> Gene
     row = yield question.prompt
     taken = yield from read(tokens, row, how.meter, how.vocab)
     written = Generation(tuple(taken), GIVEN, len(taken))
-    parts = tasks.of_trace([token.text for token in taken], how.kind, question.problem.choices)
+    parts = steps_of(question, written, how.kind)
     probes = (yield from probe_steps(question, written, parts, how)) if question.grammar else ()
-    return finished(question.problem, 0, len(question.prompt.tokens), written, parts, probes, how.kind)
+    return finished(question, 0, written, parts, probes, how.kind)
 
 
 def read_window(tokens: Sequence[int], bos: int | None, meter: Meter, vocab: Vocab) -> Generator[Any, Any, list[Token]]:
@@ -129,18 +129,18 @@ def score_gold(
     status(f"reading {path.name}")
     head = header.read(path)
     runs.refuse_unfit(head, path)
-    with open_db(db) as store, LlamaModel(path, settings.gpu_layers or 0) as weights:
-        settings = replace(
-            settings, gpu_layers=settings.gpu_layers or 0, lanes=settings.lanes or LANES, temperature=0.0
-        )
+    settings = replace(settings, lanes=settings.lanes or LANES, temperature=0.0)
+    settings = replace(settings, gpu_layers=runs.gpu_layers_of(head, settings))
+    with open_db(db) as store, LlamaModel(path, settings.gpu_layers) as weights:
         questions = list(runs.questions_of(task, kept, weights, head, settings))
         given = [solution_tokens(q, weights.vocab) for q in questions]
         settings = runs.filled(replace(settings, max_tokens=max(map(len, given))), weights, questions)
         record = runs.record_of(head, task, settings, weights)
-        todo = runs.enter(store, record, head, task, kept, 1)
+        todo = runs.missing(store, record, kept, 1)
         jobs = ((questions[i], given[i]) for i, _ in todo)
         if todo:
             with closing(LlamaEngine(weights, runs.options_of(settings))) as engine:
+                runs.enter(store, record, head, task, kept)
                 _work(store, engine, record.run_id, jobs, len(todo), task.kind, settings, report)
         return gold(store, record.run_id)
 
@@ -212,11 +212,20 @@ def _steps(p: Probed | None, steps: dict[str, list], n_steps: list[int], mean: C
 # --- plain text ---------------------------------------------------------------------------------------------------
 
 
-def score_text(model: str, text: str, *, window: int = WINDOW, lanes: int = LANES, threads: int | None = None) -> Text:
+def score_text(
+    model: str,
+    text: str,
+    *,
+    window: int = WINDOW,
+    lanes: int = LANES,
+    threads: int | None = None,
+    gpu_layers: int | None = None,
+) -> Text:
     """Token measures of a plain text, in windows that each begin anew."""
     path = models.resolve(model)
-    runs.refuse_unfit(header.read(path), path)
-    with LlamaModel(path) as weights:
+    head = header.read(path)
+    runs.refuse_unfit(head, path)
+    with LlamaModel(path, fit.layers_for([head.model], gpu_layers, lanes=lanes, n_ctx=window)) as weights:
         vocab = weights.vocab
         tokens = vocab.tokenize(text)
         if len(tokens) < 2:

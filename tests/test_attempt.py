@@ -43,13 +43,14 @@ def model(script):
     return ScriptedEngine(VOCAB, logits, n_lanes=2)
 
 
-def make(script, *, max_tokens=20, stops=(), temperature=0.0):
+def make(script, *, max_tokens=20, stops=(), temperature=0.0, opens_thought=False):
     engine = model(script)
     setup = Setup(
         VOCAB, Meter(len(PIECES)), Sampler(temperature), 0, Limits(max_tokens, stops), "number", Effort(1e-6, 50)
     )
     problem = Problem("p1", "1", "?", "5")
-    question = Question(problem, Prompt(PROMPT), lambda text: [CUE], NumberGrammar(PIECES, normalise_number))
+    grammar = NumberGrammar(PIECES, normalise_number)
+    question = Question(problem, Prompt(PROMPT), lambda text: [CUE], grammar, opens_thought=opens_thought)
     trace = next(drive(engine, [attempt(question, 0, setup)]))
     return trace, engine
 
@@ -116,3 +117,14 @@ def test_measures_are_those_of_the_raw_distribution():
     answer = trace.tokens[2]
     assert answer.entropy == pytest.approx(entropy(P_FIVE[1]), abs=1e-6)
     assert answer.surprisal == pytest.approx(-math.log(P_FIVE[1] if answer.text == b" 5" else 1 - P_FIVE[1]), abs=1e-6)
+
+
+@pytest.mark.parametrize("opens_thought", [True, False])
+def test_what_a_thought_had_stated_when_it_was_cut_off_is_no_answer(opens_thought):
+    trace, _ = make([STEP1, CUE, FIVE, DOT, STEP2, STEP2], max_tokens=5, opens_thought=opens_thought)
+    assert trace.finish == "length"
+    assert trace.extraction.value == (None if opens_thought else "5")
+    assert trace.correct != opens_thought
+    assert [step.kind for step in trace.steps][-1] == ("reasoning" if opens_thought else "answer")
+    if opens_thought:
+        assert trace.extraction.problem == "the token limit came in the middle of a thought"

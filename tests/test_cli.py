@@ -121,13 +121,19 @@ def gguf_vocabulary_only(path, source):
     random_model.write(path, random_model.SHAPES["tiny-llama"], vocab_only=True)
 
 
+def gguf_half(path, source):
+    path.write_bytes(source.read_bytes()[: source.stat().st_size // 2])
+
+
 def gguf_random_bytes(path, source):
     path.write_bytes(b"GGUF" + bytes(range(256)) * 40)
 
 
 BAD_MODELS = [
     (gguf_cut_off, 1, "is damaged or cut off"),
-    (gguf_random_bytes, 1, "is damaged or cut off"),
+    (gguf_half, 1, r"is damaged or cut off \(its tensors end at byte"),
+    (gguf_random_bytes, 1, r"is damaged or cut off \(it claims [\d,]+ fields"),
+    (lambda path, source: path.touch(), 1, "is empty"),
     (gguf_strange_arch, 1, "It said: .*unknown model architecture: 'qllma'"),
     (gguf_vocabulary_only, 1, "holds a vocabulary only"),
     (lambda path, source: path.write_text("hello"), 1, "is not a GGUF file"),
@@ -172,17 +178,80 @@ def test_the_broken_line_is_named(cli, tiny, tmp_path):
         (("run", "qwen2.5-0.5b-instruct", "demo-number"), 1, "localent pull qwen2.5-0.5b-instruct:Q4_K_M"),
         (("run", "abacus-sft:Q9_X", "demo-number"), 2, "No quant 'Q9_X'"),
         (("run", "abacus-sft", "demo-numbers"), 2, "Did you mean 'demo-number'"),
-        (("run", "abacus-sft", "gsm8k"), 2, "--data"),
+        (("run", "abacus-sft", "gsm8k"), 2, "'localent pull gsm8k'.*--data"),
         (("run", "abacus-sft", "demo-number", "--shots", "1000"), 2, "--shots 1000"),
         (("run", "abacus-sft", "demo-number", "-n", "0"), 2, "at least"),
         (("run", "abacus-sft", "demo-number", "--max-tokens", "100000"), 2, "lower --max-tokens"),
         (("run", "abacus-sft", "demo-number", "--lanes", "200", "--ctx", "9000000"), 1, "GB are free"),
+        (("run", "abacus-sft", "demo-number", "--threads", "100000"), 2, "--threads must be between 1 and 512"),
+        (("run", "abacus-sft", "demo-number", "--seed", str(2**63)), 2, "--seed must fit 64 bits"),
+        (("run", "abacus-sft", "demo-number", "--gpu-layers", "-2"), 2, "-1 means all"),
+        (("run", "abacus-sft", "demo-number", "--template-var", "thinking=1"), 2, "no variable 'thinking' to set"),
+        (("run", "abacus-sft", "demo-number", "--template-var", "thinking"), 2, "not written NAME=VALUE"),
+        (("run", "abacus-sft", "demo-number", "--lans", "3"), 2, "'--lanes'.*'localent run --help' tells more"),
+        (("run", "abacus-sft"), 2, "Missing argument 'TASK'"),
+        (("rnu", "abacus-sft"), 2, "No such command 'rnu'"),
         (("sql", "select 1", "--db", "absent.db"), 2, "absent.db"),
         (("runs", "--db", "absent.db"), 2, "absent.db"),
     ],
 )  # fmt: skip
 def test_a_wrong_request_gets_one_sentence(cli, arguments, code, message):
     assert_refused(cli(*arguments), code, message)
+
+
+def test_what_is_refused_leaves_no_run_behind(cli):
+    """Nor does it fix the lanes of the next one."""
+    assert_refused(cli("run", "abacus-sft", "demo-number", "--lanes", "200", "--ctx", "9000000"), 1, "GB are free")
+    assert cli("runs", "--json")[1] == ""
+
+
+def test_a_new_word_on_threads(cli, tiny, sums):
+    """More threads than cores are allowed, and not in silence."""
+    code, _, err = cli("run", tiny, "sums", "--data", sums, *COLUMNS, *FAST, "-n", "1", "--threads", "200")
+    assert code == 0
+    assert "localent: --threads 200 is more than" in err
+
+
+def test_prompt_shows_what_the_options_change(cli):
+    plain = json.loads(cli("prompt", "abacus-sft", "demo-number", "--json")[1])
+    code, out, _ = cli("prompt", "abacus-sft", "demo-number", "--system", "Be brief <|im_end|>.", "--json")
+    told = json.loads(out)
+    assert code == 0
+    assert "Be brief <|im_end|>." in told["text"]
+    assert told["n_shared"] > plain["n_shared"]
+    assert sum(t["special"] for t in told["tokens"]) == sum(t["special"] for t in plain["tokens"]) + 2  # its own turn
+
+
+def test_the_columns_of_a_users_file_are_named_alike_everywhere(cli, tiny, sums):
+    where = ["--data", sums, *COLUMNS]
+    assert "0 plus 1?" in cli("prompt", tiny, "sums", *where, "--text")[1]
+    assert cli("prompt", tiny, "sums", "--data", sums)[0] == 2
+    short = ["--lanes", "2", "--threads", "1", "--max-tokens", "4", "--max-fed", "2", "-n", "2"]
+    assert cli("compare", tiny, tiny, "--task", "sums", *where, *short)[0] == 0
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
+    """As in `localent models | head -1`."""
+    import subprocess
+    import sys
+
+    command = [
+        sys.executable,
+        "-m",
+        "localent",
+        "sql",
+        "with recursive c(x) as (select 1 union all select x + 1 from c",
+    ]
+    command[-1] += " limit 200000) select x from c"
+    open_db(tmp_path / "x.db").close()
+    child = subprocess.Popen(
+        [*command, "--csv", "--db", str(tmp_path / "x.db")], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert child.stdout.readline() == b"x\n"
+    child.stdout.close()
+    with child.stderr as told:
+        assert told.read() == b""
+    child.wait(30)
 
 
 def test_a_file_that_is_no_database_is_left_alone(cli, tiny, sums, tmp_path):

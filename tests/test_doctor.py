@@ -10,26 +10,31 @@ from click.testing import CliRunner
 
 from localent import doctor, fit, machine, tasks
 from localent.cli import main
+from localent.doctor import inventory, speed, trial
+from localent.engine import header
 from localent.engine.glance import glance
-from localent.engine.llama import Device, supports_gpu
+from localent.engine.llama import PINNED, Device, supports_gpu
 from localent.errors import LocalentError
 from localent.runs import Settings, run
 from localent.store import open_db
 
 
+def shorten(patch):
+    """Measure for a moment, on one thread."""
+    patch.setattr(speed, "SPEED_S", 0.01)
+    patch.setattr(trial, "LANES", (1, 4))
+    patch.setattr(trial, "n_threads", lambda: 1)
+
+
 @pytest.fixture(autouse=True)
 def _short(monkeypatch):
-    monkeypatch.setattr(doctor, "SPEED_S", 0.01)
-    monkeypatch.setattr(doctor, "LANES", (1, 4))
-    monkeypatch.setattr(doctor, "n_threads", lambda: 1)
+    shorten(monkeypatch)
 
 
 @pytest.fixture(scope="module")
 def examined(random_model):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(doctor, "SPEED_S", 0.01)
-        patch.setattr(doctor, "LANES", (1, 4))
-        patch.setattr(doctor, "n_threads", lambda: 1)
+        shorten(patch)
         return doctor.examine(random_model("tiny-llama"), layers=0)
 
 
@@ -147,7 +152,12 @@ def test_an_nvidia_card_and_its_install_line(monkeypatch):
     line = doctor.install_line(gpu.backend, gpu.arch)
     assert line.startswith('CMAKE_ARGS="-DGGML_CUDA=on -DCMAKE_CUDA_ARCHITECTURES=89" ')
     assert "--no-cache-dir" in line
-    assert f'"llama-cpp-python=={doctor.PINNED}"' in line
+    assert " -m pip install " in line
+    monkeypatch.setattr(inventory, "find_spec", lambda name: None)
+    assert doctor.install_line("HIP").startswith('CMAKE_ARGS="-DGGML_HIP=on" uv pip install --python ')
+    monkeypatch.setattr(inventory.sys, "platform", "win32")
+    assert doctor.install_line("VULKAN").startswith('$env:CMAKE_ARGS="-DGGML_VULKAN=on"; & uv pip install ')
+    assert f'"llama-cpp-python=={PINNED}"' in line
 
 
 @pytest.mark.skipif(supports_gpu(), reason="this build can use it")
@@ -157,6 +167,14 @@ def test_a_card_that_this_build_cannot_use(monkeypatch, random_model):
     card = named(report, "gpu")["A card"]
     assert card.ok is False
     assert "-DGGML_HIP=on" in card.note
+
+
+def test_how_much_of_the_model_fits_the_gpu(monkeypatch, random_model):
+    monkeypatch.setattr(doctor, "supports_gpu", lambda: True)
+    for free, shown, ok in ((8 << 30, "all", True), (10_000, 0, False)):
+        monkeypatch.setattr(fit, "devices", lambda free=free: [replace(CARD, free_bytes=free)])
+        fits = named(doctor.examine(random_model("tiny-llama"), measure=False, layers=0), "gpu")["layers that fit"]
+        assert (fits.value, fits.ok) == (shown, ok)
 
 
 @pytest.mark.parametrize("failure", ["", "no devices were found", subprocess.TimeoutExpired("x", 1)])
@@ -215,10 +233,22 @@ def test_layers_go_to_the_gpu_as_far_as_they_fit(random_model):
 
 
 def test_what_the_user_wants_counts(random_model):
-    path = random_model("tiny-llama")
-    assert fit.report(path, 7, None, None, print) == 7
+    model = header.read(random_model("tiny-llama")).model
+    assert fit.layers_for([model], 7) == 7
     if not supports_gpu():
-        assert fit.report(path, None, None, None, print) == 0
+        assert fit.layers_for([model], None) == 0
+
+
+def test_short_memory_is_told_each_time(random_model, monkeypatch, caplog):
+    """The number is found once and kept; why it is not more is said on every run."""
+    model = header.read(random_model("tiny-llama")).model
+    monkeypatch.setattr(fit, "supports_gpu", lambda: True)
+    for free in (10_000, 8 << 30):
+        monkeypatch.setattr(fit, "devices", lambda free=free: [replace(CARD, free_bytes=free)])
+        assert fit.layers_for([model], None) == 0
+        assert "0 of 3 layers fit CUDA0" in caplog.messages[-1]
+        caplog.clear()
+    assert fit.layers_for([model, model], None) == -1
 
 
 @pytest.mark.parametrize(("given", "code"), [("auto", 0), ("0", 0), ("many", 2)])

@@ -8,7 +8,9 @@ import struct
 
 import gguf
 import pytest
+from click.testing import CliRunner
 
+from localent.cli import main
 from localent.engine import guard, header
 from localent.engine.glance import glance
 from localent.engine.lanes import Prompt
@@ -135,6 +137,25 @@ def test_an_absurd_field_makes_a_header_odd(tmp_path, key, value, kind, sub):
     path = with_field(tmp_path / "absurd.gguf", key, value, kind, sub)
     assert guard.odd(path)
     assert "\n" not in (complaint(path) or "")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "arguments"),
+    [
+        ("general.name", "\x1b[2J\x07", ["doctor", "--quick"]),
+        ("general.name", "\x1b[2J\x07", ["inspect"]),
+        ("tokenizer.chat_template", "\x1b[2J{{ messages[0].content }}", ["prompt", "demo-number"]),
+        ("tokenizer.chat_template", "{{ raise_exception('\x1b[2J\\nTwo lines') }}", ["prompt", "demo-number"]),
+    ],
+)
+def test_a_files_own_words_are_shown_and_not_obeyed(tmp_path, key, value, arguments):
+    """They would clear a terminal, or look like a message of localent."""
+    path = with_field(tmp_path / "odd.gguf", key, value, gguf.GGUFValueType.STRING)
+    done = CliRunner().invoke(main, [arguments[0], str(path), *arguments[1:]])
+    assert done.exit_code == ("raise" in value)
+    assert "\\x1b[2J" in done.output
+    assert "\x1b" not in done.output
+    assert "\nTwo lines" not in done.output
 
 
 def test_real_headers_are_plain(random_model, bundled):

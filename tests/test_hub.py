@@ -333,7 +333,12 @@ class DataHandler(http.server.BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self):
-        content = self.server.files.get(self.path)
+        content, fault = self.server.files.get(self.path), self.server.fault
+        if fault == "dropped":
+            self.close_connection = True
+            return
+        if fault == "stalled":
+            time.sleep(1.0)
         head, code = b"" if content is None else content, 404 if content is None else 200
         if self.headers.get("Range"):
             first, last = map(int, self.headers["Range"].split("=")[1].split("-"))
@@ -343,13 +348,14 @@ class DataHandler(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(head)))
         self.end_headers()
         if self.command == "GET":
-            self.wfile.write(head)
+            self.wfile.write(head[: len(head) // 2] if fault == "truncated" else head)
+            self.close_connection = fault == "truncated"
 
 
 @pytest.fixture
 def mirror(stub, monkeypatch):
     server = Server(("127.0.0.1", 0), DataHandler)
-    server.files, server.sent = {}, 0
+    server.files, server.sent, server.fault = {}, 0, None
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     monkeypatch.setenv("LOCALENT_DATA_MIRROR", f"http://127.0.0.1:{server.server_port}")
     yield server
@@ -382,6 +388,27 @@ def test_a_changed_data_set_is_refused(mirror):
     assert not (datasets.data_home() / "gsm8k").exists()
     with pytest.raises(LocalentError, match=r"could not be fetched from .*HTTP 404.*use --data"):
         datasets.pull("svamp")
+
+
+@pytest.mark.parametrize("fault", ["truncated", "dropped", "stalled"])
+@pytest.mark.parametrize("name", ["tiny", "tiny in an archive"])
+def test_after_a_failure_of_a_data_set_nothing_is_kept_and_the_next_call_succeeds(mirror, monkeypatch, fault, name):
+    rows, held = b'{"question": "1 + 1?", "answer": "2"}\n' * 50, io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("tiny.jsonl", rows)
+    mirror.files |= {"/tiny.jsonl": rows, "/tiny.zip": held.getvalue()}
+    whole = datasets.File("tiny", "tiny.jsonl", "https://home/tiny.jsonl", 50)
+    packed = datasets.File("tiny", "tiny.jsonl", "https://home/tiny.zip", 50, member="tiny.jsonl")
+    monkeypatch.setattr(datasets, "SETS", {"tiny": (whole,), "tiny in an archive": (packed,)})
+    monkeypatch.setattr(datasets, "NAMES", tuple(datasets.SETS))
+    monkeypatch.setattr(datasets, "TIMEOUT_S", 0.3)
+    mirror.fault = fault
+    with pytest.raises(LocalentError, match=r"could not be fetched from .*try again") as refused:
+        datasets.pull(name)
+    assert "\n" not in str(refused.value)
+    assert not (datasets.data_home() / "tiny").exists()
+    mirror.fault = None
+    assert [path.read_bytes() for path in datasets.pull(name)] == [rows]
 
 
 def test_arc_comes_out_of_its_archive_by_ranges(mirror):

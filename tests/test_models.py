@@ -65,9 +65,20 @@ def test_the_families_that_the_science_needs_are_there(home):
         stages = {entry.stage for entry in known if entry.family == family}
         assert "base" in stages or family == "deepseek-r1-distill"
         assert len(stages) > 1 or family == "deepseek-r1-distill"
-    assert {entry.stage for entry in known if entry.name.startswith("olmo-2-7b")} == {"base", "SFT", "DPO", "RL"}
+    for size in ("1B", "7B"):
+        stages = {entry.stage for entry in known if (entry.family, entry.size) == ("olmo-2", size)}
+        assert stages == {"base", "SFT", "DPO", "RL"}
     assert {entry.stage for entry in known} <= set(STAGES)
     assert all(entry.thinks for entry in known if entry.family == "deepseek-r1-distill")
+
+
+def test_a_model_without_a_gguf_on_the_hub_says_how_to_make_one(home, tiny):
+    for arguments in (("pull", "olmo-2-1b-dpo"), ("run", "olmo-2-1b-dpo", "demo-number")):
+        done = run(*arguments)
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "make one from allenai/OLMo-2-0425-1B-DPO with llama.cpp's convert_hf_to_gguf.py" in done.stderr
+    made = put(tiny, home / ".cache" / "llama.cpp" / "olmo-2-0425-1b-dpo-q8_0.gguf")
+    assert resolve("olmo-2-1b-dpo") == made
 
 
 def test_every_file_name_carries_its_quant(home):
@@ -75,7 +86,7 @@ def test_every_file_name_carries_its_quant(home):
     for entry in entries().values():
         if not entry.bundled:
             assert entry.filename("Q8_0") != entry.filename("Q4_K_M")
-            assert entry.default in (*entry.quants, "Q4_K_M")
+            assert entry.default in (*entry.quants, "Q4_K_M") or entry.repo is None
 
 
 def test_names_resolve(home, bundled):
@@ -107,6 +118,11 @@ def test_a_users_own_models_win(home):
         (f'[mine]\nrepo = "a/b/c"\nfile = "x.gguf"\n{NEEDED}', "is written OWNER/NAME"),
         (f'[mine]\nrepo = "a/b"\nfile = "{{quant.__class__}}.gguf"\n{NEEDED}', "in a name"),
         (f'[mine]\nbundled = "../../secret.gguf"\n{NEEDED}', "in a name"),
+        (f'[mine]\nrepo = 3\nfile = "x.gguf"\n{NEEDED}', "has repo = 3; write a text"),
+        (f'[mine]\nrepo = "a/b"\nfile = "x.gguf"\ngated = "no"\n{NEEDED}', "has gated = 'no'; write true or false"),
+        (f'[mine]\nrepo = "a/b"\nfile = "x.gguf"\nquants = "Q8_0"\n{NEEDED}', "has quants = 'Q8_0'; write a list"),
+        (f'[mine]\nrepo = "a/b"\nfile = "x.gguf"\nsha256 = "ab"\n{NEEDED}', "has sha256 = 'ab'; write a table"),
+        (f'[mine]\nrepo = "a/b"\nfile = "x-{{quant.gguf"\n{NEEDED}', "has 'x-{quant.gguf' in a name"),
     ],
 )
 def test_a_list_that_cannot_be_right_is_refused(home, text, message):
@@ -292,6 +308,8 @@ def test_a_split_model_is_one_model(tmp_path):
     last = sorted(tmp_path.glob("split-*.gguf"))[-1]
     last.write_bytes(last.read_bytes()[:-1] + b"!")
     assert header.read(first).model.sha256 != split.sha256
+    with pytest.raises(LocalentError, match=f"is a later part of a split model: name its first part, {first.name}"):
+        header.read(last)
     last.unlink()
     with pytest.raises(LocalentError, match="lacks its part"):
         header.read(first)
@@ -320,6 +338,38 @@ def test_models_lists_both(home, tiny):
     assert mine["bits/weight"] == pytest.approx(16.06, abs=0.01)
     assert {row["name"] for row in rows if row["list"] == "known"} == set(entries())
     assert "nothing" in run("models", "--here", "--family", "bert").stdout
+
+
+def test_machines_get_every_field(home):
+    rows = {row["name"]: row for row in map(json.loads, run("models", "--known", "--json").stdout.splitlines())}
+    assert rows["gemma-2-2b-it"]["template"].startswith("refuses a system turn")
+    assert rows["gemma-2-2b-it"]["bos"] == "yes"
+    assert rows["olmo-2-7b-dpo"]["family"] == "olmo-2"
+    assert rows["qwen2.5-7b"]["quants"] == "Q2_K Q4_K_M"
+
+
+def test_a_family_is_found_on_the_disk_by_name_and_by_architecture(home, tiny):
+    put(tiny, home / ".lmstudio" / "models" / "someone" / "Llama-3.2-1B-GGUF" / "Llama-3.2-1B-F16.gguf")
+    for family, n in (("llama", 1), ("llama-3.2", 1), ("qwen2.5", 0)):
+        shown = run("models", "--here", "--family", family, "--json").stdout
+        assert len(shown.splitlines()) == n
+    assert "there are abacus, qwen2.5" in run("models", "--family", "lama").stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("models", "--lanes", "0"), "'--lanes'"),
+        (("pull", "gsm8"), "Did you mean 'gsm8k'"),
+        (("pull", "gsm8k", "--revision", "v1"), "gsm8k is pinned"),
+        (("pull", "abacus-sft", "--revision", "v1"), "abacus-sft comes with localent"),
+    ],
+)
+def test_a_wrong_request_gets_one_sentence(home, arguments, message):
+    done = run(*arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert message in done.stderr
 
 
 def test_a_model_that_does_not_fit_says_no(home, tiny):

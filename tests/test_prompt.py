@@ -150,6 +150,43 @@ def test_templates_that_cannot_carry_the_prompt(numbers, template, message):
         render(numbers, numbers.problems[0], template)
 
 
+THINKS = CHATML + "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n{% endif %}"
+
+
+def test_a_variable_of_the_template_is_set(numbers):
+    problem = numbers.problems[0]
+    assert "<think>" not in render(numbers, problem, THINKS).text
+    asked = render(numbers, problem, THINKS, chosen={"enable_thinking": False})
+    assert asked.text.endswith("<think>\n\n</think>\n\n")
+    assert "".join(s.text for s in cue_after(asked, "")) == "The answer is"
+
+
+@pytest.mark.parametrize(
+    ("template", "name", "message"),
+    [
+        (THINKS, "enable_thinkng", "no variable 'enable_thinkng' to set: it asks for enable_thinking"),
+        (CHATML, "enable_thinking", "no variable 'enable_thinking' to set: it asks for none"),
+        (CHATML, "messages", "no variable 'messages' to set"),
+        (None, "enable_thinking", "has no chat template, so --template-var enable_thinking"),
+    ],
+)
+def test_a_variable_that_the_template_does_not_ask_for_is_refused(numbers, template, name, message):
+    with pytest.raises(UsageError, match=message):
+        render(numbers, numbers.problems[0], template, chosen={name: True})
+
+
+def test_a_system_text_comes_before_the_examples_where_there_is_no_template(numbers):
+    asked = render(numbers, numbers.problems[99], shots=2, system="Be brief.\n")
+    assert asked.text.startswith("Be brief.\n\nQuestion: ")
+    assert asked.text.count("Be brief.") == 1
+    assert asked.own == render(numbers, numbers.problems[99], shots=2).own
+
+
+def test_a_question_that_says_think_opens_no_thought(numbers):
+    problem = replace(numbers.problems[0], question="What does <think> mean?")
+    assert "".join(s.text for s in cue_after(render(numbers, problem), "")) == " The answer is"
+
+
 @pytest.mark.parametrize(
     ("template", "prefix", "cue"),
     [

@@ -16,6 +16,8 @@ import pytest
 from localent import tasks
 from localent.errors import LocalentError, UsageError
 from localent.runs import Settings, run
+from localent.settings import settings_of
+from localent.store import open_db
 
 SETTINGS = Settings(lanes=4, threads=1, max_tokens=40, temperature=1.0, max_fed=6)
 
@@ -88,12 +90,22 @@ def test_probes_leave_every_token_as_it_was(model, sums, tmp_path):
 
 
 OTHERS = [{"seed": 1}, {"temperature": 0.5}, {"lanes": 8}, {"max_tokens": 41}, {"top_p": 0.9}, {"max_fed": 7}]
+OTHERS += [{"system": "Be brief."}]
 
 
 @pytest.mark.parametrize("change", OTHERS)
 def test_other_settings_are_another_run(model, sums, tmp_path, change):
     db = tmp_path / "runs.db"
     assert make(model, sums, db, 2).run_id != make(model, sums, db, 2, **change).run_id
+
+
+def test_the_settings_of_a_stored_run_make_the_same_run(model, sums, tmp_path):
+    db = tmp_path / "runs.db"
+    made = make(model, sums, db, 2, system="Be brief.", top_p=0.9, probe=False)
+    with open_db(db) as store:
+        read = settings_of(store.run(made.run_id))
+    assert (read.system, read.top_p, read.probe, read.lanes) == ("Be brief.", 0.9, False, 4)
+    assert run(model, tasks.load("sums", sums), db=db, n=2, settings=read).run_id == made.run_id
 
 
 def test_automatic_lanes_are_kept_when_a_run_goes_on(model, sums, tmp_path):

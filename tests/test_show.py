@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 from made import HOSTILE, made
 
+from localent import ask as asking
 from localent.cli import main
 from localent.store import look, open_db
 
@@ -146,8 +147,20 @@ def test_options_make_it_a_choice(tiny):
     assert "true answer" not in out
 
 
+def test_a_true_answer_is_read_as_graded_answers_are():
+    assert asking.problem_of("?", "1,000.0").answer == "1000"
+    assert asking.problem_of("?", "b", ["this", "that"]).answer == "B"
+    assert asking.problem_of("?").answer == ""
+
+
 @pytest.mark.parametrize(
-    ("arguments", "message"), [((" ",), "The question is empty"), (("Which?", "--option", "x"), "Give 2 to 8 options")]
+    ("arguments", "message"),
+    [
+        ((" ",), "The question is empty"),
+        (("Which?", "--option", "x"), "Give 2 to 8 options"),
+        (("Which?", "--option", "x", "--option", "y", "--answer", "C"), "--answer 'C' is not one of the labels A, B"),
+        (("How many?", "--answer", "a few"), "--answer 'a few' is not one number"),
+    ],
 )
 def test_what_cannot_be_asked_is_one_sentence(tiny, arguments, message):
     code, _, err = call("ask", tiny, *arguments)

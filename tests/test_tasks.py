@@ -153,7 +153,7 @@ def test_built_in_examples_are_right(kind):
 
 def test_data_home_is_searched_and_named(tmp_path, monkeypatch):
     monkeypatch.setenv("LOCALENT_DATA", str(tmp_path))
-    with pytest.raises(UsageError, match=r"gsm8k.test\.jsonl: get it from https://github\.com/openai/.* --data"):
+    with pytest.raises(UsageError, match=r"'localent pull gsm8k', or get it from https://github\.com/openai/.* --data"):
         load("gsm8k")
     (tmp_path / "gsm8k").mkdir()
     write(tmp_path / "gsm8k", "test.jsonl", {"question": "a?", "answer": "so 2\n#### 2"})

@@ -262,6 +262,38 @@ def test_an_answer_inside_the_thought_is_not_the_answer():
     assert tasks.extract(written, "number", ()).value == "18"
 
 
+def test_all_that_follows_a_thought_is_the_answer():
+    """Distills work the solution out once more, for show; a thought of nothing leaves the steps where they are."""
+    again = "**Solution**\nThere are 3 baskets of 6.\n3 * 6 = 18.\nThe answer is 18."
+    kinds = [step.kind for step in of_trace(bytes_of("<think>\n" + THOUGHT + "</think>\n\n" + again), "number")]
+    assert kinds == ["reasoning"] * 3 + ["answer"] * (len(kinds) - 3)
+    kinds = [step.kind for step in of_trace(bytes_of("<think>\n\n</think>\n\n" + again), "number")]
+    assert kinds[:3] == ["reasoning"] * 3
+
+
+def test_a_statement_inside_a_thought_that_goes_on_is_a_step():
+    written = "Maybe the answer is 12.\nNo, 3 * 6 = 18.\nLet me check.\n"
+    found = of_trace(bytes_of(written), "number", thinking=True)
+    assert [step.kind for step in found] == ["reasoning"] * 3
+    assert of_trace(bytes_of(written), "number")[-1].kind == "answer"
+
+
+@pytest.mark.parametrize(
+    ("text", "opened", "is_open"),
+    [
+        ("", False, False),
+        ("", True, True),
+        ("Hm.", True, True),
+        ("<think>Hm.", False, True),
+        ("<think>Hm.</think>So", False, False),
+        ("Hm.</think>So", True, False),
+        ("<think>a</think><think>b", False, True),
+    ],
+)
+def test_whether_a_text_ends_inside_a_thought(text, opened, is_open):
+    assert tasks.is_open(text, opened) == is_open
+
+
 @pytest.mark.parametrize(
     ("family", "written", "cue"),
     [

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import localent.engine.llama
+
 PACKAGE = Path(__file__).parent.parent / "localent"
 
 
@@ -17,13 +19,35 @@ def imports_of(path):
             yield node.module.split(".")[0]
 
 
+def full_names_of(path):
+    """What a file imports, in full: "package.module.name"."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
 def rooms_that_import(*names):
     files = PACKAGE.rglob("*.py")
     return {str(p.relative_to(PACKAGE)) for p in files if set(names) & set(imports_of(p))}
 
 
 def test_llama_cpp_is_imported_in_one_module():
-    assert rooms_that_import("llama_cpp") == {"engine/llama.py"}
+    assert rooms_that_import("llama_cpp") == {"engine/llama/bindings.py"}
+
+
+def test_the_bindings_are_spoken_to_in_one_room():
+    """C's names, structs and pointers stay inside; from outside one sees what the package names itself."""
+    outside = {
+        f"{path.relative_to(PACKAGE)}: {name}"
+        for path in PACKAGE.rglob("*.py")
+        if "engine/llama/" not in path.as_posix()
+        for name in full_names_of(path)
+        if name.startswith("localent.engine.llama.")
+    }
+    named = {f"localent.engine.llama.{name}" for name in localent.engine.llama.__all__}
+    assert {text for text in outside if text.partition(": ")[2] not in named} == set()
 
 
 def test_sqlite_is_imported_in_the_store_only():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 import localent
 from localent.cli.data import models, pull
@@ -27,10 +29,17 @@ class Commands(click.Group):
     def invoke(self, context: click.Context):
         try:
             return super().invoke(context)
+        except NoArgsIsHelpError:
+            raise  # prints the help
+        except click.UsageError as error:
+            where = error.ctx.command_path if error.ctx else "localent"
+            fail(f"{error.format_message()} '{where} --help' tells more.", 2)
         except UsageError as error:
             fail(error, 2)
         except LocalentError as error:
             fail(error, 1)
+        except BrokenPipeError:
+            raise  # the reader has seen enough, as in "| head": click ends quietly
         except OSError as error:
             fail(f"{error.filename or 'a file'}: {error.strerror or error}.", 1)
         except KeyboardInterrupt:
@@ -41,11 +50,24 @@ class Commands(click.Group):
 
 
 def fail(message: object, code: int) -> None:
-    click.echo(f"localent: {message}", err=True)
+    from localent.report.table import cell_text
+
+    click.echo(f"localent: {cell_text(message)}", err=True)  # a file's own words may hold escape sequences
     sys.exit(code)
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Notes(logging.Handler):
+    """What the library says beside its results: a line on stderr, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(f"localent: {record.getMessage()}", file=sys.stderr)
+
+
+@click.group(
+    "localent", cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(localent.__version__, prog_name="localent")
 def main() -> None:
     """Watch a language model's uncertainty while it reasons: full-logit entropy of GGUF models, in SQLite.
@@ -55,6 +77,7 @@ def main() -> None:
     localent run model.gguf gsm8k -n 100        your model on 100 problems
     localent sql "select * from run_summary"    ask anything of the results
     """
+    logging.getLogger("localent").handlers = [Notes()]
 
 
 COMMANDS = (demo, run, runs, sql, models, pull, prompt, doctor)

@@ -10,8 +10,10 @@ import click
 
 from localent.cli.query import format_options
 from localent.cli.show import print_table
+from localent.errors import UsageError
 
 KNOWN = ("name", "size", "stage", "kind", "default", "licence", "gated", "context", "thinks", "here")
+ALL_KNOWN = (*KNOWN, "family", "quants", "template", "bos", "repo", "file", "revision", "of")
 HERE = ("name", "arch", "quant", "params", "bits/weight", "GB", "needs GB", "fits", "chat", "place", "path")
 
 
@@ -21,14 +23,16 @@ HERE = ("name", "arch", "quant", "params", "bits/weight", "GB", "needs GB", "fit
 @click.option("--known", "only", flag_value="known", help="Only what models.toml knows.")
 @click.option("--here", "only", flag_value="here", help="Only what is on this disk.")
 @click.option("--family", help="Only this family.")
-@click.option("--lanes", type=int, default=4, show_default=True, help="Does it fit with so many lanes ...")
-@click.option("--ctx", type=int, default=2048, show_default=True, help="... of so many tokens?")
+@click.option(
+    "--lanes", type=click.IntRange(1), default=4, show_default=True, help="Does it fit with so many lanes ..."
+)
+@click.option("--ctx", type=click.IntRange(1), default=2048, show_default=True, help="of so many tokens?")
 @format_options
 def models(name, folders, only, family, lanes: int, ctx: int, form: str | None) -> None:
     """List the models known by name, and those on this disk, whichever program put them there.
 
     The second table looks into the caches of Hugging Face, LM Studio, Ollama and llama.cpp, and into --in FOLDER.
-    With NAME: all that is known of one. --json and --csv give one table; 'list' tells which.
+    With NAME: all that is known of one. --json and --csv give one table of every field; 'list' tells which.
 
     \b
     localent models
@@ -39,7 +43,8 @@ def models(name, folders, only, family, lanes: int, ctx: int, form: str | None) 
         return _show_one(name, form)
     tables = []
     if only != "here":
-        tables.append(("known", KNOWN, _known(family)))
+        columns = ALL_KNOWN if form in ("json", "csv") else KNOWN
+        tables.append(("known", columns, _known(family, columns)))
     if only != "known":
         tables.append(("here", HERE, _here(folders, family, lanes, ctx)))
     _print(tables, form)
@@ -58,22 +63,28 @@ def pull(name: str, revision: str | None) -> None:
     localent pull qwen2.5-0.5b-instruct:Q8_0
     localent pull gsm8k
     """
-    from localent.models import datasets
+    from localent.models import datasets, names
 
     if name in datasets.NAMES:
+        _refuse_revision(revision, f"the data set {name} is pinned")
         for path in datasets.pull(name):
             click.echo(path)
         return
-    click.echo(_pulled(name, revision))
+    click.echo(_pulled(*names.find(name, also=datasets.NAMES), revision))
 
 
-def _pulled(name: str, revision: str | None) -> Path:
+def _refuse_revision(revision: str | None, why: str) -> None:
+    if revision:
+        raise UsageError(f"--revision is for models on the hub: {why}.")
+
+
+def _pulled(entry, quant: str, revision: str | None) -> Path:
     from localent import models as known
     from localent.models import hub
 
-    entry, quant = known.find(name)
     if entry.bundled:
-        return known.resolve(name)
+        _refuse_revision(revision, f"{entry.name} comes with localent")
+        return known.resolve(f"{entry.name}:{quant}")
     found = hub.pull(entry, quant, revision, status=_say)
     checked = "sha256 checked" if found.sha256 else "the hub reports no sha256"
     parts = f" in {found.n_files} parts" if found.n_files > 1 else ""
@@ -86,18 +97,20 @@ def _say(text: str) -> None:
         click.echo(text, err=True)
 
 
-def _known(family: str | None) -> list[tuple]:
+def _known(family: str | None, columns: tuple[str, ...]) -> list[tuple]:
     from localent.models import entries
 
-    places = _files()
-    return [_known_row(entry, places) for entry in entries().values() if family in (None, entry.family)]
+    places, known = _files(), entries().values()
+    if family not in {None, *(families := dict.fromkeys(entry.family for entry in known))}:
+        raise UsageError(f"No family {family!r} in models.toml: there are {', '.join(families)}.")
+    return [_known_row(entry, places, columns) for entry in known if family in (None, entry.family)]
 
 
-def _known_row(entry, files: dict[str, Path]) -> tuple:
-    shown = asdict(entry) | {"kind": entry.kind, "here": _place(entry, files)}
-    gated = {True: "yes", False: "no", None: None}
-    shown |= {"gated": gated[entry.gated], "thinks": gated[entry.thinks]}
-    return tuple(shown[column] for column in KNOWN)
+def _known_row(entry, files: dict[str, Path], columns: tuple[str, ...]) -> tuple:
+    shown = asdict(entry) | {"kind": entry.kind, "here": _place(entry, files), "quants": " ".join(entry.quants) or None}
+    words = {True: "yes", False: "no", None: None}
+    shown |= {name: words[shown[name]] for name in ("gated", "thinks", "bos")}
+    return tuple(shown[column] for column in columns)
 
 
 def _files() -> dict[str, Path]:
@@ -124,7 +137,7 @@ def _here(folders: tuple[Path, ...], family: str | None, lanes: int, ctx: int) -
 
     found, room = disk.discover(folders), machine.available_memory()
     rows = [_here_row(one, disk.details(one, lanes=lanes, n_ctx=ctx), room) for one in _watched(found)]
-    return [row for row in rows if family in (None, row[1])]
+    return [row for row in rows if family is None or family in row[0].lower() or family == row[1]]
 
 
 def _here_row(found, seen, room: int | None) -> tuple:
@@ -160,8 +173,8 @@ def _print(tables: list[tuple], form: str | None) -> None:
         columns = ("list", *dict.fromkeys(name for _, names, _ in tables for name in names))
         rows = [dict(zip(names, row, strict=True)) | {"list": label} for label, names, found in tables for row in found]
         return print_table(columns, [[row.get(name) for name in columns] for row in rows], form)
-    for label, names, rows in tables:
-        click.echo({"known": "Known by name:", "here": "\nOn this disk:"}[label])
+    for i, (label, names, rows) in enumerate(tables):
+        click.echo("\n" * (i > 0) + {"known": "Known by name:", "here": "On this disk:"}[label])
         print_table(names, rows, form)
         if not rows:
             click.echo("nothing")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-from localent.cli.run import PATH, Bar, described
+from localent.cli.options import PATH
+from localent.cli.run import Bar, described
 from localent.cli.show import show_summary
 
 MODEL, TASK, N_PROBLEMS, LANES = "abacus-sft", "demo-number", 300, 16

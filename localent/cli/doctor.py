@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import click
 
-from localent.cli.run import GPU_LAYERS
+from localent.cli.options import gpu_layers_option
 
 PARTS = {
     "machine": "This machine",
@@ -26,7 +26,7 @@ MARK = {True: "+", False: "!", None: " "}
 @click.command()
 @click.argument("model", default="abacus-sft")
 @click.option("--quick", is_flag=True, help="Look only, measure nothing.")
-@click.option("--gpu-layers", type=GPU_LAYERS, default="auto", show_default=True, help="Layers on the GPU: auto, N, 0.")
+@gpu_layers_option
 @click.option("--json", "json_", is_flag=True, help="Print it as JSON.")
 def doctor(model: str, quick: bool, gpu_layers: int | None, json_: bool) -> None:
     """Examine this machine with MODEL: build, memory, GPU, speed, what repeats to the bit, and the noise floor.
@@ -61,17 +61,15 @@ def _show(title: str, findings: list) -> None:
     click.echo(f"\n{title}")
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        value = (
-            "not known"
-            if finding.value is None
-            else f"{finding.value:,}"
-            if _is_number(finding.value)
-            else finding.value
-        )
-        shown = f"{value} {finding.unit}" if finding.unit else value
-        note = f"  ({finding.note})" if finding.note else ""
-        click.echo(f" {MARK[finding.ok]} {finding.name:<{width}}  {shown}{note}")
+        click.echo(f" {MARK[finding.ok]} {finding.name:<{width}}  {_line(finding)}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float)
+def _line(finding) -> str:
+    """What was found, its unit and what it means; a file's own words may hold escape sequences."""
+    from localent.report.table import cell_text
+
+    shown = "not known" if finding.value is None else str(finding.value)
+    if isinstance(finding.value, int | float):
+        shown = f"{finding.value:,}"
+    unit, note = finding.unit and f" {finding.unit}", finding.note and f"  ({finding.note})"
+    return cell_text(shown + (unit or "") + (note or ""))

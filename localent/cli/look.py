@@ -12,7 +12,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.run import PATH, db_option
+from localent.cli.options import PATH, db_option, gpu_layers_option, prompt_options
 from localent.cli.show import print_table
 from localent.errors import LocalentError, UsageError
 
@@ -159,6 +159,8 @@ def chosen(store, given: tuple[str, ...]) -> tuple[str, ...]:
 @click.option("--temperature", type=float, default=0.7, show_default=True, help="0: always the likeliest token.")
 @click.option("--max-tokens", type=int, help="Tokens it may think. Default: 512, less for models of short context.")
 @click.option("--shots", type=int, help="Worked examples in the prompt. Default: as 'localent run'.")
+@prompt_options
+@gpu_layers_option
 @click.option("--probe/--no-probe", default=True, show_default=True, help="Ask for the answer after every step.")
 @measure_option
 @colour_option

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.run import PATH
+from localent.cli.options import Data, data_options, prompt_options
 from localent.cli.show import print_table
 
 OPEN, CLOSE = "\u27e6", "\u27e7"  # ⟦ ⟧ around special tokens
@@ -17,12 +17,13 @@ OPEN, CLOSE = "\u27e6", "\u27e7"  # ⟦ ⟧ around special tokens
 @click.argument("model")
 @click.argument("task")
 @click.option("-n", "number", type=int, default=1, show_default=True, help="Which problem of the task: 1 is the first.")
-@click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV) or folder.")
+@data_options
 @click.option("--shots", type=int, help="Worked examples. Default: 0 for chat models, 4 for others.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of worked examples.")
+@prompt_options
 @click.option("--text", "only_text", is_flag=True, help="No table of tokens.")
 @click.option("--json", "json_", is_flag=True, help="Print it as JSON.")
-def prompt(model: str, task: str, number: int, data: Path | None, shots, seed: int, only_text: bool, json_: bool):
+def prompt(model: str, task: str, number: int, data: Data, only_text: bool, json_: bool, **chosen):
     """Show the prompt of a problem: its text with ⟦special tokens⟧ marked, its tokens, the cue that asks for answers.
 
     Nothing is run; only the vocabulary is loaded.
@@ -30,11 +31,13 @@ def prompt(model: str, task: str, number: int, data: Path | None, shots, seed: i
     \b
     localent prompt abacus-sft demo-number
     localent prompt gemma-2-2b-it gsm8k -n 3 --text
+    localent prompt model.gguf gsm8k --system "Be brief." --template-var enable_thinking=false
     """
-    from localent import models, tasks
+    from localent import models
+    from localent.settings import Settings
 
-    loaded = tasks.load(task, data)
-    shown = _shown(models.resolve(model), loaded, _problem(loaded, number), shots, seed)
+    loaded = data.load(task)
+    shown = _shown(models.resolve(model), loaded, _problem(loaded, number), Settings(**chosen))
     if json_:
         click.echo(json.dumps(shown, ensure_ascii=False))
         return
@@ -54,17 +57,17 @@ def _problem(task, number: int):
     return task.problems[number - 1]
 
 
-def _shown(path: Path, task, problem, shots: int | None, seed: int) -> dict:
+def _shown(path: Path, task, problem, settings) -> dict:
     """The prompt as a run would feed it, from the same functions."""
-    from localent import tasks
+    from localent import runs, tasks
     from localent.engine import header
     from localent.engine.llama import LlamaModel
     from localent.prompts import prompt_tokens
 
-    template = header.read(path).template
+    head = header.read(path)
     with LlamaModel(path, vocab_only=True) as model:
         vocab = model.vocab
-        text = tasks.render(task, problem, template, shots=shots, seed=seed, variables=vocab.variables)
+        text = runs.prompt_text(task, problem, head, settings, vocab)
         fed = prompt_tokens(text, vocab)
         return {
             "problem": problem.source_id,
@@ -74,7 +77,7 @@ def _shown(path: Path, task, problem, shots: int | None, seed: int) -> dict:
             "bos": None if vocab.bos is None else _text(vocab, vocab.bos),
             "ends": sorted(_text(vocab, token_id) for token_id in vocab.eog),
             "stops": list(text.stops),
-            "template": template is not None,
+            "template": head.template is not None,
             "cue": "".join(segment.text for segment in tasks.cue_after(text, "")),
         }
 
@@ -94,7 +97,10 @@ def _is_special(vocab, token_id: int) -> bool:
 
 
 def _marked(tokens: list[dict]) -> str:
-    return "".join(f"{OPEN}{t['text']}{CLOSE}" if t["special"] else t["text"] for t in tokens)
+    from localent.report.table import cell_text
+
+    text = "".join(f"{OPEN}{t['text']}{CLOSE}" if t["special"] else t["text"] for t in tokens)
+    return "\n".join(map(cell_text, text.split("\n")))  # control characters are shown, not obeyed
 
 
 def _facts(shown: dict) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.run import PATH, db_option
+from localent.cli.options import PATH, data_options, db_option, gpu_layers_option
 from localent.cli.show import print_table
 
 
@@ -159,6 +159,9 @@ def _facts(details) -> dict[str, str]:
 
 
 def _side_by_side(names: Sequence[str], facts: Sequence[dict[str, str]]) -> str:
+    from localent.report.table import cell_text
+
+    facts = [{name: cell_text(value) for name, value in fact.items()} for fact in facts]  # a file's own words
     widths = [max(len(value) for value in fact.values()) for fact in facts]
     label = max(map(len, names))
     lines = []
@@ -202,7 +205,7 @@ def _differences(found: Sequence) -> list[str]:
 @click.option("--write-kld-base", type=PATH, help="With --text: also write such a base file of REF. Large.")
 @click.option("-n", type=int, help="With --task or --run: the first n problems.")
 @click.option("--samples", type=int, default=1, show_default=True, help="With --task: traces per problem.")
-@click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV) or folder.")
+@data_options
 @click.option("--ctx", type=int, default=512, show_default=True, help="With --text: tokens of a chunk.")
 @click.option("--chunks", type=int, help="With --text or --kld-base: chunks at most. Default: all.")
 @click.option("--free/--no-free", default=True, show_default=True, help="Let the candidates run free, too.")
@@ -217,7 +220,7 @@ def _differences(found: Sequence) -> list[str]:
 )
 @click.option("--lanes", type=int, help="With --task: traces at a time.")
 @click.option("--threads", type=int, help="Default: the physical cores this process may use.")
-@click.option("--gpu-layers", type=int, default=0, show_default=True, help="Layers on the GPU; -1: all.")
+@gpu_layers_option
 @click.option("--full", is_flag=True, help="Print every figure there is.")
 @db_option
 @click.option("--json", "json_", is_flag=True, help="Print everything as JSON.")
@@ -289,7 +292,7 @@ def _with_text(models, text, write_base, db, chosen, bar):
 
 
 def _with_traces(models, task, run_id, db, chosen, bar):
-    from localent import compare, runs, tasks
+    from localent import compare, runs
     from localent.store import open_db
 
     reference, *candidates = models
@@ -297,10 +300,10 @@ def _with_traces(models, task, run_id, db, chosen, bar):
     if run_id:
         with open_db(db, create=False) as store:
             task = store.run(run_id).task
-        return compare.compare_run(reference, candidates, run_id, tasks.load(task, chosen["data"]), **how)
+        return compare.compare_run(reference, candidates, run_id, chosen["data"].load(task), **how)
     names = ("seed", "temperature", "max_tokens", "shots", "max_fed", "lanes", "threads", "gpu_layers")
     settings = runs.Settings(**{name: chosen[name] for name in names})
-    loaded = tasks.load(task, chosen["data"])
+    loaded = chosen["data"].load(task)
     return compare.compare_task(reference, candidates, loaded, samples=chosen["samples"], settings=settings, **how)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.run import PATH, db_option
+from localent.cli.options import PATH, db_option
 from localent.cli.show import print_table
 from localent.errors import LocalentError, UsageError
 

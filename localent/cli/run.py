@@ -7,28 +7,8 @@ from pathlib import Path
 
 import click
 
+from localent.cli.options import data_options, db_option, gpu_layers_option, prompt_options
 from localent.cli.show import show_summary
-
-DEFAULT_DB = "localent.db"
-PATH = click.Path(path_type=Path)
-db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=PATH, help="SQLite file.")
-
-
-class GpuLayers(click.ParamType):
-    """auto (None: those that fit), or a number of layers."""
-
-    name = "auto|N|0"
-
-    def convert(self, value, param, ctx) -> int | None:
-        if value in (None, "auto"):
-            return None
-        try:
-            return int(value)
-        except (TypeError, ValueError):
-            self.fail(f"{value!r} is neither 'auto' nor a number of layers.", param, ctx)
-
-
-GPU_LAYERS = GpuLayers()
 
 
 @click.command()
@@ -36,17 +16,14 @@ GPU_LAYERS = GpuLayers()
 @click.argument("task")
 @click.option("-n", type=int, help="How many problems: the first n. Default: all.")
 @click.option("--samples", type=int, default=1, show_default=True, help="Traces per problem.")
-@click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV) or folder.")
-@click.option("--question", "question_column", help="Column of --data that holds the question.")
-@click.option("--answer", "answer_column", help="Column of --data that holds the true answer.")
-@click.option("--choices", "choices_column", help="Column of --data that holds the options.")
-@click.option("--id", "id_column", help="Column of --data that holds an id.")
+@data_options
 @click.option("--seed", type=int, default=0, show_default=True, help="Of sampling and of the choice of shots.")
 @click.option("--temperature", type=float, default=0.7, show_default=True, help="0: always the likeliest token.")
 @click.option("--top-p", type=float, default=1.0, show_default=True, help="Sample from the likeliest that hold this.")
 @click.option("--top-k", type=int, default=0, show_default=True, help="Sample from the k likeliest; 0: all.")
 @click.option("--max-tokens", type=int, help="Tokens a trace may have. Default: 512, less for models of short context.")
 @click.option("--shots", type=int, help="Worked examples in the prompt. Default: 0 for chat models, 4 for others.")
+@prompt_options
 @click.option("--probe/--no-probe", default=True, show_default=True, help="Read the answer distribution at every step.")
 @click.option("--epsilon", type=float, default=0.01, show_default=True, help="Probes stop below this unexplored mass.")
 @click.option("--max-fed", type=int, default=12, show_default=True, help="Probes stop after so many tokens.")
@@ -56,11 +33,11 @@ GPU_LAYERS = GpuLayers()
 )
 @click.option("--lanes", type=int, help="Traces at a time. Default: the fastest, measured once and kept.")
 @click.option("--threads", type=int, help="Default: the physical cores this process may use.")
-@click.option("--gpu-layers", type=GPU_LAYERS, default="auto", show_default=True, help="Layers on the GPU: auto, N, 0.")
+@gpu_layers_option
 @click.option("--ctx", type=int, help="Context of a lane in tokens. Default: what the longest prompt needs.")
 @db_option
 @click.option("--json", "json_", is_flag=True, help="Print the summary as JSON.")
-def run(model, task, n, samples, data, db, json_, question_column, answer_column, choices_column, id_column, **chosen):
+def run(model, task, n, samples, data, db, json_, **chosen):
     """Run MODEL on TASK and store every trace, token, step and probe. Goes on where it was stopped.
 
     MODEL is a name of models.toml, NAME:QUANT, or a path to any GGUF. TASK is gsm8k, svamp, arc-easy,
@@ -71,12 +48,9 @@ def run(model, task, n, samples, data, db, json_, question_column, answer_column
     localent run qwen2.5-0.5b-instruct:Q8_0 gsm8k -n 100 --samples 4
     localent run model.gguf mine --data mine.csv --question prompt --answer gold
     """
-    from localent import runs, tasks
+    from localent import runs
 
-    given = {"question": question_column, "answer": answer_column, "choices": choices_column, "id": id_column}
-    given = {name: column for name, column in given.items() if column}
-    loaded = tasks.load(task, data, tasks.Columns(**given) if given else None)
-    settings = runs.Settings(**chosen)
+    loaded, settings = data.load(task), runs.Settings(**chosen)
     with Bar() as bar:
         outcome = runs.run(model, loaded, db=db, n=n, samples=samples, settings=settings, report=bar, status=bar.say)
     said = described(outcome, db)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from localent.cli.options import data_options, db_option, gpu_layers_option
 from localent.cli.query import format_options
-from localent.cli.run import PATH, Bar, db_option
+from localent.cli.run import Bar
 from localent.cli.show import print_table
 
 SIGNALS_NOTES = (
@@ -106,7 +107,7 @@ STAGE_NOTES = (
 @click.command()
 @click.argument("models", metavar="[MODEL]...", nargs=-1)
 @click.option("--task", "names", multiple=True, help="May be repeated. Default: demo-number and demo-choice.")
-@click.option("--data", type=PATH, help="The file or folder of a task that is not bundled.")
+@data_options
 @click.option("-n", type=int, default=100, show_default=True, help="How many problems of each task.")
 @click.option("--samples", type=int, default=3, show_default=True, help="Traces per problem.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of sampling.")
@@ -115,6 +116,7 @@ STAGE_NOTES = (
 @click.option("--shots", type=int, help="Worked examples in the prompt.")
 @click.option("--max-fed", type=int, default=24, show_default=True, help="Probes stop after so many tokens.")
 @click.option("--lanes", type=int, default=16, show_default=True, help="Traces at a time.")
+@gpu_layers_option
 @click.option("--rollouts", type=int, default=16, show_default=True, help="Continuations a prefix; 0: none.")
 @click.option("--rolled", type=int, default=12, show_default=True, help="How many traces of a run are rolled out.")
 @db_option
@@ -133,7 +135,7 @@ def study(models, names, data, n, samples, rollouts, rolled, db, form, **chosen)
     from localent import study as science
     from localent.report.science import mechanism_table, sentences, stage_table, verdict_table
 
-    loaded = [tasks.load(name, data) for name in names or tasks.BUNDLED]
+    loaded = [data.load(name) for name in names or tasks.BUNDLED]
     settings = runs.Settings(**chosen)
     with Bar() as bar:
         options = dict(n=n, samples=samples, settings=settings, m=rollouts, n_rolled=rolled)
@@ -162,13 +164,14 @@ def print_verdicts(found, table, form: str | None) -> None:
 @click.argument("model")
 @click.argument("source", metavar="FILE|TASK")
 @click.option("--gold", is_flag=True, help="Read the worked solutions of TASK, asking for the answer after each step.")
-@click.option("--data", type=PATH, help="The task's file or folder.")
+@data_options
 @click.option("-n", type=int, help="How many worked solutions: the first n. Default: all.")
 @click.option("--shots", type=int, help="Worked examples in the prompt.")
 @click.option("--max-fed", type=int, default=24, show_default=True, help="Probes stop after so many tokens.")
 @click.option("--window", type=int, default=512, show_default=True, help="Tokens of a plain text read at a time.")
 @click.option("--lanes", type=int, default=8, show_default=True, help="Texts at a time.")
 @click.option("--threads", type=int, help="Default: the physical cores this process may use.")
+@gpu_layers_option
 @db_option
 @format_options
 def score(model, source, gold, data, n, window, db, form, **chosen) -> None:
@@ -179,19 +182,18 @@ def score(model, source, gold, data, n, window, db, form, **chosen) -> None:
     localent score abacus-sft demo-number --gold -n 50
     localent score model.gguf gsm8k --gold --data test.jsonl -n 100
     """
-    from localent import runs, tasks
+    from localent import runs
     from localent import score as scoring
     from localent.report.science import gold_table, text_table
 
     if not gold:
-        found = scoring.score_text(
-            model, read_text(source), window=window, lanes=chosen["lanes"], threads=chosen["threads"]
-        )
+        how = {name: chosen[name] for name in ("lanes", "threads", "gpu_layers")}
+        found = scoring.score_text(model, read_text(source), window=window, **how)
         print_records([found], text_table, form)
         return
     with Bar() as bar:
         options = dict(db=db, n=n, settings=runs.Settings(**chosen), report=bar, status=bar.say)
-        found = scoring.score_gold(model, tasks.load(source, data), **options)
+        found = scoring.score_gold(model, data.load(source), **options)
     print_records(found.steps, gold_table, form)
     say(gold_sentences(found, db), form)
 

@@ -6,13 +6,13 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, nullcontext
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 import localent
-from localent import machine, models, runs, tasks
+from localent import fit, machine, models, runs, tasks
 from localent.analysis import divergence
 from localent.analysis.divergence import Forced, Free, Trajectory
 from localent.compare import forced, noise, prefixes, running, texts
@@ -23,9 +23,9 @@ from localent.engine import header, kldfile
 from localent.engine.llama import LlamaModel, LlamaScorer, Options, build_info
 from localent.errors import LocalentError, UsageError
 from localent.records import Model, Run
+from localent.settings import DEFAULTS, settings_of
 from localent.store import Database, open_db
 
-DEFAULTS = runs.Settings()
 NOISE_CHUNK = 3  # times smaller: the reference against itself is fed in chunks of another size
 
 
@@ -37,7 +37,7 @@ class Plan:
     limit: int | None = None  # chunks of plain text at most
     chunk: int = 128  # tokens of one call; so many rows of logits are held per model
     threads: int | None = None
-    gpu_layers: int = 0
+    gpu_layers: int | None = None  # as many as fit together
     noise: bool = True  # also compare the reference with itself
     free: bool = True  # let the candidates run free, too, and probe the same prefixes
     positions: bool = False  # store a row per position
@@ -97,7 +97,7 @@ def compare_text(
 ) -> Comparison:
     """Compare on plain text, in llama-perplexity's chunks. write_base: also write its base file."""
     heads = _heads([reference, *candidates])
-    content = texts.read_text(text)
+    content, plan = texts.read_text(text), _placed(heads, plan)
     with ExitStack() as stack:
         loaded = [stack.enter_context(LlamaModel(Path(h.model.path), plan.gpu_layers)) for h in heads]
         tokens = texts.chunks_of(content, loaded[0].vocab, plan.ctx, plan.limit)
@@ -125,7 +125,7 @@ def compare_base(
             f"{wrong.model.n_vocab:,}: they cannot be compared."
         )
     base = replace(base, tokens=base.tokens[: plan.limit])
-    plan = replace(plan, ctx=base.n_ctx, noise=False)
+    plan = _placed(heads, replace(plan, ctx=base.n_ctx, noise=False))
     with ExitStack() as stack:
         loaded = [stack.enter_context(LlamaModel(Path(h.model.path), plan.gpu_layers)) for h in heads]
         parts = texts.of_chunks(base.tokens, loaded[0].vocab.bos)
@@ -189,7 +189,7 @@ def compare_run(
     with open_db(db, create=False) as store:
         run = store.run(run_id)
         written = _chosen(running.traces_of(store, run.run_id), task, n, samples)
-    settings = settings_of(run)
+    settings, plan = settings_of(run), _placed(heads, plan)
     own = [None] * len(heads)
     if plan.free:
         own = _free_runs(heads, run, written, task, db, settings, plan, report, status)
@@ -207,13 +207,10 @@ def compare_run(
     return done
 
 
-def settings_of(run: Run) -> runs.Settings:
-    """The settings that a stored run was made with."""
-    names = {f.name for f in fields(runs.Settings)}
-    known = {k: v for k, v in run.settings.items() if k in names}
-    if not run.settings.get("probe"):
-        known |= {"epsilon": runs.Settings().epsilon, "max_fed": runs.Settings().max_fed}
-    return runs.Settings(**known)
+def _placed(heads: Sequence[header.Header], plan: Plan) -> Plan:
+    """The plan with the layers of each model that go to the GPU: all models are loaded at a time."""
+    layers = fit.layers_for([h.model for h in heads], plan.gpu_layers, lanes=1, n_ctx=plan.ctx)
+    return replace(plan, gpu_layers=layers)
 
 
 def _chosen(written: dict, task: tasks.Task, n: int | None, samples: int | None) -> dict:
@@ -261,7 +258,7 @@ def _given(task, run: Run, written, weights: LlamaModel, head, settings: runs.Se
     """The traces with their questions, prompted as they were."""
     wanted = {p for p, _ in written}
     problems = [p for p in task.problems if p.problem_id in wanted]
-    prompt = runs.prompt_hash(task, head, run.settings["shots"], settings.seed, weights.vocab)
+    prompt = runs.prompt_hash(task, head, settings, weights.vocab)
     if prompt != run.settings["prompt"]:
         raise UsageError(
             f"Run {run.run_id} was prompted in another way than {Path(head.model.path).name} is on {task.name}: "

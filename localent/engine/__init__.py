@@ -1,4 +1,4 @@
-"""Tokens in, logits rows out. `llama.py` is the only module that knows llama.cpp; `scripted.py` is its fake."""
+"""Tokens in, logits rows out. `llama/` is the only room that knows llama.cpp; `scripted.py` is its fake."""
 
 from localent.engine.lanes import Coroutine, Engine, Prompt, Rewind, Vocab, drive
 

@@ -104,9 +104,21 @@ def glance(path: Path) -> Glance:
     path = Path(path)
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-            return _Reader(view).read(path)
+            found = _Reader(view).read(path)
+            _check_end(found)
+            return found
+    except DamagedError as error:
+        raise DamagedError(f"{path.name} is damaged or cut off ({error}): download it again.") from None
     except (OSError, ValueError) as error:  # an empty file cannot be mapped
         raise LocalentError(f"{path} cannot be read ({error}): check the path and its permissions.") from None
+
+
+def _check_end(found: Glance) -> None:
+    """Raise DamagedError where tensors end beyond the file."""
+    ends = [found.data_start + tensor.offset + (tensor_bytes(tensor) or 0) for tensor in found.tensors]
+    needed = max(ends, default=0)
+    if needed > found.file_bytes:
+        raise DamagedError(f"its tensors end at byte {needed:,}, the file at {found.file_bytes:,}")
 
 
 def parts(path: Path) -> list[Path]:
@@ -141,7 +153,7 @@ class _Reader:
             raise LocalentError(f"{path} is not a GGUF file (it starts with {magic!r}): download it again.")
         n_tensors, n_keys = self.number("<Q"), self.number("<Q")
         if n_keys > MOST_KEYS or n_tensors > MOST_TENSORS:
-            raise DamagedError(f"{path.name} claims {n_keys} fields and {n_tensors} tensors: download it again.")
+            raise DamagedError(f"it claims {n_keys:,} fields and {n_tensors:,} tensors")
         fields = dict(self.field() for _ in range(n_keys))
         tensors = tuple(self.tensor() for _ in range(n_tensors))
         step = fields.get("general.alignment", 32)
@@ -150,7 +162,7 @@ class _Reader:
 
     def take(self, n: int) -> bytes:
         if n > self.end - self.at:
-            raise DamagedError(f"its header ends early, at byte {len(self.view):,}: download the file again.")
+            raise DamagedError(f"its header ends early, at byte {len(self.view):,}")
         self.at += n
         return self.view[self.at - n : self.at]
 
@@ -169,14 +181,14 @@ class _Reader:
         if kind == ARRAY:
             return self.array(self.number("<I"), self.number("<Q"))
         if kind not in SCALARS:
-            raise DamagedError(f"its header has a field of unknown type {kind}: download the file again.")
+            raise DamagedError(f"its header has a field of unknown type {kind}")
         return self.number(SCALARS[kind])
 
     def array(self, kind: int, length: int) -> tuple:
         if kind == STRING:
             return self.strings(length)
         if kind not in SCALARS:
-            raise DamagedError(f"its header has a list of unknown type {kind}: download the file again.")
+            raise DamagedError(f"its header has a list of unknown type {kind}")
         form = SCALARS[kind]
         self.fits(struct.calcsize(form) * length)
         return struct.unpack(f"<{length}{form[-1]}", self.take(struct.calcsize(form) * length))
@@ -188,18 +200,18 @@ class _Reader:
         for _ in range(length):
             start = at + 8
             if start > end or (at := start + size.unpack_from(view, at)[0]) > end:
-                raise DamagedError("its header ends within a list of texts: download the file again.")
+                raise DamagedError("its header ends within a list of texts")
             found.append(view[start:at])
         self.at = at
         return tuple(found)
 
     def fits(self, n: int) -> None:
         if n > self.end - self.at:
-            raise DamagedError(f"its header has a list that is longer than the file ({n:,} bytes): download it again.")
+            raise DamagedError(f"its header has a list that is longer than the file ({n:,} bytes)")
 
     def tensor(self) -> Tensor:
         name, n_dims = self.text(), self.number("<I")
         if n_dims > 8:
-            raise DamagedError(f"its header has a tensor of {n_dims} dimensions: download the file again.")
+            raise DamagedError(f"its header has a tensor of {n_dims} dimensions")
         dims = tuple(self.number("<Q") for _ in range(n_dims))
         return Tensor(name, dims, self.number("<I"), self.number("<Q"))

@@ -66,20 +66,26 @@ def _check_magic(path: Path) -> None:
         with path.open("rb") as file:
             magic = file.read(4)
     except FileNotFoundError:
-        raise LocalentError(f"There is no file {path}.") from None
+        raise LocalentError(f"There is no file {path}: 'localent models' lists those on this disk.") from None
     except OSError as error:
         raise LocalentError(f"{path} cannot be read: {error.strerror}.") from None
+    if not magic:
+        raise LocalentError(f"{path} is empty: download it again.")
     if magic != b"GGUF":
         raise LocalentError(f"{path} is not a GGUF file (it starts with {magic!r}): download it again or convert it.")
 
 
 def _check_parts(path: Path) -> None:
+    first = parts(path)[0]
+    if path != first:
+        raise LocalentError(f"{path.name} is a later part of a split model: name its first part, {first.name}.")
     missing = next((part for part in parts(path) if not part.exists()), None)
     if missing:
         raise LocalentError(f"{path.name} lacks its part {missing.name}: put all parts into one folder.")
 
 
 def _parse(path: Path) -> Header:
+    glance(path)  # says in words what a reader stumbles over
     try:
         reader = gguf.GGUFReader(path)
         model, template = _identity(path, reader)
@@ -116,9 +122,6 @@ def _summed(counts: list[dict[str, int]]) -> dict[str, int]:
 
 def _identity(path: Path, reader: gguf.GGUFReader) -> tuple[Model, str | None]:
     size = path.stat().st_size
-    ends = [t.data_offset + t.n_bytes for t in reader.tensors]
-    if ends and max(ends) > size:
-        raise ValueError(f"its tensors end at byte {max(ends):,}, the file at {size:,}")
     arch = _value(reader, "general.architecture")
     if not isinstance(arch, str):
         raise ValueError("it names no architecture")

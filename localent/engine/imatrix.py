@@ -6,15 +6,25 @@ Two forms: a GGUF of `NAME.in_sum2` (sums of squared activations) and `NAME.coun
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
 import numpy as np
 
-from localent.engine.llama import Imatrix
 from localent.errors import LocalentError, UsageError
 
 SUMS, COUNTS = ".in_sum2", ".counts"
+
+
+@dataclass(frozen=True, slots=True)
+class Imatrix:
+    """An importance matrix: how much each input column of each tensor matters."""
+
+    path: str
+    dataset: str | None
+    n_chunks: int
+    weights: dict[str, np.ndarray]  # tensor name -> float32, one per column
 
 
 def read(path: Path) -> Imatrix:

@@ -48,6 +48,8 @@ def _on_disk(entry: Entry, quant: str) -> Path:
     """In the hub's cache, else the same file where another program keeps it."""
     found = hub.from_cache(entry, quant) or disk.same_file(entry.filename(quant))
     if found is None:
+        if entry.repo is None:
+            raise LocalentError(hub.nowhere(entry))
         text = f"{entry.name}:{quant}"
         raise LocalentError(f"{text} is not on this disk: fetch it with 'localent pull {text}'.")
     return found

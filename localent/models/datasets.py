@@ -7,6 +7,7 @@ own checksums (CRC-32) and row counts are checked instead.
 from __future__ import annotations
 
 import hashlib
+import http.client
 import io
 import os
 import urllib.error
@@ -66,6 +67,7 @@ SETS: dict[str, tuple[File, ...]] = {
         for split, n_rows in (("Easy", 2376), ("Challenge", 1172))
     ),
 }
+_FAULTS = (OSError, http.client.HTTPException, zipfile.BadZipFile, KeyError, ValueError, EOFError, NotImplementedError)
 NAMES = (*SETS, "arc-easy", "arc-challenge")
 
 
@@ -108,7 +110,7 @@ def _download(file: File) -> bytes:
                 return archive.read(file.member)
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
             return answer.read()
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, EOFError, NotImplementedError) as error:
+    except _FAULTS as error:
         raise LocalentError(
             f"{file.name} could not be fetched from {url} ({_told(error)}): try again, or get it yourself and "
             "use --data."
@@ -122,6 +124,8 @@ def _mirrored(url: str) -> str:
 
 
 def _told(error: Exception) -> str:
+    if isinstance(error, http.client.IncompleteRead):
+        return "the transfer was cut short"
     told = getattr(error, "reason", None) or error
     code = f"HTTP {error.code} " if isinstance(error, urllib.error.HTTPError) else ""
     return f"{code}{told}".strip() or type(error).__name__

@@ -51,6 +51,8 @@ def pull(
 
     Raises LocalentError with what to do when the hub refuses, lacks it, sends something else, or is out of reach.
     """
+    if entry.repo is None:
+        raise LocalentError(nowhere(entry))
     revision = revision or entry.revision or "main"
     if not REVISION.fullmatch(revision) or ".." in revision:
         raise UsageError(f"{revision!r} is no revision: name a commit, tag or branch of {entry.repo}.")
@@ -71,6 +73,8 @@ def from_cache(entry: Entry, quant: str, *, check: bool = True) -> Path | None:
 
     Without `check`, a file that was never checked is not read for it.
     """
+    if entry.repo is None:
+        return None
     folder = hub_cache() / f"models--{entry.repo.replace('/', '--')}" / "snapshots"
     wanted = entry.filename(quant)
     stem = wanted.removesuffix(".gguf")
@@ -81,6 +85,15 @@ def from_cache(entry: Entry, quant: str, *, check: bool = True) -> Path | None:
             f"{broken} is not what the hub has (another sha256): delete it, then 'localent pull {entry.name}:{quant}'."
         )
     return whole
+
+
+def nowhere(entry: Entry) -> str:
+    """What to do about a model of which no GGUF is known on the hub."""
+    return (
+        f"No GGUF of {entry.name} is known on the hub: make one from {entry.of} with llama.cpp's "
+        f"convert_hf_to_gguf.py, and name its file, or call it {entry.filename(entry.default)} where 'localent models' "
+        "looks."
+    )
 
 
 def hub_cache() -> Path:

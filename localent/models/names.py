@@ -7,6 +7,7 @@ import os
 import re
 import string
 import tomllib
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
@@ -15,12 +16,15 @@ from localent.errors import UsageError
 
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # one part of a repository, file or model name
 QUANT = re.compile(r"[A-Za-z0-9_]{1,16}")
+BOOL = (bool, "true or false")
+KINDS = {"gated": BOOL, "bos": BOOL, "thinks": BOOL, "context": (int, "a number of tokens")}
+KINDS |= {"quants": (list, "a list of quants"), "sha256": (dict, "a table of digests")}  # all others are texts
 STAGES = ("early", "base", "fine-tuned", "SFT", "DPO", "instruct", "RL", "distilled")  # in order of training
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One model of models.toml: bundled in the package, or on the hub."""
+    """One model of models.toml: bundled in the package, on the hub, or (without repo) to be made by the user."""
 
     name: str
     default: str  # quant that the bare name means
@@ -59,12 +63,15 @@ def entries() -> dict[str, Entry]:
     return found
 
 
-def find(text: str) -> tuple[Entry, str]:
-    """The entry and quant that NAME or NAME:QUANT means. Raises UsageError for an unknown name."""
+def find(text: str, also: Iterable[str] = ()) -> tuple[Entry, str]:
+    """The entry and quant that NAME or NAME:QUANT means. Raises UsageError for an unknown name.
+
+    also: other names that the user may have meant.
+    """
     name, _, quant = text.partition(":")
     known = entries()
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
+        close = difflib.get_close_matches(name, [*known, *also], n=1)
         hint = f" Did you mean '{close[0]}'?" if close else ""
         raise UsageError(f"No model {name!r} in models.toml and no such file.{hint} 'localent models' lists all.")
     if quant and not QUANT.fullmatch(quant):
@@ -99,6 +106,10 @@ def _entry(path: Path, name: str, table: object) -> Entry:
         raise UsageError(f"{path}: '{name}' is no table; write [{name}] and its fields below it.")
     if unknown := set(table) - {field.name for field in fields(Entry)}:
         raise UsageError(f"{path}: [{name}] has an unknown field '{min(unknown)}'; see the head of models.toml.")
+    for field, value in table.items():
+        kind, words = KINDS.get(field, (str, "a text in quotes"))
+        if not isinstance(value, kind):
+            raise UsageError(f"{path}: [{name}] has {field} = {value!r}; write {words}.")
     hashes = tuple(dict(table.get("sha256", {})).items())
     try:
         entry = Entry(name=name, **table | {"quants": tuple(table.get("quants", ())), "sha256": hashes})
@@ -111,9 +122,10 @@ def _entry(path: Path, name: str, table: object) -> Entry:
 
 def _check(path: Path, entry: Entry) -> None:
     """Names become paths and addresses: nothing in them may lead elsewhere."""
-    if bool(entry.bundled) == bool(entry.repo and entry.file):
+    if bool(entry.bundled) == bool(entry.file and (entry.repo or entry.of)):
         raise UsageError(f"{path}: [{entry.name}] needs 'repo' and 'file' (where it is on the hub).")
-    for part in (entry.repo or "").split("/") + (entry.file or "").split("/") if entry.repo else [entry.bundled]:
+    parts = [entry.bundled] if entry.bundled else [*(entry.repo or "a/b").split("/"), *entry.file.split("/")]
+    for part in parts:
         if not SAFE.fullmatch(re.sub(r"\{quant(_lower)?\}", "Q", part)):
             raise UsageError(f"{path}: [{entry.name}] has {part!r} in a name; use letters, digits, '.', '-', '_'.")
     if (entry.repo or "a/b").count("/") != 1:

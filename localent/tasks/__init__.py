@@ -5,6 +5,7 @@ from localent.tasks.load import BUNDLED, PUBLIC, Columns, Task, load
 from localent.tasks.numbers import normalise_number
 from localent.tasks.prompt import CUE, PromptText, Segment, cue_after, render
 from localent.tasks.steps import of_trace, split, text_of, to_token_steps
+from localent.tasks.thought import is_open
 
 __all__ = [
     "BUNDLED",
@@ -18,6 +19,7 @@ __all__ = [
     "cue_after",
     "extract",
     "grade",
+    "is_open",
     "load",
     "normalise_number",
     "of_trace",

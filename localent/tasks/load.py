@@ -146,9 +146,9 @@ def _cached(name: str) -> Path:
         for pattern in public.files:
             for path in sorted(folder.glob(pattern)):
                 return path
-    expected = data_home() / name / public.files[0]
     raise UsageError(
-        f"{name} is not at {expected}: get it from {public.home} and put it there, or name it with --data."
+        f"{name} is not on this disk: fetch it with 'localent pull {name}', or get it from {public.home} and name its "
+        "file with --data."
     )
 
 

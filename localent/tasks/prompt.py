@@ -15,6 +15,7 @@ from localent.errors import UsageError
 from localent.records import Problem
 from localent.tasks.examples import EXAMPLES
 from localent.tasks.load import Task
+from localent.tasks.thought import is_open
 
 CUE = "The answer is"
 STOPS = ("\nQuestion:",)  # a model without a chat template goes on with a problem of its own
@@ -43,6 +44,12 @@ class PromptText:
     def text(self) -> str:
         return "".join(segment.text for segment in (*self.shared, *self.own))
 
+    @property
+    def opens_thought(self) -> bool:
+        """Whether the model begins inside a thought. A question that says <think> opens none."""
+        last = self.own[-1]
+        return last.parse_special and is_open(last.text)
+
 
 def render(
     task: Task,
@@ -53,19 +60,23 @@ def render(
     seed: int = 0,
     system: str | None = None,
     variables: Mapping[str, Any] | None = None,
+    chosen: Mapping[str, Any] | None = None,
 ) -> PromptText:
     """The prompt for one problem. template: the model's chat template, None for a model without one.
 
-    shots: worked examples, by default none in a chat and `task.shots` without one; seed: which. variables: what the
-    template may ask for (bos_token, eos_token, enable_thinking, ...).
+    shots: worked examples, by default none in a chat and `task.shots` without one; seed: which. system: a text that
+    comes first. variables: what the template may ask for (bos_token, eos_token, ...). chosen: what the user sets
+    (enable_thinking, ...): each must be something that the template asks for.
     """
     default = task.shots if template is None else 0
     examples, is_shared = pick_shots(task, problem, default if shots is None else shots, seed)
     if template is None:
-        shared = [Segment("".join(f"{_asked(e)} {e.solution}\n\n" for e in examples), False)]
-        own, stops = [Segment((f"{system}\n\n" if system else "") + _asked(problem), False)], STOPS
+        _refuse_any(chosen or {})
+        first = f"{system.strip()}\n\n" if system and system.strip() else ""
+        shared = [Segment(first + "".join(f"{_asked(e)} {e.solution}\n\n" for e in examples), False)]
+        own, stops = [Segment(_asked(problem), False)], STOPS
     else:
-        shared, own = _chat(task, problem, examples, template, system, variables or {})
+        shared, own = _chat(task, problem, examples, template, system, variables or {}, chosen or {})
         stops = ()
     if not is_shared:
         shared, own = [], [*shared, *own]
@@ -93,9 +104,7 @@ def pick_shots(task: Task, problem: Problem, shots: int, seed: int) -> tuple[lis
 def cue_after(prompt: PromptText, prefix: str) -> tuple[Segment, ...]:
     """What asks for the answer now, after the prompt and the text generated so far. Closes an open <think> first."""
     so_far = prompt.text + prefix
-    asked_in = prompt.own[-1].text if prompt.own else ""
-    thinks = (asked_in + prefix).rfind("<think>") > (asked_in + prefix).rfind("</think>")
-    if thinks:
+    if is_open(prefix, prompt.opens_thought):
         return (Segment("\n" * (not so_far.endswith("\n")) + "</think>", True), Segment(f"\n\n{CUE}", False))
     space = "" if not so_far or so_far[-1].isspace() else " "
     return (Segment(space + CUE, False),)
@@ -113,17 +122,29 @@ def _chat(
     template: str,
     system: str | None,
     variables: Mapping[str, Any],
+    chosen: Mapping[str, Any],
 ) -> tuple[list[Segment], list[Segment]]:
     """(segments before the question, the others)."""
-    from localent.tasks.template import render_chat  # jinja2 doubles the start-up time, and only chats need it
+    from localent.tasks.template import (  # jinja2 doubles the start-up time, and only chats need it
+        check_names,
+        render_chat,
+    )
 
+    check_names(template, chosen)
     ask = [f"{question_text(p)}\n\n{task.instruction}".strip() for p in (*examples, problem)]
     turns = [("system", system.strip())] if system and system.strip() else []
     for question, example in zip(ask, examples, strict=False):
         turns += [("user", question), ("assistant", (example.solution or "").strip())]
     turns.append(("user", ask[-1]))
-    before, after = render_chat(template, turns, variables)
+    before, after = render_chat(template, turns, {**variables, **chosen})
     return [Segment(*s) for s in before], [Segment(*s) for s in after]
+
+
+def _refuse_any(chosen: Mapping[str, Any]) -> None:
+    if chosen:
+        raise UsageError(
+            f"The model has no chat template, so --template-var {min(chosen)} means nothing to it: leave it out."
+        )
 
 
 def _filled(segments: Sequence[Segment]) -> tuple[Segment, ...]:

@@ -2,7 +2,8 @@
 
 A step begins at "Step 3:" and at every line that says something, else, in a text of one line, at every sentence. A
 heading ("Step 3:", "3."), a blank line or a tag (<think>) is no step of its own. The answer statement and what
-follows it are "answer"; a text without one is all "reasoning".
+follows it are "answer"; a text without one is all "reasoning". Where a text thinks aloud, the steps are those of the
+thought, and all that follows it is "answer".
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from itertools import accumulate, pairwise
 from localent.records import Choice, Step
 from localent.tasks.grade import answer_start
 from localent.tasks.text import sentence_ends
+from localent.tasks.thought import after_thought
 
 Range = tuple[int, int]  # characters, half open
 
@@ -23,10 +25,17 @@ HEADING_ONLY = re.compile(r"(?!\s*####)[\s#*_>-]*(?:Step\s+\d+|\d{1,2}(?=[.):]))
 TAG = re.compile(r"</?(?:think|thinking|reasoning|answer)>", re.IGNORECASE)
 
 
-def of_trace(pieces: Sequence[bytes], kind: str, choices: Sequence[Choice] = ()) -> tuple[Step, ...]:
-    """The steps of a trace from its token pieces: `split`, the answer set apart, mapped to tokens."""
+def of_trace(
+    pieces: Sequence[bytes], kind: str, choices: Sequence[Choice] = (), *, thinking: bool = False
+) -> tuple[Step, ...]:
+    """The steps of a trace from its token pieces: `split`, the answer set apart, mapped to tokens.
+
+    thinking: the text ends within a thought, so that whatever it states is no answer yet.
+    """
     text = text_of(pieces)
-    start = answer_start(text, kind, choices)
+    start = None if thinking else after_thought(text)
+    if start is None and not thinking:
+        start = answer_start(text, kind, choices)
     return to_token_steps(split(text, start), pieces, start)
 
 

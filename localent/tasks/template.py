@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import Template, TemplateError, TemplateSyntaxError
+from jinja2 import Template, TemplateError, TemplateSyntaxError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from localent.errors import LocalentError
+from localent.errors import LocalentError, UsageError
 
 Turn = tuple[str, str]  # role, text
 Piece = tuple[str, bool]  # text, whether it is the template's own
 
 TODAY = datetime(2024, 7, 26)  # templates that print the date must not change a run from one day to the next
+OURS = frozenset({"messages", "add_generation_prompt", "bos_token", "eos_token"})  # no user's to set
 DEFAULTS = {"bos_token": "", "eos_token": ""}
 PLACEHOLDER = re.compile("\ue000(\\d+)\ue001")  # private-use characters: no template trims, splits or re-cases them
 
@@ -40,6 +42,14 @@ def render_chat(template: str, turns: Sequence[Turn], variables: Mapping[str, An
         if {int(m[1]) for m in PLACEHOLDER.finditer(rendered)} == set(range(len(variant[0]))):
             return _cut(rendered, [text for _, text in variant[0]])
     raise LocalentError(f"The model's chat template cannot carry this prompt ({why}): try another file of the model.")
+
+
+def check_names(template: str, chosen: Iterable[str]) -> None:
+    """Raise UsageError for a variable that the template does not ask for: it would be ignored without a word."""
+    asked = _asked_for(template) if chosen else frozenset()
+    if unknown := sorted(set(chosen) - asked):
+        known = f"it asks for {', '.join(sorted(asked))}" if asked else "it asks for none"
+        raise UsageError(f"The model's chat template has no variable {unknown[0]!r} to set: {known}.")
 
 
 def _variants(turns: Sequence[Turn]) -> Iterator[tuple[list[Turn], bool]]:
@@ -67,13 +77,32 @@ def _cut(rendered: str, texts: Sequence[str]) -> tuple[list[Piece], list[Piece]]
 
 @lru_cache(maxsize=8)
 def _compiled(template: str) -> Template:
+    with _broken_told():
+        return _environment().from_string(template)
+
+
+@lru_cache(maxsize=8)
+def _asked_for(template: str) -> frozenset[str]:
+    """The variables that a template takes from outside and that a user may set."""
+    environment = _environment()
+    with _broken_told():
+        names = meta.find_undeclared_variables(environment.parse(template))
+    return frozenset(names - OURS - set(environment.globals))
+
+
+def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
         trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
     )
     environment.filters["tojson"] = _tojson
     environment.globals |= {"raise_exception": _raise, "strftime_now": TODAY.strftime}
+    return environment
+
+
+@contextmanager
+def _broken_told() -> Iterator[None]:
     try:
-        return environment.from_string(template)
+        yield
     except TemplateSyntaxError as error:
         raise LocalentError(
             f"The model's chat template is broken (line {error.lineno}: {error.message}): try another file of it."

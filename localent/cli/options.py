@@ -1,0 +1,91 @@
+"""The options that several commands share."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+
+import click
+
+COLUMNS = {"question": "the question", "answer": "the true answer", "choices": "the options", "id": "an id"}
+DEFAULT_DB = "localent.db"
+PATH = click.Path(path_type=Path)
+db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=PATH, help="SQLite file.")
+
+
+class GpuLayers(click.ParamType):
+    """auto (None: those that fit), or a number of layers."""
+
+    name = "auto|N|0"
+
+    def convert(self, value, param, ctx) -> int | None:
+        if value in (None, "auto"):
+            return None
+        try:
+            layers = int(value)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is neither 'auto' nor a number of layers.", param, ctx)
+        return layers if layers >= -1 else self.fail(f"{layers} is no number of layers; -1 means all.", param, ctx)
+
+
+gpu_layers_option = click.option(
+    "--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU: auto, N, or 0."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """Where a task's problems are, and which columns hold what."""
+
+    path: Path | None
+    columns: dict[str, str]
+
+    def load(self, task: str):
+        """The task of that name."""
+        from localent import tasks
+
+        return tasks.load(task, self.path, tasks.Columns(**self.columns) if self.columns else None)
+
+
+def data_options(command):
+    """--data and the names of its columns; the command gets them as one Data."""
+
+    @wraps(command)
+    def call(*args, data, **given):
+        columns = {name: given.pop(f"{name}_column") for name in COLUMNS}
+        return command(*args, data=Data(data, {name: column for name, column in columns.items() if column}), **given)
+
+    for name, text in reversed(COLUMNS.items()):
+        call = click.option(f"--{name}", f"{name}_column", help=f"Column of --data that holds {text}.")(call)
+    return click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV) or folder.")(call)
+
+
+class TemplateVar(click.ParamType):
+    """NAME=VALUE -> (name, value): true, false and numbers as such, the rest as text."""
+
+    name = "name=value"
+
+    def convert(self, value, param, ctx) -> tuple[str, object]:
+        name, sign, text = value.partition("=")
+        if not (sign and name.isidentifier()):
+            self.fail(f"{value!r} is not written NAME=VALUE, for example enable_thinking=false.", param, ctx)
+        try:
+            return name, json.loads(text.lower() if text.lower() in ("true", "false") else text)
+        except ValueError:
+            return name, text
+
+
+def prompt_options(command):
+    """--system and --template-var: what goes into the prompt beside the question."""
+    variables = click.option(
+        "--template-var",
+        "template_vars",
+        type=TemplateVar(),
+        multiple=True,
+        callback=lambda ctx, param, given: dict(given),
+        help="Set a variable of the model's chat template, for example enable_thinking=false.",
+    )
+    system = click.option("--system", help="A system text. Templates that refuse one get it before the question.")
+    return system(variables(command))

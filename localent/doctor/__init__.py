@@ -1,0 +1,82 @@
+"""What this machine does with a model: what is there, how fast it is, what repeats to the bit, and what does not.
+
+`examine` returns findings in the order in which people read them. Everything measured is short; a model that is
+slow gets fewer tokens, and the findings say how many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import localent
+from localent.doctor import inventory, speed
+from localent.doctor.findings import Finding, Report, remembered, rows, save
+from localent.doctor.inventory import install_line, unused_features
+from localent.doctor.noise import noise
+from localent.doctor.repeats import invariance
+from localent.engine import header
+from localent.engine.glance import glance
+from localent.engine.llama import LlamaModel, build_info, supports_gpu
+from localent.fit import gpu_layers
+
+__all__ = ["Finding", "Report", "examine", "install_line", "remembered", "rows", "save", "unused_features"]
+
+
+def examine(
+    path: Path | None,
+    *,
+    measure: bool = True,
+    layers: int | None = None,
+    status: Callable[[str], None] = lambda t: None,
+) -> Report:
+    """Look at the machine, the build and, with `path`, the model; with `measure`, let it run for some seconds.
+
+    layers: on the GPU; None: as many as fit. Raises LocalentError for a model that cannot be used.
+    """
+    status("looking at the machine")
+    findings = [*inventory.this_machine(), *inventory.build(), *inventory.gpus()]
+    if path is None:
+        return Report(None, _identity(0), tuple(findings))
+    model, head = header.read(path).model, glance(path)
+    findings += inventory.the_model(path, head, model)
+    fitting = gpu_layers([path])
+    if supports_gpu():
+        shown = "all" if fitting.layers < 0 else fitting.layers
+        findings.append(Finding("gpu", "layers that fit", shown, None, fitting.why is None, fitting.why))
+    layers = fitting.layers if layers is None else layers
+    if measure:
+        findings += _measured(path, layers, status)
+    return Report(model.sha256, _identity(layers), tuple(findings))
+
+
+def _identity(layers: int) -> dict[str, str]:
+    return build_info(layers) | {"localent": localent.__version__}
+
+
+def _measured(path: Path, layers: int, status: Callable[[str], None]) -> Iterator[Finding]:
+    with LlamaModel(path, layers) as model:
+        status("measuring speed")
+        speeds = speed.speeds(model)
+        best = speed.best_of(speeds)
+        yield from speed.told(model, speeds, best)
+        status("checking that results repeat to the last bit")
+        exact = list(invariance(model))
+        yield from exact
+        status("measuring how far other settings move the numbers")
+        moved = list(noise(model))
+        yield from moved
+        yield _advice(exact, moved, best)
+
+
+def _advice(exact: Sequence[Finding], moved: Sequence[Finding], best: int) -> Finding:
+    """What to do with all this."""
+    floor = max((finding.value for finding in moved if finding.value is not None), default=0.0)
+    broken = [finding.name for finding in exact if not finding.ok]
+    keep = (
+        f"use --lanes {best} and keep --lanes, --threads and the build the same in runs that are compared: entropies "
+        f"of single tokens that differ by less than {max(floor, 1e-6):.1g} nats across other settings mean nothing"
+    )
+    if broken:
+        keep += f"; here they also depend on {', '.join(broken)}, so a resumed run may not be bit-identical"
+    return Finding("advice", "noise floor", floor, "nats", not broken, keep)

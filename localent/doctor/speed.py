@@ -1,0 +1,68 @@
+"""How fast a model is: bare decodes by lane count, and what measuring a token costs beside them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+from localent import machine
+from localent.doctor import trial
+from localent.doctor.findings import Finding
+from localent.engine import Prompt
+from localent.engine.llama import CTX_STEP, LlamaEngine, LlamaModel
+from localent.entropy import Meter
+from localent.sampling import Sampler
+
+SPEED_S = 0.5  # seconds for each lane count
+
+
+def speeds(model: LlamaModel) -> dict[int, float]:
+    """Lanes -> tokens per second of bare decodes, the fastest of those that fit into the time."""
+    room, found = machine.available_memory(), {}
+    for n in trial.LANES:
+        if room is not None and model.kv_bytes((n + 1) * CTX_STEP) > room / 2:
+            break
+        with closing(LlamaEngine(model, trial.options(model, lanes=n))) as engine:
+            found[n] = n / min(_timed(lambda engine=engine, n=n: engine.decode([0] * n), SPEED_S))
+    return found
+
+
+def best_of(speeds: dict[int, float]) -> int:
+    """The fewest lanes within 5 % of the fastest."""
+    return min(n for n, speed in speeds.items() if speed >= 0.95 * max(speeds.values()))
+
+
+def _timed(call: Callable[[], object], seconds: float) -> list[float]:
+    """Seconds of each call after the first, for so long, at least two."""
+    call()
+    end, found = time.perf_counter() + seconds, []
+    while len(found) < 2 or (time.perf_counter() < end and len(found) < 100):
+        start = time.perf_counter()
+        call()
+        found.append(time.perf_counter() - start)
+    return found
+
+
+def told(model: LlamaModel, speeds: dict[int, float], best: int) -> Iterator[Finding]:
+    """The speeds, and what measuring adds at the best lane count."""
+    for n, speed in speeds.items():
+        note = "the fewest lanes within 5 % of the fastest" if n == best else None
+        yield Finding("speed", f"{n} lane{'s' * (n > 1)}", round(speed, 1), "tokens/s", None, note)
+    seconds = _measuring_seconds(model)
+    share = seconds / (seconds + 1 / speeds[best])
+    note = f"{share:.0%} of the time at {best} lanes goes into measures and sampling"
+    yield Finding("speed", "measuring a token", round(1000 * seconds, 3), "ms", share < 0.5, note)
+
+
+def _measuring_seconds(model: LlamaModel) -> float:
+    """Seconds for the measures of one prediction and drawing from it."""
+    meter, sampler = Meter(model.vocab.n_tokens), Sampler(0.7)
+    with closing(LlamaEngine(model, trial.options(model, lanes=1))) as engine:
+        row = engine.prefill(0, Prompt(trial.text(model, 8))).copy()
+
+    def once() -> None:
+        reading = meter.read(row)
+        meter.taken(row, reading, sampler.sample(meter, row, reading, 0.5))
+
+    return min(_timed(once, SPEED_S / 4))

@@ -1,0 +1,103 @@
+"""What lanes and scorers share: how a context is set up, what a batch is, and where the logits are."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from localent.engine.llama import log
+from localent.engine.llama.bindings import C
+from localent.errors import LocalentError, UsageError
+
+CTX_STEP = 256  # llama.cpp pads a stream's context to this
+MOST_THREADS = 512  # as ggml says; some more are ignored, many more end the process
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a model is loaded. Everything here can change the last bits of a logit, so runs record it."""
+
+    n_lanes: int
+    n_ctx: int  # tokens a lane can hold
+    n_threads: int
+    chunk: int = 256  # tokens of one prefill call
+    flash_attn: bool = True  # off, memory grows with context: heads x chunk x n_ctx floats
+
+
+def check_options(options: Options) -> None:
+    """Raise UsageError for what llama.cpp would end the process over."""
+    limit = C.llama_max_parallel_sequences() - 1  # one stream holds the shared prefix
+    if not 1 <= options.n_lanes <= limit:
+        raise UsageError(f"--lanes must be between 1 and {limit}, got {options.n_lanes}")
+    if options.n_ctx < 1:
+        raise UsageError(f"--ctx must be at least 1 token, got {options.n_ctx}")
+    if not 1 <= options.n_threads <= MOST_THREADS:
+        raise UsageError(f"--threads must be between 1 and {MOST_THREADS}, got {options.n_threads}")
+
+
+def new_context(model, options: Options, streams: int, *, n_outputs: int):
+    """A context of `streams` independent sequences that shows at most n_outputs rows of logits a decode."""
+    params = C.llama_context_default_params()
+    params.n_seq_max, params.n_outputs_max = streams, n_outputs
+    params.n_ctx = streams * (-(-options.n_ctx // CTX_STEP) * CTX_STEP)
+    params.n_batch = params.n_ubatch = max(options.chunk, streams)
+    params.n_threads = params.n_threads_batch = options.n_threads
+    params.type_k = params.type_v = C.GGML_TYPE_F16
+    params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_ENABLED if options.flash_attn else C.LLAMA_FLASH_ATTN_TYPE_DISABLED
+    params.kv_unified = False  # one stream a lane: what makes lanes independent to the last bit
+    params.swa_full = True  # a sliding window's cache must keep what a rewind comes back to
+    params.no_perf = True
+    context = C.llama_init_from_model(model, params)
+    if not context:
+        raise LocalentError(
+            f"llama.cpp could not set up {options.n_lanes} lanes of {options.n_ctx} tokens: "
+            f"try fewer --lanes or a smaller --ctx. {log.last_words()}"
+        )
+    return context
+
+
+class Batch:
+    """A llama_batch over numpy arrays: filled by slices instead of token by token."""
+
+    def __init__(self, n: int):
+        self.token, self.pos = np.zeros(n, np.int32), np.zeros(n, np.int32)
+        self._n_seq, self._seq, self._flags = np.ones(n, np.int32), np.zeros(n, np.int32), np.zeros(n, np.int8)
+        self._seq_pointers = (ctypes.POINTER(C.llama_seq_id) * n)()
+        self.struct = C.llama_batch(
+            n_tokens=n,
+            token=_pointer(self.token, C.llama_token),
+            embd=None,
+            pos=_pointer(self.pos, C.llama_pos),
+            n_seq_id=_pointer(self._n_seq, ctypes.c_int32),
+            seq_id=self._seq_pointers,
+            logits=_pointer(self._flags, ctypes.c_int8),
+        )
+
+    def set_lanes(self, lanes: Sequence[int], *, flagged: int) -> None:
+        """Row i belongs to lanes[i]; the last `flagged` rows get logits."""
+        self._seq[:] = list(lanes)
+        for i in range(len(self._seq)):
+            self._seq_pointers[i] = _pointer(self._seq[i:], C.llama_seq_id)
+        self._flags[len(self._flags) - flagged :] = 1
+
+
+def _pointer(array: np.ndarray, ctype):
+    return array.ctypes.data_as(ctypes.POINTER(ctype))
+
+
+def decode(context, batch: Batch, n_tokens: int) -> None:
+    log.clear()
+    code = C.llama_decode(context, batch.struct)
+    if code:
+        raise LocalentError(f"llama.cpp could not decode {n_tokens} tokens (code {code}). {log.last_words()}")
+
+
+def rows(context, n_rows: int, n_vocab: int) -> np.ndarray:
+    """View of llama.cpp's own buffer: (n_rows, n_vocab), overwritten by the next decode."""
+    pointer = ctypes.cast(C.llama_get_logits(context), ctypes.POINTER(ctypes.c_float))
+    view = np.ctypeslib.as_array(pointer, shape=(n_rows, n_vocab))
+    view.flags.writeable = False
+    return view

@@ -1,0 +1,201 @@
+"""A model with lanes: streams that are filled, advanced together and cut back, each its own to the last bit.
+
+A context has `n_lanes` streams for traces and one more, which holds the prompt prefix shared by all problems of a run.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from localent.engine.lanes import Prompt, Row
+from localent.engine.llama.bindings import C
+from localent.engine.llama.context import CTX_STEP, Batch, Options, check_options, decode, new_context, rows
+from localent.engine.llama.model import LlamaModel
+from localent.errors import LocalentError
+
+
+class LlamaEngine:
+    """A model with lanes; see `localent.engine.Engine` for its four calls.
+
+    Raises LocalentError when memory for the lanes is short.
+    """
+
+    def __init__(self, model: LlamaModel, options: Options):
+        check_options(options)
+        self.model, self.options, self.n_lanes = model, options, options.n_lanes
+        self.vocab, self.n_vocab = model.vocab, model.vocab.n_tokens
+        streams = options.n_lanes + 1
+        self._context = new_context(model.handle, options, streams, n_outputs=streams)
+        self._memory = C.llama_get_memory(self._context)
+        self.n_ctx = C.llama_n_ctx_seq(self._context)
+        self._lengths = [0] * (self.n_lanes + 1)
+        self._prefix_lane, self._prefix = self.n_lanes, ()
+        self._marks = None if model.can_rewind else [_Marks() for _ in range(self.n_lanes)]
+        self._step = Batch(self.n_lanes)
+        self._step.set_lanes(range(self.n_lanes), flagged=self.n_lanes)
+
+    def prefill(self, lane: int, prompt: Prompt) -> Row:
+        self._check_lane(lane)
+        self._check_prompt(prompt)
+        self.rewind(lane, 0)
+        if prompt.n_shared:
+            self._copy_prefix(lane, tuple(prompt.tokens[: prompt.n_shared]))
+        self._feed(lane, prompt.tokens[prompt.n_shared :])
+        if self._marks:
+            self._marks[lane] = _Marks(list(prompt.tokens), {len(prompt.tokens): self._state(lane)})
+        return self._logits(1)[0]
+
+    def decode(self, tokens: Sequence[int | None]) -> np.ndarray:
+        if len(tokens) != self.n_lanes:
+            raise LocalentError(f"expected one token or None for each of {self.n_lanes} lanes, got {len(tokens)}")
+        batch = self._step
+        for lane, token in enumerate(tokens):
+            if token is None:  # an idle lane is fed too, from an empty start, to keep the shape of the call
+                self.rewind(lane, 0)
+            batch.token[lane] = self._check_token(token or 0)
+            batch.pos[lane] = self._room(lane)
+        self._run(batch, self.n_lanes)
+        for lane in range(self.n_lanes):
+            self._lengths[lane] += 1
+            if self._marks:
+                self._marks[lane].fed.append(int(batch.token[lane]))
+        return self._logits(self.n_lanes)
+
+    def rewind(self, lane: int, n_tokens: int) -> None:
+        self._check_lane(lane)
+        if not 0 <= n_tokens <= self._lengths[lane]:
+            raise LocalentError(f"cannot rewind lane {lane} to {n_tokens}: it holds {self._lengths[lane]} tokens")
+        if self._marks and n_tokens:
+            self._return_to(lane, n_tokens)
+        elif n_tokens < self._lengths[lane]:
+            self._remove(lane, n_tokens)
+            self._lengths[lane] = n_tokens
+            if self._marks:
+                self._marks[lane] = _Marks()
+
+    def close(self) -> None:
+        """Free the context. Safe to call twice."""
+        if self._context:
+            C.llama_free(self._context)
+        self._context = None
+
+    def __enter__(self) -> LlamaEngine:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _copy_prefix(self, lane: int, prefix: tuple[int, ...]) -> None:
+        """Put the shared prefix into the lane; it is computed once and kept in a stream of its own."""
+        if prefix != self._prefix:
+            self._remove(self._prefix_lane, 0)
+            self._lengths[self._prefix_lane] = 0
+            self._feed(self._prefix_lane, prefix)
+            self._prefix = prefix
+        C.llama_memory_seq_cp(self._memory, self._prefix_lane, lane, -1, -1)  # whole: a partial copy aborts
+        self._lengths[lane] = len(prefix)
+
+    def _feed(self, lane: int, tokens: Sequence[int]) -> None:
+        """Feed tokens in chunks of fixed size; only the very last one gets logits."""
+        for start in range(0, len(tokens), self.options.chunk):
+            chunk = [self._check_token(t) for t in tokens[start : start + self.options.chunk]]
+            batch = Batch(len(chunk))
+            batch.set_lanes([lane] * len(chunk), flagged=int(start + len(chunk) == len(tokens)))
+            batch.token[:] = chunk
+            batch.pos[:] = np.arange(self._lengths[lane], self._lengths[lane] + len(chunk))
+            self._run(batch, len(chunk))
+            self._lengths[lane] += len(chunk)
+
+    def _run(self, batch: Batch, n_tokens: int) -> None:
+        decode(self._context, batch, n_tokens)
+
+    def _logits(self, n_rows: int) -> np.ndarray:
+        return rows(self._context, n_rows, self.n_vocab)
+
+    def _return_to(self, lane: int, n_tokens: int) -> None:
+        """Rewind a lane that cannot forget: take up the last state marked before, feed what lies between, mark it.
+
+        A lane that stands at n_tokens already is only marked, so that what follows can be taken back to the bit.
+        """
+        marks = self._marks[lane]
+        if n_tokens < self._lengths[lane]:
+            start = max((n for n in marks.states if n <= n_tokens), default=0)
+            self._remove(lane, 0)
+            self._lengths[lane] = start
+            if start:
+                self._set_state(lane, marks.states[start])
+            self._feed(lane, marks.fed[start:n_tokens])
+        known = {n: state for n, state in marks.states.items() if n <= n_tokens}
+        if n_tokens not in known:
+            known[n_tokens] = self._state(lane)
+        self._marks[lane] = _Marks(marks.fed[:n_tokens], known)
+
+    def _state(self, lane: int) -> ctypes.Array:
+        """A copy of all that the context knows of a lane."""
+        size = C.llama_state_seq_get_size_ext(self._context, lane, 0)
+        state = (ctypes.c_uint8 * size)()
+        if C.llama_state_seq_get_data_ext(self._context, state, size, lane, 0) != size:
+            raise LocalentError(f"llama.cpp could not save a state of {self.model.path.name}: use --no-probe.")
+        return state
+
+    def _set_state(self, lane: int, state: ctypes.Array) -> None:
+        if not C.llama_state_seq_set_data_ext(self._context, state, len(state), lane, 0):
+            raise LocalentError(f"llama.cpp could not restore a state of {self.model.path.name}: use --no-probe.")
+
+    def _remove(self, lane: int, n_tokens: int) -> None:
+        if not C.llama_memory_seq_rm(self._memory, lane, n_tokens, -1):
+            raise LocalentError(f"{self.model.path.name} is recurrent or hybrid: it cannot forget the end of a text.")
+
+    def _room(self, lane: int) -> int:
+        if self._lengths[lane] >= self.n_ctx:
+            raise LocalentError(f"lane {lane} is full: {self.n_ctx} tokens. Give it more with --ctx.")
+        return self._lengths[lane]
+
+    def _check_lane(self, lane: int) -> None:
+        if not 0 <= lane < self.n_lanes:
+            raise LocalentError(f"expected a lane in 0..{self.n_lanes - 1}, got {lane}")
+
+    def _check_token(self, token: int) -> int:
+        if not 0 <= token < self.n_vocab:
+            raise LocalentError(f"expected a token id in 0..{self.n_vocab - 1}, got {token}")
+        return token
+
+    def _check_prompt(self, prompt: Prompt) -> None:
+        if not 0 <= prompt.n_shared < len(prompt.tokens):
+            raise LocalentError("a prompt needs at least one token of its own after the shared prefix")
+        if len(prompt.tokens) >= self.n_ctx:
+            raise LocalentError(
+                f"the prompt has {len(prompt.tokens)} tokens, a lane holds {self.n_ctx}: give more with --ctx"
+            )
+
+
+def fastest_lanes(model: LlamaModel, options: Options, candidates: Sequence[int]) -> int:
+    """The fewest lanes that reach 95 % of the best total speed, by a few decodes each."""
+    speeds = {n: _speed(model, replace(options, n_lanes=n, n_ctx=CTX_STEP)) for n in candidates}
+    return min(n for n, speed in speeds.items() if speed >= 0.95 * max(speeds.values()))
+
+
+def _speed(model: LlamaModel, options: Options, n_steps: int = 5) -> float:
+    """Tokens per second of bare decodes; the fastest step counts, because others may be at work."""
+    engine, seconds = LlamaEngine(model, options), []
+    for _ in range(n_steps):
+        start = time.perf_counter()
+        engine.decode([0] * options.n_lanes)
+        seconds.append(time.perf_counter() - start)
+    engine.close()
+    return options.n_lanes / min(seconds)
+
+
+@dataclass(slots=True)
+class _Marks:
+    """What a lane of a recurrent model can come back to: the tokens fed, and its state after some of them."""
+
+    fed: list[int] = field(default_factory=list)
+    states: dict[int, ctypes.Array] = field(default_factory=dict)  # number of tokens -> state

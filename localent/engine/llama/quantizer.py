@@ -1,0 +1,80 @@
+"""llama.cpp's own quantizer, in process."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from localent.engine.imatrix import Imatrix
+from localent.engine.llama import log
+from localent.engine.llama.bindings import C, check_bindings
+from localent.errors import LocalentError, UsageError
+
+_TENSOR_COUNT = re.compile(r"\[ *(\d+)/ *(\d+)\]")  # how the quantizer counts tensors in its log
+FTYPES = {
+    name.removeprefix("LLAMA_FTYPE_MOSTLY_"): value
+    for name, value in vars(C).items()
+    if name.startswith("LLAMA_FTYPE_MOSTLY_")
+} | {"F32": C.LLAMA_FTYPE_ALL_F32}
+
+
+def quantize(
+    source: Path,
+    target: Path,
+    quant: str,
+    *,
+    n_threads: int,
+    imatrix: Imatrix | None = None,
+    requantize: bool = False,
+    report: Callable[[int, int], object] = lambda done, total: None,
+) -> None:
+    """Write `target` as a quantized copy of `source`, with llama.cpp's own quantizer. Never leaves half a file.
+
+    requantize: accept a source that is quantized itself. `report(done, total)` is told of every tensor.
+    Raises UsageError for an unknown quant name, LocalentError when llama.cpp refuses.
+    """
+    if quant not in FTYPES:
+        raise UsageError(f"No quant '{quant}' in llama.cpp. It knows {', '.join(sorted(FTYPES))}.")
+    check_bindings()
+    params = C.llama_model_quantize_default_params()
+    params.ftype, params.nthread, params.allow_requantize = FTYPES[quant], n_threads, requantize
+    kept = _add_imatrix(params, imatrix) if imatrix else ()
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    try:
+        with log.heard_by(lambda line: _count(line, report)):
+            code = C.llama_model_quantize(str(source).encode(), str(partial).encode(), ctypes.byref(params))
+        if code:
+            raise LocalentError(f"llama.cpp could not quantize {source.name} to {quant}. {log.last_words()}")
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+        del kept
+
+
+def _add_imatrix(params, imatrix: Imatrix) -> tuple:
+    """Point the parameters at the matrix and its origin, as llama-quantize does; returns what must stay alive."""
+    entries = (C.llama_model_imatrix_data * (len(imatrix.weights) + 1))()  # the last one, all null, ends the list
+    for entry, (name, values) in zip(entries, imatrix.weights.items(), strict=False):
+        entry.name, entry.size = name.encode(), values.size
+        entry.data = values.ctypes.data_as(ctypes.POINTER(ctypes.c_float))
+    texts = {"quantize.imatrix.file": imatrix.path, "quantize.imatrix.dataset": imatrix.dataset}
+    counts = {"quantize.imatrix.entries_count": len(imatrix.weights), "quantize.imatrix.chunks_count": imatrix.n_chunks}
+    fields = [(k, v) for k, v in (texts | counts).items() if v]
+    overrides = (C.llama_model_kv_override * (len(fields) + 1))()
+    for override, (key, value) in zip(overrides, fields, strict=False):
+        override.key = key.encode()
+        if isinstance(value, int):
+            override.tag, override.value.val_i64 = C.LLAMA_KV_OVERRIDE_TYPE_INT, value
+        else:
+            override.tag, override.value.val_str = C.LLAMA_KV_OVERRIDE_TYPE_STR, value.encode()[:127]
+    params.imatrix, params.kv_overrides = entries, overrides
+    return entries, overrides, imatrix.weights
+
+
+def _count(line: str, report: Callable[[int, int], object]) -> None:
+    """Tell `report` of a "[ 12/ 290]" in the log, the quantizer's only sign of progress."""
+    if found := _TENSOR_COUNT.match(line):
+        report(int(found[1]), int(found[2]))

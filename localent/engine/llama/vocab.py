@@ -1,0 +1,64 @@
+"""A GGUF's vocabulary: text to tokens and back."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import cached_property
+
+from localent.engine.llama.bindings import C
+from localent.errors import LocalentError
+
+
+class LlamaVocab:
+    """A GGUF's vocabulary. Text of users and data sets is tokenized with special=False and so stays text."""
+
+    def __init__(self, model):
+        self._vocab = C.llama_model_get_vocab(model)
+        self.n_tokens = C.llama_vocab_n_tokens(self._vocab)
+        self.eog = frozenset(i for i in range(self.n_tokens) if C.llama_vocab_is_eog(self._vocab, i))
+        self.bos = C.llama_vocab_bos(self._vocab) if C.llama_vocab_get_add_bos(self._vocab) else None
+        self._spellable = self._characters() if C.llama_vocab_type(self._vocab) == C.LLAMA_VOCAB_TYPE_SPM else None
+
+    @cached_property
+    def variables(self) -> dict[str, str]:
+        """What chat templates ask of a tokenizer: the spelling of its BOS and EOS."""
+        ids = {"bos_token": C.llama_vocab_bos(self._vocab), "eos_token": C.llama_vocab_eos(self._vocab)}
+        return {name: self.pieces[i].decode("utf-8", "replace") for name, i in ids.items() if 0 <= i < self.n_tokens}
+
+    @cached_property
+    def pieces(self) -> list[bytes]:
+        """The bytes of every token; control tokens by their spelling."""
+        buffer = ctypes.create_string_buffer(256)
+        return [self._piece(i, buffer) for i in range(self.n_tokens)]
+
+    def tokenize(self, text: str, *, special: bool = False) -> list[int]:
+        if self._spellable is not None:
+            self._check_spelling(text)
+        raw = text.encode()
+        ids = (C.llama_token * (len(raw) + 8))()
+        n = C.llama_tokenize(self._vocab, raw, len(raw), ids, len(ids), False, special)
+        if n < 0:
+            raise LocalentError(f"llama.cpp could not tokenize a text of {len(raw)} bytes (code {n})")
+        return ids[:n]
+
+    def token_named(self, text: str) -> int | None:
+        ids = self.tokenize(text, special=True)
+        return ids[0] if len(ids) == 1 else None
+
+    def _characters(self) -> frozenset[str] | None:
+        """What a SentencePiece vocabulary without byte tokens can spell; None where it has them."""
+        texts = [C.llama_vocab_get_text(self._vocab, i).decode("utf-8", "replace") for i in range(self.n_tokens)]
+        return None if "<0x0A>" in texts else frozenset(text for text in texts if len(text) == 1)
+
+    def _check_spelling(self, text: str) -> None:
+        """Refuse a character that would end the process in llama.cpp's tokenizer."""
+        for char in text.replace(" ", "\u2581"):
+            if char not in self._spellable:
+                raise LocalentError(f"This model's vocabulary has no token for {char!r}: it cannot read this text.")
+
+    def _piece(self, token_id: int, buffer) -> bytes:
+        n = C.llama_token_to_piece(self._vocab, token_id, buffer, len(buffer), 0, True)
+        if n < 0:
+            buffer = ctypes.create_string_buffer(-n)
+            n = C.llama_token_to_piece(self._vocab, token_id, buffer, len(buffer), 0, True)
+        return buffer.raw[:n]
