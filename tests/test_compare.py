@@ -12,8 +12,8 @@ import scipy.stats
 from click.testing import CliRunner
 
 from localent import entropy
-from localent.analysis import divergence
-from localent.analysis.divergence import Pair
+from localent.analysis import divergence, pairs, prefixes
+from localent.analysis.pairs import Pair
 from localent.cli import main
 from localent.compare import Plan, compare_base, compare_text, forced, noise
 from localent.compare.classes import classes_of
@@ -429,7 +429,7 @@ def test_mcnemar_is_the_exact_binomial(b, c):
     expected = (
         1.0 if b + c == 0 else min(1.0, 2 * sum(math.comb(b + c, i) for i in range(min(b, c) + 1)) / 2 ** (b + c))
     )
-    assert divergence.mcnemar(b, c) == pytest.approx(expected)
+    assert pairs.mcnemar(b, c) == pytest.approx(expected)
 
 
 def test_holm_is_monotone_and_at_least_the_raw_values():
@@ -443,13 +443,12 @@ def a_pair(problem, right, tokens, answers=("1", "1")):
 
 
 def test_pairs_by_hand():
-    pairs = [
+    found = pairs.free([
         a_pair("a", (True, True), ([1, 2, 3], [1, 2, 3])),
         a_pair("a", (True, False), ([1, 2, 3, 4], [1, 9]), ("1", "2")),
         a_pair("b", (False, True), (list(range(40)), [*range(39), 99])),
         a_pair("c", (True, False), ([5], [5, 6]), ("1", None)),
-    ]
-    found = divergence.free(pairs)
+    ])  # fmt: skip
     assert (found.n, found.n_problems, found.right_to_wrong, found.wrong_to_right) == (4, 3, 2, 1)
     assert found.accuracy_reference.value == 0.75
     assert found.accuracy_candidate.value == 0.5
@@ -466,9 +465,9 @@ def test_pairs_by_hand():
 
 def test_same_prefixes_by_hand():
     def at(trace, position, h, log_p, leader):
-        return divergence.Prefix(trace, f"p{trace}", position, h, tuple(map(math.exp, log_p)), log_p, leader)
+        return prefixes.Prefix(trace, f"p{trace}", position, h, tuple(map(math.exp, log_p)), log_p, leader)
 
-    found = divergence.trajectory([
+    found = prefixes.trajectory([
         at(0, 0.0, (2.0, 2.5), (-3.0, -3.0), ("1", "1")),
         at(0, 0.5, (1.0, 1.0), (-2.0, -2.0), ("1", "2")),
         at(0, 1.0, (0.0, 0.5), (-1.0, -2.0), ("1", "1")),

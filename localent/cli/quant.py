@@ -307,7 +307,7 @@ def _with_traces(models, task, run_id, db, chosen, bar):
 def _everything(found) -> dict:
     from dataclasses import asdict
 
-    from localent.compare.whole import plain
+    from localent.compare.stored import plain
     from localent.report.compare import sentences
 
     return plain(asdict(found)) | {"sentences": sentences(found)}

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from localent.analysis.divergence import Forced, Free, Trajectory
+from localent.analysis.divergence import Forced
+from localent.analysis.pairs import Free
+from localent.analysis.prefixes import Trajectory
 from localent.compare.forced import Scorer, Text
 
 SHARE, LEAST, MOST = 0.02, 2, 40  # of the texts that are scored twice

@@ -33,7 +33,7 @@ class Verdict:
 
 
 def verdicts(candidates: Sequence, floor: Forced | None) -> list[Verdict]:
-    """Verdicts on whole.Candidates. Accuracy: McNemar, Holm over the candidates; all else: 95 % intervals."""
+    """Verdicts on comparison.Candidates. Accuracy: McNemar, Holm over the candidates; all else: 95 % intervals."""
     pairs = [c.free.mcnemar_p for c in candidates if c.free]
     adjusted = iter(holm(pairs))
     names = labels([c.model for c in candidates])
