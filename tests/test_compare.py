@@ -12,10 +12,10 @@ import scipy.stats
 from click.testing import CliRunner
 
 from localent import entropy
-from localent.analysis import divergence
-from localent.analysis.divergence import Pair
+from localent.analysis import divergence, pairs, prefixes
+from localent.analysis.pairs import Pair
 from localent.cli import main
-from localent.compare import Plan, compare_base, compare_text, forced, noise
+from localent.compare import Plan, compare_base, compare_text, forced, noise, verdict
 from localent.compare.classes import classes_of
 from localent.compare.forced import Text
 from localent.compare.pair import PairMeter
@@ -271,6 +271,16 @@ def test_its_base_file_in_place_of_the_reference_gives_the_same(quants):
         assert "Mean ΔH" not in ours  # 16 bits have no entropy
 
 
+def test_the_first_chunks_of_a_base_file_are_its_first_chunks(quants):
+    """Rows lie behind the tokens of all chunks, also of those that are not asked for."""
+    whole = compare_base(GOLDEN / "base.kld", quants[:1], plan=replace(PLAN, limit=None))
+    part = compare_base(GOLDEN / "base.kld", quants[:1], plan=replace(PLAN, limit=3))
+    direct = compare_text(str(MODEL), quants[:1], TEXT, plan=replace(PLAN, limit=3))
+    found = [done.candidates[0].forced for done in (whole, part, direct)]
+    assert [f.n for f in found] == [12 * 31, 3 * 31, 3 * 31]
+    assert found[1]["Mean KLD"].value == pytest.approx(found[2]["Mean KLD"].value, abs=1e-4)
+
+
 def test_the_base_file_we_write_is_the_tools(tmp_path):
     """The same head and, but for rounding on another processor, the same rows."""
     compare_text(str(MODEL), [], TEXT, plan=PLAN, write_base=tmp_path / "b.kld")
@@ -310,13 +320,43 @@ def test_more_bits_are_nearer(quants):
     assert times == ([near / floor, far / floor] if floor else [None, None])
 
 
+def test_the_noise_floor_sees_enough_positions_of_texts_from_all_over():
+    short = [Text(range(21), first=0, problem=str(i)) for i in range(100)]
+    chosen = noise.sample(short)
+    assert len(chosen) == 25  # of 20 positions each
+    assert [text.problem for text in chosen] == [str(i) for i in range(0, 100, 4)]
+    assert noise.sample(short[:3]) == short[:3]
+    long = [Text(range(512), first=256, problem=str(i)) for i in range(1000)]
+    assert len(noise.sample(long)) == 20
+
+
+def test_equal_up_to_rounding_is_not_called_identical():
+    """A shift of all logits by 1e-6 changes no probability in print; clamping hides it from KL, but not from Δp."""
+    p = rows(500, 0.0, n=40)[:, 0]
+    columns = [{name: [] for name in (*forced.SIDE, *forced.MEASURES)} for _ in range(2)]
+    for row in p:
+        side, (seen,) = PairMeter(500).read(row, [row * np.float32(1 + 1e-7)], 3)
+        for name in forced.SIDE:
+            columns[0][name].append(getattr(side, name))
+            columns[1][name].append(getattr(seen.candidate, name))
+        for name in forced.MEASURES:
+            columns[1][name].append(0.0 if "kld" in name or name == "jsd" else getattr(seen, name))
+    base, mine = ({k: np.array(v, float) for k, v in side.items() if v} for side in columns)
+    found = divergence.forced(base, mine, cut=True)
+    assert found["Maximum KLD"].value == 0.0
+    assert not verdict.is_identical(found)
+    itself = {name: mine[name] for name in ("jsd", "same_top")} | {name: mine["kld"] for name in mine if "kld" in name}
+    assert verdict.is_identical(divergence.forced(base, base | itself, cut=True))
+
+
 # --- what is refused ------------------------------------------------------------------------------------------------
 
 
 def test_other_tokenizers_are_refused_with_what_differs(tmp_path, bundled):
     result = CliRunner().invoke(main, ["compare", str(MODEL), str(bundled), "--text", str(TEXT)])
     assert result.exit_code == 1
-    assert "their vocabularies have 260 and 1024 entries" in result.output
+    n_vocab = header.read(bundled).model.n_vocab
+    assert f"their vocabularies have 260 and {n_vocab:,} entries" in result.output
 
 
 def test_a_tokenizer_that_differs_in_one_token_is_refused(tmp_path):
@@ -370,6 +410,8 @@ def test_a_copy_with_broken_weights_is_an_error_and_not_a_number(tmp_path):
         (["--task", "demo-number", "--write-kld-base", "x"], 2, "goes with --text"),
         (["--text", str(TEXT), "--chunks", "0"], 2, "--chunks must be at least 1"),
         (["--text", str(MODEL)], 2, "is not UTF-8"),
+        (["--text", str(TEXT), "--write-kld-base", str(TEXT)], 2, "is there already"),
+        (["--kld-base", str(GOLDEN / "base.kld"), "--positions"], 2, "--positions needs a reference model"),
     ],
 )
 def test_bad_requests_are_one_sentence(arguments, code, says):
@@ -429,7 +471,7 @@ def test_mcnemar_is_the_exact_binomial(b, c):
     expected = (
         1.0 if b + c == 0 else min(1.0, 2 * sum(math.comb(b + c, i) for i in range(min(b, c) + 1)) / 2 ** (b + c))
     )
-    assert divergence.mcnemar(b, c) == pytest.approx(expected)
+    assert pairs.mcnemar(b, c) == pytest.approx(expected)
 
 
 def test_holm_is_monotone_and_at_least_the_raw_values():
@@ -443,13 +485,12 @@ def a_pair(problem, right, tokens, answers=("1", "1")):
 
 
 def test_pairs_by_hand():
-    pairs = [
+    found = pairs.free([
         a_pair("a", (True, True), ([1, 2, 3], [1, 2, 3])),
         a_pair("a", (True, False), ([1, 2, 3, 4], [1, 9]), ("1", "2")),
         a_pair("b", (False, True), (list(range(40)), [*range(39), 99])),
         a_pair("c", (True, False), ([5], [5, 6]), ("1", None)),
-    ]
-    found = divergence.free(pairs)
+    ])  # fmt: skip
     assert (found.n, found.n_problems, found.right_to_wrong, found.wrong_to_right) == (4, 3, 2, 1)
     assert found.accuracy_reference.value == 0.75
     assert found.accuracy_candidate.value == 0.5
@@ -466,9 +507,9 @@ def test_pairs_by_hand():
 
 def test_same_prefixes_by_hand():
     def at(trace, position, h, log_p, leader):
-        return divergence.Prefix(trace, f"p{trace}", position, h, tuple(map(math.exp, log_p)), log_p, leader)
+        return prefixes.Prefix(trace, f"p{trace}", position, h, tuple(map(math.exp, log_p)), log_p, leader)
 
-    found = divergence.trajectory([
+    found = prefixes.trajectory([
         at(0, 0.0, (2.0, 2.5), (-3.0, -3.0), ("1", "1")),
         at(0, 0.5, (1.0, 1.0), (-2.0, -2.0), ("1", "2")),
         at(0, 1.0, (0.0, 0.5), (-1.0, -2.0), ("1", "1")),

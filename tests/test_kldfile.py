@@ -1,6 +1,7 @@
 """The base file of llama-perplexity: read as the tool wrote it, written so that the tool would read it."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -69,6 +70,23 @@ def test_a_broken_writer_leaves_no_file(tmp_path):
     with pytest.raises(LocalentError, match="rows"):
         fill(path, np.zeros((6, 11), np.float32))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_the_disk_cannot_hold_is_refused_before_the_work(tmp_path, monkeypatch):
+    monkeypatch.setattr(kldfile.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(UsageError, match=r"would take 11.7 GB and the disk has 0.0"):
+        kldfile.Writer(tmp_path / "b.kld", 512, 32_000, np.zeros((718, 512)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_are_read_one_by_one(tmp_path):
+    """Whatever the size of the vocabulary and the chunk, what is asked for is all that is unpacked."""
+    rows = written(tmp_path / "b.kld", 1000)
+    second = list(kldfile.chunks(kldfile.read(tmp_path / "b.kld")))[1]
+    assert np.abs(second[2] - log_softmax(rows)[5]).max() < 16
+    assert second[2].argmax() == rows[5].argmax()
+    with pytest.raises(IndexError):
+        second[3]
 
 
 def fill(path: Path, rows: np.ndarray) -> None:

@@ -1,7 +1,10 @@
 """Quantizing and inspecting: sizes and types, fallbacks said, importance matrices, and never half a file."""
 
 import json
+import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import gguf
@@ -10,6 +13,8 @@ import pytest
 from click.testing import CliRunner
 
 from localent.cli import main
+from localent.compare import quants
+from localent.compare.identity import inspect
 from localent.engine import header, imatrix, llama
 from localent.errors import LocalentError, UsageError
 
@@ -42,11 +47,19 @@ def test_fallbacks_are_said(tmp_path):
     result = run("quantize", TINY, "Q4_K_M", "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert "Q4_K_M of this model is" in result.output
-    assert "not a multiple of 256" in result.output
+    assert "n_embd 64 and n_ff 128 are not multiples of 256" in result.output
     model = header.read(tmp_path / "tiny-Q4_K_M.gguf").model
     assert "Q4_K" not in model.tensor_types
     share = model.tensor_types["Q5_0"] / model.n_params
     assert f"{100 * share:.0f} % Q5_0" in result.output
+
+
+def test_small_blocks_of_its_own_are_no_fallback(tmp_path):
+    """IQ4_NL is made of blocks of 32, which fit; only its output in Q6_K has to give way."""
+    assert run("quantize", TINY, "IQ4_NL", "--out", tmp_path).exit_code == 0
+    details = inspect(tmp_path / "tiny-IQ4_NL.gguf")
+    assert details.model.tensor_types["IQ4_NL"] > 0
+    assert [fallback.type for fallback in details.fallbacks] == ["Q8_0"]
 
 
 def test_a_file_that_is_there_is_not_replaced_unless_asked(tmp_path):
@@ -74,10 +87,30 @@ def test_a_broken_run_leaves_no_file(tmp_path):
     source = tmp_path / "tiny-Q8_0.gguf"
     result = run("quantize", source, "Q4_0", "--out", tmp_path / "out")
     assert result.exit_code == 1
-    assert "could not quantize" in result.output
+    assert "quantized itself" in result.output
+    assert "--requantize" in result.output
     assert list((tmp_path / "out").iterdir()) == []
     again = run("quantize", source, "Q4_0", "--out", tmp_path / "out", "--requantize")
     assert again.exit_code == 0, again.output
+
+
+def test_what_a_killed_run_left_is_swept_away_by_the_next(tmp_path):
+    """kill -9 leaves a half file under a hidden name; one whose process lives is left alone."""
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    dead = tmp_path / f".tiny-Q8_0.gguf.{int(gone.stdout)}.partial"
+    alive = tmp_path / f".tiny-Q8_0.gguf.{os.getppid()}.partial"
+    other = tmp_path / f".other-Q8_0.gguf.{int(gone.stdout)}.partial"
+    for path in (dead, alive, other):
+        path.touch()
+    assert run("quantize", TINY, "Q8_0", "--out", tmp_path).exit_code == 0
+    assert [path.exists() for path in (dead, alive, other)] == [False, True, True]
+
+
+def test_every_quant_that_is_offered_can_be_read_again():
+    """Q2_0 is written by this llama.cpp and unknown to the reader of headers: not offered."""
+    readable = {kind.name.split("_", 1)[1] for kind in gguf.LlamaFileType if "_" in kind.name}
+    assert set(quants.QUANTS) <= readable
+    assert {"F32", "F16", "BF16", "Q8_0", "Q4_K_M", "IQ3_XXS"} <= set(quants.QUANTS)
 
 
 def test_what_stops_the_progress_stops_the_file(tmp_path):
@@ -102,7 +135,8 @@ def test_progress_counts_every_tensor(tmp_path):
     ("arguments", "code", "says"),
     [
         (["Q9_9"], 2, "No quant 'Q9_9'"),
-        (["IQ2_XXS"], 1, "could not quantize"),
+        (["Q8_0", "q4_km"], 2, "Did you mean 'Q4_K_M'?"),
+        (["IQ2_XXS"], 1, "IQ2_XXS needs an importance matrix"),
         (["Q8_0", "--imatrix", "absent.gguf"], 2, "cannot be read"),
     ],
 )
@@ -173,6 +207,15 @@ def test_an_importance_matrix_changes_the_weights(tmp_path, bundled):
     assert plain["blk.0.ffn_up.weight"] != weighted["blk.0.ffn_up.weight"]
 
 
+def test_an_importance_matrix_of_another_model_is_refused(tmp_path, bundled):
+    """llama.cpp would leave it aside without a word, and still note its name in the file."""
+    path = as_gguf(tmp_path / "other.imatrix", {"blk.99.ffn_up.weight": np.ones(64, np.float32)})
+    result = run("quantize", TINY, "Q8_0", "--imatrix", path, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "other.imatrix is of another model" in result.output
+    assert not (tmp_path / "out").exists()
+
+
 def test_files_that_are_no_importance_matrix_are_refused(tmp_path):
     for name, content in {"text": b"hello, hello", "short": b"\x01", "huge": struct.pack("<iiq", 2**30, 5, 0)}.items():
         (tmp_path / name).write_bytes(content)
@@ -198,6 +241,32 @@ def test_inspect_shows_files_side_by_side(tmp_path, bundled):
 def test_the_same_content_under_two_names_is_the_same(tmp_path):
     (tmp_path / "copy.gguf").write_bytes(TINY.read_bytes())
     assert "are the same file" in run("inspect", TINY, tmp_path / "copy.gguf").stdout
+
+
+def test_files_of_one_label_are_set_beside_each_other(tmp_path):
+    """Two Q8_0 after an F16: the second is compared with the first Q8_0, whose label it bears."""
+    for seed in ("one", "two"):
+        llama.quantize(TINY, tmp_path / f"{seed}.gguf", "Q8_0", n_threads=1)
+    tensor = next(t for t in gguf.GGUFReader(tmp_path / "two.gguf", "r+").tensors if t.name == "blk.1.ffn_up.weight")
+    tensor.data[0, 5] ^= 1
+    tensor.data.flush()
+    shown = run("inspect", TINY, tmp_path / "one.gguf", tmp_path / "two.gguf").stdout
+    assert "tiny-f16.gguf and one.gguf are different: their tensors are of other types" in shown
+    assert "one.gguf and two.gguf are different in spite of one label: 1 of 20 tensors differ" in shown
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "m.gguf").write_bytes(TINY.read_bytes())
+    shown = run("inspect", tmp_path / "a" / "m.gguf", tmp_path / "b" / "m.gguf").stdout
+    assert f"{tmp_path}/a/m.gguf and {tmp_path}/b/m.gguf are the same file" in shown
+
+
+def test_what_is_no_model_is_an_error(tmp_path):
+    (tmp_path / "notes.gguf").write_text("hello")
+    result = run("inspect", TINY, tmp_path / "notes.gguf")
+    assert (result.exit_code, "is not a GGUF file" in result.output) == (1, True)
 
 
 def test_a_cut_off_copy_is_an_error(tmp_path):

@@ -1,4 +1,4 @@
-"""What a comparison of two models says: teacher-forced figures, pairs of traces, answer distributions. Pure functions.
+"""What a comparison of two models says of the tokens that both were fed: llama-perplexity's figures and more.
 
 Names and definitions of the teacher-forced figures are llama-perplexity's, so that people can compare. `uncertainty` is
 its standard error, which takes positions for independent; `low` and `high` are a 95 % interval clustered by problem,
@@ -8,21 +8,17 @@ where there are problems. Differences are candidate minus reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.stats import binomtest
 
 from localent.analysis.intervals import Estimate, estimate
-from localent.analysis.metrics import Array, Statistic, mean_of
-from localent.analysis.profile import RIGHT, WRONG
+from localent.analysis.metrics import Array, Statistic
 
 Columns = dict[str, Array]
 PERCENTILES_KLD = (99.9, 99.0, 95.0, 90.0, 50.0, 10.0, 5.0, 1.0, 0.1)
 PERCENTILES_DP = (99.9, 99.0, 95.0, 90.0, 75.0, 50.0, 25.0, 10.0, 5.0, 1.0, 0.1)
-HORIZON = 32  # tokens within which a trace may leave the reference's
-PROGRESS = (0.0, 0.25, 0.5, 0.75, 1.0)  # share of the reasoning steps at which answer entropies are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,182 +250,3 @@ def _group(name: str, mask: Array, columns: Columns, problems: Array | None) -> 
         return Estimate(value, value - 1.96 * error, value + 1.96 * error, n=len(values))
 
     return Group(name, int(mask.sum()), mean("kld"), mean("same_top"), mean("delta_entropy"), mean("delta_varentropy"))
-
-
-# --- pairs of traces ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Free:
-    """Traces of the same problems and seeds by both models."""
-
-    n: int  # pairs
-    n_problems: int
-    accuracy_reference: Estimate
-    accuracy_candidate: Estimate
-    accuracy_change: Estimate
-    right_to_wrong: int
-    wrong_to_right: int
-    mcnemar_p: float  # exact, two-sided
-    flips: Estimate  # share of pairs of which one is right and the other wrong
-    same_answer: Estimate
-    length_ratio: Estimate  # mean tokens of the candidate / of the reference
-    diverged_early: Estimate  # share that differ within the first 32 tokens
-    first_divergence: float | None  # median token index among the pairs that differ; None: none do
-    identical: Estimate  # share of pairs equal token by token
-    mechanisms: dict[str, float]  # share of the candidate's own probed traces
-    mechanisms_reference: dict[str, float]
-    abandoned: Estimate  # wrong, yet the true answer led at some earlier step; of the candidate's probed traces
-    abandoned_reference: Estimate
-    abandoned_change: Estimate
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two attempts at one problem with one seed."""
-
-    problem: str
-    correct: tuple[bool, bool]  # reference, candidate
-    answer: tuple[str | None, str | None]
-    tokens: tuple[Sequence[int], Sequence[int]]
-    mechanism: tuple[str, str] = ("", "")  # see profile.mechanisms; "": not probed
-    abandoned: tuple[float, float] = (math.nan, math.nan)  # 1: wrong, but the true answer led before; NaN: not probed
-
-
-def free(pairs: Sequence[Pair]) -> Free:
-    """Figures of free-running pairs. Raises ValueError where there are none."""
-    if not pairs:
-        raise ValueError("expected at least one pair of traces")
-    problems = np.array([p.problem for p in pairs])
-    right = np.array([p.correct for p in pairs], float)
-    lengths = np.array([[len(t) for t in p.tokens] for p in pairs], float)
-    first = [first_difference(*p.tokens) for p in pairs]
-    apart = [i for i in first if i is not None]
-    mechanisms = [[p.mechanism[side] for p in pairs if p.mechanism[side]] for side in (0, 1)]
-    given_up = np.array([p.abandoned for p in pairs], float)
-
-    def mean(values) -> Estimate:
-        return estimate(mean_of, np.asarray(values, float), problems=problems)
-
-    lost, won = (int(((right[:, 0] - right[:, 1]) == sign).sum()) for sign in (1, -1))
-    return Free(
-        n=len(pairs),
-        n_problems=len(set(problems)),
-        accuracy_reference=mean(right[:, 0]),
-        accuracy_candidate=mean(right[:, 1]),
-        accuracy_change=mean(right[:, 1] - right[:, 0]),
-        right_to_wrong=lost,
-        wrong_to_right=won,
-        mcnemar_p=mcnemar(lost, won),
-        flips=mean(right[:, 0] != right[:, 1]),
-        same_answer=mean([p.answer[0] == p.answer[1] for p in pairs]),
-        length_ratio=estimate(ratio_of, lengths[:, 1], lengths[:, 0], problems=problems),
-        diverged_early=mean([i is not None and i < HORIZON for i in first]),
-        first_divergence=float(np.median(apart)) if apart else None,
-        identical=mean([i is None for i in first]),
-        mechanisms=shares(mechanisms[1]),
-        mechanisms_reference=shares(mechanisms[0]),
-        abandoned=mean(given_up[:, 1]),
-        abandoned_reference=mean(given_up[:, 0]),
-        abandoned_change=mean(given_up[:, 1] - given_up[:, 0]),
-    )
-
-
-def mcnemar(b: int, c: int) -> float:
-    """Exact two-sided p that flips in both directions are equally likely; 1 where there is no flip.
-
-    Source: McNemar (1947), doi:10.1007/BF02295996, in its exact binomial form.
-    """
-    return float(binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
-
-
-def first_difference(a: Sequence[int], b: Sequence[int]) -> int | None:
-    """Index of the first token that differs, or where the shorter ends; None where both are equal."""
-    at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    return None if at == len(a) == len(b) else at
-
-
-def shares(names: Sequence[str]) -> dict[str, float]:
-    """Share of each mechanism; empty where nothing was probed."""
-    return {m: sum(name == m for name in names) / len(names) for m in (*RIGHT, *WRONG)} if names else {}
-
-
-# --- the same prefixes ----------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Prefix:
-    """What both models would answer at one prefix of one trace. (reference, candidate)"""
-
-    trace: int  # index of the trace
-    problem: str
-    position: float  # k / K
-    entropy: tuple[float, float]  # nats
-    p_true: tuple[float, float]
-    log_p_true: tuple[float | None, float | None]
-    leader: tuple[str | None, str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Trajectory:
-    """Answer distributions on the same prefixes."""
-
-    n: int  # prefixes
-    n_traces: int
-    delta_entropy: Estimate  # nats, mean over prefixes
-    abs_delta_entropy: Estimate
-    delta_p_true: Estimate
-    abs_delta_p_true: Estimate
-    same_leader: Estimate
-    gain_reference: Estimate  # nats of information about the true answer from the first prefix to the last
-    gain_candidate: Estimate
-    gain_change: Estimate
-    at: tuple[float, ...]  # share of the steps
-    entropy_reference: tuple[float | None, ...]  # nats, mean over traces at `at`
-    entropy_candidate: tuple[float | None, ...]
-
-
-def trajectory(prefixes: Sequence[Prefix]) -> Trajectory:
-    """Figures of answer distributions on the same prefixes, clustered by problem."""
-    problems = np.array([p.problem for p in prefixes])
-    h = np.array([p.entropy for p in prefixes], float)
-    p_true = np.array([p.p_true for p in prefixes], float)
-    by_trace: dict[int, list[Prefix]] = {}
-    for prefix in prefixes:
-        by_trace.setdefault(prefix.trace, []).append(prefix)
-    traces = [sorted(group, key=lambda p: p.position) for group in by_trace.values()]
-    gains = np.array([[_gain(group, side) for side in (0, 1)] for group in traces], float)
-    owners = np.array([group[0].problem for group in traces])
-
-    def mean(values, names=problems) -> Estimate:
-        return estimate(mean_of, np.asarray(values, float), problems=names)
-
-    return Trajectory(
-        n=len(prefixes),
-        n_traces=len(traces),
-        delta_entropy=mean(h[:, 1] - h[:, 0]),
-        abs_delta_entropy=mean(np.abs(h[:, 1] - h[:, 0])),
-        delta_p_true=mean(p_true[:, 1] - p_true[:, 0]),
-        abs_delta_p_true=mean(np.abs(p_true[:, 1] - p_true[:, 0])),
-        same_leader=mean([p.leader[0] == p.leader[1] for p in prefixes]),
-        gain_reference=mean(gains[:, 0], owners),
-        gain_candidate=mean(gains[:, 1], owners),
-        gain_change=mean(gains[:, 1] - gains[:, 0], owners),
-        at=PROGRESS,
-        entropy_reference=_along(traces, 0),
-        entropy_candidate=_along(traces, 1),
-    )
-
-
-def _gain(group: Sequence[Prefix], side: int) -> float:
-    """ln p_K(a*) - ln p_0(a*); NaN where either is not known."""
-    first, last = group[0].log_p_true[side], group[-1].log_p_true[side]
-    return math.nan if first is None or last is None else last - first
-
-
-def _along(traces: Sequence[Sequence[Prefix]], side: int) -> tuple[float | None, ...]:
-    """Mean answer entropy at each share of the steps; the value at t is that of the last prefix at or before t."""
-    return tuple(
-        float(np.mean([[p for p in group if p.position <= t + 1e-9][-1].entropy[side] for group in traces]))
-        for t in PROGRESS
-    )

@@ -34,68 +34,35 @@ def quantize(source, quants, imatrix, out, force, requantize, threads, json_) ->
     localent quantize model-f16.gguf IQ3_XXS --imatrix imatrix.gguf --out quants
     """
     from localent import machine, models
-    from localent.compare.identity import fallback_sentence, inspect
+    from localent.compare import quants as making
     from localent.engine import header
-    from localent.engine.llama import quantize as make
 
     path = models.resolve(source)
     head = header.read(path)
-    targets = _targets(path, head.model.quant, quants, out or _writable(path), force)
-    matrix = _imatrix(imatrix)
-    rows = []
-    for quant, target in targets.items():
-        with Bar() as bar:
-            make(
-                path,
-                target,
-                quant,
-                n_threads=threads or machine.usable_cores(),
-                imatrix=matrix,
-                requantize=requantize,
-                report=lambda done, total, bar=bar, quant=quant: bar.show(quant, done, total, "tensor"),
-            )
-        found = inspect(target)
-        rows.append(
-            (quant, str(target), found.model.file_bytes / 1e6, found.model.bits_per_weight, found.model.sha256[:12])
-        )
-        if sentence := fallback_sentence(found):
-            click.echo(f"Warning: {sentence}", err=True)
+    targets = making.targets(path, head.model.quant, quants, out or _writable(path), force=force)
+    matrix = making.matrix_for(path, imatrix) if imatrix else None
+    how = dict(n_threads=threads or machine.usable_cores(), matrix=matrix, requantize=requantize)
+    rows = (_made(path, target, quant, how) for quant, target in targets.items())
     print_table(["quant", "file", "MB", "bits per weight", "sha256"], rows, "json" if json_ else None)
+
+
+def _made(path: Path, target: Path, quant: str, how: dict) -> tuple:
+    """Make one quant; its row of the table."""
+    from localent.compare.identity import fallback_sentence, inspect
+    from localent.compare.quants import make
+
+    with Bar() as bar:
+        make(path, target, quant, report=lambda done, total: bar.show(quant, done, total, "tensor"), **how)
+    found = inspect(target)
+    if sentence := fallback_sentence(found):
+        click.echo(f"Warning: {sentence}", err=True)
+    return quant, str(target), found.model.file_bytes / 1e6, found.model.bits_per_weight, found.model.sha256[:12]
 
 
 def _writable(path: Path) -> Path:
     """The source's own folder; the working folder for what lies inside the package."""
     package = Path(__file__).parents[1].resolve()
     return Path() if package in path.resolve().parents else path.parent
-
-
-def _targets(path: Path, source_quant: str, quants: Sequence[str], out: Path, force: bool) -> dict[str, Path]:
-    """Quant -> file to write. Raises UsageError before anything is written."""
-    from localent.engine.llama import FTYPES
-    from localent.errors import UsageError
-
-    stem = path.stem
-    for ending in (source_quant, source_quant.lower()):
-        stem = stem.removesuffix(f"-{ending}").removesuffix(f".{ending}")
-    quants = list(dict.fromkeys(quant.upper() for quant in quants))
-    if unknown := [quant for quant in quants if quant not in FTYPES]:
-        raise UsageError(f"No quant '{unknown[0]}' in llama.cpp. It knows {', '.join(sorted(FTYPES))}.")
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file: name a folder with --out.")
-    targets = {quant: out / f"{stem}-{quant}.gguf" for quant in quants}
-    if there := [t for t in targets.values() if t.exists() and (not force or t.resolve() == path.resolve())]:
-        hint = "it is the source itself" if there[0].resolve() == path.resolve() else "--force replaces it"
-        raise UsageError(f"{there[0]} is there already: {hint}, --out names another folder.")
-    out.mkdir(parents=True, exist_ok=True)
-    return targets
-
-
-def _imatrix(path: Path | None):
-    if path is None:
-        return None
-    from localent.engine import imatrix
-
-    return imatrix.read(path)
 
 
 @click.command()
@@ -172,28 +139,30 @@ def _side_by_side(names: Sequence[str], facts: Sequence[dict[str, str]]) -> str:
 
 
 def _differences(found: Sequence) -> list[str]:
-    """Each later file beside the first, in words."""
+    """Each later file beside the first of its label, or else beside the first, in words."""
+    return [_difference(_counterpart(found[:i], found[i]), found[i]) for i in range(1, len(found))]
+
+
+def _counterpart(earlier: Sequence, details):
+    return next((one for one in earlier if one.model.quant == details.model.quant), earlier[0])
+
+
+def _difference(one, other) -> str:
     from localent.compare.identity import differing_tensors
 
-    first, sentences = found[0].model, []
-    for other in (details.model for details in found[1:]):
-        names = f"{Path(first.path).name} and {Path(other.path).name}"
-        if first.sha256 == other.sha256:
-            sentences.append(f"{names} are the same file.")
-            continue
-        tensors = differing_tensors(Path(first.path), Path(other.path))
-        label = " in spite of one label" if first.quant == other.quant else ""
-        what = "their tensors are of other types or shapes"
-        if tensors is not None:
-            listed = ", ".join(tensors[:3]) + (", ..." if len(tensors) > 3 else "")
-            what = (
-                f"{len(tensors)} of {found[0].n_tensors} tensors differ ({listed})"
-                if tensors
-                else "only metadata differ"
-            )
-        tokens = "" if first.tokenizer_sha256 == other.tokenizer_sha256 else "; their tokenizers differ, too"
-        sentences.append(f"{names} are different{label}: {what}{tokens}.")
-    return sentences
+    a, b = one.model, other.model
+    same_name = Path(a.path).name == Path(b.path).name
+    names = " and ".join(m.path if same_name else Path(m.path).name for m in (a, b))
+    if a.sha256 == b.sha256:
+        return f"{names} are the same file."
+    tensors = differing_tensors(Path(a.path), Path(b.path))
+    what = "their tensors are of other types or shapes"
+    if tensors is not None:
+        listed = ", ".join(tensors[:3]) + (", ..." if len(tensors) > 3 else "")
+        what = f"{len(tensors)} of {one.n_tensors} tensors differ ({listed})" if tensors else "only metadata differ"
+    label = " in spite of one label" if a.quant == b.quant else ""
+    tokens = "" if a.tokenizer_sha256 == b.tokenizer_sha256 else "; their tokenizers differ, too"
+    return f"{names} are different{label}: {what}{tokens}."
 
 
 @click.command()
@@ -262,6 +231,10 @@ def _check(models, text, task, run_id, kld_base, write_kld_base, chosen) -> None
         raise UsageError(f"Say what to compare on with one of --text, --task, --run, --kld-base; {said}.")
     if write_kld_base and not text:
         raise UsageError("--write-kld-base goes with --text: llama-perplexity knows plain text only.")
+    if write_kld_base and write_kld_base.exists():
+        raise UsageError(f"{write_kld_base} is there already: name another file for --write-kld-base.")
+    if kld_base and chosen["positions"]:
+        raise UsageError("--positions needs a reference model: the 16 bits of a base file have no entropy to store.")
     if len(models) < 2 and not (kld_base or write_kld_base):
         raise UsageError("Name a reference and at least one candidate: localent compare REF CAND...")
     if chosen["ctx"] < 4:
@@ -310,7 +283,7 @@ def _with_traces(models, task, run_id, db, chosen, bar):
 def _everything(found) -> dict:
     from dataclasses import asdict
 
-    from localent.compare.whole import plain
+    from localent.compare.stored import plain
     from localent.report.compare import sentences
 
     return plain(asdict(found)) | {"sentences": sentences(found)}

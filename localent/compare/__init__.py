@@ -1,9 +1,12 @@
 """What a candidate model changes beside its reference: distributions, answers, reasoning paths.
 
-Four views, each in a room: `forced` (the same tokens through both), `running` (both run free, paired), `prefixes` (the
-same prefixes put to both), `noise` (the reference against itself). `whole` puts a comparison together.
+`ontext` and `onruns` put a comparison together. Four views, each in a room: `forced` (the same tokens through both, by
+`scoring` as a plan says), `running` (both run free, paired), `prefixes` (the same prefixes put to both), `noise` (the
+reference against itself).
 """
 
-from localent.compare.whole import Candidate, Comparison, Plan, compare_base, compare_run, compare_task, compare_text
+from localent.compare.comparison import Candidate, Comparison, Plan
+from localent.compare.onruns import compare_run, compare_task
+from localent.compare.ontext import compare_base, compare_text
 
 __all__ = ["Candidate", "Comparison", "Plan", "compare_base", "compare_run", "compare_task", "compare_text"]

@@ -16,6 +16,8 @@ BESIDE = {  # fields that change no token id of a text: which tokens end or pad 
     VOCAB + name for name in ("padding_token_id", "eos_token_id", "eot_token_id", "eom_token_id", "unknown_token_id")
 } | {VOCAB + name for name in ("seperator_token_id", "mask_token_id", "add_eos_token", "eos_token_ids")}
 QUANTIZED_BY = "quantize.imatrix."
+BLOCK, SMALL_BLOCK = 256, 32  # weights of a block: K- and I-quants; what stands in for them
+FALLBACKS = ("IQ4_NL", "Q4_0", "Q5_0", "Q5_1", "Q8_0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +36,7 @@ class Fallback:
 
     type: str  # what they are stored in
     share: float  # of all weights
-    row: int  # their row length
+    rows: tuple[str, ...]  # their lengths of row: "n_embd 896", "n_ff 4864", "rows of 352"
     tensor: str  # the first of them
 
 
@@ -47,27 +49,48 @@ def inspect(path: Path) -> Details:
 
 
 def fallbacks(reader: gguf.GGUFReader, model: Model) -> tuple[Fallback, ...]:
-    """Where a K- or IQ-quant gave way to another type: rows that are no multiple of 256 cannot hold its blocks."""
+    """Where a K- or I-quant gave way to another type: rows that are no multiple of 256 cannot hold its blocks.
+
+    Source: tensor_type_fallback in llama.cpp's llama-quant.cpp.
+    """
     if not (model.quant.endswith("_K") or "_K_" in model.quant or model.quant.startswith(("IQ", "TQ"))):
         return ()
-    fallen = [t for t in reader.tensors if len(t.shape) > 1 and int(t.shape[0]) % 256 and t.tensor_type.name != "F32"]
+    fallen = [t for t in reader.tensors if len(t.shape) > 1 and _fell_back(t, model.quant)]
     found = []
     for name in dict.fromkeys(t.tensor_type.name for t in fallen):
         mine = [t for t in fallen if t.tensor_type.name == name]
         share = sum(int(t.n_elements) for t in mine) / model.n_params
-        found.append(Fallback(name, share, int(mine[0].shape[0]), mine[0].name))
+        rows = tuple(_row_name(reader, model.arch, row) for row in sorted({int(t.shape[0]) for t in mine}))
+        found.append(Fallback(name, share, rows, mine[0].name))
     return tuple(sorted(found, key=lambda f: -f.share))
 
 
+def _fell_back(tensor: gguf.ReaderTensor, quant: str) -> bool:
+    """IQ4_NL's own blocks are small. F16 is the last resort, but also what convolutions are always stored in."""
+    row, kind = int(tensor.shape[0]), tensor.tensor_type.name
+    if kind == "F16":
+        return row % SMALL_BLOCK != 0 and "conv" not in tensor.name
+    return row % BLOCK != 0 and kind in FALLBACKS and kind != quant
+
+
+def _row_name(reader: gguf.GGUFReader, arch: str, row: int) -> str:
+    for name, key in (("n_embd", "embedding_length"), ("n_ff", "feed_forward_length")):
+        field = reader.get_field(f"{arch}.{key}")
+        if field and field.contents() == row:
+            return f"{name} {row}"
+    return f"rows of {row}"
+
+
 def fallback_sentence(details: Details) -> str | None:
-    """ "Q4_K_M of this model is 71 % Q5_0: ..."; None where nothing fell back."""
+    """ "Q4_K_M of this model is 71 % Q5_0: n_embd 896 is not a multiple of 256 ..."; None where nothing fell back."""
     if not details.fallbacks:
         return None
-    shares = ", ".join(f"{f.share:.0%} {f.type}".replace("%", " %") for f in details.fallbacks)
-    rows = " and ".join(str(n) for n in dict.fromkeys(f.row for f in details.fallbacks))
+    shares = ", ".join(f"{100 * f.share:.0f} % {f.type}" for f in details.fallbacks)
+    rows = list(dict.fromkeys(row for f in details.fallbacks for row in f.rows))
+    is_not = "is not a multiple" if len(rows) == 1 and not rows[0].startswith("rows") else "are not multiples"
     return (
-        f"{details.model.quant} of this model is {shares}: rows of {rows} weights are not a multiple of 256, "
-        f"which {details.model.quant.split('_')[0]} blocks need ({details.model.bits_per_weight:.2f} bits per weight)."
+        f"{details.model.quant} of this model is {shares}: {' and '.join(rows)} {is_not} of {BLOCK}, "
+        f"the block of K- and I-quants ({details.model.bits_per_weight:.2f} bits per weight)."
     )
 
 

@@ -5,14 +5,18 @@ Another number of rows in a call means other kernels and other rounding. What is
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from localent.analysis.divergence import Forced, Free, Trajectory
+from localent.analysis.divergence import Forced
+from localent.analysis.pairs import Free
+from localent.analysis.prefixes import Trajectory
 from localent.compare.forced import Scorer, Text
 
 SHARE, LEAST, MOST = 0.02, 2, 40  # of the texts that are scored twice
+LEAST_ROWS = 500  # positions, where there are so many: a few short traces do not know the size of the noise
 
 
 class Rechunked:
@@ -34,7 +38,9 @@ class Rechunked:
 
 def sample(texts: Sequence[Text]) -> list[Text]:
     """A few texts from all over: enough to know the size of the noise."""
-    n = min(len(texts), max(LEAST, min(MOST, round(SHARE * len(texts)))))
+    rows = sum(text.n_rows for text in texts) / len(texts)
+    n = max(LEAST, math.ceil(LEAST_ROWS / max(rows, 1)), min(MOST, round(SHARE * len(texts))))
+    n = min(len(texts), n)
     return [texts[i * len(texts) // n] for i in range(n)]
 
 

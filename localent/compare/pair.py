@@ -1,8 +1,9 @@
 """What two models say of one position: the measures of two next-token distributions, from their logits rows.
 
-The formulas are those of `localent.entropy` (kl, js, entropy, varentropy), in float64 and in one walk over blocks that
-stay in the cache. The reference's side is computed once and shared by all candidates. In float32 the sums would go
-negative for near-lossless quants; here a distribution and itself give exactly 0.
+The formulas are those of `localent.entropy` (kl, js, entropy, varentropy), in float64 and in walks over blocks that
+stay in the cache; exp, the dearest part, is taken once per row and kept for the second walk. The reference's side is
+computed once and shared by all candidates. In float32 the sums would go negative for near-lossless quants; here a
+distribution and itself give exactly 0.
 """
 
 from __future__ import annotations
@@ -16,9 +17,11 @@ import numpy as np
 from localent.entropy import Row
 from localent.errors import LocalentError
 
-BLOCK = 8192  # entries at a time: six blocks of float64 stay in the L2 cache, and BLAS starts no threads for them
+BLOCK = 32_768  # entries at a time: few calls, and what they leave is still in the cache for the next
+DOT = 8192  # entries of one dot product: BLAS starts no threads for so few
 FLOOR = -700.0  # nats below the top; exp is above 0 in float64 down to -745
 CUT = -16.0  # llama-perplexity leaves out what the reference gives less than e^-16
+LN_2 = math.log(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +52,9 @@ class PairMeter:
 
     def __init__(self, n_vocab: int) -> None:
         self.n_vocab = n_vocab
-        width = min(BLOCK, n_vocab)
-        self._scratch = np.empty((6, width))
-        self._blocks = [slice(i, min(i + width, n_vocab)) for i in range(0, n_vocab, width)]
+        self._width = min(BLOCK, n_vocab)
+        self._blocks = [slice(i, min(i + self._width, n_vocab)) for i in range(0, n_vocab, self._width)]
+        self._make_room(2)
 
     def read(
         self, reference: Row, candidates: Sequence[Row], token_id: int, *, normalised: bool = False
@@ -62,110 +65,127 @@ class PairMeter:
         to 1 (the 16-bit rows of a llama-perplexity file).
         Raises LocalentError where a row is no distribution: NaN, +inf, nothing finite.
         """
-        p = _Sums(reference, self._top2(reference), len(candidates))
-        qs = [_Sums(row, self._top2(row), 1) for row in candidates]
+        rows = [reference, *candidates]
+        tops = [self._top2(row) for row in rows]
+        if len(rows) != len(self._exp):
+            self._make_room(len(rows))
+        sums = _Sums(len(rows))
         with np.errstate(under="ignore"):
             for where in self._blocks:
-                self._moments(p, qs, where)
-            p.close(as_is=normalised)
-            for q in qs:
-                q.close()
+                self._moments(rows, tops, sums, where)
+            sums.close(-tops[0].top if normalised else None)
+            least = tops[0].top + sums.log_s[0] + CUT
             for where in self._blocks:
-                self._mixtures(p, qs, where)
-        return p.side(token_id), [_divergence(p, q, i, token_id) for i, q in enumerate(qs)]
+                self._mixtures(sums, where)
+                self._cut(reference, least, sums, where)
+        sides = [sums.side(i, row, top, token_id) for i, (row, top) in enumerate(zip(rows, tops, strict=True))]
+        return sides[0], [sums.divergence(i, tops, sides[i]) for i in range(1, len(rows))]
 
-    def _moments(self, p: _Sums, qs: Sequence[_Sums], where: slice) -> None:
-        """First walk: normalisers, moments, and the cross terms of both directions of KL."""
-        n = where.stop - where.start
-        z_p, e_p, z_q, e_q, gap, _ = (block[:n] for block in self._scratch)
-        p.exponentials(where, z_p, e_p)
-        p.add(z_p, e_p, gap)
-        for i, q in enumerate(qs):
-            q.exponentials(where, z_q, e_q)
-            q.add(z_q, e_q, gap)
-            np.subtract(z_p, z_q, out=gap)
-            p.cross[i] += np.vecdot(e_p, gap)
-            q.cross[0] -= np.vecdot(e_q, gap)
+    def _make_room(self, n_models: int) -> None:
+        self._exp, self._gap = np.empty((n_models, self.n_vocab)), np.empty((n_models - 1, self.n_vocab))
+        self._scratch = np.empty((2, n_models, self._width))
 
-    def _mixtures(self, p: _Sums, qs: Sequence[_Sums], where: slice) -> None:
-        """Second walk, with the normalisers known: the entropy of the mixture, and KL over likely tokens only."""
-        n = where.stop - where.start
-        p_z, p_e, q_z, q_e, mixture, other = (block[:n] for block in self._scratch)
-        p.log_probs(where, p_z, p_e)
-        for i, q in enumerate(qs):
-            q.log_probs(where, q_z, q_e)
-            np.add(p_e, q_e, out=mixture)
-            np.log(mixture, out=other)
-            p.mixture[i] += np.vecdot(mixture, other)
-            np.subtract(p_z, q_z, out=q_z)
-            np.greater(p_z, CUT, out=other)
-            np.multiply(other, p_e, out=other)
-            p.cut[i] += np.vecdot(other, q_z)
+    def _moments(self, rows: Sequence[Row], tops: Sequence[_Top], sums: _Sums, where: slice) -> None:
+        """First walk: exponentials, their sums and moments, and the cross terms of both directions of KL.
 
-    def _top2(self, row: Row) -> tuple[int, float, float]:
-        """Id of the largest logit (lowest on ties), its value, the second largest value."""
+        Blocks are (n_models, n): z = logit - top, e = exp(z).
+        """
+        z, ez = self._scratch[:, :, : where.stop - where.start]
+        e, gap = self._exp[:, where], self._gap[:, where]
+        for row, top, out in zip(rows, tops, z, strict=True):
+            np.subtract(row[where], top.top, out=out, dtype=np.float64)
+            if top.deep:
+                np.maximum(out, FLOOR, out=out)  # an impossible token adds 0 · finite
+        np.exp(z, out=e)
+        np.multiply(e, z, out=ez)
+        sums.s += np.add.reduce(e, axis=1)
+        sums.ez += np.add.reduce(ez, axis=1)
+        sums.ezz += _dot(ez, z)
+        np.subtract(z[0], z[1:], out=gap)
+        sums.forward += _dot(e[0], gap)
+        sums.backward -= _dot(e[1:], gap)
+
+    def _mixtures(self, sums: _Sums, where: slice) -> None:
+        """Second walk, with the normalisers known: Σ m ln m of the mixtures m = e_reference + e_candidate·ratio."""
+        mixture, log = self._scratch[:, 1:, : where.stop - where.start]
+        np.multiply(self._exp[1:, where], sums.ratio[:, None], out=mixture)
+        np.add(mixture, self._exp[0, where], out=mixture)
+        np.log(mixture, out=log)
+        sums.mixture += _dot(mixture, log)
+
+    def _cut(self, reference: Row, least: float, sums: _Sums, where: slice) -> None:
+        """The forward cross term again, over tokens that the reference gives more than e^CUT; spends its e."""
+        likely, e = self._scratch[0, 0, : where.stop - where.start], self._exp[0, where]
+        np.greater(reference[where], least, out=likely)
+        np.multiply(e, likely, out=e)
+        sums.likely += float(np.add.reduce(e))
+        sums.cut += _dot(e, self._gap[:, where])
+
+    def _top2(self, row: Row) -> _Top:
         if row.shape != (self.n_vocab,):
             raise LocalentError(f"Expected a logits row of {self.n_vocab}, got one of shape {row.shape}.")
         at = int(row.argmax())  # NaN wins
         top = float(row[at])
         if not math.isfinite(top):
             raise LocalentError(f"A logits row is broken ({top} in it): the model file or the backend is at fault.")
-        return at, top, float(max((side.max() for side in (row[:at], row[at + 1 :]) if side.size), default=-math.inf))
+        second = max((side.max() for side in (row[:at], row[at + 1 :]) if side.size), default=-math.inf)
+        return _Top(at, top, float(second), float(row.min()) < top + FLOOR)
+
+
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Σ a·b over the last axis: (..., n) -> (...)."""
+    return sum(np.vecdot(a[..., i : i + DOT], b[..., i : i + DOT]) for i in range(0, a.shape[-1], DOT))
+
+
+@dataclass(frozen=True, slots=True)
+class _Top:
+    """The head of a row."""
+
+    id: int  # of the largest logit, lowest on ties
+    top: float
+    second: float  # the second largest
+    deep: bool  # some token is all but impossible, -inf among them: rare, and worth a pass only then
 
 
 class _Sums:
-    """One row and what has been summed over it: z = logit - top, e = exp(z)."""
+    """What has been summed over the rows of one position, (n_models,) or (n_models - 1,): the reference is first."""
 
-    def __init__(self, row: Row, top2: tuple[int, float, float], n_cross: int) -> None:
-        self.row, (self.top1_id, self.top, self.second) = row, top2
-        self.s = self.ez = self.ezz = 0.0  # of e, e·z, e·z²
-        self.cross, self.mixture, self.cut = [0.0] * n_cross, [0.0] * n_cross, [0.0] * n_cross
-        self.log_s = 0.0
-        self.deep = float(row.min()) < self.top + FLOOR  # -inf among them: rare, and worth a pass only then
+    def __init__(self, n_models: int) -> None:
+        self.s, self.ez, self.ezz = np.zeros((3, n_models))  # of e, e·z, e·z²
+        self.forward, self.backward, self.mixture, self.cut = np.zeros((4, n_models - 1))
+        self.likely = 0.0  # Σ e of the reference over its likely tokens
 
-    def exponentials(self, where: slice, z: np.ndarray, e: np.ndarray) -> None:
-        np.subtract(self.row[where], self.top, out=z, dtype=np.float64)
-        if self.deep:
-            np.maximum(z, FLOOR, out=z)  # an impossible token adds 0 · finite
-        np.exp(z, out=e)
+    def close(self, log_s_reference: float | None) -> None:
+        """Settle the normalisers; log_s_reference where the reference's is given."""
+        self.log_s = np.log(self.s)
+        self.ratio = self.s[0] / self.s[1:]
+        if log_s_reference is not None:
+            self.log_s[0] = log_s_reference
 
-    def add(self, z: np.ndarray, e: np.ndarray, ez: np.ndarray) -> None:
-        np.multiply(e, z, out=ez)
-        self.s += float(np.add.reduce(e))
-        self.ez += float(np.add.reduce(ez))
-        self.ezz += float(np.vecdot(ez, z))
+    def entropy(self, i: int) -> float:
+        return max(math.log(self.s[i]) - self.ez[i] / self.s[i], 0.0)
 
-    def close(self, *, as_is: bool = False) -> None:
-        """Settle the normaliser. as_is: the row holds log-probabilities already."""
-        self.log_s = -self.top if as_is else math.log(self.s)
+    def side(self, i: int, row: Row, top: _Top, token_id: int) -> Side:
+        mean = self.ez[i] / self.s[i]
+        surprisal = top.top + self.log_s[i] - float(row[token_id])
+        varentropy = max(self.ezz[i] / self.s[i] - mean * mean, 0.0)
+        return Side(float(surprisal), float(self.entropy(i)), float(varentropy), top.top - top.second, top.id)
 
-    def log_probs(self, where: slice, log_p: np.ndarray, p: np.ndarray) -> None:
-        np.subtract(self.row[where], self.top + self.log_s, out=log_p, dtype=np.float64)
-        if self.deep:
-            np.maximum(log_p, FLOOR, out=log_p)
-        np.exp(log_p, out=p)
+    def divergence(self, i: int, tops: Sequence[_Top], candidate: Side) -> Divergence:
+        """The record of candidate i. KL: mean of z_p - z_q, plus the difference of the normalisers."""
+        shift, forward, backward = self.log_s[i] - self.log_s[0], self.forward[i - 1], self.backward[i - 1]
+        cut = (self.cut[i - 1] + shift * self.likely) * math.exp(-self.log_s[0])
+        same = forward == 0.0 and backward == 0.0 and shift == 0.0
+        return Divergence(
+            kld=float(max(forward / self.s[0] + shift, 0.0)),
+            kld_cut=float(cut),
+            kld_reverse=float(max(backward / self.s[i] - shift, 0.0)),
+            jsd=0.0 if same else min(max(self._jsd(i), 0.0), LN_2),
+            same_top=tops[0].id == tops[i].id,
+            candidate=candidate,
+        )
 
-    @property
-    def entropy(self) -> float:
-        return max(self.log_s - self.ez / self.s, 0.0)
-
-    def side(self, token_id: int) -> Side:
-        mean = self.ez / self.s
-        surprisal = self.top + self.log_s - float(self.row[token_id])
-        varentropy = max(self.ezz / self.s - mean * mean, 0.0)
-        return Side(surprisal, self.entropy, varentropy, self.top - self.second, self.top1_id)
-
-
-def _divergence(p: _Sums, q: _Sums, i: int, token_id: int) -> Divergence:
-    """The record of one candidate. KL: mean of z_p - z_q, plus the difference of the normalisers."""
-    shift = q.log_s - p.log_s
-    js = math.log(2) - p.mixture[i] / 2 - (p.entropy + q.entropy) / 2
-    same = p.cross[i] == 0.0 and q.cross[0] == 0.0 and shift == 0.0
-    return Divergence(
-        kld=max(p.cross[i] / p.s + shift, 0.0),
-        kld_cut=p.cut[i],
-        kld_reverse=max(q.cross[0] / q.s - shift, 0.0),
-        jsd=0.0 if same else min(max(js, 0.0), math.log(2)),
-        same_top=p.top1_id == q.top1_id,
-        candidate=q.side(token_id),
-    )
+    def _jsd(self, i: int) -> float:
+        """H((P + Q) / 2) - (H(P) + H(Q)) / 2; the mixture was summed as (P + Q)·s of the reference."""
+        double = self.mixture[i - 1] / self.s[0] - 2 * math.log(2 * self.s[0])  # Σ (P + Q) ln((P + Q) / 2)
+        return float(-double / 2 - (self.entropy(0) + self.entropy(i)) / 2)

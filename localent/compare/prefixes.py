@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
-from localent.analysis.divergence import Prefix
+from localent.analysis.prefixes import Prefix
 from localent.attempt import Question, Setup, probe_steps
 from localent.engine import Engine, Prompt, drive
 from localent.engine.llama import LlamaEngine, LlamaModel, Options

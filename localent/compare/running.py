@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from localent.analysis.divergence import Pair
+from localent.analysis.pairs import Pair
 from localent.analysis.probed import computed, probed
 from localent.analysis.profile import before_end, mechanisms
 from localent.records import Trace

@@ -33,7 +33,7 @@ class Verdict:
 
 
 def verdicts(candidates: Sequence, floor: Forced | None) -> list[Verdict]:
-    """Verdicts on whole.Candidates. Accuracy: McNemar, Holm over the candidates; all else: 95 % intervals."""
+    """Verdicts on comparison.Candidates. Accuracy: McNemar, Holm over the candidates; all else: 95 % intervals."""
     pairs = [c.free.mcnemar_p for c in candidates if c.free]
     adjusted = iter(holm(pairs))
     names = labels([c.model for c in candidates])
@@ -77,7 +77,13 @@ def _verdict(name: str, candidate, floor: Forced | None, p: float | None) -> Ver
     known = [check for check in checks if check]
     differs = tuple(text for different, text in known if different)
     same = tuple(text for different, text in known if not different)
-    return Verdict(name, differs, same, f["Maximum KLD"].value == 0.0)
+    return Verdict(name, differs, same, is_identical(f))
+
+
+def is_identical(f: Forced) -> bool:
+    """No rounding can hide a difference in all of these: each token's own probability is among them."""
+    names = ("Minimum KLD", "Maximum KLD", "RMS Δp")
+    return all(f[name].value == 0.0 for name in names)
 
 
 def _distributions(f: Forced, floor: Forced | None) -> tuple[bool, str]:

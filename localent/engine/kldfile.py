@@ -7,6 +7,7 @@ q[n_vocab], log p = scale * q + smallest. What lies more than 16 nats below the 
 
 from __future__ import annotations
 
+import shutil
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ class Base:
     path: Path
     n_ctx: int
     n_vocab: int
+    n_chunk: int  # in the file
     tokens: np.ndarray  # (n_chunk, n_ctx) int32, as tokenized: the first of a chunk is fed as BOS where one is wanted
 
     @property
@@ -66,16 +68,16 @@ def read(path: Path) -> Base:
             tokens = np.fromfile(file, "<i4", n_chunk * n_ctx).reshape(n_chunk, n_ctx)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
-    return Base(path, n_ctx, n_vocab, tokens)
+    return Base(path, n_ctx, n_vocab, n_chunk, tokens)
 
 
 def chunks(base: Base) -> Iterator[np.ndarray]:
-    """The log-probabilities of each chunk, row by row from the disk: (n_rows, n_vocab) float32, read when asked for."""
-    with base.path.open("rb") as file:
-        file.seek(HEAD.size + 4 * base.tokens.size)
-        for _ in range(len(base.tokens)):
-            words = np.fromfile(file, "<u2", base.n_rows * base.row_words).reshape(base.n_rows, base.row_words)
-            yield Packed(words, base.n_vocab)
+    """The log-probabilities of each chunk: (n_rows, n_vocab) float32, each row read from the disk when asked for."""
+    shape = (base.n_rows, base.row_words)
+    first = file_bytes(base.n_ctx, base.n_vocab, base.n_chunk) - 2 * base.n_chunk * shape[0] * shape[1]
+    for i in range(len(base.tokens)):
+        words = np.memmap(base.path, "<u2", "r", offset=first + 2 * i * shape[0] * shape[1], shape=shape)
+        yield Packed(words, base.n_vocab)
 
 
 class Packed(Sequence):
@@ -114,6 +116,7 @@ class Writer:
 
     def __init__(self, path: Path, n_ctx: int, n_vocab: int, tokens: np.ndarray):
         self.path, self._partial = path, path.with_name(f".{path.name}.partial")
+        _check_room(path, file_bytes(n_ctx, n_vocab, len(tokens)))
         self._row, self._n_vocab = np.zeros(_words(n_vocab), np.uint16), n_vocab
         try:
             self._file = self._partial.open("wb")
@@ -143,6 +146,19 @@ class Writer:
         if kind is None and not self._left:
             self._partial.replace(self.path)
         self._partial.unlink(missing_ok=True)
+
+
+def _check_room(path: Path, n_bytes: int) -> None:
+    """Raise UsageError before hours of work where the disk cannot hold the file."""
+    try:
+        free = shutil.disk_usage(path.absolute().parent).free
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}.") from None
+    if n_bytes > free:
+        raise UsageError(
+            f"{path} would take {n_bytes / 1e9:,.1f} GB and the disk has {free / 1e9:,.1f}: "
+            "compare fewer chunks, or name a file on another disk."
+        )
 
 
 def _words(n_vocab: int) -> int:

@@ -87,7 +87,7 @@ def _rows(c, full: bool) -> list[Row]:
     for figure in first.forced.figures if first else ():
         if figure.name == "Mean PPL(base)" or not (full or c.source != "run" or figure.name in SHOWN):
             continue
-        rows.append((_label(figure), _base_of(figure.name), _figure_of(figure.name)))
+        rows.append((_label(figure), _base_of(figure.name), _figure_of(figure.name, c.noise)))
     if first and first.free:
         rows += _free_rows(nothing)
     if first and first.trajectory:
@@ -120,8 +120,12 @@ def _base_of(name: str):
     return cell
 
 
-def _figure_of(name: str):
+def _figure_of(name: str, noise):
+    """A candidate's figure; of the noise floor only differences, because it has seen fewer texts."""
+
     def cell(column) -> list[str]:
+        if column is noise and name == "Mean PPL(Q)":
+            return []
         found = next((f for f in column.forced.figures if f.name == name), None)
         return [] if found is None else [*_figure(found), *_times(column, name)]
 
@@ -173,9 +177,10 @@ def _free_rows(nothing) -> list[Row]:
         ("same answer, %", nothing, of("same_answer", PERCENT, 1)),
         ("length ratio", nothing, of("length_ratio")),
         ("left the path within 32, %", nothing, of("diverged_early", PERCENT, 1)),
-        ("first token that differs", nothing, count(lambda f: _count(f.first_divergence))),
+        ("first differing token, median", nothing, count(lambda f: _count(f.first_divergence))),
         ("same to the last token, %", nothing, of("identical", PERCENT, 1)),
         ("had the answer, gave it up, %", reference("abandoned_reference", PERCENT, 1), of("abandoned", PERCENT, 1)),
+        ("change of that, points", nothing, of("abandoned_change", PERCENT, 1)),
         *_mechanism_rows(),
     ]
 
@@ -284,11 +289,17 @@ def _footer(c) -> list[str]:
         unit = "problem" if c.source == "run" else "chunk"
         found.append(f"[ ]: {c.level:.0%} interval, clustered by {unit}.".replace("%", " %"))
     if c.noise:
+        free = "; run free in other lanes" if c.noise.free else ""
         found.append(
-            "Noise floor: the reference against itself, fed in chunks of another size; run free in other lanes."
+            f"Noise floor: the reference against itself on {c.noise.forced.n:,} positions, fed in chunks of another "
+            f"size{free}."
         )
     if c.source != "run" and c.reference:
         found.append(
             "KLD over tokens with ln p(base) > -16, as llama-perplexity has it, unless it says full vocabulary."
+        )
+        found.append(
+            "PPL(base) is the model's own, as llama-perplexity's first pass prints it; its second reads a file in "
+            "which no token lies more than 16 nats below the top."
         )
     return found

@@ -1,0 +1,103 @@
+"""Making the quants to compare: which there are, where they go, and in words why one cannot be made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import gguf
+
+from localent.engine import imatrix, llama
+from localent.errors import LocalentError, UsageError
+
+_READ = {kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in gguf.LlamaFileType}
+QUANTS = tuple(sorted(llama.FTYPES.keys() & _READ))  # what llama.cpp writes and localent can read again
+
+
+def names(quants: Sequence[str]) -> list[str]:
+    """Quants as GGUF spells them, each once. Raises UsageError for an unknown one, with the nearest."""
+    found = list(dict.fromkeys(quant.upper() for quant in quants))
+    if unknown := next((quant for quant in found if quant not in QUANTS), None):
+        near = get_close_matches(unknown, QUANTS, n=1)
+        guess = f"Did you mean '{near[0]}'? " if near else ""
+        raise UsageError(f"No quant '{unknown}' in llama.cpp. {guess}It knows {', '.join(QUANTS)}.")
+    return found
+
+
+def targets(source: Path, source_quant: str, quants: Sequence[str], out: Path, *, force: bool) -> dict[str, Path]:
+    """Quant -> file to write. Raises UsageError before anything is written."""
+    stem = source.stem
+    for ending in (source_quant, source_quant.lower()):
+        stem = stem.removesuffix(f"-{ending}").removesuffix(f".{ending}")
+    found = {quant: out / f"{stem}-{quant}.gguf" for quant in names(quants)}
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: name a folder with --out.")
+    for target in found.values():
+        if target.exists() and target.resolve() == source.resolve():
+            raise UsageError(f"{target} is there already: it is the source itself, --out names another folder.")
+        if target.exists() and not force:
+            raise UsageError(f"{target} is there already: --force replaces it, --out names another folder.")
+    return found
+
+
+def matrix_for(source: Path, path: Path) -> llama.Imatrix:
+    """An importance matrix that knows the source's tensors. Raises LocalentError for another model's."""
+    found = imatrix.read(path)
+    if not found.weights.keys() & {tensor.name for tensor in gguf.GGUFReader(source).tensors}:
+        first = next(iter(found.weights))
+        raise LocalentError(
+            f"{path.name} is of another model: {source.name} has none of its tensors, such as {first}; "
+            "make one of this model with llama-imatrix."
+        )
+    return found
+
+
+def make(
+    source: Path,
+    target: Path,
+    quant: str,
+    *,
+    n_threads: int,
+    matrix: llama.Imatrix | None = None,
+    requantize: bool = False,
+    report: Callable[[int, int], object] = lambda done, total: None,
+) -> None:
+    """Write `target`, whole or not at all; see engine.llama.quantize. What a killed run left is swept away."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target)
+    try:
+        llama.quantize(source, target, quant, n_threads=n_threads, imatrix=matrix, requantize=requantize, report=report)
+    except LocalentError as error:
+        raise LocalentError(_reason(str(error), source, quant)) from None
+
+
+def _reason(said: str, source: Path, quant: str) -> str:
+    """llama.cpp's reason with the way out, where there is one."""
+    if "requantizing from type" in said:
+        return (
+            f"{source.name} is quantized itself: give its F16, BF16 or F32 file, "
+            "or accept what is lost twice with --requantize."
+        )
+    if "importance matrix" in said or "imatrix!" in said:
+        return f"{quant} needs an importance matrix: make one with llama-imatrix and name it with --imatrix."
+    return said
+
+
+def _sweep(target: Path) -> None:
+    """Remove half files of runs that no longer live: nothing can be cleaned up after kill -9 but by the next."""
+    for partial in target.parent.glob(f".{target.name}.*.partial"):
+        pid = partial.suffixes[-2].removeprefix(".")
+        if pid.isdigit() and not _lives(int(pid)):
+            partial.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it is another user's
+    return True

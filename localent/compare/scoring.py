@@ -1,0 +1,71 @@
+"""Teacher forcing of loaded models as a plan says, beside the noise floor; figures from its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
+
+import numpy as np
+
+from localent import machine
+from localent.analysis import divergence
+from localent.analysis.divergence import Forced
+from localent.compare import forced, noise
+from localent.compare.comparison import Plan, Progress, Report
+from localent.compare.forced import Positions, Scorer, Text
+from localent.engine.llama import LlamaModel, LlamaScorer, Options
+
+NOISE_CHUNK = 3  # times smaller: the reference against itself is fed in chunks of another size
+
+
+def score_all(
+    loaded: Sequence[LlamaModel], parts: Sequence[Text], plan: Plan, report: Report, *, on_rows=lambda rows: None
+) -> tuple[Positions, Positions | None]:
+    """(all texts under all models, a few texts under the reference fed in two ways)."""
+    with ExitStack() as stack:
+        scorers = [stack.enter_context(scorer_of(model, parts, plan)) for model in loaded]
+        found = scored(parts, scorers[0], scorers[1:], plan, "teacher forcing", report, on_rows=on_rows)
+        if not plan.noise:
+            return found, None
+        again = stack.enter_context(scorer_of(loaded[0], parts, plan))
+        other = noise.Rechunked(again, max(1, plan.chunk // NOISE_CHUNK))
+        return found, scored(noise.sample(parts), scorers[0], [other], plan, "noise floor", report)
+
+
+def scored(parts, reference: Scorer, others, plan: Plan, stage: str, report: Report, **how) -> Positions:
+    total, done = sum(len(t.tokens) - 1 for t in parts), 0
+
+    def tell(n: int) -> None:
+        nonlocal done
+        done += n
+        report(Progress(stage, min(done, total), total, "tok"))
+
+    n_threads = plan.threads or machine.usable_cores()
+    return forced.score(parts, reference, others, chunk=plan.chunk, n_threads=n_threads, report=tell, **how)
+
+
+def scorer_of(model: LlamaModel, parts: Sequence[Text], plan: Plan):
+    n_ctx = max(len(text.tokens) for text in parts)
+    threads = plan.threads or machine.usable_cores()
+    return closing(LlamaScorer(model, Options(n_lanes=1, n_ctx=n_ctx, n_threads=threads, chunk=plan.chunk)))
+
+
+def measured(found: Positions, i: int, parts: Sequence[Text], *, cut: bool, stored: bool = False) -> Forced:
+    problems, classes = clusters(found, parts), None
+    if parts[0].classes:
+        classes = _classes(found, parts)
+    problems = problems if len(set(problems)) > 1 else None
+    columns = found.candidates[i]
+    return divergence.forced(
+        found.reference, columns, cut=cut, problems=problems, classes=classes, distribution=not stored
+    )
+
+
+def clusters(found: Positions, parts: Sequence[Text]) -> np.ndarray:
+    """The problem, or chunk, of every position: -> (n,)."""
+    return np.array([text.problem for text in parts])[found.text]
+
+
+def _classes(found: Positions, parts: Sequence[Text]) -> np.ndarray:
+    flat = [name for text in parts for name in text.classes]
+    return np.array(flat[: len(found)])
