@@ -48,8 +48,27 @@ def test_within_strata_only_pairs_of_one_stratum_count():
 
 
 def test_no_stratum_with_both_classes_is_undefined():
+    for one in (beyond.separation_of, metrics.auroc_of):
+        with pytest.raises(metrics.UndefinedError, match="no stratum has both"):
+            one(SCORES, WRONG, np.arange(N))
     with pytest.raises(metrics.UndefinedError, match="no stratum has both"):
-        beyond.separation_of(SCORES, WRONG, np.arange(N))
+        beyond.separation_p(SCORES, WRONG, PROBLEMS, np.arange(N))
+
+
+@pytest.mark.parametrize("strata", [None, PROBLEMS, PROBLEMS % 7])
+def test_both_ways_to_the_auroc_agree_under_any_counts(strata):
+    counts = RNG.integers(0, 4, (20, N)).astype(float)
+    pairs, sorting = (one(SCORES, WRONG, strata)(counts) for one in (beyond.separation_of, metrics.auroc_of))
+    assert pairs == pytest.approx(sorting, abs=1e-12)
+
+
+def test_auroc_of_many_traces_is_scikit_learns_to_the_last_digits():
+    """20,000 traces: 96 million pairs, more than float32 can count."""
+    rng = np.random.default_rng(5)
+    wrong = rng.random(20_000) < 0.4
+    scores = np.round(rng.normal(size=20_000) + 0.3 * wrong, 2)
+    ours = beyond.separation_of(scores, wrong)
+    assert float(ours(np.ones(20_000))) == pytest.approx(roc_auc_score(wrong, scores), abs=1e-12)
 
 
 def test_partial_correlation_is_that_of_the_residuals():
@@ -95,6 +114,28 @@ def test_p_value_with_one_trace_a_problem_is_delongs():
     z = (won.mean() - 0.5) / np.sqrt(variance)
     ours = beyond.separation_p(SCORES, WRONG, np.arange(N))
     assert stats.t.isf(ours / 2, N - 1) == pytest.approx(abs(z), rel=0.005)
+
+
+def test_p_value_within_strata_agrees_with_the_bootstrap_of_the_same():
+    found = signals.estimate(beyond.separation_of, SCORES, WRONG, PROBLEMS % 7, problems=PROBLEMS)
+    p = beyond.separation_p(SCORES, WRONG, PROBLEMS, PROBLEMS % 7)
+    error = abs(found.value - 0.5) / stats.t.isf(p / 2, N // 3 - 1)
+    assert error == pytest.approx((found.high - found.low) / (2 * 1.99), rel=0.1)
+    assert beyond.separation_p(SCORES, WRONG, PROBLEMS, np.ones(N)) == beyond.separation_p(SCORES, WRONG, PROBLEMS)
+
+
+def test_p_values_within_strata_are_uniform_for_a_null_score():
+    """The strata tell right from wrong, and the score follows the strata: nothing is left inside them."""
+    rng = np.random.default_rng(4)
+    problems = np.repeat(np.arange(60), 4)
+
+    def p():
+        strata = rng.integers(0, 4, 240)
+        wrong = rng.random(240) < 0.2 + 0.2 * strata
+        return beyond.separation_p(strata + 0.5 * rng.normal(size=240), wrong, problems, strata)
+
+    ps = np.array([p() for _ in range(400)])
+    assert 0.02 < (ps < 0.05).mean() < 0.09
 
 
 def test_perfect_separation_gets_the_p_of_a_sign_test():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -153,11 +154,14 @@ def problem_index(problems: Sequence) -> Array:
     return np.unique(np.asarray(problems), return_inverse=True)[1].ravel()
 
 
+@lru_cache(maxsize=4)  # every metric of a run is taken over the same resamples
 def resample(n_problems: int, n_resamples: int, seed: int) -> Array:
     """How often each problem is drawn: (n_resamples, n_problems), each row sums to n_problems."""
     drawn = np.random.default_rng(seed).integers(n_problems, size=(n_resamples, n_problems))
     drawn += np.arange(n_resamples)[:, None] * n_problems
-    return np.bincount(drawn.ravel(), minlength=n_resamples * n_problems).reshape(n_resamples, n_problems)
+    counts = np.bincount(drawn.ravel(), minlength=n_resamples * n_problems).reshape(n_resamples, n_problems)
+    counts.flags.writeable = False
+    return counts
 
 
 def replicates(statistic: Statistic, index: Array, counts: Array) -> Array:
