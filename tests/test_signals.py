@@ -151,6 +151,31 @@ def test_p_of_a_partial_correlation_agrees_with_pearson_on_plain_data():
     assert np.log(beyond.correlation_p(found)) == pytest.approx(np.log(reference), abs=0.7)
 
 
+def test_sign_flips_of_problem_means_are_scipys_permutation_test():
+    """All flips for ten problems, the same number of random ones for thirty; the mean's own sign does not matter."""
+    rng = np.random.default_rng(0)
+    for n in (10, 30):
+        problems, values = np.repeat(np.arange(n), 2), rng.normal(0.4, 1, 2 * n)
+        means = values.reshape(n, 2).mean(1)
+        options = dict(permutation_type="samples", n_resamples=9999, rng=1)
+        expected = stats.permutation_test((means,), np.mean, **options).pvalue
+        assert beyond.sign_flip_p(values, problems) == pytest.approx(expected, abs=0.0 if n == 10 else 0.01)
+        assert beyond.sign_flip_p(-values, problems) == beyond.sign_flip_p(values, problems)
+    assert beyond.sign_flip_p(values[:10], problems[:10]) is None
+    assert beyond.sign_flip_p(np.zeros(60), problems) is None
+
+
+def test_gain_of_separation_is_judged_over_the_same_pairs():
+    """DeLong's paired test written out for one trace a problem; a score against itself gains nothing."""
+    other = np.round(SCORES + RNG.normal(size=N), 1)
+    won = [(x[WRONG][:, None] > x[~WRONG]) + (x[WRONG][:, None] == x[~WRONG]) / 2 for x in (SCORES, other)]
+    gap = won[0] - won[1]
+    variance = gap.mean(1).var(ddof=1) / WRONG.sum() + gap.mean(0).var(ddof=1) / (~WRONG).sum()
+    ours = beyond.separation_gain_p(SCORES, other, WRONG, np.arange(N))
+    assert stats.t.isf(ours / 2, N - 1) == pytest.approx(abs(gap.mean()) / np.sqrt(variance), rel=0.01)
+    assert beyond.separation_gain_p(SCORES, SCORES, WRONG, np.arange(N)) == 1.0
+
+
 def test_holm_is_the_step_down_of_the_definition():
     """Holm's own rule by hand: 0.01 x 4, 0.02 x 3, then never smaller than before; None is not in the family."""
     assert beyond.holm([0.04, 0.01, None, 0.03, 0.02]) == pytest.approx([0.06, 0.04, None, 0.06, 0.06])

@@ -5,14 +5,17 @@ The statistics map how often each trace is taken, counts (..., n), to (...), as 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
-from localent.analysis.intervals import Estimate, problem_index
+from localent.analysis.intervals import SEED, Estimate, problem_index
 from localent.analysis.metrics import NO_PAIR, Array, Statistic, UndefinedError, auroc_of, placements
 
 MANY_PAIRS = 1 << 20  # 4 MB as float32, in which their sums are exact
+N_FLIPS = 9999
 
 
 def separation_of(scores: Array, wrong: Array, strata: Array | None = None) -> Statistic:
@@ -99,24 +102,67 @@ def separation_p(scores: Array, wrong: Array, problems: Sequence, strata: Array 
     then a sign test, n the number of problems in the rarer class [ours].
     Source: Obuchowski (1997), doi:10.2307/2533958; DeLong et al. (1988), doi:10.2307/2531595.
     """
+    value, parts, among = _parts(scores, wrong, strata)
+    index = problem_index(np.asarray(problems)[among])
+    p = _p_of(value - 0.5, parts[among], index)
+    if p is None:
+        rarer = min(len(set(index[at[among]].tolist())) for at in (wrong, ~wrong))
+        return min(1.0, 2 * 0.5**rarer) if value in (0.0, 1.0) else 1.0
+    return p
+
+
+def separation_gain_p(
+    scores: Array, before: Array, wrong: Array, problems: Sequence, strata: Array | None = None
+) -> float:
+    """Two-sided p that `scores` separate no better than `before`, over the same pairs; sources as separation_p."""
+    value, parts, among = _parts(scores, wrong, strata)
+    value_before, parts_before, _ = _parts(before, wrong, strata)
+    index = problem_index(np.asarray(problems)[among])
+    p = _p_of(value - value_before, (parts - parts_before)[among], index)
+    return 1.0 if p is None else p
+
+
+def _parts(scores: Array, wrong: Array, strata: Array | None) -> tuple[float, Array, Array]:
+    """(AUROC, each trace's part in its deviation (n,), which traces are in a pair (n,) bool)."""
     won, pairs = placements(scores, wrong, strata)
     if not pairs.any():
         raise UndefinedError(NO_PAIR)
-    n_pairs, among = pairs[wrong].sum(), pairs > 0
+    n_pairs = pairs[wrong].sum()
     value = won[wrong].sum() / n_pairs
-    parts = (won - value * pairs)[among] / n_pairs
-    return _p_of_parts(value, parts, wrong[among], problem_index(np.asarray(problems)[among]))
+    return float(value), (won - value * pairs) / n_pairs, pairs > 0
 
 
-def _p_of_parts(value: float, parts: Array, wrong: Array, index: Array) -> float:
+def _p_of(effect: float, parts: Array, index: Array) -> float | None:
+    """Student's t of an effect whose deviations are sums of parts over problems; None where nothing varies."""
     from scipy.stats import t
 
     n = int(index.max()) + 1
     error = np.sqrt((np.bincount(index, parts) ** 2).sum() * n / max(n - 1, 1))
-    if n < 2 or error < 1e-12:
-        rarer = min(len(set(index[at].tolist())) for at in (wrong, ~wrong))
-        return min(1.0, 2 * 0.5**rarer) if value in (0.0, 1.0) else 1.0
-    return float(2 * t.sf(abs(value - 0.5) / error, n - 1))
+    return None if n < 2 or error < 1e-12 else float(2 * t.sf(abs(effect) / error, n - 1))
+
+
+def sign_flip_p(values: Array, problems: Sequence) -> float | None:
+    """Two-sided p that the mean of the problems' means is 0: of all ways to turn their signs around, how many reach it.
+
+    All 2^n of them, or N_FLIPS at random where there are more. None for fewer than six problems or no difference.
+    Source: Fisher (1935), The Design of Experiments, section 21.
+    """
+    present = ~np.isnan(values)
+    names, index = np.unique(np.asarray(problems)[present], return_inverse=True)
+    means = np.bincount(index.ravel(), values[present]) / np.maximum(np.bincount(index.ravel()), 1)
+    if len(names) < 6 or not means.any():
+        return None
+    reached = np.abs(_signs(len(means)) @ means) >= abs(means.sum()) * (1 - 1e-12)
+    exact = 2 ** len(means) <= N_FLIPS
+    return float(reached.mean()) if exact else float((1 + reached.sum()) / (1 + N_FLIPS))
+
+
+@lru_cache(maxsize=4)
+def _signs(n: int) -> Array:
+    """Rows of -1 and 1: (2^n, n), or (N_FLIPS, n) at random."""
+    if 2**n <= N_FLIPS:
+        return np.array(list(itertools.product((-1.0, 1.0), repeat=n)))
+    return np.random.default_rng(SEED).choice((-1.0, 1.0), (N_FLIPS, n))
 
 
 def correlation_p(found: Estimate) -> float | None:

@@ -76,13 +76,14 @@ def _scalar(statistic: Statistic, index: Array, size: dict, level: float, n_resa
     return Estimate(value, float(low), float(high), **size)
 
 
-def separation(scores: Array, wrong: Array, problems: Sequence, **options) -> Estimate:
-    """AUROC of a score with its interval (see metrics.auroc), for any sample.
+def separation(scores: Array, wrong: Array, problems: Sequence, strata: Array | None = None, **options) -> Estimate:
+    """AUROC of a score with its interval (see metrics.auroc_of), for any sample.
 
     Where every wrong trace lies on one side of every right one, all resamples agree and the bootstrap would be certain
     after three traces. There the interval is Wilson's, n the number of problems in the rarer class [ours].
     """
-    found = estimate(auroc_of, scores, wrong, problems=problems, **options)
+    strata = np.zeros(len(wrong), int) if strata is None else np.asarray(strata)
+    found = estimate(auroc_of, scores, wrong, strata, problems=problems, **options)
     if not found.known or found.value not in (0.0, 1.0):
         return found
     present = ~np.isnan(np.array(scores, float))
