@@ -175,7 +175,36 @@ def test_agreement_of_an_estimator_with_itself_is_perfect(tmp_path):
     assert found.correlation == pytest.approx(1)
 
 
-def test_an_untrained_model_is_refuted_end_to_end(random_model, tmp_path):
+@pytest.mark.parametrize("name", tasks.BUNDLED)
+def test_an_untrained_checkpoint_of_the_bundled_shape_is_refuted(untrained, tmp_path, name):
+    """It gathers nothing about the answer, and its own text tells no more than any control."""
+    settings = Settings(lanes=8, threads=1, temperature=1.0, max_tokens=24, max_fed=4)
+    options = dict(db=tmp_path / "runs.db", n=100, samples=1, settings=settings)
+    options |= dict(controls=("other-question", "filler"), at="ends")
+    found = study.study([str(untrained)], [tasks.load(name)], **options)
+    by_claim = {v.claim: v for _, v in found.verdicts}
+    assert by_claim[GAIN].verdict == REFUTED
+    assert by_claim[GAIN].effect.n > 40
+    assert by_claim[EVERY].verdict in (REFUTED, UNDECIDED)
+    assert SUPPORTED not in {v.verdict for claim, v in by_claim.items() if not claim.startswith("saturation")}
+
+
+def test_a_trained_model_whose_text_is_replaced_by_filler_is_refuted(bundled, tmp_path):
+    """Its own traces, each step as many tokens of filler: the answer does not become clearer by length alone."""
+    settings = Settings(lanes=8, threads=1, max_fed=16)
+    options = dict(db=tmp_path / "runs.db", n=40, samples=1, settings=settings, controls=("filler",))
+    found = study.study([str(bundled)], [tasks.load("demo-number")], **options)
+    with open_db(tmp_path / "runs.db") as db:
+        read = probed(db, found.subjects[0].run_id)
+    own, filler = read["number"], read["number:filler"]
+    as_if = verdicts.replaced(own, filler)
+    assert (filler.there_at_all == (own.n_steps > 0)).all()
+    by_claim = {v.claim: v for v in verdicts.judge("filler", as_if, {}, np.ones(len(own.wrong)), n_resamples=300)}
+    assert by_claim[GAIN].verdict == REFUTED
+    assert by_claim["probability of the true answer rises"].verdict == REFUTED
+
+
+def test_a_study_is_kept_and_made_once(random_model, tmp_path):
     """Random weights: runs, controls, verdicts, rows; the second time nothing is run."""
     rows = [{"question": f"Which is {i}?", "choices": [str(i), "x", "y"], "answer": "ABC"[i % 3]} for i in range(12)]
     path, db = tmp_path / "made.jsonl", tmp_path / "runs.db"
@@ -184,9 +213,6 @@ def test_an_untrained_model_is_refuted_end_to_end(random_model, tmp_path):
     settings = Settings(lanes=4, threads=1, max_tokens=16, temperature=1.0, max_fed=4)
     options = dict(db=db, n=None, samples=2, settings=settings)
     first = study.study([model], [task], **options)
-    by_claim = {v.claim: v for _, v in first.verdicts}
-    assert by_claim[GAIN].verdict in (REFUTED, UNDECIDED)
-    assert by_claim[EVERY].verdict in (REFUTED, UNDECIDED)
     stored = query(db, "select claim, verdict, effect from verdicts order by claim")
     assert len(stored) == len(first.verdicts)
     ticks = []
@@ -262,6 +288,25 @@ def test_rollouts_are_judged_by_the_same_claim(tmp_path):
     floored = replace(p, p_true=np.where(p.position > 0, 0.01, 0.02))  # below 1/32: sixteen samples cannot tell
     found = {v.claim: v for v in verdicts.judge("m", p, {}, lengths, floored, 16, n_resamples=300)}
     assert found["information gain rises, by rollouts"].verdict == REFUTED
+
+
+def test_study_on_the_command_line(random_model, tmp_path):
+    rows = [{"question": f"Which is {i}?", "choices": [str(i), "x"], "answer": "AB"[i % 2]} for i in range(12)]
+    path, model = tmp_path / "made.jsonl", str(random_model("tiny-qwen2"))
+    path.write_text("\n".join(map(json.dumps, rows)))
+    arguments = ["study", model, "--task", "made", "--data", str(path), "--db", str(tmp_path / "runs.db")]
+    arguments += ["--samples", "1", "--max-tokens", "12", "--lanes", "4", "--rollouts", "0", "--max-fed", "4"]
+    plain = CliRunner().invoke(main, arguments)
+    assert plain.exit_code == 0, plain.output
+    assert EVERY in plain.output
+    assert "Under seed" not in plain.output
+    other = CliRunner().invoke(main, [*arguments, "--seed", "1", "--json"])
+    told = [json.loads(line) for line in other.stdout.splitlines() if line.startswith("{")]
+    assert {row["verdict_seed_0"] for row in told} <= {SUPPORTED, REFUTED, UNDECIDED, LENGTH}
+    assert "Under seed 0" in other.stderr
+    curves = CliRunner().invoke(main, [*arguments, "--curves", "--csv"])
+    assert "gain beyond filler,nats,0.5" in curves.stdout
+    assert "Fano's bound on it" in curves.stdout
 
 
 def test_signals_replay_and_study_speak_on_the_command_line(tmp_path):

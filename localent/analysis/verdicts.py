@@ -35,6 +35,7 @@ from localent.analysis.signatures import LOCK, SLACK, gap_values, lock_time, mod
 
 SUPPORTED, REFUTED, UNDECIDED, LENGTH = "supported", "refuted", "undecided", "explained by length"
 HALF = 0.5
+GAIN_RISES = "information gain rises with steps"
 ALPHA = 0.05
 FLIPS, DELONG, INTERVAL = "sign flips of problem means", "clustered DeLong", "interval alone"
 BY_OUTCOME = ("wrong-trace",)  # controls that are chosen by how a trace ended
@@ -113,12 +114,12 @@ def _settled(v: Verdict, p_holm: float | None) -> Verdict:
 
 def _information(subject: str, p: Probed, options: dict) -> Iterator[Verdict]:
     half = at_position(p.trajectory(p.gain()), HALF)
-    exact = slope(np.where(p.p_true > 0, np.log(np.where(p.p_true > 0, p.p_true, 1.0)), np.nan), p.position)
-    plain = estimate(mean_of, exact, problems=p.problems, **options)
-    note = "" if plain.value is None else f"without the floor {plain.value:.2f} nats over {plain.n} traces"
+    exact = np.log(np.where(p.p_true > 0, p.p_true, np.nan))
+    floored, unfloored = f"floor {FLOOR:g}", "one answer thought impossible can rule this mean"
     claims = {
-        "information gain rises with steps": (gain_slope(p), "nats a trace", note),
-        "gain by half of the steps": (half, "nats", ""),
+        GAIN_RISES: (gain_slope(p), "nats a trace", floored),
+        f"{GAIN_RISES}, no floor": (slope(exact, p.position), "nats a trace", unfloored),
+        "gain by half of the steps": (half, "nats", floored),
         "probability of the true answer rises": (slope(p.p_true, p.position), "share", ""),
     }
     for claim, (values, unit, note) in claims.items():

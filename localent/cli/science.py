@@ -142,9 +142,9 @@ def study(models, names, data, n, samples, rollouts, rolled, controls_at, contro
     run first, with control probes; a finished study is only judged again. Studies of the same models and tasks under
     another --seed that the database has are compared: which verdicts differ.
 
-    The defaults are a compromise: the bundled family, four models on two tasks, is about COUNT million tokens to feed,
-    MINUTES minutes on two cores that feed 4,000 tokens a second. Half of it are attempts and their probes: -n and
-    --samples scale it; a quarter each are controls (--control-samples, --controls-at) and rollouts (--rolled).
+    The defaults fit the bundled family, four models on two tasks, into about seven minutes on two cores that feed 4,000
+    tokens a second: some 0.8 million tokens one by one and 0.9 million as prompts. Two fifths are attempts and their
+    probes (-n, --samples), a quarter controls (--control-samples, --controls-at), a third rollouts (--rolled).
 
     \b
     localent study
