@@ -1,6 +1,8 @@
 """Signals: every statistic against an outside reference, and runs made to a known law read as what they are."""
 
 import time
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -220,6 +222,46 @@ def test_scores_that_leave_a_trace_out_are_not_compared_within_a_question(tmp_pa
     rows = read(tmp_path, synthetic.Law(), n_problems=40, n_samples=3)
     assert rows["semantic entropy of others"].within_question.reason == signals.MIRRORS
     assert rows["mean entropy"].within_question.value is not None
+
+
+def test_signals_at_a_share_of_the_trace_see_nothing_behind_it(tmp_path):
+    """At 0.4 of traces of five steps: the first tokens, the first two steps, the first three probes, by hand."""
+    path, at = tmp_path / "made.db", 0.4
+    run_id = synthetic.write(path, synthetic.Law(gain=3, steps=(5, 6)), n_problems=20)
+    with open_db(path, readonly=True) as db:
+        found = {score.name: score.values for score in signals.read(db, run_id, at).scores}
+        ids = db.traces(run_id, ("trace_id",))["trace_id"]
+        whole = [db.trace(i) for i in ids]
+        steps = db.steps(run_id, ("kind", "mean_entropy"))
+    h = [h for kind, h in zip(steps["kind"], steps["mean_entropy"], strict=True) if kind == "reasoning"]
+    for i, trace in enumerate(whole):
+        seen = [token.entropy for token in trace.tokens[:9]]  # 0.4 of 22, rounded up
+        assert found["mean entropy"][i] == pytest.approx(np.mean(seen))
+        assert found["max entropy"][i] == max(seen)
+        assert found["last step's entropy"][i] == h[5 * i + 1]
+        assert found["answer entropy at t = 0.4"][i] == trace.probes[2].entropy
+        assert found["1 - leader's probability at t = 0.4"][i] == pytest.approx(1 - trace.probes[2].answers[0].prob)
+        assert found["length in tokens"][i] == 22
+        rises = sum(b.entropy - a.entropy > 0.01 for a, b in pairwise(trace.probes[:3]))
+        assert found["rises of answer entropy"][i] == rises
+        path_ = [sum(abs(a.prob - {x.value: x.prob for x in two.answers}[a.value]) for a in one.answers) / 2
+                 for one, two in pairwise(trace.probes[:3])]  # fmt: skip
+        assert found["path of the answer distribution"][i] == pytest.approx(sum(path_))
+    assert not any("half" in name or "end" in name.split() for name in found)
+
+
+def test_rollouts_are_signals_of_the_traces_that_have_them(tmp_path):
+    path = tmp_path / "made.db"
+    run_id = synthetic.write(path, synthetic.Law(gain=4, against=7), n_problems=60)
+    with open_db(path) as db:
+        for i in db.traces(run_id, ("trace_id",))["trace_id"][:40]:
+            db.add_probes(run_id, i, [replace(probe, estimator="rollout") for probe in db.trace(i).probes])
+        rows = {row.name: row for row in signals.signals(db, run_id, n_resamples=200).rows}
+        scores = {score.name: score.values for score in signals.read(db, run_id).scores}
+    row = rows["1 - rollout leader's share at half"]
+    assert (row.auroc.n, row.auroc.n_missing, row.missing) == (40, 20, signals.NOT_ROLLED)
+    assert row.brier is not None
+    assert scores["rollout entropy at half"][:40] == pytest.approx(scores["answer entropy at half"][:40])
 
 
 def test_stated_probabilities_are_held_against_the_outcome(tmp_path):

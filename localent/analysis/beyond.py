@@ -157,12 +157,16 @@ def sign_flip_p(values: Array, problems: Sequence) -> float | None:
     return float(reached.mean()) if exact else float((1 + reached.sum()) / (1 + N_FLIPS))
 
 
-@lru_cache(maxsize=4)
 def _signs(n: int) -> Array:
     """Rows of -1 and 1: (2^n, n), or (N_FLIPS, n) at random."""
     if 2**n <= N_FLIPS:
         return np.array(list(itertools.product((-1.0, 1.0), repeat=n)))
-    return np.random.default_rng(SEED).choice((-1.0, 1.0), (N_FLIPS, n))
+    return _random_signs(1 << (n - 1).bit_length())[:, :n]
+
+
+@lru_cache(maxsize=4)
+def _random_signs(n: int) -> Array:
+    return 2.0 * np.random.default_rng(SEED).integers(0, 2, (N_FLIPS, n), np.int8) - 1
 
 
 def correlation_p(found: Estimate) -> float | None:

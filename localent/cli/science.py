@@ -37,22 +37,25 @@ def say(lines, form: str | None) -> None:
 @db_option
 @format_options
 @click.option("--finished-only", is_flag=True, help="Leave out traces that ran into the token limit.")
-def signals(run_id: str, db: Path, form: str | None, finished_only: bool) -> None:
+@click.option("--at", type=click.FloatRange(0, 1), default=1.0, help="See only this share of each trace.")
+def signals(run_id: str, db: Path, form: str | None, finished_only: bool, at: float) -> None:
     """Which signals tell wrong traces from right ones, beside length and difficulty.
 
-    RUN is a run's id, or its beginning ('localent runs' lists them). Baselines stand on top.
+    RUN is a run's id, or its beginning ('localent runs' lists them). Baselines stand on top, of whole traces.
 
     \b
     localent signals 3f2a --db localent-demo.db
+    localent signals 3f2a --at 0.5
     """
     from localent.analysis import signals as analysis
     from localent.report.science import signals_table
     from localent.store import open_db
 
     with open_db(db, readonly=True) as store:
-        found = analysis.signals(store, run_id, finished_only=finished_only)
+        found = analysis.signals(store, run_id, finished_only=finished_only, at=at)
     which = "finished traces" if finished_only else "traces"
     counts = f"{found.n_traces:,} {which} of {found.n_problems:,} problems, {found.n_wrong:,} wrong"
+    counts += "" if at == 1 else f"; signals of their first {at:.0%}"
     click.echo(f"Run {found.run_id}: {counts}.\n", err=form in ("csv", "json"))
     print_records(found.rows, signals_table, form)
     lacking = dict.fromkeys(f"{row.missing}: {row.auroc.n_missing} traces" for row in found.rows if row.missing)
