@@ -31,7 +31,10 @@ FAMILY = "abacus"
 STAGES = ("untrained", "early", "base", "pretrained", "fine-tuned", "sft", "instruct", "rl", "rl-tuned", "distilled")
 N_RESAMPLES = 1000
 MECHANISM = "The bundled models are tiny: what they show is about the mechanism, never about large models."
-SELECTED = "Claims marked * compare right and wrong traces, which are known only at the end: selected on the outcome."
+SELECTED = (
+    "Claims marked * compare right and wrong traces, or take a wrong one as control. Which is which is known only at"
+    " the end: selected on the outcome."
+)
 
 
 @dataclass(frozen=True, slots=True)
