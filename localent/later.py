@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from localent import models, runs, tasks
 from localent.attempt import Question
-from localent.controls import FILLER, Written, compared_at, control_prefix, control_probes, prefixes_of
+from localent.controls import EVERY, FILLER, Prefix, Written, compared_at, control_probes, prefixes_of
 from localent.engine import Coroutine, Engine, drive, header
 from localent.engine.llama import LlamaEngine, LlamaModel
 from localent.entropy import Meter
@@ -22,6 +23,26 @@ from localent.settings import Settings, settings_of
 from localent.store import Database, open_db
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which probes a run's traces should have beside their own."""
+
+    controls: Sequence[str]
+    at: str  # where controls are read: see controls.compared_at
+    control_samples: int | None  # traces of a problem that get controls; None: all
+    m: int  # rollouts for each prefix; 0: none
+    n_rolled: int | None  # traces that are rolled out, first samples first; None: all
+
+
+@dataclass(frozen=True, slots=True)
+class Lack:
+    """The probes that one trace lacks: the k of each control, and whether it is to be rolled out."""
+
+    own: Written
+    ks: dict[str, list[int]]
+    rolled: bool
+
+
 def add_probes(
     model: str,
     task: tasks.Task,
@@ -29,20 +50,22 @@ def add_probes(
     *,
     db: str | Path,
     controls: Sequence[str] = (),
+    at: str = EVERY,
+    control_samples: int | None = None,
     m: int = 0,
     n_rolled: int | None = None,
     report: Report = lambda progress: None,
     status: Callable[[str], None] = lambda text: None,
 ) -> int:
-    """Add the control probes, and `m` rollouts a prefix (0: none), that a run's traces lack; how many traces got some.
+    """Add the control probes and rollouts that a run's traces lack; how many traces got some. Options: see Wanted.
 
-    n_rolled: only the first so many traces are rolled out, at every k; rollouts are dear. A trace's probes are one
-    transaction: stop it any way and call it again.
+    A trace's probes are one transaction: stop it any way and call it again.
     """
+    wanted = Wanted(controls, at, control_samples, m, n_rolled)
     path = models.resolve(model)
     with open_db(db) as store:
         run, written = store.run(run_id), stored(store, run_id)
-        lacking = _lacking(store, run, task.kind, written, controls, m, n_rolled)
+        lacking = list(_lacking(store, run, task.kind, written, wanted))
         if not lacking:
             return 0
         status(f"adding probes to {len(lacking)} traces")
@@ -53,7 +76,7 @@ def add_probes(
             questions = {q.problem.problem_id: q for q in runs.questions_of(task, problems, weights, head, settings)}
             settings = runs.filled(settings, weights, list(questions.values()))
             with closing(LlamaEngine(weights, runs.options_of(settings))) as engine:
-                jobs = _jobs(engine, lacking, questions, written, settings, task.kind, m)
+                jobs = _jobs(engine, run, lacking, questions, written, settings, task.kind, wanted.m)
                 _work(store, engine, run.run_id, jobs, len(lacking), report)
     return len(lacking)
 
@@ -80,31 +103,32 @@ def _step_ends(store: Database, run_id: str) -> dict[int, list[int]]:
     return ends
 
 
-def _lacking(
-    store: Database, run: Run, kind: str, written: Sequence[Written], controls: Sequence[str], m: int, n: int | None
-) -> list[tuple[Written, tuple[str, ...], bool]]:
-    """(trace, the controls that it lacks, whether it lacks rollouts); traces without reasoning steps have neither."""
-    rows = store.probe_rows(run.run_id, ("trace_id", "estimator"))
-    there = set(zip(rows["trace_id"], rows["estimator"], strict=True))
-    found = []
-    for i, trace in enumerate(written):
-        missing = tuple(c for c in controls if (trace.trace_id, f"{kind}:{c}") not in there)
-        missing = tuple(c for c in missing if possible(c, trace, written))
-        rolled = bool(m) and (n is None or i < n) and (trace.trace_id, ESTIMATOR) not in there
-        if missing or rolled:
-            found.append((trace, missing, rolled))
-    return found
+def _lacking(store: Database, run: Run, kind: str, written: Sequence[Written], wanted: Wanted) -> Iterator[Lack]:
+    """What the stored traces lack of what is wanted; a trace without reasoning steps has no controls."""
+    rows = store.probe_rows(run.run_id, ("trace_id", "estimator", "k"))
+    there = set(zip(*rows.values(), strict=True))
+    by_sample = sorted(written, key=lambda w: w.sample)[: wanted.n_rolled]
+    to_roll = {w.trace_id for w in by_sample if wanted.m and (w.trace_id, ESTIMATOR, 0) not in there}
+    for own in written:
+        ks = {}
+        for control in wanted.controls if own.sample < (wanted.control_samples or own.sample + 1) else ():
+            offered = {prefix.k for prefix in prefixes_of(control, own, written, (0,), _streams(run, own))}
+            missing = [k for k in compared_at(own.n_steps, wanted.at) if k in offered]
+            ks[control] = [k for k in missing if (own.trace_id, f"{kind}:{control}", k) not in there]
+        ks = {control: missing for control, missing in ks.items() if missing}
+        if ks or own.trace_id in to_roll:
+            yield Lack(own, ks, own.trace_id in to_roll)
 
 
-def possible(control: str, own: Written, others: Sequence[Written]) -> bool:
-    """Whether there is such a prefix for any k: no steps to shuffle, or no wrong trace of the question, is no fault."""
-    stream = np.random.default_rng(0)
-    return any(control_prefix(control, own, k, others, (0,), stream) is not None for k in compared_at(own.n_steps))
+def _streams(run: Run, own: Written) -> Callable[[str], np.random.Generator]:
+    """The random streams of a trace's controls, by name."""
+    return lambda name: rng(run.settings["seed"], own.problem_id, own.sample, stream=f"control:{name}")
 
 
 def _jobs(
     engine: Engine,
-    lacking: Sequence[tuple[Written, tuple[str, ...], bool]],
+    run: Run,
+    lacking: Sequence[Lack],
     questions: dict[str, Question],
     written: Sequence[Written],
     settings: Settings,
@@ -112,13 +136,15 @@ def _jobs(
     m: int,
 ) -> Iterator[Coroutine[tuple[Written, tuple[Probe, ...]]]]:
     meter, filler = Meter(engine.n_vocab), engine.vocab.tokenize(FILLER)
-    for own, controls, rolled in lacking:
-        question = questions[own.problem_id]
-        streams = {c: rng(settings.seed, own.problem_id, own.sample, stream=f"control:{c}") for c in controls}
-        prefixes = dict(prefixes_of(own, controls, written, filler, streams))
+    for lack in lacking:
+        question, draw = questions[lack.own.problem_id], _streams(run, lack.own)
+        prefixes = {
+            control: [p for p in prefixes_of(control, lack.own, written, filler, draw) if p.k in ks]
+            for control, ks in lack.ks.items()
+        }
         stops = tuple(stop.encode() for stop in question.stops)
-        how = _rollouts(settings, kind, m, stops) if rolled else None
-        yield _job(question, own, prefixes, how, engine, settings, meter)
+        how = _rollouts(settings, kind, m, stops) if lack.rolled else None
+        yield _job(question, lack.own, prefixes, how, engine, settings, meter)
 
 
 def _rollouts(settings: Settings, kind: str, m: int, stops: tuple[bytes, ...]) -> Rollouts:
@@ -127,11 +153,18 @@ def _rollouts(settings: Settings, kind: str, m: int, stops: tuple[bytes, ...]) -
 
 
 def _job(
-    question, own: Written, prefixes: dict, how: Rollouts | None, engine: Engine, settings: Settings, meter: Meter
-):
+    question: Question,
+    own: Written,
+    prefixes: dict[str, list[Prefix]],
+    how: Rollouts | None,
+    engine: Engine,
+    settings: Settings,
+    meter: Meter,
+) -> Coroutine[tuple[Written, tuple[Probe, ...]]]:
     """Coroutine: (trace, its new probes)."""
-    pieces, effort = engine.vocab.pieces, settings.effort()
-    probes = yield from control_probes(question, own, prefixes, pieces, effort, meter)
+    pieces, effort, probes = engine.vocab.pieces, settings.effort(), ()
+    for control, asked in prefixes.items():
+        probes += yield from control_probes(question, own.n_steps, control, asked, pieces, effort, meter)
     if how is not None:
         ks = range(own.n_steps + 1)
         probes += yield from rollouts(question, own, ks, how, engine.vocab, meter)

@@ -134,7 +134,7 @@ def score_gold(
     with open_db(db) as store, LlamaModel(path, settings.gpu_layers) as weights:
         questions = list(runs.questions_of(task, kept, weights, head, settings))
         given = [solution_tokens(q, weights.vocab) for q in questions]
-        settings = runs.filled(replace(settings, max_tokens=max(map(len, given))), weights, questions)
+        settings = _with_room(settings, weights, questions, given)
         record = runs.record_of(head, task, settings, weights)
         todo = runs.missing(store, record, kept, 1)
         jobs = ((questions[i], given[i]) for i, _ in todo)
@@ -143,6 +143,25 @@ def score_gold(
                 runs.enter(store, record, head, task, kept)
                 _work(store, engine, record.run_id, jobs, len(todo), task.kind, settings, report)
         return gold(store, record.run_id)
+
+
+def _with_room(
+    settings: runs.Settings, weights: LlamaModel, questions: Sequence[Question], given: Sequence[Sequence[int]]
+) -> runs.Settings:
+    """Settings with the context that the longest prompt with its solution needs.
+
+    Nothing is generated: max_tokens is the model's whole context, so that the run is the same for every n.
+    """
+    n_probe = settings.max_fed + runs.SLACK
+    sizes = [len(q.prompt.tokens) + len(tokens) + n_probe for q, tokens in zip(questions, given, strict=True)]
+    longest = int(np.argmax(sizes))
+    if sizes[longest] > weights.n_ctx_train:
+        raise UsageError(
+            f"Problem {questions[longest].problem.source_id} and its solution need {sizes[longest]} tokens of context,"
+            f" the model was trained for {weights.n_ctx_train}: lower -n, --shots or --max-fed, or take another model."
+        )
+    threads = settings.threads or usable_cores()
+    return replace(settings, max_tokens=weights.n_ctx_train, threads=threads, ctx=sizes[longest])
 
 
 def solution_tokens(question: Question, vocab: Vocab) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,17 +13,17 @@ import numpy as np
 
 from localent import later, models, runs, tasks
 from localent.analysis import signatures, verdicts
-from localent.analysis.beyond import separation_of
-from localent.analysis.curves import at_position
-from localent.analysis.intervals import Estimate, estimate, share
+from localent.analysis.curves import Curve, at_position
+from localent.analysis.intervals import Estimate, estimate, separation, share
 from localent.analysis.metrics import mean_of
 from localent.analysis.probed import Probed, computed, probed
 from localent.analysis.profile import Profile, profile
 from localent.analysis.signatures import Signatures
 from localent.analysis.verdicts import KNOBS, Verdict
 from localent.answers import LN_NUMBERS
-from localent.controls import COMPARED
+from localent.controls import COMPARED, EVERY
 from localent.errors import LocalentError, UsageError
+from localent.records import Run
 from localent.rollout import LEAST
 from localent.store import Database, open_db
 
@@ -31,7 +31,10 @@ FAMILY = "abacus"
 STAGES = ("untrained", "early", "base", "pretrained", "fine-tuned", "sft", "instruct", "rl", "rl-tuned", "distilled")
 N_RESAMPLES = 1000
 MECHANISM = "The bundled models are tiny: what they show is about the mechanism, never about large models."
-SELECTED = "Claims marked * compare right and wrong traces, which are known only at the end: selected on the outcome."
+SELECTED = (
+    "Claims marked * compare right and wrong traces, or take a wrong one as control. Which is which is known only at"
+    " the end: selected on the outcome."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +45,18 @@ class Subject:
     task: str
     run_id: str
     accuracy: Estimate
+    truncated: float  # share of traces that ran into the token limit
+    unread: float  # share of traces in which no answer was found
     gain: Estimate  # slope of the information gain, nats per whole trace
     gain_half: Estimate  # nats gained by half of the steps
-    auroc_half: Estimate  # of the answer entropy at half: do wrong traces stay uncertain?
+    auroc_half: Estimate  # of the answer entropy at half, traces of equally many steps, two or more
+    auroc_half_any: Estimate  # the same, any trace with any other; one-step traces are read at their start
     lock_right: float | None  # median t_lock of right traces
     lock_wrong: float | None
     abandoned: Estimate  # of wrong traces: the true answer had led before the end
-    gains_of_controls: dict[str, Estimate]  # gain at the control's k, from the trace's own start
+    gains_of_controls: dict[str, Estimate]  # gain at the control's last k, from the trace's own start
+    beyond_controls: dict[str, Curve]  # own gain minus the control's over t, nats
+    beyond_all_from: float | None  # t from which every control stays exceeded; None: not at the end
     signatures: Signatures
     profile: Profile
     agreement: Agreement | None  # of rollouts with the computed distribution; None: not rolled out
@@ -67,6 +75,23 @@ class Agreement:
 
 
 @dataclass(frozen=True, slots=True)
+class OtherSeed:
+    """A stored study that differs from this one in its seed alone."""
+
+    seed: int
+    study_id: str
+    verdicts: dict[tuple[str, str, str], str]  # (task, subject, claim) -> verdict
+
+    def verdict_of(self, task: str, v: Verdict) -> str | None:
+        return self.verdicts.get((task, v.subject, v.claim))
+
+    def agreement(self, found: Sequence[tuple[str, Verdict]]) -> tuple[int, int]:
+        """(verdicts that are the same, verdicts that both have)."""
+        both = [(v.verdict, told) for task, v in found if (told := self.verdict_of(task, v)) is not None]
+        return sum(here == there for here, there in both), len(both)
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """Verdicts on every claim, for every model and task, and for each step of training."""
 
@@ -74,6 +99,7 @@ class Study:
     subjects: tuple[Subject, ...]
     verdicts: tuple[tuple[str, Verdict], ...]  # (task, verdict)
     notes: tuple[str, ...]
+    seeds: tuple[OtherSeed, ...] = ()  # the same study under other seeds, where the database has it
 
 
 def study(
@@ -85,14 +111,17 @@ def study(
     samples: int = 3,
     settings: runs.Settings,
     controls: Sequence[str] = COMPARED,
+    at: str = EVERY,
+    control_samples: int | None = 1,
     m: int = 0,
-    n_rolled: int | None = 40,
+    n_rolled: int | None = 12,
     report: runs.Report = lambda progress: None,
     status: Callable[[str], None] = lambda text: None,
 ) -> Study:
     """Run or reuse what is needed, then judge. names: models, earlier stages first; none: the bundled family.
 
-    m: rollouts for each prefix of the first n_rolled traces; 0: none. The verdicts are kept in the database.
+    controls are read `at` every step, or half-way and at the end ("ends"), of the first control_samples traces of each
+    problem. m: rollouts for each prefix of n_rolled traces; 0: none. The verdicts are kept in the database.
     """
     names, bundled = list(names) or family(), not names
     found: list[tuple[str, str, str]] = []  # model, task, run_id
@@ -101,13 +130,14 @@ def study(
             status(f"{name} on {task.name}")
             options = dict(db=db, report=report, status=status)
             outcome = runs.run(name, task, n=n, samples=samples, settings=settings, **options)
-            later.add_probes(name, task, outcome.run_id, controls=controls, m=m, n_rolled=n_rolled, **options)
+            wanted = dict(controls=controls, at=at, control_samples=control_samples, m=m, n_rolled=n_rolled)
+            later.add_probes(name, task, outcome.run_id, **wanted, **options)
             found.append((name, task.name, outcome.run_id))
     status("judging")
     with open_db(db) as store:
         judged = analyse(store, found, n_problems=n, samples=samples, family=bundled or is_family(names), m=m or LEAST)
         keep(store, judged, found)
-    return judged
+        return replace(judged, seeds=tuple(other_seeds(store, judged.study_id)))
 
 
 def family() -> list[str]:
@@ -142,12 +172,11 @@ def analyse(
     options, subjects, judged = dict(n_resamples=n_resamples), [], []
     by_task: dict[str, list[tuple[str, Probed]]] = {}
     for name, task, run_id in found:
-        p, controls, rolled, n_tokens = _read(store, run_id)
-        kind = p.estimator
-        agreed = None if rolled is None else agreement(p, rolled, m)
-        subjects.append(_subject(name, task, run_id, p, controls, agreed, _ln_others(store, task, kind), options))
-        judged += [(task, v) for v in verdicts.judge(name, p, controls, n_tokens, **options)]
-        by_task.setdefault(task, []).append((name, p))
+        read = _read(store, run_id)
+        subjects.append(_subject(name, task, run_id, read, _ln_others(store, task, read.own.estimator), m, options))
+        claims = verdicts.judge(name, read.own, read.controls, read.n_tokens, read.rolled, m, **options)
+        judged += [(task, v) for v in claims]
+        by_task.setdefault(task, []).append((name, read.own))
     judged += [(task, v) for task, stages in by_task.items() for v in verdicts.settled([*_training(stages, options)])]
     content = json.dumps([[run_id for *_, run_id in found], KNOBS, n_problems, samples], sort_keys=True)
     study_id = hashlib.sha256(content.encode()).hexdigest()[:12]
@@ -155,16 +184,33 @@ def analyse(
     return Study(study_id, tuple(subjects), tuple(judged), notes)
 
 
-def _read(store: Database, run_id: str) -> tuple[Probed, dict[str, Probed], Probed | None, np.ndarray]:
-    """(the run's own probes, control -> its probes, rollouts, length of each trace)."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a run's rows say."""
+
+    own: Probed
+    controls: dict[str, Probed]
+    rolled: Probed | None
+    n_tokens: np.ndarray  # (n,) length of each trace
+    truncated: float
+    unread: float
+
+
+def _read(store: Database, run_id: str) -> _Read:
     found = probed(store, run_id)
     p = computed(found)
     if p is None:
         raise UsageError(f"Run {run_id} was not probed: a study needs probes, run it again without --no-probe.")
     controls = {name.partition(":")[2]: c for name, c in found.items() if name.startswith(f"{p.estimator}:")}
-    n_tokens = np.array(store.traces(run_id, ("n_tokens",))["n_tokens"], float)
-    ordered = {name: controls[name] for name in COMPARED if name in controls}
-    return p, ordered, found.get("rollout"), n_tokens
+    traces = store.traces(run_id, ("n_tokens", "finish", "answer"))
+    return _Read(
+        own=p,
+        controls={name: controls[name] for name in COMPARED if name in controls},
+        rolled=found.get("rollout"),
+        n_tokens=np.array(traces["n_tokens"], float),
+        truncated=_mean(np.array([finish == "length" for finish in traces["finish"]], float)),
+        unread=_mean(np.array([answer is None for answer in traces["answer"]], float)),
+    )
 
 
 def _ln_others(store: Database, task: str, kind: str) -> float:
@@ -174,19 +220,13 @@ def _ln_others(store: Database, task: str, kind: str) -> float:
     return float(np.log(max(len(problem.choices) for problem in store.problems(task)) - 1))
 
 
-def _subject(
-    name: str,
-    task: str,
-    run_id: str,
-    p: Probed,
-    controls: dict[str, Probed],
-    agreed: Agreement | None,
-    ln_others: float,
-    options: dict,
-) -> Subject:
+def _subject(name: str, task: str, run_id: str, read: _Read, ln_others: float, m: int, options: dict) -> Subject:
+    p = read.own
     shape = signatures.signatures(p, ln_others=ln_others, **options)
     moves = profile(p, **options)
     half = at_position(p.trajectory(p.entropy), verdicts.HALF)
+    several = np.where(p.n_steps >= 2, half, np.nan)
+    beyond = {c: verdicts.along(p, control, **options) for c, control in read.controls.items()}
 
     def mean(values: np.ndarray) -> Estimate:
         return estimate(mean_of, values, problems=p.problems, **options)
@@ -196,16 +236,21 @@ def _subject(
         task=task,
         run_id=run_id,
         accuracy=share(~p.wrong, p.problems),
+        truncated=read.truncated,
+        unread=read.unread,
         gain=mean(verdicts.gain_slope(p)),
         gain_half=mean(at_position(p.trajectory(p.gain()), verdicts.HALF)),
-        auroc_half=estimate(separation_of, half, p.wrong, problems=p.problems, **options),
+        auroc_half=separation(several, p.wrong, p.problems, p.n_steps, **options),
+        auroc_half_any=separation(half, p.wrong, p.problems, **options),
         lock_right=shape.lock_right,
         lock_wrong=shape.lock_wrong,
         abandoned=moves.abandoned_of_wrong,
-        gains_of_controls={c: mean(_gain_of(p, control)) for c, control in controls.items()},
+        gains_of_controls={c: mean(_gain_of(p, control)) for c, control in read.controls.items()},
+        beyond_controls=beyond,
+        beyond_all_from=verdicts.earliest_over(list(beyond.values())),
         signatures=shape,
         profile=moves,
-        agreement=agreed,
+        agreement=None if read.rolled is None else agreement(p, read.rolled, m),
     )
 
 
@@ -252,6 +297,33 @@ def keep(store: Database, judged: Study, found: Sequence[tuple[str, str, str]]) 
     """Write the verdicts into the database, in the place of those that the same study had."""
     ids = {(name, task): run_id for name, task, run_id in found}
     store.add_verdicts(judged.study_id, [_row(task, v, ids) for task, v in judged.verdicts])
+
+
+def other_seeds(store: Database, study_id: str) -> list[OtherSeed]:
+    """Stored studies of as many problems whose runs are those of this one but for their seed, by seed."""
+    studies: dict[str, list[dict]] = {}
+    for row in store.verdicts():
+        studies.setdefault(row["study_id"], []).append(row)
+    seed, what = _what(store, studies[study_id])
+    found = []
+    for other, rows in studies.items():
+        other_seed, other_what = _what(store, rows)
+        if other_what == what and other_seed != seed:
+            told = {(row["task"], row["subject"], row["claim"]): row["verdict"] for row in rows}
+            found.append(OtherSeed(other_seed, other, told))
+    return sorted(found, key=lambda one: one.seed)
+
+
+def _what(store: Database, rows: Sequence[dict]) -> tuple[int, tuple]:
+    """(seed, what was studied but for it) of the verdicts of one study."""
+    runs_ = [store.run(run_id) for run_id in sorted({i for row in rows for i in json.loads(row["runs"])})]
+    return int(runs_[0].settings["seed"]), (max(row["n_problems"] for row in rows), {_but_for_seed(r) for r in runs_})
+
+
+def _but_for_seed(run: Run) -> str:
+    """A run's identity without its seed and the prompt's hash, whose worked examples the seed draws."""
+    settings = {name: value for name, value in run.settings.items() if name not in ("seed", "prompt")}
+    return json.dumps([run.model_sha256, run.task, settings], sort_keys=True)
 
 
 def _row(task: str, v: Verdict, ids: dict[tuple[str, str], str]) -> dict[str, object]:

@@ -44,6 +44,20 @@ def random_model(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def untrained(bundled, tmp_path_factory) -> Path:
+    """Random weights in the bundled model's shape, with its vocabulary and template."""
+    import gguf
+    import random_model
+
+    fields = gguf.GGUFReader(bundled).fields
+    names = ("block_count", "embedding_length", "feed_forward_length", "attention.head_count")
+    names += ("attention.head_count_kv", "context_length")
+    layers, embd, ff, heads, heads_kv, ctx = (int(fields[f"llama.{name}"].contents()) for name in names)
+    shape = random_model.Shape("llama", layers, embd, ff, heads, heads_kv, embd // heads, ctx)
+    return random_model.write(tmp_path_factory.mktemp("untrained") / "untrained.gguf", shape, vocab=bundled)
+
+
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder with public data sets and small real models; they are not part of the project."""
     if not SHARED.is_dir():

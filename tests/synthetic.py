@@ -63,9 +63,8 @@ def trace(law, problem, sample, ease, rng):
     probes = [probe(law, problem, given, k, n_steps, start, law.gain, "choice", rng) for k in range(n_steps + 1)]
     if law.control_gain is not None:
         for control in ("other-question", "shuffled", "filler", "wrong-trace"):
-            ks = sorted({max(1, n_steps // 2), n_steps})
             name, gain = f"choice:{control}", law.control_gain
-            probes += [probe(law, problem, given, k, n_steps, start, gain, name, rng) for k in ks]
+            probes += [probe(law, problem, given, k, n_steps, start, gain, name, rng) for k in range(1, n_steps + 1)]
     read = Extraction(given, given, "answer statement", None)
     parts = tokens, tuple(steps), tuple(probes)
     return Trace(problem.problem_id, sample, f"text {given}", 5, "stop", read, correct, *parts)

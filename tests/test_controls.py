@@ -8,7 +8,7 @@ import pytest
 from test_runs import SETTINGS, content, query
 
 from localent import tasks
-from localent.controls import CONTROLS, Written, compared_at, control_prefix
+from localent.controls import CONTROLS, ENDS, EVERY, Written, compared_at, prefixes_of
 from localent.errors import LocalentError
 from localent.later import add_probes
 from localent.rollout import ESTIMATOR
@@ -22,34 +22,50 @@ OTHER = Written(4, "b", 0, True, (70, 71), (0, 1, 2))
 ALL = [OWN, SAME_WRONG, SAME_RIGHT, OTHER]
 
 
-def prefix(control, k, others=ALL, seed=0):
-    return control_prefix(control, OWN, k, others, (7, 8), np.random.default_rng(seed))
+def prefixes(control, own=OWN, others=ALL, seed=0):
+    """k -> the tokens that stand in the place of the first k steps."""
+    draw = lambda name: np.random.default_rng([seed, *name.encode()])  # noqa: E731
+    return {p.k: p.tokens for p in prefixes_of(control, own, others, (7, 8), draw)}
 
 
 def test_each_control_puts_what_its_name_says_before_the_cue():
-    assert prefix("none", 2) == ()
-    assert prefix("other-question", 2) == (70, 71)
-    assert prefix("wrong-trace", 2) == (50, 51)
-    assert prefix("filler", 2) == (7, 8, 7, 8, 21)  # as long as the prefix, its last token kept
-    assert prefix("shuffled", 2) == (20, 21, 10, 11, 12)
+    assert prefixes("none") == {1: (), 2: (), 3: ()}
+    assert prefixes("other-question") == {1: (70,), 2: (70, 71)}
+    assert prefixes("wrong-trace") == {1: (50,), 2: (50, 51), 3: (50, 51, 52)}
+    assert prefixes("filler") == {1: (7, 8, 12), 2: (7, 8, 12, 8, 21), 3: (7, 8, 12, 8, 21, 30)}
+    assert prefixes("shuffled")[2] == (20, 21, 10, 11, 12)
+
+
+def test_filler_is_as_long_as_the_trace_and_ends_its_steps_as_it_does():
+    for k, tokens in prefixes("filler").items():
+        assert len(tokens) == OWN.ends[k]
+        assert all(tokens[end - 1] == OWN.tokens[end - 1] for end in OWN.ends[1 : k + 1])
 
 
 def test_shuffling_uses_every_step_once_and_never_leaves_them_as_they_were():
     for seed in range(50):
-        mixed = prefix("shuffled", 3, seed=seed)
-        assert sorted(mixed) == sorted(OWN.prefix(3))
-        assert mixed != OWN.prefix(3)
+        for k, mixed in prefixes("shuffled", seed=seed).items():
+            assert sorted(mixed) == sorted(OWN.prefix(k))
+            assert mixed != OWN.prefix(k)
 
 
 def test_a_control_that_does_not_exist_is_left_out_not_replaced():
-    assert prefix("other-question", 3) is None  # the only other question has two steps
-    assert prefix("wrong-trace", 2, [OWN, SAME_RIGHT, OTHER]) is None
-    assert prefix("shuffled", 1) is None
-    assert control_prefix("shuffled", Written(9, "c", 0, True, (1, 1), (0, 1, 2)), 2, [], (7,), None) is None
+    assert 3 not in prefixes("other-question")  # the only other question has two steps
+    assert prefixes("wrong-trace", others=[OWN, SAME_RIGHT, OTHER]) == {}
+    assert 1 not in prefixes("shuffled")
+    assert prefixes("shuffled", own=Written(9, "c", 0, True, (1, 1), (0, 1, 2))) == {}
 
 
-def test_controls_are_read_half_way_and_at_the_end():
-    assert [compared_at(n) for n in (0, 1, 2, 5)] == [[], [1], [1, 2], [2, 5]]
+def test_one_other_trace_stands_for_all_steps_and_a_longer_one_is_preferred():
+    others = [OWN, OTHER, *(Written(i, "c", 0, True, (i,) * 5, (0, 1, 2, 4, 5)) for i in range(80, 90))]
+    drawn = [prefixes("other-question", others=others, seed=seed) for seed in range(30)]
+    assert all(set(found) == {1, 2, 3} and len({t for p in found.values() for t in p}) == 1 for found in drawn)
+    assert len({found[1] for found in drawn}) > 3
+
+
+def test_controls_are_read_after_every_step_or_half_way_and_at_the_end():
+    assert [compared_at(n, EVERY) for n in (0, 1, 2, 5)] == [[], [1], [1, 2], [1, 2, 3, 4, 5]]
+    assert [compared_at(n, ENDS) for n in (0, 1, 2, 5)] == [[], [1], [1, 2], [2, 5]]
 
 
 @pytest.fixture
@@ -93,8 +109,9 @@ def test_probes_are_added_once_and_in_pieces_or_at_once_alike(made, tmp_path):
     assert add(made, controls=CONTROLS, m=16, n_rolled=4) == 0
     other = tmp_path / "other.db"
     run(model, task, db=other, samples=2, settings=SETTINGS)
-    for controls in (("filler",), ("shuffled", "none"), CONTROLS):
-        add_probes(model, task, run_id, db=other, controls=controls)
+    add_probes(model, task, run_id, db=other, controls=("filler", "other-question"), at=ENDS)
+    add_probes(model, task, run_id, db=other, controls=("shuffled", "none"), control_samples=1)
+    add_probes(model, task, run_id, db=other, controls=CONTROLS)
     add_probes(model, task, run_id, db=other, m=16, n_rolled=4)
     assert content(other) == content(db)
 
@@ -125,5 +142,19 @@ def test_a_trace_that_differs_is_still_refused(made):
 
 def test_rollouts_are_stored_for_the_traces_asked_for(made):
     add(made, m=16, n_rolled=2)
-    (n,) = query(made[2], f"select count(distinct trace_id) from probes where estimator = '{ESTIMATOR}'")[0]
-    assert n == 2
+    ids = f"select distinct trace_id from probes where estimator = '{ESTIMATOR}'"
+    rolled = query(made[2], f"select problem_id, sample from traces where trace_id in ({ids})")
+    assert len(rolled) == 2
+    assert {sample for _, sample in rolled} == {0}  # two problems, not two samples of one
+
+
+def test_controls_may_be_kept_to_the_first_samples(made):
+    add(made, controls=("filler",), control_samples=1)
+    sql = "select distinct sample from traces join probes using (trace_id) where estimator = 'number:filler'"
+    assert query(made[2], sql) == [(0,)]
+
+
+def test_controls_are_read_after_every_step_of_a_trace(made):
+    add(made, controls=("filler",))
+    sql = "select trace_id, k, n_tokens from probes where k > 0 and estimator = "
+    assert query(made[2], sql + "'number:filler' order by 1, 2") == query(made[2], sql + "'number' order by 1, 2")

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -95,6 +96,46 @@ def test_information_of_the_steps_adds_up_to_the_gain(model, worked, tmp_path):
     gains = p.at_end(p.gain())
     assert total == pytest.approx(np.nansum(gains))
     assert [s.n for s in found.steps] == [6, 4, 2]
+
+
+def test_more_solutions_are_the_same_run(model, worked, tmp_path):
+    db, task = tmp_path / "runs.db", tasks.load("made", worked)
+    some = score.score_gold(model, task, db=db, n=2, settings=SETTINGS)
+    all_ = score.score_gold(model, task, db=db, settings=SETTINGS)
+    assert (some.run_id, some.n_traces, all_.n_traces) == (all_.run_id, 2, 6)
+
+
+def test_a_solution_that_does_not_fit_is_named(model, tmp_path):
+    path = tmp_path / "long.jsonl"
+    path.write_text(json.dumps({"question": "1?", "answer": 1, "solution": "one " * 3000, "id": "long-one"}))
+    with pytest.raises(UsageError, match=r"Problem long-one and its solution need \d+ tokens"):
+        score.score_gold(model, tasks.load("made", path), db=tmp_path / "x.db", settings=SETTINGS)
+
+
+def test_human_solutions_tell_a_trained_model_of_the_answer_and_an_untrained_one_nothing(bundled, untrained, tmp_path):
+    """Where SIA is said to come from: the same worked solutions, read before and after maximum likelihood."""
+    task, settings = tasks.load("demo-number"), Settings(lanes=8, threads=1, max_fed=8)
+    options = dict(db=tmp_path / "runs.db", n=20, settings=settings)
+    trained, random = (score.score_gold(str(path), task, **options) for path in (bundled, untrained))
+    assert trained.surprisal.high < random.surprisal.low
+    assert trained.gain.low > 0.5
+    assert abs(random.gain.value) < 0.5
+
+
+def test_the_human_solutions_of_gsm8k_are_read_by_the_bundled_model(bundled, shared, tmp_path):
+    """Among them the longest question and the longest solution, which together would not fit the model's context."""
+    whole = tasks.load("gsm8k", shared / "gsm8k" / "test.jsonl")
+    by_question, by_solution = (
+        sorted(whole.problems, key=key) for key in (lambda p: len(p.question), lambda p: len(p.solution))
+    )
+    task = replace(whole, problems=(by_question[-1], by_solution[-1], *whole.problems[:10]))
+    found = score.score_gold(str(bundled), task, db=tmp_path / "runs.db", settings=replace(SETTINGS, lanes=4))
+    assert found.n_traces == len(set(task.problems))
+    assert found.surprisal.low > found.entropy.high > 0  # it never saw such texts, and does not know that it did not
+    assert query(tmp_path / "runs.db", "select min(correct) from traces") == [(1,)]
+    n_lines = [len(p.solution.split("\n")) for p in set(task.problems)]
+    assert found.steps[0].n >= 0.9 * len(n_lines)
+    assert found.gain.known
 
 
 def test_a_task_without_worked_solutions_is_refused(model, tmp_path):

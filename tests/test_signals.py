@@ -1,6 +1,8 @@
 """Signals: every statistic against an outside reference, and runs made to a known law read as what they are."""
 
 import time
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -48,8 +50,27 @@ def test_within_strata_only_pairs_of_one_stratum_count():
 
 
 def test_no_stratum_with_both_classes_is_undefined():
+    for one in (beyond.separation_of, metrics.auroc_of):
+        with pytest.raises(metrics.UndefinedError, match="no stratum has both"):
+            one(SCORES, WRONG, np.arange(N))
     with pytest.raises(metrics.UndefinedError, match="no stratum has both"):
-        beyond.separation_of(SCORES, WRONG, np.arange(N))
+        beyond.separation_p(SCORES, WRONG, PROBLEMS, np.arange(N))
+
+
+@pytest.mark.parametrize("strata", [None, PROBLEMS, PROBLEMS % 7])
+def test_both_ways_to_the_auroc_agree_under_any_counts(strata):
+    counts = RNG.integers(0, 4, (20, N)).astype(float)
+    pairs, sorting = (one(SCORES, WRONG, strata)(counts) for one in (beyond.separation_of, metrics.auroc_of))
+    assert pairs == pytest.approx(sorting, abs=1e-12)
+
+
+def test_auroc_of_many_traces_is_scikit_learns_to_the_last_digits():
+    """20,000 traces: 96 million pairs, more than float32 can count."""
+    rng = np.random.default_rng(5)
+    wrong = rng.random(20_000) < 0.4
+    scores = np.round(rng.normal(size=20_000) + 0.3 * wrong, 2)
+    ours = beyond.separation_of(scores, wrong)
+    assert float(ours(np.ones(20_000))) == pytest.approx(roc_auc_score(wrong, scores), abs=1e-12)
 
 
 def test_partial_correlation_is_that_of_the_residuals():
@@ -97,6 +118,28 @@ def test_p_value_with_one_trace_a_problem_is_delongs():
     assert stats.t.isf(ours / 2, N - 1) == pytest.approx(abs(z), rel=0.005)
 
 
+def test_p_value_within_strata_agrees_with_the_bootstrap_of_the_same():
+    found = signals.estimate(beyond.separation_of, SCORES, WRONG, PROBLEMS % 7, problems=PROBLEMS)
+    p = beyond.separation_p(SCORES, WRONG, PROBLEMS, PROBLEMS % 7)
+    error = abs(found.value - 0.5) / stats.t.isf(p / 2, N // 3 - 1)
+    assert error == pytest.approx((found.high - found.low) / (2 * 1.99), rel=0.1)
+    assert beyond.separation_p(SCORES, WRONG, PROBLEMS, np.ones(N)) == beyond.separation_p(SCORES, WRONG, PROBLEMS)
+
+
+def test_p_values_within_strata_are_uniform_for_a_null_score():
+    """The strata tell right from wrong, and the score follows the strata: nothing is left inside them."""
+    rng = np.random.default_rng(4)
+    problems = np.repeat(np.arange(60), 4)
+
+    def p():
+        strata = rng.integers(0, 4, 240)
+        wrong = rng.random(240) < 0.2 + 0.2 * strata
+        return beyond.separation_p(strata + 0.5 * rng.normal(size=240), wrong, problems, strata)
+
+    ps = np.array([p() for _ in range(400)])
+    assert 0.02 < (ps < 0.05).mean() < 0.09
+
+
 def test_perfect_separation_gets_the_p_of_a_sign_test():
     wrong = np.array([0, 0, 0, 1, 1, 1, 1], bool)
     assert beyond.separation_p(wrong * 1.0, wrong, np.arange(7)) == pytest.approx(2 * 0.5**3)
@@ -108,6 +151,31 @@ def test_p_of_a_partial_correlation_agrees_with_pearson_on_plain_data():
     found = signals.estimate(beyond.partial_rank_of, values, WRONG, np.ones(N), problems=np.arange(N))
     reference = stats.spearmanr(values, WRONG).pvalue
     assert np.log(beyond.correlation_p(found)) == pytest.approx(np.log(reference), abs=0.7)
+
+
+def test_sign_flips_of_problem_means_are_scipys_permutation_test():
+    """All flips for ten problems, the same number of random ones for thirty; the mean's own sign does not matter."""
+    rng = np.random.default_rng(0)
+    for n in (10, 30):
+        problems, values = np.repeat(np.arange(n), 2), rng.normal(0.4, 1, 2 * n)
+        means = values.reshape(n, 2).mean(1)
+        options = dict(permutation_type="samples", n_resamples=9999, rng=1)
+        expected = stats.permutation_test((means,), np.mean, **options).pvalue
+        assert beyond.sign_flip_p(values, problems) == pytest.approx(expected, abs=0.0 if n == 10 else 0.01)
+        assert beyond.sign_flip_p(-values, problems) == beyond.sign_flip_p(values, problems)
+    assert beyond.sign_flip_p(values[:10], problems[:10]) is None
+    assert beyond.sign_flip_p(np.zeros(60), problems) is None
+
+
+def test_gain_of_separation_is_judged_over_the_same_pairs():
+    """DeLong's paired test written out for one trace a problem; a score against itself gains nothing."""
+    other = np.round(SCORES + RNG.normal(size=N), 1)
+    won = [(x[WRONG][:, None] > x[~WRONG]) + (x[WRONG][:, None] == x[~WRONG]) / 2 for x in (SCORES, other)]
+    gap = won[0] - won[1]
+    variance = gap.mean(1).var(ddof=1) / WRONG.sum() + gap.mean(0).var(ddof=1) / (~WRONG).sum()
+    ours = beyond.separation_gain_p(SCORES, other, WRONG, np.arange(N))
+    assert stats.t.isf(ours / 2, N - 1) == pytest.approx(abs(gap.mean()) / np.sqrt(variance), rel=0.01)
+    assert beyond.separation_gain_p(SCORES, SCORES, WRONG, np.arange(N)) == 1.0
 
 
 def test_holm_is_the_step_down_of_the_definition():
@@ -154,6 +222,46 @@ def test_scores_that_leave_a_trace_out_are_not_compared_within_a_question(tmp_pa
     rows = read(tmp_path, synthetic.Law(), n_problems=40, n_samples=3)
     assert rows["semantic entropy of others"].within_question.reason == signals.MIRRORS
     assert rows["mean entropy"].within_question.value is not None
+
+
+def test_signals_at_a_share_of_the_trace_see_nothing_behind_it(tmp_path):
+    """At 0.4 of traces of five steps: the first tokens, the first two steps, the first three probes, by hand."""
+    path, at = tmp_path / "made.db", 0.4
+    run_id = synthetic.write(path, synthetic.Law(gain=3, steps=(5, 6)), n_problems=20)
+    with open_db(path, readonly=True) as db:
+        found = {score.name: score.values for score in signals.read(db, run_id, at).scores}
+        ids = db.traces(run_id, ("trace_id",))["trace_id"]
+        whole = [db.trace(i) for i in ids]
+        steps = db.steps(run_id, ("kind", "mean_entropy"))
+    h = [h for kind, h in zip(steps["kind"], steps["mean_entropy"], strict=True) if kind == "reasoning"]
+    for i, trace in enumerate(whole):
+        seen = [token.entropy for token in trace.tokens[:9]]  # 0.4 of 22, rounded up
+        assert found["mean entropy"][i] == pytest.approx(np.mean(seen))
+        assert found["max entropy"][i] == max(seen)
+        assert found["last step's entropy"][i] == h[5 * i + 1]
+        assert found["answer entropy at t = 0.4"][i] == trace.probes[2].entropy
+        assert found["1 - leader's probability at t = 0.4"][i] == pytest.approx(1 - trace.probes[2].answers[0].prob)
+        assert found["length in tokens"][i] == 22
+        rises = sum(b.entropy - a.entropy > 0.01 for a, b in pairwise(trace.probes[:3]))
+        assert found["rises of answer entropy"][i] == rises
+        path_ = [sum(abs(a.prob - {x.value: x.prob for x in two.answers}[a.value]) for a in one.answers) / 2
+                 for one, two in pairwise(trace.probes[:3])]  # fmt: skip
+        assert found["path of the answer distribution"][i] == pytest.approx(sum(path_))
+    assert not any("half" in name or "end" in name.split() for name in found)
+
+
+def test_rollouts_are_signals_of_the_traces_that_have_them(tmp_path):
+    path = tmp_path / "made.db"
+    run_id = synthetic.write(path, synthetic.Law(gain=4, against=7), n_problems=60)
+    with open_db(path) as db:
+        for i in db.traces(run_id, ("trace_id",))["trace_id"][:40]:
+            db.add_probes(run_id, i, [replace(probe, estimator="rollout") for probe in db.trace(i).probes])
+        rows = {row.name: row for row in signals.signals(db, run_id, n_resamples=200).rows}
+        scores = {score.name: score.values for score in signals.read(db, run_id).scores}
+    row = rows["1 - rollout leader's share at half"]
+    assert (row.auroc.n, row.auroc.n_missing, row.missing) == (40, 20, signals.NOT_ROLLED)
+    assert row.brier is not None
+    assert scores["rollout entropy at half"][:40] == pytest.approx(scores["answer entropy at half"][:40])
 
 
 def test_stated_probabilities_are_held_against_the_outcome(tmp_path):

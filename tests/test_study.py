@@ -1,12 +1,12 @@
 """The study: a planted effect is supported, none is refuted, length alone is called by its name; it can say no."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import synthetic
 from click.testing import CliRunner
-from scipy import stats
 from test_runs import query
 
 from localent import study, tasks
@@ -22,6 +22,7 @@ from localent.store import open_db
 PLANTED = synthetic.Law(gain=5, gain_wrong=1, noise=0.2, control_gain=0.0)
 EVERY = "exceeds every control"
 GAIN = "information gain rises with steps"
+PLAIN, BEYOND = "early separability, t = 0.5, any K", "early separability beyond the start"
 EARLY, WITHIN = "early separability, t = 0.5", "within-question separability, t = 0.5"
 
 
@@ -38,7 +39,7 @@ def test_a_planted_effect_is_supported(tmp_path):
     found = judged(tmp_path, PLANTED)
     wanted = (GAIN, EVERY, EARLY, WITHIN, "separability: wrong traces stay uncertain")
     assert {claim: found[claim].verdict for claim in wanted} == dict.fromkeys(wanted, SUPPORTED)
-    assert found[GAIN].p < 1e-6
+    assert found[GAIN].p < 1e-3
     assert (found[EARLY].selected, found[GAIN].selected) == (True, False)
 
 
@@ -66,10 +67,38 @@ def test_a_gain_that_the_controls_have_too_is_refuted(tmp_path):
 
 
 def test_an_effect_of_length_alone_is_explained_by_length(tmp_path):
+    """Any trace with any other, length separates; among traces of equally many steps nothing is left."""
     law = synthetic.Law(by_length=1.2, entropy_by_length=0.5, gain=2.0)
     found = judged(tmp_path, law, n_problems=200)
-    assert found[EARLY].verdict == LENGTH
-    assert not found[EARLY].given_length.excludes(0)
+    assert found[PLAIN].effect.low > 0.1
+    assert not found[PLAIN].given_length.excludes(0)
+    assert not found[EARLY].effect.excludes(0)
+    assert found[PLAIN].verdict == found[EARLY].verdict == LENGTH
+
+
+def test_short_traces_that_are_right_do_not_pass_for_uncertain(tmp_path):
+    """Wrong traces are truly the less certain ones, but right ones are short, and of one step half-way is the start."""
+    law = synthetic.Law(gain=5, gain_wrong=3, noise=0.2, by_length=2.5, steps=(1, 5), share_right=0.3)
+    found = judged(tmp_path, law, n_problems=200)
+    assert found[PLAIN].effect.high < found[EARLY].effect.low
+    assert found[EARLY].verdict == SUPPORTED
+
+
+def test_what_the_question_alone_tells_is_not_gained_by_reasoning(tmp_path):
+    """Entropies that differ from the start on and then never move: early separability, none of it beyond the start."""
+    path = tmp_path / "made.db"
+    run_id = synthetic.write(path, synthetic.Law(noise=0.01, steps=(2, 6)), n_samples=2)
+    with open_db(path) as db:
+        p = probed(db, run_id)["choice"]
+    level = np.random.default_rng(0).normal(size=p.entropy.shape[0]) + 1.0 * p.wrong
+    noise = 0.01 * np.random.default_rng(1).normal(size=p.entropy.shape)
+    told = replace(p, entropy=np.where(np.isnan(p.position), np.nan, level[:, None] + noise))
+    found = {v.claim: v for v in verdicts.judge("m", told, {}, np.ones(len(p.wrong)), n_resamples=300)}
+    assert found[EARLY].effect.low > 0.1
+    assert found[BEYOND].verdict == REFUTED
+    later = replace(p, entropy=np.where(p.position > 0, told.entropy, 1.0 + noise))
+    found = {v.claim: v for v in verdicts.judge("m", later, {}, np.ones(len(p.wrong)), n_resamples=300)}
+    assert found[BEYOND].verdict == SUPPORTED
 
 
 def test_reasoning_replaced_by_filler_is_refuted(tmp_path):
@@ -83,7 +112,7 @@ def test_reasoning_replaced_by_filler_is_refuted(tmp_path):
     lengths = np.ones(len(own.wrong))
     by_claim = {v.claim: v for v in verdicts.judge("filler", as_if, {}, lengths, n_resamples=300)}
     assert by_claim[GAIN].verdict == REFUTED
-    assert as_if.n_steps.max() == 2
+    assert (as_if.n_steps == own.n_steps).all()
     assert as_if.p_true[:, 0] == pytest.approx(own.p_true[:, 0])
 
 
@@ -146,17 +175,36 @@ def test_agreement_of_an_estimator_with_itself_is_perfect(tmp_path):
     assert found.correlation == pytest.approx(1)
 
 
-def test_signed_rank_p_is_scipys_over_problem_means():
-    rng = np.random.default_rng(0)
-    problems, values = np.repeat(np.arange(30), 2), rng.normal(0.3, 1, 60)
-    means = values.reshape(30, 2).mean(1)
-    expected = stats.wilcoxon(means, method="approx", zero_method="pratt").pvalue
-    assert verdicts.signed_rank_p(values, problems) == pytest.approx(expected)
-    assert verdicts.signed_rank_p(values[:10], problems[:10]) is None
-    assert verdicts.signed_rank_p(np.zeros(60), problems) is None
+@pytest.mark.parametrize("name", tasks.BUNDLED)
+def test_an_untrained_checkpoint_of_the_bundled_shape_is_refuted(untrained, tmp_path, name):
+    """It gathers nothing about the answer, and its own text tells no more than any control."""
+    settings = Settings(lanes=8, threads=1, temperature=1.0, max_tokens=24, max_fed=4)
+    options = dict(db=tmp_path / "runs.db", n=100, samples=1, settings=settings)
+    options |= dict(controls=("other-question", "filler"), at="ends")
+    found = study.study([str(untrained)], [tasks.load(name)], **options)
+    by_claim = {v.claim: v for _, v in found.verdicts}
+    assert by_claim[GAIN].verdict == REFUTED
+    assert by_claim[GAIN].effect.n > 40
+    assert by_claim[EVERY].verdict in (REFUTED, UNDECIDED)
+    assert SUPPORTED not in {v.verdict for claim, v in by_claim.items() if not claim.startswith("saturation")}
 
 
-def test_an_untrained_model_is_refuted_end_to_end(random_model, tmp_path):
+def test_a_trained_model_whose_text_is_replaced_by_filler_is_refuted(bundled, tmp_path):
+    """Its own traces, each step as many tokens of filler: the answer does not become clearer by length alone."""
+    settings = Settings(lanes=8, threads=1, max_fed=16)
+    options = dict(db=tmp_path / "runs.db", n=40, samples=1, settings=settings, controls=("filler",))
+    found = study.study([str(bundled)], [tasks.load("demo-number")], **options)
+    with open_db(tmp_path / "runs.db") as db:
+        read = probed(db, found.subjects[0].run_id)
+    own, filler = read["number"], read["number:filler"]
+    as_if = verdicts.replaced(own, filler)
+    assert (filler.there_at_all == (own.n_steps > 0)).all()
+    by_claim = {v.claim: v for v in verdicts.judge("filler", as_if, {}, np.ones(len(own.wrong)), n_resamples=300)}
+    assert by_claim[GAIN].verdict == REFUTED
+    assert by_claim["probability of the true answer rises"].verdict == REFUTED
+
+
+def test_a_study_is_kept_and_made_once(random_model, tmp_path):
     """Random weights: runs, controls, verdicts, rows; the second time nothing is run."""
     rows = [{"question": f"Which is {i}?", "choices": [str(i), "x", "y"], "answer": "ABC"[i % 3]} for i in range(12)]
     path, db = tmp_path / "made.jsonl", tmp_path / "runs.db"
@@ -165,9 +213,6 @@ def test_an_untrained_model_is_refuted_end_to_end(random_model, tmp_path):
     settings = Settings(lanes=4, threads=1, max_tokens=16, temperature=1.0, max_fed=4)
     options = dict(db=db, n=None, samples=2, settings=settings)
     first = study.study([model], [task], **options)
-    by_claim = {v.claim: v for _, v in first.verdicts}
-    assert by_claim[GAIN].verdict in (REFUTED, UNDECIDED)
-    assert by_claim[EVERY].verdict in (REFUTED, UNDECIDED)
     stored = query(db, "select claim, verdict, effect from verdicts order by claim")
     assert len(stored) == len(first.verdicts)
     ticks = []
@@ -175,6 +220,93 @@ def test_an_untrained_model_is_refuted_end_to_end(random_model, tmp_path):
     assert second.study_id == first.study_id
     assert not ticks
     assert query(db, "select claim, verdict, effect from verdicts order by claim") == stored
+
+
+def test_studies_under_other_seeds_are_laid_beside(tmp_path):
+    """Two seeds in one database: each study finds the other one, counts what agrees and names what does not."""
+    path = tmp_path / "made.db"
+    with open_db(path) as db:
+        studies = []
+        for seed, law in ((1, PLANTED), (2, PLANTED), (3, synthetic.Law(control_gain=0.0))):
+            run_id = synthetic.write(path, law, n_samples=2, seed=seed, name="made", run_id=f"seed{seed}")
+            found = [("made", "made", run_id)]
+            judged = study.analyse(db, found, n_resamples=300)
+            study.keep(db, judged, found)
+            studies.append(judged)
+        others = study.other_seeds(db, studies[0].study_id)
+    assert [other.seed for other in others] == [2, 3]
+    same, null = (other.agreement(studies[0].verdicts) for other in others)
+    assert same[0] > null[0]
+    assert same[1] == len(studies[0].verdicts)
+    columns, rows = verdict_table(studies[0].verdicts, others)
+    gain = dict(zip(columns, next(row for row in rows if row[2] == GAIN), strict=True))
+    assert (gain["verdict"], gain["seed 2"], gain["seed 3"]) == (SUPPORTED, "same", REFUTED)
+
+
+def test_controls_are_exceeded_along_the_trace_not_only_at_its_end(tmp_path):
+    """A gain in the last step alone: beyond the controls at the end, not by half of the steps."""
+    path = tmp_path / "made.db"
+    run_id = synthetic.write(path, replace(PLANTED, steps=(3, 7)), n_samples=2)
+    with open_db(path) as db:
+        found = probed(db, run_id)
+    own, controls = found["choice"], {"filler": found["choice:filler"]}
+    curve = verdicts.along(own, controls["filler"], n_resamples=300)
+    assert curve.value[0] == 0
+    assert (np.diff(curve.value[curve.n > 0]) > -0.2).all()
+    assert verdicts.earliest_over([curve]) <= 0.5
+    late = replace(own, p_true=np.where((own.position > 0) & (own.position < 1), own.p_true[:, :1], own.p_true))
+    late_curve = verdicts.along(late, controls["filler"], n_resamples=300)
+    assert verdicts.earliest_over([late_curve]) == 1.0
+    lengths = np.ones(len(own.wrong))
+    by_claim = {v.claim: v for v in verdicts.judge("late", late, controls, lengths, n_resamples=300)}
+    assert by_claim[EVERY].verdict == SUPPORTED
+    assert by_claim["exceeds every control, t = 0.5"].verdict != SUPPORTED
+
+
+def test_a_control_that_was_not_read_at_a_step_is_missing_there(tmp_path):
+    path = tmp_path / "made.db"
+    run_id = synthetic.write(path, replace(PLANTED, steps=(4, 5)), n_problems=20)
+    with open_db(path) as db:
+        found = probed(db, run_id)
+    read = np.isin(np.arange(5), (2, 4))  # half-way and at the end
+    filler = replace(found["choice:filler"], p_true=np.where(read, found["choice:filler"].p_true, np.nan))
+    gaps = verdicts.gap_to(found["choice"], filler)
+    assert np.isnan(gaps[:, [1, 3]]).all()
+    own, control = found["choice"].log_true(), filler.log_true()
+    assert gaps[:, 4] == pytest.approx(own[:, 4] - control[:, 4])
+    assert verdicts.over_steps(gaps) == pytest.approx(gaps[:, [2, 4]].mean(1))
+
+
+def test_rollouts_are_judged_by_the_same_claim(tmp_path):
+    path = tmp_path / "made.db"
+    run_id = synthetic.write(path, PLANTED, n_problems=40)
+    with open_db(path) as db:
+        p = probed(db, run_id)["choice"]
+    lengths = np.ones(len(p.wrong))
+    found = {v.claim: v for v in verdicts.judge("m", p, {}, lengths, p, 16, n_resamples=300)}
+    assert found["information gain rises, by rollouts"].verdict == SUPPORTED
+    floored = replace(p, p_true=np.where(p.position > 0, 0.01, 0.02))  # below 1/32: sixteen samples cannot tell
+    found = {v.claim: v for v in verdicts.judge("m", p, {}, lengths, floored, 16, n_resamples=300)}
+    assert found["information gain rises, by rollouts"].verdict == REFUTED
+
+
+def test_study_on_the_command_line(random_model, tmp_path):
+    rows = [{"question": f"Which is {i}?", "choices": [str(i), "x"], "answer": "AB"[i % 2]} for i in range(12)]
+    path, model = tmp_path / "made.jsonl", str(random_model("tiny-qwen2"))
+    path.write_text("\n".join(map(json.dumps, rows)))
+    arguments = ["study", model, "--task", "made", "--data", str(path), "--db", str(tmp_path / "runs.db")]
+    arguments += ["--samples", "1", "--max-tokens", "12", "--lanes", "4", "--rollouts", "0", "--max-fed", "4"]
+    plain = CliRunner().invoke(main, arguments)
+    assert plain.exit_code == 0, plain.output
+    assert EVERY in plain.output
+    assert "Under seed" not in plain.output
+    other = CliRunner().invoke(main, [*arguments, "--seed", "1", "--json"])
+    told = [json.loads(line) for line in other.stdout.splitlines() if line.startswith("{")]
+    assert {row["verdict_seed_0"] for row in told} <= {SUPPORTED, REFUTED, UNDECIDED, LENGTH}
+    assert "Under seed 0" in other.stderr
+    curves = CliRunner().invoke(main, [*arguments, "--curves", "--csv"])
+    assert "gain beyond filler,nats,0.5" in curves.stdout
+    assert "Fano's bound on it" in curves.stdout
 
 
 def test_signals_replay_and_study_speak_on_the_command_line(tmp_path):

@@ -5,47 +5,51 @@ The statistics map how often each trace is taken, counts (..., n), to (...), as 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 
-from localent.analysis.intervals import Estimate, problem_index
-from localent.analysis.metrics import ALL_RIGHT, ALL_WRONG, Array, Statistic, UndefinedError
+from localent.analysis.intervals import SEED, Estimate, problem_index
+from localent.analysis.metrics import NO_PAIR, Array, Statistic, UndefinedError, auroc_of, placements
+
+MANY_PAIRS = 1 << 20  # 4 MB as float32, in which their sums are exact
+N_FLIPS = 9999
 
 
 def separation_of(scores: Array, wrong: Array, strata: Array | None = None) -> Statistic:
-    """Probability that of a right and a wrong trace the wrong one scores higher, ties half: in [0, 1].
+    """metrics.auroc_of by another way: over all pairs at once, (n_wrong, n_right), while they are few.
 
-    With `strata` (n,), only pairs from one stratum count: the traces of one question, or of like length. One stratum is
-    metrics.auroc; here over all pairs at once, (n_wrong, n_right), which is what 40 scores of one run can afford.
+    There it is faster under many resamples, which is what 40 scores of one run can afford.
     Raises: UndefinedError where no pair is left.
     """
     scores, wrong = np.asarray(scores, float), np.asarray(wrong, bool)
+    if not wrong.any() or wrong.all() or wrong.sum() * (~wrong).sum() > MANY_PAIRS:
+        return auroc_of(scores, wrong, strata)
     won = win_matrix(scores, wrong)
     kept = None if strata is None else np.equal.outer(strata[wrong], strata[~wrong]).astype(np.float32)
-    if not won.size or (kept is not None and not kept.any()):
-        raise UndefinedError(_why_no_pair(wrong))
+    if kept is not None and not kept.any():
+        raise UndefinedError(NO_PAIR)
     won = won if kept is None else won * kept
 
     def statistic(counts: Array) -> Array:
         of_wrong, of_right = (counts[..., at].astype(np.float32) for at in (wrong, ~wrong))
-        pairs = of_wrong.sum(-1) * of_right.sum(-1) if kept is None else ((of_wrong @ kept) * of_right).sum(-1)
+        pairs = _count(of_wrong, of_right) if kept is None else ((of_wrong @ kept) * of_right).sum(-1, dtype=float)
         found = ((of_wrong @ won) * of_right).sum(-1, dtype=float)
         return np.divide(found, pairs, out=np.full(found.shape, np.nan), where=pairs > 0)
 
     return statistic
 
 
+def _count(of_wrong: Array, of_right: Array) -> Array:
+    return of_wrong.sum(-1, dtype=float) * of_right.sum(-1, dtype=float)
+
+
 def win_matrix(scores: Array, wrong: Array) -> Array:
     """1 where the wrong trace scores above the right one, ½ where as high: (n_wrong, n_right), float32."""
     above, below = scores[wrong][:, None], scores[~wrong][None, :]
     return (above > below).astype(np.float32) + (above == below).astype(np.float32) / 2
-
-
-def _why_no_pair(wrong: Array) -> str:
-    if wrong.all() or not wrong.any():
-        return ALL_WRONG if wrong.size and wrong.all() else ALL_RIGHT
-    return "no stratum has both a right and a wrong trace"
 
 
 def partial_rank_of(scores: Array, other: Array, given: Array) -> Statistic:
@@ -89,28 +93,80 @@ def _centred_ranks(values: Array) -> Array:
 # --- p-values -----------------------------------------------------------------------------------------------------
 
 
-def separation_p(scores: Array, wrong: Array, problems: Sequence) -> float:
+def separation_p(scores: Array, wrong: Array, problems: Sequence, strata: Array | None = None) -> float:
     """Two-sided p that the AUROC is 0.5, attempts at one problem being alike: in (0, 1].
 
+    `strata` (n,): only pairs from one stratum count, as in separation_of.
     The variance is that of the sums over problems of each trace's part in the AUROC (DeLong's components); Student's t
-    with n_problems - 1 degrees of freedom. Where all pairs agree there is no variance: then a sign test, n the number
-    of problems in the rarer class [ours].
+    with one degree of freedom less than there are problems with a pair. Where all pairs agree there is no variance:
+    then a sign test, n the number of problems in the rarer class [ours].
     Source: Obuchowski (1997), doi:10.2307/2533958; DeLong et al. (1988), doi:10.2307/2531595.
     """
+    value, parts, among = _parts(scores, wrong, strata)
+    index = problem_index(np.asarray(problems)[among])
+    p = _p_of(value - 0.5, parts[among], index)
+    if p is None:
+        rarer = min(len(set(index[at[among]].tolist())) for at in (wrong, ~wrong))
+        return min(1.0, 2 * 0.5**rarer) if value in (0.0, 1.0) else 1.0
+    return p
+
+
+def separation_gain_p(
+    scores: Array, before: Array, wrong: Array, problems: Sequence, strata: Array | None = None
+) -> float:
+    """Two-sided p that `scores` separate no better than `before`, over the same pairs; sources as separation_p."""
+    value, parts, among = _parts(scores, wrong, strata)
+    value_before, parts_before, _ = _parts(before, wrong, strata)
+    index = problem_index(np.asarray(problems)[among])
+    p = _p_of(value - value_before, (parts - parts_before)[among], index)
+    return 1.0 if p is None else p
+
+
+def _parts(scores: Array, wrong: Array, strata: Array | None) -> tuple[float, Array, Array]:
+    """(AUROC, each trace's part in its deviation (n,), which traces are in a pair (n,) bool)."""
+    won, pairs = placements(scores, wrong, strata)
+    if not pairs.any():
+        raise UndefinedError(NO_PAIR)
+    n_pairs = pairs[wrong].sum()
+    value = won[wrong].sum() / n_pairs
+    return float(value), (won - value * pairs) / n_pairs, pairs > 0
+
+
+def _p_of(effect: float, parts: Array, index: Array) -> float | None:
+    """Student's t of an effect whose deviations are sums of parts over problems; None where nothing varies."""
     from scipy.stats import t
 
-    won = win_matrix(np.asarray(scores, float), wrong).astype(float)
-    if not won.size:
-        raise UndefinedError(_why_no_pair(wrong))
-    value, index = won.mean(), problem_index(problems)
-    parts = np.empty(len(wrong))
-    parts[wrong], parts[~wrong] = (won.mean(1) - value) / wrong.sum(), (won.mean(0) - value) / (~wrong).sum()
     n = int(index.max()) + 1
     error = np.sqrt((np.bincount(index, parts) ** 2).sum() * n / max(n - 1, 1))
-    if n < 2 or error < 1e-12:
-        rarer = min(len(set(index[at].tolist())) for at in (wrong, ~wrong))
-        return min(1.0, 2 * 0.5**rarer) if value in (0.0, 1.0) else 1.0
-    return float(2 * t.sf(abs(value - 0.5) / error, n - 1))
+    return None if n < 2 or error < 1e-12 else float(2 * t.sf(abs(effect) / error, n - 1))
+
+
+def sign_flip_p(values: Array, problems: Sequence) -> float | None:
+    """Two-sided p that the mean of the problems' means is 0: of all ways to turn their signs around, how many reach it.
+
+    All 2^n of them, or N_FLIPS at random where there are more. None for fewer than six problems or no difference.
+    Source: Fisher (1935), The Design of Experiments, section 21.
+    """
+    present = ~np.isnan(values)
+    names, index = np.unique(np.asarray(problems)[present], return_inverse=True)
+    means = np.bincount(index.ravel(), values[present]) / np.maximum(np.bincount(index.ravel()), 1)
+    if len(names) < 6 or not means.any():
+        return None
+    reached = np.abs(_signs(len(means)) @ means) >= abs(means.sum()) * (1 - 1e-12)
+    exact = 2 ** len(means) <= N_FLIPS
+    return float(reached.mean()) if exact else float((1 + reached.sum()) / (1 + N_FLIPS))
+
+
+def _signs(n: int) -> Array:
+    """Rows of -1 and 1: (2^n, n), or (N_FLIPS, n) at random."""
+    if 2**n <= N_FLIPS:
+        return np.array(list(itertools.product((-1.0, 1.0), repeat=n)))
+    return _random_signs(1 << (n - 1).bit_length())[:, :n]
+
+
+@lru_cache(maxsize=4)
+def _random_signs(n: int) -> Array:
+    return 2.0 * np.random.default_rng(SEED).integers(0, 2, (N_FLIPS, n), np.int8) - 1
 
 
 def correlation_p(found: Estimate) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
@@ -75,13 +76,14 @@ def _scalar(statistic: Statistic, index: Array, size: dict, level: float, n_resa
     return Estimate(value, float(low), float(high), **size)
 
 
-def separation(scores: Array, wrong: Array, problems: Sequence, **options) -> Estimate:
-    """AUROC of a score with its interval (see metrics.auroc), for any sample.
+def separation(scores: Array, wrong: Array, problems: Sequence, strata: Array | None = None, **options) -> Estimate:
+    """AUROC of a score with its interval (see metrics.auroc_of), for any sample.
 
     Where every wrong trace lies on one side of every right one, all resamples agree and the bootstrap would be certain
     after three traces. There the interval is Wilson's, n the number of problems in the rarer class [ours].
     """
-    found = estimate(auroc_of, scores, wrong, problems=problems, **options)
+    strata = np.zeros(len(wrong), int) if strata is None else np.asarray(strata)
+    found = estimate(auroc_of, scores, wrong, strata, problems=problems, **options)
     if not found.known or found.value not in (0.0, 1.0):
         return found
     present = ~np.isnan(np.array(scores, float))
@@ -153,11 +155,14 @@ def problem_index(problems: Sequence) -> Array:
     return np.unique(np.asarray(problems), return_inverse=True)[1].ravel()
 
 
+@lru_cache(maxsize=4)  # every metric of a run is taken over the same resamples
 def resample(n_problems: int, n_resamples: int, seed: int) -> Array:
     """How often each problem is drawn: (n_resamples, n_problems), each row sums to n_problems."""
     drawn = np.random.default_rng(seed).integers(n_problems, size=(n_resamples, n_problems))
     drawn += np.arange(n_resamples)[:, None] * n_problems
-    return np.bincount(drawn.ravel(), minlength=n_resamples * n_problems).reshape(n_resamples, n_problems)
+    counts = np.bincount(drawn.ravel(), minlength=n_resamples * n_problems).reshape(n_resamples, n_problems)
+    counts.flags.writeable = False
+    return counts
 
 
 def replicates(statistic: Statistic, index: Array, counts: Array) -> Array:

@@ -24,6 +24,7 @@ Array = np.ndarray
 Statistic = Callable[[Array], Array]  # counts (..., n) -> (...) or (..., n_columns)
 
 ALL_RIGHT, ALL_WRONG, NO_TRACES = "all traces are right", "all traces are wrong", "no traces"
+NO_PAIR = "no stratum has both a right and a wrong trace"
 
 
 class UndefinedError(LocalentError):
@@ -42,20 +43,41 @@ def auroc(scores: Array, wrong: Array, counts: Array | None = None) -> float | A
     return _at(auroc_of(scores, wrong), counts, len(scores))
 
 
-def auroc_of(scores: Array, wrong: Array) -> Statistic:
-    """See auroc."""
+def auroc_of(scores: Array, wrong: Array, strata: Array | None = None) -> Statistic:
+    """See auroc. With `strata` (n,), only pairs from one stratum count: the traces of one question, or of like length.
+
+    Raises: UndefinedError also where no stratum has both a right and a wrong trace.
+    """
     scores, wrong = _two_classes(scores, wrong)
+    keys = _Keys(scores, strata)
     right_at, wrong_at = np.flatnonzero(~wrong), np.flatnonzero(wrong)
-    right_at = right_at[np.argsort(scores[right_at], kind="stable")]
-    lower, upper = (np.searchsorted(scores[right_at], scores[wrong_at], side) for side in ("left", "right"))
+    right_at = right_at[np.argsort(keys.values[right_at], kind="stable")]
+    start, lower, upper, end = keys.places(wrong_at, keys.values[right_at])
+    if not (end > start).any():
+        raise UndefinedError(NO_PAIR)
 
     def statistic(counts: Array) -> Array:
         rank = _cumulative(counts[..., right_at])  # (..., n_right + 1): right traces among the first so many
-        n_right, n_wrong = rank[..., -1], counts[..., wrong_at].sum(-1)
-        won = (counts[..., wrong_at] * (rank[..., lower] + rank[..., upper])).sum(-1) / 2
-        return _ratio(won, n_right * n_wrong)
+        below, of_wrong = rank[..., start], counts[..., wrong_at]
+        won = (of_wrong * (rank[..., lower] + rank[..., upper] - 2 * below)).sum(-1) / 2
+        return _ratio(won, (of_wrong * (rank[..., end] - below)).sum(-1))
 
     return statistic
+
+
+def placements(scores: Array, wrong: Array, strata: Array | None = None) -> tuple[Array, Array]:
+    """(won, pairs), each (n,): the pairs of right and wrong that a trace is in, and how many the wrong one wins.
+
+    Ties are won by half. The AUROC is the sum of `won` over that of `pairs`, in either class.
+    """
+    scores, wrong = _two_classes(scores, wrong)
+    keys, won, pairs = _Keys(scores, strata), np.empty(len(scores)), np.empty(len(scores))
+    for mine in (wrong, ~wrong):
+        start, lower, upper, end = keys.places(np.flatnonzero(mine), np.sort(keys.values[~mine]))
+        below = (lower + upper) / 2 - start
+        pairs[mine] = end - start
+        won[mine] = below if mine is wrong else end - start - below
+    return won, pairs
 
 
 def average_precision(scores: Array, wrong: Array, counts: Array | None = None) -> float | Array:
@@ -208,6 +230,23 @@ def gap_of(values: Array, wrong: Array) -> Statistic:
 
 
 # --- plumbing ---------------------------------------------------------------------------------------------------
+
+
+class _Keys:
+    """One whole number for each trace that orders by stratum, then by score."""
+
+    def __init__(self, scores: Array, strata: Array | None) -> None:
+        strata = np.zeros(len(scores), int) if strata is None else strata
+        level = np.unique(scores, return_inverse=True)[1].ravel()
+        self.width = int(level.max(initial=-1)) + 1
+        self.first = np.unique(strata, return_inverse=True)[1].ravel() * self.width  # the stratum's lowest
+        self.values = self.first + level
+
+    def places(self, at: Array, ordered: Array) -> tuple[Array, ...]:
+        """Where in ordered keys the traces `at` have their stratum's start, themselves from left and right, its end."""
+        first, mine = self.first[at], self.values[at]
+        edges = ((first, "left"), (mine, "left"), (mine, "right"), (first + self.width, "left"))
+        return tuple(np.searchsorted(ordered, value, side) for value, side in edges)
 
 
 class _Groups:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from localent.analysis.curves import Trajectories
+from localent.analysis.curves import TOUCH, Trajectories
 from localent.analysis.metrics import Array
 
 if TYPE_CHECKING:
@@ -72,6 +72,16 @@ class Probed:
         """The value at the last probe: (n, K_max + 1) -> (n,)."""
         last = np.where(self.there, self.n_steps, 0).astype(int)
         return np.take_along_axis(values, last[:, None], axis=1)[:, 0]
+
+
+def until(p: Probed, t: float) -> Probed:
+    """What was known at share t of the steps: later probes as if they had not been made."""
+    kept = p.position <= t + TOUCH
+    names = ("position", "entropy", "p_true", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed")
+    cut = {name: np.where(kept, getattr(p, name), np.nan) for name in names}
+    motion, whole = np.where(kept[:, 1:], p.motion, np.nan), kept.sum(1) == (~np.isnan(p.position)).sum(1)
+    net = np.where(whole, p.net_motion, np.nan)
+    return replace(p, leader=np.where(kept, p.leader, -1), motion=motion, net_motion=net, **cut)
 
 
 def probed(db: Database, run_id: str) -> dict[str, Probed]:

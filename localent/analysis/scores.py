@@ -27,6 +27,12 @@ def padded(values: Sequence[float], n_tokens: Sequence[int]) -> Array:
     return rows
 
 
+def first(x: Array, share: float) -> Array:
+    """The first `share` of each trace's tokens, rounded up; NaN behind them: (n, T) -> (n, T)."""
+    n = (~np.isnan(x)).sum(1)
+    return x if share == 1 else np.where(np.arange(x.shape[1]) < np.ceil(share * n - 1e-9)[:, None], x, np.nan)
+
+
 # --- over the tokens of a trace -----------------------------------------------------------------------------------
 
 

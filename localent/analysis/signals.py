@@ -14,24 +14,27 @@ import numpy as np
 
 from localent.analysis import metrics, scores
 from localent.analysis.beyond import correlation_p, holm, length_bins, partial_rank_of, separation_of, separation_p
-from localent.analysis.curves import at_position
+from localent.analysis.curves import TOUCH, at_position
 from localent.analysis.intervals import SEED, Estimate, estimate, wilson
 from localent.analysis.metrics import Array, UndefinedError
-from localent.analysis.probed import Probed, computed, probed
+from localent.analysis.probed import Probed, computed, probed, until
 from localent.analysis.profile import path_length, switches
 from localent.analysis.signatures import last, lock_time, modal_lock, slope, violations
+from localent.errors import UsageError
 
 if TYPE_CHECKING:
     from localent.store import Database
 
 N_RESAMPLES = 1000  # three intervals for each of some forty signals
 ALPHA = 0.05  # of the whole family
+HALF = 0.5
 TRACES = ("trace_id", "problem_id", "correct", "finish", "answer", "n_tokens", "n_steps", "mean_surprisal")
 TOKENS = ("entropy", "surprisal", "varentropy", "renyi2", "top1_prob", "margin", "rank", "self_certainty")
 TOP_K = ("topk_confidence", "topk_bias")
 
 NO_TOKENS, NO_STEPS, NOT_PROBED = "the trace has no token", "the trace has no reasoning step", "not probed"
 ONE_SAMPLE, NO_TOP_K = "one sample a problem: run with --samples", "not measured: run with --measure-top-k"
+NOT_ROLLED = "not rolled out: 'localent study --rolled' plays traces on"
 MIRRORS = "it leaves out the trace that it judges, so that within a question it mirrors the label"
 SELECTED = (
     "Right and wrong are known only at the end, so what a signal reads late in a trace is close to the outcome itself:"
@@ -44,7 +47,7 @@ class Score:
     """One number per trace, higher = more uncertain; NaN: the trace lacks it, for the reason in `why`."""
 
     name: str
-    family: str  # "baseline" | "token" | "trace" | "step" | "answer" | "samples"
+    family: str  # "baseline" | "token" | "trace" | "step" | "answer" | "rollouts" | "samples"
     values: Array  # (n_traces,)
     why: str
     calibrated: bool = False  # 1 - values is a stated probability of being right
@@ -104,14 +107,23 @@ class Signals:
     n_problems: int
     n_wrong: int
     finished_only: bool  # truncated traces are left out
+    at: float  # share of each trace that the signals were taken from
     rows: tuple[Signal, ...]
     notes: tuple[str, ...]
 
 
-def signals(db: Database, run_id: str, *, finished_only: bool = False, n_resamples: int = N_RESAMPLES) -> Signals:
-    """Every signal of one run. `finished_only`: leave out the traces that ran into the token limit."""
+def signals(
+    db: Database, run_id: str, *, finished_only: bool = False, at: float = 1.0, n_resamples: int = N_RESAMPLES
+) -> Signals:
+    """Every signal of one run.
+
+    finished_only: leave out the traces that ran into the token limit. at: take signals from this share of each trace
+    only, its first tokens, steps and probes; baselines and what other samples say are of whole traces.
+    """
+    if not 0 <= at <= 1:
+        raise UsageError(f"Expected a share of the trace from 0 to 1, got {at:g}.")
     run_id = db.run(run_id).run_id
-    traces = read(db, run_id)
+    traces = read(db, run_id, at)
     traces = traces.only(~traces.truncated) if finished_only else traces
     found = [judge(score, traces, n_resamples=n_resamples) for score in traces.scores]
     adjusted, given = holm([row.p for row in found]), holm([correlation_p(row.given_length) for row in found])
@@ -120,7 +132,7 @@ def signals(db: Database, run_id: str, *, finished_only: bool = False, n_resampl
     rows.sort(key=lambda row: (row.family != "baseline", -abs((row.auroc.value or 0.5) - 0.5)))
     n_wrong = int(traces.wrong.sum())
     counts = len(traces.wrong), len(np.unique(traces.problems)), n_wrong
-    return Signals(run_id, *counts, finished_only, tuple(rows), (SELECTED,))
+    return Signals(run_id, *counts, finished_only, at, tuple(rows), (SELECTED,))
 
 
 def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed: int = SEED) -> Signal:
@@ -190,18 +202,20 @@ def _reading(row: Signal) -> str:
 # --- the scores of a run ------------------------------------------------------------------------------------------
 
 
-def read(db: Database, run_id: str) -> Traces:
-    """Labels and all scores of a run."""
+def read(db: Database, run_id: str, at: float = 1.0) -> Traces:
+    """Labels and all scores of a run, from the first share `at` of each trace."""
     run = db.run(run_id)
     traces = db.traces(run.run_id, TRACES)
     tokens = db.tokens(run.run_id, TOKENS + (TOP_K if run.settings.get("measure_top_k") else ()))
-    measures = {name: scores.padded(values, traces["n_tokens"]) for name, values in tokens.items()}
+    measures = {name: scores.first(scores.padded(v, traces["n_tokens"]), at) for name, v in tokens.items()}
     problems, correct = np.array(traces["problem_id"]), np.array(traces["correct"], bool)
+    probes = {name: until(p, at) for name, p in probed(db, run.run_id).items()}
     found = [
         *_baselines(traces, problems, correct),
         *_of_tokens(measures),
-        *_of_steps(db, run.run_id, traces),
-        *_of_answers(computed(probed(db, run.run_id)), len(correct)),
+        *_of_steps(db, run.run_id, traces, at),
+        *_of_answers(computed(probes), len(correct), at),
+        *_of_rollouts(probes.get("rollout"), len(correct), at),
         *_of_samples(traces, problems),
     ]
     truncated = np.array([finish == "length" for finish in traces["finish"]], bool)
@@ -262,12 +276,14 @@ def finite(x: Array) -> Array:
     return np.where(np.isposinf(x), most, x)
 
 
-def _of_steps(db: Database, run_id: str, traces: dict) -> Iterator[Score]:
+def _of_steps(db: Database, run_id: str, traces: dict, at: float) -> Iterator[Score]:
     """Entropies of the reasoning steps: the worst, the first, the last, and how they change."""
     steps = db.steps(run_id, ("kind", "mean_entropy"))
     values = [h for kind, h in zip(steps["kind"], steps["mean_entropy"], strict=True) if kind == "reasoning"]
     h = scores.padded(values, traces["n_steps"])
-    n_gaps = np.maximum(np.array(traces["n_steps"], int) - 1, 1)
+    n_steps = np.array(traces["n_steps"], int)
+    h[np.arange(1, h.shape[1] + 1) > at * n_steps[:, None] + TOUCH] = np.nan
+    n_gaps = np.maximum(n_steps - 1, 1)
     place = np.where(np.isnan(h), np.nan, np.arange(h.shape[1]) / n_gaps[:, None])
     kinds = {"worst step's entropy": scores.largest(h), "first step's entropy": h[:, 0], "last step's entropy": last(h)}
     for name, found in kinds.items():
@@ -275,30 +291,49 @@ def _of_steps(db: Database, run_id: str, traces: dict) -> Iterator[Score]:
     yield Score("rise of entropy over steps", "step", slope(h, place), "fewer than two steps")
 
 
-def _of_answers(p: Probed | None, n: int) -> Iterator[Score]:
+def _of_answers(p: Probed | None, n: int, at: float) -> Iterator[Score]:
     """What the probes say of the answer, the true one never consulted."""
-    for name, (values, why, calibrated) in _answer_scores(p, n).items():
-        yield Score(name, "answer", np.full(n, np.nan) if p is None else values, why, calibrated)
+    for name, (values, calibrated) in _answer_scores(p, n, at).items():
+        yield Score(name, "answer", values, NOT_PROBED, calibrated)
 
 
-def _answer_scores(p: Probed | None, n: int) -> dict[str, tuple]:
+def _answer_scores(p: Probed | None, n: int, at: float) -> dict[str, tuple[Array, bool]]:
+    """Name -> (values, whether 1 - values is a stated probability of being right)."""
     if p is None:
-        return {"answer entropy": (None, NOT_PROBED, False)}
-    half, held = (at_position(p.trajectory(v), 0.5) for v in (p.entropy, p.p_leader))
+        return {"answer entropy": (np.full(n, np.nan), False)}
     drop = p.entropy[:, 0] - last(p.entropy)
     return {
-        "answer entropy at start": (p.entropy[:, 0], NOT_PROBED, False),
-        "answer entropy at half": (half, NOT_PROBED, False),
-        "answer entropy at end": (last(p.entropy), NOT_PROBED, False),
-        "1 - leader's probability at half": (1 - held, NOT_PROBED, True),
-        "1 - leader's probability at end": (1 - last(p.p_leader), NOT_PROBED, True),
-        "drop of answer entropy, negative": (-drop, NOT_PROBED, False),
-        "rises of answer entropy": (violations(p.entropy), NOT_PROBED, False),
-        "lock-in time": (lock_time(p.entropy, p.position), NOT_PROBED, False),
-        "lock-in of the leader": (modal_lock(p.leader, p.position), NOT_PROBED, False),
-        "switches of the leader": (switches(p), NOT_PROBED, False),
-        "path of the answer distribution": (path_length(p), NOT_PROBED, False),
+        "answer entropy at start": (p.entropy[:, 0], False),
+        **_by_position(p, at, "answer entropy", "1 - leader's probability"),
+        "drop of answer entropy, negative": (-drop, False),
+        "rises of answer entropy": (violations(p.entropy), False),
+        "lock-in time": (lock_time(p.entropy, p.position), False),
+        "lock-in of the leader": (modal_lock(p.leader, p.position), False),
+        "switches of the leader": (switches(p), False),
+        "path of the answer distribution": (path_length(p), False),
     }
+
+
+def _by_position(p: Probed, at: float, entropy: str, leader: str) -> dict[str, tuple[Array, bool]]:
+    """The entropy and the leader's doubt half-way, where that is seen already, and at the end of what is seen."""
+    places = {"end" if at == 1 else f"t = {at:g}": at} | ({"half": HALF} if at > HALF else {})
+    found = {}
+    for place, t in sorted(places.items(), key=lambda item: item[1]):
+        found[f"{entropy} at {place}"] = at_position(p.trajectory(p.entropy), t), False
+        found[f"{leader} at {place}"] = 1 - at_position(p.trajectory(p.p_leader), t), True
+    return found
+
+
+def _of_rollouts(p: Probed | None, n: int, at: float) -> Iterator[Score]:
+    """What other continuations of the same prefix answered: none of them is the trace that is judged."""
+    nothing = np.full(n, np.nan)
+    found = {"rollout entropy at start": (nothing if p is None else p.entropy[:, 0], False)}
+    if p is None:
+        found |= {"rollout entropy": (nothing, False), "1 - rollout leader's share": (nothing, False)}
+    else:
+        found |= _by_position(p, at, "rollout entropy", "1 - rollout leader's share")
+    for name, (values, calibrated) in found.items():
+        yield Score(name, "rollouts", values, NOT_ROLLED, calibrated)
 
 
 def _of_samples(traces: dict, problems: Array) -> Iterator[Score]:

@@ -3,28 +3,45 @@
 A claim is supported where its whole interval lies on the claimed side of 0, the effect reaches the smallest size that
 would count, and p stays below 0.05 under Holm's rule; refuted where the interval lies below that size; undecided in
 between. Where right and wrong are compared, an effect that vanishes with length held fixed is "explained by length".
+
+Early separability. Half-way is the last probe at or before t = 0.5; of a trace of one step that is its start, where
+every trace is uncertain. Since short traces are right more often, right traces then look uncertain though nothing was
+read. So the claim is about pairs of a right and a wrong trace with the same number K >= 2 of steps, each read after
+K // 2 of them: equal k and equal t, and never the start. Its control is the start itself: what the question alone
+tells is told there, and the first half of the reasoning has to add to it. The plain comparison, any K with any other,
+stands beside; where that separates, but not with length held fixed, both are "explained by length".
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from localent.analysis.beyond import holm, partial_rank_of, separation_of, separation_p
-from localent.analysis.curves import at_position
+from localent.analysis.beyond import (
+    holm,
+    partial_rank_of,
+    separation_gain_p,
+    separation_of,
+    separation_p,
+    sign_flip_p,
+)
+from localent.analysis.curves import GRID, Curve, at_position, curve
 from localent.analysis.intervals import Estimate, estimate, paired, separation
-from localent.analysis.metrics import Array, UndefinedError, gap_of, mean_of
+from localent.analysis.metrics import Array, Statistic, UndefinedError, gap_of, mean_of
 from localent.analysis.probed import FLOOR, Probed
 from localent.analysis.signatures import LOCK, SLACK, gap_values, lock_time, modal_lock, saturation, slope, violations
 
 SUPPORTED, REFUTED, UNDECIDED, LENGTH = "supported", "refuted", "undecided", "explained by length"
 HALF = 0.5
+GAIN_RISES = "information gain rises with steps"
 ALPHA = 0.05
-WILCOXON, DELONG, INTERVAL = "Wilcoxon over problem means", "clustered DeLong", "interval alone"
+FLIPS, DELONG, INTERVAL = "sign flips of problem means", "clustered DeLong", "interval alone"
+BY_OUTCOME = ("wrong-trace",)  # controls that are chosen by how a trace ended
 SMALLEST = {  # the smallest effect that would count, by unit
-    "nats a trace": 0.1, "nats": 0.05, "AUROC - 0.5": 0.05, "Cliff's delta": 0.1, "share": 0.05, "nats a nat": 0.05,
+    "nats a trace": 0.1, "nats": 0.05, "nats a nat": 0.05, "share": 0.05, "AUROC - 0.5": 0.05, "AUROC": 0.05,
+    "Cliff's delta": 0.1,
 }  # fmt: skip
 KNOBS = (
     f"A true answer less likely than {FLOOR:g} counts as {FLOOR:g}. Locked in: answer entropy of {LOCK:g} nats or less."
@@ -60,9 +77,22 @@ def decide(effect: Estimate, unit: str) -> str:
     return SUPPORTED if effect.low > 0 and effect.value >= SMALLEST[unit] else UNDECIDED
 
 
-def judge(subject: str, p: Probed, controls: dict[str, Probed], n_tokens: Array, **options) -> list[Verdict]:
-    """All claims about one model. controls: name -> its probes; n_tokens (n,): length of each trace."""
-    judged = [*_information(subject, p, options), *_controls(subject, p, controls, options)]
+def judge(
+    subject: str,
+    p: Probed,
+    controls: dict[str, Probed],
+    n_tokens: Array,
+    rolled: Probed | None = None,
+    m: int = 0,
+    **options,
+) -> list[Verdict]:
+    """All claims about one model.
+
+    controls: name -> its probes; n_tokens (n,): length of each trace; rolled: what m rollouts a prefix said.
+    """
+    judged = [*_information(subject, p, options)]
+    judged += [] if rolled is None else [_by_rollouts(subject, rolled, m, options)]
+    judged += _controls(subject, p, controls, options)
     judged += [*_signatures(subject, p, np.asarray(n_tokens, float), options)]
     return settled(judged)
 
@@ -84,12 +114,12 @@ def _settled(v: Verdict, p_holm: float | None) -> Verdict:
 
 def _information(subject: str, p: Probed, options: dict) -> Iterator[Verdict]:
     half = at_position(p.trajectory(p.gain()), HALF)
-    exact = slope(np.where(p.p_true > 0, np.log(np.where(p.p_true > 0, p.p_true, 1.0)), np.nan), p.position)
-    plain = estimate(mean_of, exact, problems=p.problems, **options)
-    note = "" if plain.value is None else f"without the floor {plain.value:.2f} nats over {plain.n} traces"
+    exact = np.log(np.where(p.p_true > 0, p.p_true, np.nan))
+    floored, unfloored = f"floor {FLOOR:g}", "one answer thought impossible can rule this mean"
     claims = {
-        "information gain rises with steps": (gain_slope(p), "nats a trace", note),
-        "gain by half of the steps": (half, "nats", ""),
+        GAIN_RISES: (gain_slope(p), "nats a trace", floored),
+        f"{GAIN_RISES}, no floor": (slope(exact, p.position), "nats a trace", unfloored),
+        "gain by half of the steps": (half, "nats", floored),
         "probability of the true answer rises": (slope(p.p_true, p.position), "share", ""),
     }
     for claim, (values, unit, note) in claims.items():
@@ -105,47 +135,74 @@ def _of_means(
     claim: str, subject: str, values: Array, problems: Array, unit: str, options: dict, note: str = ""
 ) -> Verdict:
     effect = estimate(mean_of, values, problems=problems, **options)
-    p = signed_rank_p(values, problems)
-    return Verdict(claim, subject, effect, unit, WILCOXON, p, decide(effect, unit), None, False, note)
+    p = sign_flip_p(values, problems)
+    return Verdict(claim, subject, effect, unit, FLIPS, p, decide(effect, unit), None, False, note)
 
 
-def signed_rank_p(values: Array, problems: Sequence) -> float | None:
-    """Two-sided p that the means of the problems lie around 0; None for fewer than six problems or no difference."""
-    from scipy.stats import wilcoxon
-
-    present = ~np.isnan(values)
-    names, index = np.unique(np.asarray(problems)[present], return_inverse=True)
-    means = np.bincount(index.ravel(), values[present]) / np.maximum(np.bincount(index.ravel()), 1)
-    if len(names) < 6 or not means.any():
-        return None
-    return float(wilcoxon(means, zero_method="pratt", method="approx").pvalue)
+def _by_rollouts(subject: str, rolled: Probed, m: int, options: dict) -> Verdict:
+    """The first claim by the other estimator: the reasoning is played on, not cut off; floor 1/(2m)."""
+    values = slope(rolled.gain(1 / (2 * m)), rolled.position)
+    claim, note = "information gain rises, by rollouts", f"{m} rollouts a prefix; the traces that have them"
+    return _of_means(claim, subject, values, rolled.problems, "nats a trace", options, note)
 
 
 # --- controls ---------------------------------------------------------------------------------------------------------
 
 
 def _controls(subject: str, p: Probed, controls: dict[str, Probed], options: dict) -> Iterator[Verdict]:
-    found = []
-    for name, control in controls.items():
-        claim = f"exceeds control: {name}"
-        found.append(_of_means(claim, subject, over_control(p, control), p.problems, "nats", options))
-        yield found[-1]
-    if found:
-        yield _every(subject, found)
+    """Each control over all steps, the least of them, and the least of them by half of the steps."""
+    gaps = {name: gap_to(p, control) for name, control in controls.items()}
+    early = {name: np.where(p.n_steps >= 2, at_position(p.trajectory(gap), HALF), np.nan) for name, gap in gaps.items()}
+    every = [_over(subject, p, name, over_steps(gap), options) for name, gap in gaps.items()]
+    by_half = [_over(subject, p, name, gap, options) for name, gap in early.items()]
+    yield from every
+    if every:
+        yield _every("exceeds every control", subject, every)
+        yield _every("exceeds every control, t = 0.5", subject, by_half)
 
 
-def over_control(p: Probed, control: Probed) -> Array:
-    """ln p_k(a*) after the trace's own steps minus the same after the control's, mean over its k: (n,) nats.
+def _over(subject: str, p: Probed, control: str, gaps: Array, options: dict) -> Verdict:
+    found = _of_means(f"exceeds control: {control}", subject, gaps, p.problems, "nats", options)
+    return replace(found, selected=control in BY_OUTCOME)
 
-    Both gains count from the same k = 0, which cancels.
+
+def gap_to(p: Probed, control: Probed) -> Array:
+    """ln p_k(a*) after the trace's own steps minus the same after the control's: (n, K_max + 1) nats, 0 at k = 0.
+
+    Both gains count from the same k = 0, which cancels. NaN where the control was not read.
     """
     width = min(p.p_true.shape[1], control.p_true.shape[1])
-    gaps = p.log_true()[:, :width] - control.log_true()[:, :width]
-    n = (~np.isnan(gaps)).sum(1)
-    return np.divide(np.nansum(gaps, 1), n, out=np.full(len(gaps), np.nan), where=n > 0)
+    gaps = np.full(p.p_true.shape, np.nan)
+    gaps[:, :width] = p.log_true()[:, :width] - control.log_true()[:, :width]
+    gaps[:, 0] = np.where(control.there_at_all & p.there, 0.0, np.nan)
+    return gaps
 
 
-def _every(subject: str, found: Sequence[Verdict]) -> Verdict:
+def over_steps(gaps: Array) -> Array:
+    """Mean over the k from 1 at which there is a control: (n,) nats."""
+    n = (~np.isnan(gaps[:, 1:])).sum(1)
+    return np.divide(np.nansum(gaps[:, 1:], 1), n, out=np.full(len(gaps), np.nan), where=n > 0)
+
+
+def along(p: Probed, control: Probed, **options) -> Curve:
+    """What the own steps tell beyond the control's at t = 0, 0.1, ..., 1: mean over the traces that have both, nats."""
+    return curve(GRID, at_position(p.trajectory(gap_to(p, control)), GRID), p.problems, **options)
+
+
+def earliest_over(curves: Sequence[Curve]) -> float | None:
+    """The first t from which every control is exceeded to the end, each interval above 0; None: not at the end.
+
+    A t at which a control was not read, or by too few traces, says nothing.
+    """
+    if not curves:
+        return None
+    low = np.array([c.low for c in curves])
+    above = ((low > 0) | np.isnan(low)).all(0)
+    lasting = np.logical_and.accumulate(above[::-1])[::-1] & (low > 0).any(0)
+    return float(curves[0].at[lasting.argmax()]) if lasting.any() else None
+
+
+def _every(claim: str, subject: str, found: Sequence[Verdict]) -> Verdict:
     """Supported if every control is exceeded, refuted if one is not: the least effect, the largest p."""
     known = [v for v in found if v.effect.value is not None]
     least = min(known or found, key=lambda v: v.effect.value if v.effect.value is not None else 0.0)
@@ -156,7 +213,8 @@ def _every(subject: str, found: Sequence[Verdict]) -> Verdict:
     note = f"the least of {len(known)}: {least.claim.removeprefix('exceeds control: ')}"
     note += f"; none to be had: {', '.join(lacking)}" if lacking else ""
     p = max(ps) if ps else None
-    return replace(least, claim="exceeds every control", p=p, verdict=verdict, note=note)
+    selected = any(v.selected for v in known)
+    return replace(least, claim=claim, p=p, verdict=verdict, selected=selected, note=note)
 
 
 def replaced(p: Probed, control: Probed) -> Probed:
@@ -190,7 +248,9 @@ def _signatures(subject: str, p: Probed, length: Array, options: dict) -> Iterat
     yield _contrast("lock-in of the leading answer", subject, p, leader, delta, length, options)
     claim = "separability: wrong traces stay uncertain"
     yield _contrast(claim, subject, p, gap_values(p), "nats", length, options)
-    yield _contrast("early separability, t = 0.5", subject, p, half, auroc, length, options)
+    plain = _contrast("early separability, t = 0.5, any K", subject, p, half, auroc, length, options)
+    yield from _early(subject, p, half, length, plain.verdict == LENGTH, options)
+    yield replace(plain, note="traces of one step are read at their start")
     yield _within(subject, p, half, length, options)
     yield _contrast("monotonicity: wrong traces rise more often", subject, p, rises, "share", length, options)
     effect = saturation(p, **options)
@@ -220,29 +280,58 @@ def _comparable(effect: Estimate, scores: Array, wrong: Array) -> Estimate:
     return effect
 
 
+def _early(subject: str, p: Probed, half: Array, length: Array, by_length: bool, options: dict) -> Iterator[Verdict]:
+    """Early separability between traces of equally many steps, and what it has beyond the start: see above."""
+    half, start = (np.where(p.n_steps >= 2, values, np.nan) for values in (half, p.entropy[:, 0]))
+    effect = scaled(separation(half, p.wrong, p.problems, p.n_steps, **options), 1, -0.5)
+    claim, unit = "early separability, t = 0.5", "AUROC - 0.5"
+    found = _beside_length(claim, subject, p, half, effect, unit, length, options, p.n_steps)
+    verdict = LENGTH if by_length and found.verdict != SUPPORTED else found.verdict
+    yield replace(found, verdict=verdict, note="pairs of equally many steps, two or more")
+    gain = estimate(_gain_of, half, start, p.wrong, p.n_steps, problems=p.problems, **options)
+    test = _p_of(~np.isnan(half), separation_gain_p, half, start, p.wrong, p.problems, p.n_steps)
+    claim, note = "early separability beyond the start", "of the same pairs, AUROC at half minus at k = 0"
+    yield Verdict(claim, subject, gain, "AUROC", DELONG, test, decide(gain, "AUROC"), None, True, note)
+
+
+def _gain_of(after: Array, before: Array, wrong: Array, strata: Array) -> Statistic:
+    """AUROC of `after` minus that of `before`, over the same pairs."""
+    one, other = separation_of(after, wrong, strata), separation_of(before, wrong, strata)
+    return lambda counts: one(counts) - other(counts)
+
+
 def _within(subject: str, p: Probed, half: Array, length: Array, options: dict) -> Verdict:
-    found = estimate(separation_of, half, p.wrong, p.problems, problems=p.problems, **options)
-    effect = scaled(found, 1, -0.5)
+    """Pairs of one question, of two steps or more: at k = 0 all its traces are alike."""
+    half = np.where(p.n_steps >= 2, half, np.nan)
+    effect = scaled(separation(half, p.wrong, p.problems, p.problems, **options), 1, -0.5)
     claim, unit = "within-question separability, t = 0.5", "AUROC - 0.5"
-    verdict = _beside_length(claim, subject, p, half, effect, unit, length, options)
-    return replace(verdict, test=INTERVAL, p=None)
+    return _beside_length(claim, subject, p, half, effect, unit, length, options, p.problems)
 
 
 def _beside_length(
-    claim: str, subject: str, p: Probed, scores: Array, effect: Estimate, unit: str, length: Array, options: dict
+    claim: str,
+    subject: str,
+    p: Probed,
+    scores: Array,
+    effect: Estimate,
+    unit: str,
+    length: Array,
+    options: dict,
+    strata: Array | None = None,
 ) -> Verdict:
     effect = _comparable(effect, scores, p.wrong)
     given = estimate(partial_rank_of, scores, p.wrong, length, problems=p.problems, **options)
     verdict = decide(effect, unit)
     if verdict == SUPPORTED and not (given.known and given.low > 0):
         verdict = LENGTH
-    return Verdict(claim, subject, effect, unit, DELONG, _p_of(scores, p), verdict, given, True, "")
+    strata = np.zeros(len(p.wrong), int) if strata is None else strata
+    test = _p_of(~np.isnan(scores), separation_p, scores, p.wrong, p.problems, strata)
+    return Verdict(claim, subject, effect, unit, DELONG, test, verdict, given, True, "")
 
 
-def _p_of(scores: Array, p: Probed) -> float | None:
-    known = ~np.isnan(scores)
+def _p_of(known: Array, test: Callable, *arrays: Array) -> float | None:
     try:
-        return separation_p(scores[known], p.wrong[known], p.problems[known])
+        return test(*(array[known] for array in arrays))
     except UndefinedError:
         return None
 
@@ -265,8 +354,8 @@ def training(earlier: tuple[str, Probed], later: tuple[str, Probed], **options) 
     effect = paired(*arms[0], *arms[1], **options)
     values, problems = _differences(gains, (a.problems, b.problems))
     unit, subject = "nats a trace", f"{name_a} -> {name_b}"
-    p = signed_rank_p(values, problems)
-    return Verdict("training increases the gain", subject, effect, unit, WILCOXON, p, decide(effect, unit), None, False)
+    p = sign_flip_p(values, problems)
+    return Verdict("training increases the gain", subject, effect, unit, FLIPS, p, decide(effect, unit), None, False)
 
 
 def _differences(values: Sequence[Array], problems: Sequence[Array]) -> tuple[Array, Array]:

@@ -38,22 +38,25 @@ def say(lines, form: str | None) -> None:
 @db_option
 @format_options
 @click.option("--finished-only", is_flag=True, help="Leave out traces that ran into the token limit.")
-def signals(run_id: str, db: Path, form: str | None, finished_only: bool) -> None:
+@click.option("--at", type=click.FloatRange(0, 1), default=1.0, help="See only this share of each trace.")
+def signals(run_id: str, db: Path, form: str | None, finished_only: bool, at: float) -> None:
     """Which signals tell wrong traces from right ones, beside length and difficulty.
 
-    RUN is a run's id, or its beginning ('localent runs' lists them). Baselines stand on top.
+    RUN is a run's id, or its beginning ('localent runs' lists them). Baselines stand on top, of whole traces.
 
     \b
     localent signals 3f2a --db localent-demo.db
+    localent signals 3f2a --at 0.5
     """
     from localent.analysis import signals as analysis
     from localent.report.science import signals_table
     from localent.store import open_db
 
     with open_db(db, readonly=True) as store:
-        found = analysis.signals(store, run_id, finished_only=finished_only)
+        found = analysis.signals(store, run_id, finished_only=finished_only, at=at)
     which = "finished traces" if finished_only else "traces"
     counts = f"{found.n_traces:,} {which} of {found.n_problems:,} problems, {found.n_wrong:,} wrong"
+    counts += "" if at == 1 else f"; signals of their first {at:.0%}"
     click.echo(f"Run {found.run_id}: {counts}.\n", err=form in ("csv", "json"))
     print_records(found.rows, signals_table, form)
     lacking = dict.fromkeys(f"{row.missing}: {row.auroc.n_missing} traces" for row in found.rows if row.missing)
@@ -100,7 +103,8 @@ def replay(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> N
 
 STAGE_NOTES = (
     "gain: slope of ln p(true answer) over the reasoning, nats per whole trace. left the answer: share of wrong traces"
-    " in which the true answer had led before the end.",
+    " in which the true answer had led before the end. beyond controls from: the t from which the true answer is"
+    " likelier than under every control, to the end. AUROC at half: among traces of equally many steps, two or more.",
 )
 
 
@@ -117,47 +121,86 @@ STAGE_NOTES = (
 @click.option("--max-fed", type=int, default=24, show_default=True, help="Probes stop after so many tokens.")
 @click.option("--lanes", type=int, default=16, show_default=True, help="Traces at a time.")
 @gpu_layers_option
+@click.option(
+    "--controls-at",
+    type=click.Choice(["every", "ends"]),
+    default="every",
+    show_default=True,
+    help="Read controls after every step, or half-way and at the end.",
+)
+@click.option(
+    "--control-samples",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Of how many traces of a problem controls are read.",
+)
 @click.option("--rollouts", type=int, default=16, show_default=True, help="Continuations a prefix; 0: none.")
 @click.option("--rolled", type=int, default=12, show_default=True, help="How many traces of a run are rolled out.")
+@click.option("--curves", is_flag=True, help="Print what happens along the traces, at t = 0, 0.1, ..., 1, instead.")
 @db_option
 @format_options
-def study(models, names, data, n, samples, rollouts, rolled, db, form, **chosen) -> None:
+def study(models, names, data, n, samples, rollouts, rolled, controls_at, control_samples, curves, db, form, **chosen):
     """Does it gather information as it reasons? Verdicts on each claim, for each MODEL and for training.
 
     Give the stages of one family earlier first; without MODEL: the bundled family. What is not yet in the database is
-    run first, with control probes; a finished study is only judged again.
+    run first, with control probes; a finished study is only judged again. Studies of the same models and tasks under
+    another --seed that the database has are compared: which verdicts differ.
+
+    The defaults fit the bundled family, four models on two tasks, into about seven minutes on two cores that feed 4,000
+    tokens a second: some 0.8 million tokens one by one and 0.9 million as prompts. Two fifths are attempts and their
+    probes (-n, --samples), a quarter controls (--control-samples, --controls-at), a third rollouts (--rolled).
 
     \b
     localent study
+    localent study --seed 1
     localent study base.gguf tuned.gguf --task gsm8k --data test.jsonl -n 200
     """
     from localent import runs, tasks
     from localent import study as science
-    from localent.report.science import mechanism_table, sentences, stage_table, verdict_table
+    from localent.report.science import curve_table, mechanism_table, sentences, shape_table, stage_table
 
     loaded = [data.load(name) for name in names or tasks.BUNDLED]
-    settings = runs.Settings(**chosen)
+    wanted = dict(at=controls_at, control_samples=control_samples, m=rollouts, n_rolled=rolled)
+    options = dict(n=n, samples=samples, settings=runs.Settings(**chosen), **wanted)
     with Bar() as bar:
-        options = dict(n=n, samples=samples, settings=settings, m=rollouts, n_rolled=rolled)
         found = science.study(models, loaded, db=db, **options, report=bar, status=bar.say)
-    print_verdicts(found.verdicts, verdict_table, form)
     machine = form in ("csv", "json")
-    if not machine:
-        for table in (stage_table(found.subjects), mechanism_table(found.subjects)):
+    if curves:
+        print_table(*curve_table(found.subjects), form)
+    else:
+        print_verdicts(found, form)
+        for table in [] if machine else (stage_table, shape_table, mechanism_table):
             click.echo()
-            print_table(*table, form)
-    say([*STAGE_NOTES, *sentences(found.subjects), *found.notes, f"Study {found.study_id}, kept in {db}."], form)
+            print_table(*table(found.subjects), form)
+    kept = f"Study {found.study_id}, kept in {db}."
+    say([*STAGE_NOTES, *sentences(found.subjects), *found.notes, *seed_sentences(found), kept], form)
 
 
-def print_verdicts(found, table, form: str | None) -> None:
-    """The verdicts: a short table for people, every field for --json and --csv."""
-    from localent.report.science import full_table
+def print_verdicts(found, form: str | None) -> None:
+    """The verdicts, with those of other seeds: a short table for people, every field for --json and --csv."""
+    from localent.report.science import full_table, verdict_table
 
     if form not in ("csv", "json"):
-        print_table(*table(found), form)
+        print_table(*verdict_table(found.verdicts, found.seeds), form)
         return
-    columns, rows = full_table([verdict for _, verdict in found])
-    print_table(["task", *columns], [[task, *row] for (task, _), row in zip(found, rows, strict=True)], form)
+    columns, rows = full_table([verdict for _, verdict in found.verdicts])
+    others = [f"verdict_seed_{other.seed}" for other in found.seeds]
+    told = [[other.verdict_of(task, v) for other in found.seeds] for task, v in found.verdicts]
+    rows = [[task, *row, *more] for (task, _), row, more in zip(found.verdicts, rows, told, strict=True)]
+    print_table(["task", *columns, *others], rows, form)
+
+
+def seed_sentences(found) -> list[str]:
+    """How far studies of the same under other seeds agree."""
+    said = []
+    for other in found.seeds:
+        same, n = other.agreement(found.verdicts)
+        said.append(
+            f"Under seed {other.seed} (study {other.study_id}) {same} of {n} verdicts are the same. Where they differ,"
+            " the effect is near the smallest that counts or the sample is too small: rely on neither."
+        )
+    return said
 
 
 @click.command()

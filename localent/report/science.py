@@ -94,30 +94,85 @@ def risk_coverage_table(accuracies: dict[str, Sequence[float]], coverages: Seque
     return columns, [[name, *map(cell, values)] for name, values in ranked]
 
 
-def verdict_table(found: Iterable[tuple[str, object]]) -> Table:
-    """One claim a row. A star marks what compares right and wrong traces."""
-    columns = ["task", "model", "claim", "verdict", "effect", "unit", "p", "test", "n", "problems", "note"]
+def verdict_table(found: Iterable[tuple[str, object]], seeds: Sequence = ()) -> Table:
+    """One claim a row. A star marks what compares right and wrong traces; seeds: the same study under other ones."""
+    columns = ["task", "model", "claim", "verdict", *(f"seed {other.seed}" for other in seeds)]
+    columns += ["effect", "unit", "p (Holm)", "test", "n", "problems", "note"]
     rows = []
     for task, v in found:
         note = v.effect.reason or v.note
         if v.verdict == "explained by length":
             note = f"with length held fixed: rank correlation {short(v.given_length, 2)}"
-        counts = [p_cell(v.p), v.test, v.effect.n, v.effect.n_problems, note]
-        rows.append([task, v.subject, v.claim + "*" * v.selected, v.verdict, short(v.effect), v.unit, *counts])
+        others = [_told(other.verdict_of(task, v), v.verdict) for other in seeds]
+        counts = [p_cell(v.p_holm), v.test, v.effect.n, v.effect.n_problems, note]
+        rows.append([task, v.subject, v.claim + "*" * v.selected, v.verdict, *others, short(v.effect), v.unit, *counts])
     return columns, rows
+
+
+def _told(there: str | None, here: str) -> str:
+    return "-" if there is None else "same" if there == here else there
 
 
 def stage_table(subjects: Iterable) -> Table:
-    """The stages side by side: accuracy, information, lock-in."""
-    columns = ["task", "model", "accuracy", "gain", "gain by half", "AUROC at half*", "lock-in right*", "wrong*"]
-    columns += ["left the answer*", "gain of controls"]
+    """The stages side by side: accuracy and what ails it, information, early warning, lock-in."""
+    columns = ["task", "model", "accuracy", "cut short", "unread", "gain", "gain by half", "gain of controls"]
+    columns += ["beyond controls from", "AUROC at half*", "lock-in right*", "wrong*", "left the answer*"]
     rows = []
     for s in subjects:
         controls = ", ".join(f"{name} {cell(e.value, 2)}" for name, e in s.gains_of_controls.items())
-        estimates = [short(e, 2) for e in (s.accuracy, s.gain, s.gain_half, s.auroc_half)]
+        rates = [f"{rate:.1%}" for rate in (s.truncated, s.unread)]
+        begins = "never" if s.beyond_all_from is None else f"{s.beyond_all_from:g}"
+        told = [short(s.gain, 2), short(s.gain_half, 2), controls, begins if controls else "-", short(s.auroc_half, 2)]
         locks = [_lock(s.lock_right), _lock(s.lock_wrong)]
-        rows.append([s.task, s.model, *estimates, *locks, cell(s.abandoned.value, 2), controls])
+        rows.append([s.task, s.model, short(s.accuracy, 2), *rates, *told, *locks, cell(s.abandoned.value, 2)])
     return columns, rows
+
+
+def shape_table(subjects: Iterable) -> Table:
+    """Numbers of each model's curves that no claim is about."""
+    columns = ["task", "model", "gain a step", "steps that gain", "separates from*", "gap area*", "monotone right*"]
+    columns += ["wrong*", "drop right*", "wrong*", "tail slope", "drift at end"]
+    rows = []
+    for s in subjects:
+        x, begins = s.signatures, s.signatures.earliest
+        estimates = [x.gain_per_step, x.share_positive], [x.gap_area, x.monotone_right, x.monotone_wrong]
+        estimates = [[short(e, 2) for e in some] for some in estimates]
+        rest = [short(e, 2) for e in (x.coherence_right, x.coherence_wrong, x.tail_slope)]
+        start = "never" if begins is None else f"{begins:g}"
+        rows.append([s.task, s.model, *estimates[0], start, *estimates[1], *rest, cell(float(x.drift.value[-1]), 2)])
+    return columns, rows
+
+
+def curve_table(subjects: Iterable) -> Table:
+    """What happens along the traces: a row for each quantity and position, the long form that a plot takes."""
+    columns = ["task", "model", "quantity", "unit", "t", "value", "low", "high", "n"]
+    rows = []
+    for s in subjects:
+        for name, unit, curve in _curves(s):
+            for point in zip(curve.at, curve.value, curve.low, curve.high, curve.n, strict=True):
+                rows.append([s.task, s.model, name, unit, *map(plain, point)])
+        for name, points in _points(s):
+            rows += [[s.task, s.model, name, *point] for point in points]
+    return columns, rows
+
+
+def _curves(s) -> list[tuple]:
+    """(name, unit, Curve) of what is a mean over traces."""
+    x = s.signatures
+    found = [("answer entropy", "nats", x.entropy), ("answer entropy, right*", "nats", x.by_class.right)]
+    found += [("answer entropy, wrong*", "nats", x.by_class.wrong), ("gap, wrong - right*", "nats", x.by_class.gap)]
+    found += [("information gain", "nats", x.gain), ("probability of the true answer", "", x.p_true)]
+    found += [("effective answers", "", x.support), ("calibration drift", "nats", x.drift)]
+    return found + [(f"gain beyond {name}", "nats", curve) for name, curve in s.beyond_controls.items()]
+
+
+def _points(s) -> Iterable[tuple]:
+    """(name, rows from the unit on) of what is no mean over traces."""
+    x = s.signatures
+    separation = [["", t, plain(e.value), e.low, e.high, e.n] for t, e in zip(x.t.tolist(), x.separation, strict=True)]
+    yield "AUROC of the answer entropy*", separation
+    for name, values in (("error of the leading answer", x.error), ("Fano's bound on it", x.fano)):
+        yield name, [["", t, plain(v), None, None, None] for t, v in zip(x.t.tolist(), values.tolist(), strict=True)]
 
 
 def _lock(median: float | None) -> str:
