@@ -31,6 +31,8 @@ class Commands(click.Group):
             fail(error, 2)
         except LocalentError as error:
             fail(error, 1)
+        except BrokenPipeError:  # whoever read this has enough, like 'head': click ends it without a word
+            raise
         except OSError as error:
             fail(f"{error.filename or 'a file'}: {error.strerror or error}.", 1)
         except KeyboardInterrupt:
