@@ -146,12 +146,12 @@ def plot(run: tuple[str, ...], kind: str, output: Path, db: Path) -> None:
     localent plot 3fa9 81c0 --kind quant -o quant.svg --db quants.db
     """
     from localent.report.figures import imported, save_figure
-    from localent.report.panels import RunFacts, panels
+    from localent.report.panels import facts, panels
     from localent.store import open_db
 
     imported()
     with open_db(db, readonly=True) as store:
-        found = panels(kind, [RunFacts(store, run_id) for run_id in chosen(store, run)], store)
+        found = panels(kind, facts(store, chosen(store, run)), store)
     if not found:
         raise LocalentError(f"These runs have no data for '{kind}': {LACKS.get(kind, 'nothing was probed')}.")
     save_figure(found, output)
