@@ -7,15 +7,16 @@ import gzip
 import hashlib
 import json
 import re
+from dataclasses import replace
 
 import pytest
 from made import HOSTILE, a_model, a_problem, a_run, made
 from test_show import call
 
 from localent.errors import LocalentError
-from localent.report.page import write_page
-from localent.report.panels import KINDS, RunFacts, differences, panels
-from localent.report.svg import draw, ticks
+from localent.report.page import as_cell, write_page
+from localent.report.panels import KINDS, Line, RunFacts, differences, differing, facts, panels
+from localent.report.svg import LEFT, WIDTH, draw, key_rows, ticks
 from localent.store import open_db
 
 
@@ -139,3 +140,55 @@ def test_ticks_are_round_and_span_the_range(low, high):
     assert found[0] <= low
     assert found[-1] >= high
     assert 3 <= len(found) <= 8
+
+
+def test_runs_of_one_model_are_told_apart_by_what_differs():
+    first = {"task": "sums", "lanes": 8, "seed": 0}
+    assert differing([first, first | {"task": "words"}]) == ["sums", "words"]
+    assert differing([first, first | {"lanes": 16, "chunk": 3}]) == ["lanes 8", "lanes 16"]
+    assert differing([first, first | {"task": "words"}, first | {"seed": 1}]) == [
+        "sums, seed 0",
+        "words",
+        "sums, seed 1",
+    ]
+    assert differing([first, first | {"chunk": 3}]) == ["", ""]
+
+
+def test_runs_with_one_name_get_names_of_their_own_and_a_run_counts_once(tmp_path):
+    runs = made(tmp_path / "runs.db", n_runs=4, n_problems=6)  # the fourth is of the first's model and quant
+    with open_db(tmp_path / "runs.db", readonly=True) as db:
+        names = [run.name for run in facts(db, [*runs, runs[0]])]
+    assert names == ["abacus-base F16 (0012)", "abacus-sft F16", "abacus-sft Q4_K_M", "abacus-base F16 (3012)"]
+
+
+def test_runs_of_different_tasks_are_never_in_one_figure(folder):
+    with open_db(folder / "runs.db", readonly=True) as db:
+        runs = facts(db, [row["run_id"] for row in db.runs()])
+        runs[2].summary = replace(runs[2].summary, task="others")
+        found = {kind: panels(kind, runs, db) for kind in ("gain", "auroc", "quant")}
+    assert [panel.title for panel in found["quant"]] == ["Accuracy by run: sums"]
+    assert [[line.name for line in panel.lines] for panel in found["gain"]] == [
+        ["abacus-base F16", "abacus-sft F16"], ["abacus-sft Q4_K_M"],
+    ]  # fmt: skip
+    assert [panel.title.split(": ")[1] for panel in found["auroc"]] == ["sums", "others"]
+
+
+def test_the_key_of_a_figure_stays_inside_it():
+    lines = [Line(f"a model with a long name, number {i}", "0", [0], [0], [0], [0], [1]) for i in range(5)]
+    rows = key_rows(lines)
+    assert [line for row in rows for line in row] == lines
+    assert all(LEFT + sum(34 + 6.6 * len(line.name) for line in row) <= WIDTH for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(0.033050764, "0.03305"), (1.6e-7, "1.6e-07"), (2847, "2,847"), (None, "-")]
+)
+def test_cells_are_short(value, shown):
+    assert as_cell(value) == shown
+
+
+def test_every_mechanism_is_explained(text):
+    from localent.analysis.profile import MEANING, RIGHT, WRONG
+
+    assert tuple(MEANING) == (*RIGHT, *WRONG)
+    assert all(f"<dt>{name}</dt><dd>{meaning}</dd>" in text for name, meaning in MEANING.items())

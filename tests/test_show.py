@@ -92,6 +92,27 @@ def test_the_first_digits_are_enough_where_they_are_unique(db):
         assert look.find_trace(store, trace[:9]) == look.find_trace(store, trace) == int(trace)
 
 
+def test_a_ready_made_query_shows_the_first_trace_that_it_finds(db):
+    _, rows, _ = call("sql", "confident-mistakes", "--limit", "1", "--csv", "--db", db)
+    code, out, _ = call("show", "confident-mistakes", "--db", db)
+    assert code == 0
+    assert f"trace {rows.splitlines()[1].split(',')[0]}: " in out
+    code, _, err = call("show", "by-length", "--db", db)
+    assert (code, "finds no single traces" in err) == (2, True)
+    code, _, err = call("show", "unread-answers", "--db", db)
+    assert (code, "'unread-answers' finds nothing" in err) == (2, True)
+
+
+def test_answers_that_would_read_as_nothing_are_not_named():
+    from localent.records import Answer, Probe
+    from localent.report.trace import leading
+
+    given = Probe(
+        0, 0, 0.0, "number", 4.2, 0.0, 9.0, 0.96, 0.0, 0.01, -4.6, None, 12, (Answer("2", 0.04), Answer("1", 1e-5))
+    )
+    assert leading(given, "7", 4) == "96 % not explored · 2 4.0 %"
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [("", "A trace is known by a number"), ("nine", "A trace is known by a number"), ("9" * 17, "No trace 999")],

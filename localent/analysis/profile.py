@@ -17,6 +17,16 @@ from localent.analysis.signatures import commitment
 
 RIGHT = ("stable", "rescue", "detour", "fragile")
 WRONG = ("never-discovered", "escape", "failed-rescue", "stochastic-miss")
+MEANING = {  # of each, in words; the rules are in `mechanisms`
+    "stable": "right: the true answer leads from the start to the end",
+    "rescue": "right: it does not lead at the start, and takes the lead for good",
+    "detour": "right: it leads, loses the lead, and wins it back",
+    "fragile": "right, although another answer leads at the end",
+    "never-discovered": "wrong: the true answer never leads",
+    "escape": "wrong: it leads at the start and is lost",
+    "failed-rescue": "wrong: it leads in the middle only",
+    "stochastic-miss": "wrong, although the true answer leads at the end",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,10 +35,11 @@ colour_option = click.option("--color/--no-color", default=None, help="Default: 
 def show(trace: str | None, db: Path, measure: str, color: bool | None, json_: bool) -> None:
     """Show one TRACE: its text coloured by entropy, and what it would have answered after each step.
 
-    TRACE is a trace_id, or its first digits. Without it: a list of traces to choose from.
+    TRACE is a trace_id, its first digits, or a ready-made query that finds traces: the first of them. Without it: a
+    list of traces to choose from.
 
     \b
-    localent show 1234
+    localent show confident-mistakes
     localent show 1234 --measure surprisal > trace.txt
     """
     from localent.store import look, open_db
@@ -48,8 +49,23 @@ def show(trace: str | None, db: Path, measure: str, color: bool | None, json_: b
             columns, rows = look.listing(store, N_LISTED)
             print_table(columns, rows, "json" if json_ else None)
             return
-        seen = look.seen(store, look.find_trace(store, trace))
+        seen = look.seen(store, look.find_trace(store, first_of(db, trace)))
     click.echo(as_json(seen) if json_ else view(seen, measure, color), color=color_wanted(color))
+
+
+def first_of(db: Path, trace: str) -> str:
+    """The first trace that a ready-made query of this name finds; else what was given."""
+    from localent.store import select
+    from localent.store.queries import named
+
+    if not (query := named(trace)):
+        return trace
+    columns, rows = select(db, query.sql, limit=1)
+    if "trace_id" not in columns:
+        raise UsageError(f"'{trace}' finds no single traces; 'localent sql {trace} --db {db}' shows what it finds.")
+    if not (found := dict(zip(columns, next(rows, ()), strict=False))):
+        raise UsageError(f"'{trace}' finds nothing in {db}.")
+    return str(found["trace_id"])
 
 
 def view(seen, measure: str, color: bool | None) -> str:
@@ -130,12 +146,12 @@ def plot(run: tuple[str, ...], kind: str, output: Path, db: Path) -> None:
     localent plot 3fa9 81c0 --kind quant -o quant.svg --db quants.db
     """
     from localent.report.figures import imported, save_figure
-    from localent.report.panels import RunFacts, panels
+    from localent.report.panels import facts, panels
     from localent.store import open_db
 
     imported()
     with open_db(db, readonly=True) as store:
-        found = panels(kind, [RunFacts(store, run_id) for run_id in chosen(store, run)], store)
+        found = panels(kind, facts(store, chosen(store, run)), store)
     if not found:
         raise LocalentError(f"These runs have no data for '{kind}': {LACKS.get(kind, 'nothing was probed')}.")
     save_figure(found, output)

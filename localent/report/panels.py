@@ -5,8 +5,8 @@ Bands and whiskers are 95 % intervals by bootstrap over problems.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 KINDS = ("curves", "gain", "auroc", "risk", "quant", "signals")
 N_RESAMPLES = 1000
 N_SIGNALS = 16
+TELLING = ("task", "temperature", "seed", "shots", "max_tokens", "max_fed", "lanes", "threads")  # settings, by weight
 POSITION = "share of the reasoning steps done"
 BAND = "Bands: 95 % interval, clustered by problem."
 WHISKER = "Whiskers: 95 % interval, clustered by problem."
@@ -73,14 +74,12 @@ class RunFacts:
         self._db = db
         self.summary: Summary = summarise(db, run_id)
         self.run_id = self.summary.run_id
+        self.name = f"{self.summary.model} {self.summary.quant}"
+        self.settings = {"task": self.summary.task} | db.run(self.run_id).settings
         self.bits = db.model(db.run(self.run_id).model_sha256).bits_per_weight
         self.traces = db.traces(self.run_id, (*TRACE_COLUMNS, "mean_entropy"))
         self.wrong = ~np.array(self.traces["correct"], bool)
         self.problems = np.array(self.traces["problem_id"])
-
-    @property
-    def name(self) -> str:
-        return f"{self.summary.model} {self.summary.quant}"
 
     @cached_property
     def probes(self) -> dict[str, list]:
@@ -102,14 +101,46 @@ class RunFacts:
         return np.array([known.get(trace_id, np.nan) for trace_id in self.traces["trace_id"]])
 
 
+def facts(db: Database, run_ids: Sequence[str]) -> list[RunFacts]:
+    """Each run once. Runs of one model and quant are told apart by what differs: "abacus-sft F16 (lanes 16)"."""
+    runs = list({run.run_id: run for run in (RunFacts(db, run_id) for run_id in run_ids)}.values())
+    for name in dict.fromkeys(run.name for run in runs):
+        alike = [run for run in runs if run.name == name]
+        for run, words in zip(alike, differing([run.settings for run in alike]), strict=True):
+            run.name = f"{name} ({words or run.run_id[:4]})" if len(alike) > 1 else name
+    return runs
+
+
+def differing(settings: Sequence[Mapping[str, object]]) -> list[str]:
+    """What tells each of some runs from the others: its task, then its settings; "" where that is not enough."""
+    told: list[tuple[str, ...]] = [()] * len(settings)
+    for name in TELLING:
+        said = [str(one.get(name, "-")) if name == "task" else f"{name} {one.get(name, '-')}" for one in settings]
+        alike = [{word for word, words in zip(said, told, strict=True) if words == mine} for mine in told]
+        told = [(*mine, word) if len(found) > 1 else mine for mine, word, found in zip(told, said, alike, strict=True)]
+    return [", ".join(words) for words in told] if len(set(told)) == len(told) else [""] * len(told)
+
+
+def by_task(runs: Sequence[RunFacts]) -> dict[str, list[RunFacts]]:
+    """Runs that can be set side by side."""
+    return {
+        task: [run for run in runs if run.summary.task == task] for task in dict.fromkeys(r.summary.task for r in runs)
+    }
+
+
 def panels(kind: str, runs: Sequence[RunFacts], db: Database) -> list[Panel]:
-    """The figures of one kind: one for each run, or one for all where they are set side by side."""
+    """The figures of one kind: one for each run, or one for each task where its runs are set side by side."""
     if kind not in KINDS:
         raise UsageError(f"No figure '{kind}'; there are {', '.join(KINDS)}.")
     each = {"curves": curve_panel, "risk": risk_panel, "signals": partial(signal_panel, db=db)}
     together = {"gain": gain_panel, "auroc": auroc_panel, "quant": quant_panel}
-    found = [each[kind](run) for run in runs] if kind in each else [together[kind](runs)]
-    return [panel for panel in found if panel is not None]
+    if kind in each:
+        return [panel for run in runs if (panel := each[kind](run)) is not None]
+    tasks = by_task(runs)
+    found = {task: panel for task, some in tasks.items() if (panel := together[kind](some)) is not None}
+    return [
+        replace(panel, title=f"{panel.title}: {task}") if len(tasks) > 1 else panel for task, panel in found.items()
+    ]
 
 
 def curve_panel(run: RunFacts) -> Panel | None:
@@ -189,7 +220,7 @@ def quant_panel(runs: Sequence[RunFacts]) -> Panel | None:
     """Accuracy of runs beside each other: stages or quants."""
     if len(runs) < 2:
         return None
-    ordered = sorted(runs, key=lambda run: (run.summary.model, -run.bits))
+    ordered = sorted(runs, key=lambda run: -run.bits)  # stages stay in the order in which they are given
     found = [run.summary.accuracy for run in ordered]
     line = of_estimates("accuracy", "0", [one.value for one in found], found, values=True)
     labels = tuple(f"{run.name}, {run.bits:.2g} bits" for run in ordered)

@@ -11,6 +11,8 @@ from localent.report.panels import Line, Panel
 WIDTH, HEIGHT = 560, 330
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 62
 ROW, LABELS = 20, 232  # height of a row of dots, width of their labels
+KEY_ROW = 17
+FEW = 3  # curves; the bands of more than these are faint, or they hide each other
 
 
 def draw(panel: Panel) -> str:
@@ -37,7 +39,9 @@ def _nice(rough: float) -> float:
 
 
 def _height(panel: Panel) -> int:
-    return TOP + ROW * len(panel.labels) + BOTTOM - 14 if panel.labels else HEIGHT
+    if panel.labels:
+        return TOP + ROW * len(panel.labels) + BOTTOM - 14
+    return HEIGHT + KEY_ROW * (len(key_rows(panel.lines)) - 1)
 
 
 def span(panel: Panel) -> list[float]:
@@ -63,8 +67,9 @@ def _lines(panel: Panel) -> Iterator[str]:
         return LEFT + across * (WIDTH - LEFT - RIGHT), HEIGHT - BOTTOM - up * (HEIGHT - TOP - BOTTOM)
 
     yield from _frame(panel, x_ticks, rungs, at)
+    name = "band faint" if len(panel.lines) > FEW else "band"
     for line in panel.lines:
-        yield _band(line, at)
+        yield _band(line, at, name)
     for line in panel.lines:
         yield _curve(line, at)
     yield from _key(panel)
@@ -87,13 +92,13 @@ def _frame(panel: Panel, x_ticks: Sequence[float], rungs: Sequence[float], at) -
     yield f"{escape(panel.y_label)}</text>"
 
 
-def _band(line: Line, at) -> str:
+def _band(line: Line, at, name: str) -> str:
     """The interval as an area, broken where there is none."""
     areas = []
     for part in runs_of([low == low and high == high for low, high in zip(line.low, line.high, strict=True)]):
         upper = [at(line.x[i], line.high[i]) for i in part]
         lower = [at(line.x[i], line.low[i]) for i in reversed(part)]
-        areas.append(f'<path class="band {_class(line)}" d="M{_path(upper + lower)}Z"/>')
+        areas.append(f'<path class="{name} {_class(line)}" d="M{_path(upper + lower)}Z"/>')
     return "".join(areas)
 
 
@@ -106,10 +111,26 @@ def _curve(line: Line, at) -> str:
 
 def _key(panel: Panel) -> Iterator[str]:
     """Names of the curves, below the axis."""
-    x, y = float(LEFT), HEIGHT - 8
-    for line in panel.lines:
-        yield _stroke(f"curve {_class(line)}", [(x, y - 4), (x + 18, y - 4)]) + _text(x + 23, y, line.name, "tick")
-        x += 34 + 6.6 * len(line.name)
+    for row, lines in enumerate(key_rows(panel.lines)):
+        x, y = float(LEFT), HEIGHT - 8 + KEY_ROW * row
+        for line in lines:
+            yield _stroke(f"curve {_class(line)}", [(x, y - 4), (x + 18, y - 4)]) + _text(x + 23, y, line.name, "tick")
+            x += _key_width(line)
+
+
+def key_rows(lines: Sequence[Line]) -> list[list[Line]]:
+    """The names of the curves on as many rows as they need."""
+    rows, used = [[]], 0.0
+    for line in lines:
+        if rows[-1] and used + _key_width(line) > WIDTH - LEFT:
+            rows, used = [*rows, []], 0.0
+        rows[-1].append(line)
+        used += _key_width(line)
+    return rows
+
+
+def _key_width(line: Line) -> float:
+    return 34 + 6.6 * len(line.name)
 
 
 def _dots(panel: Panel) -> Iterator[str]:

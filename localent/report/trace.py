@@ -26,6 +26,7 @@ BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 RESET = "\x1b[0m"
 N_ANSWERS = 4
 UNEXPLORED = 0.2  # from this share on a row says so
+NOTHING = 0.0005  # below this a share would read 0.0 %
 COMPUTED = ("number", "choice")
 
 
@@ -164,12 +165,11 @@ def answer_row(probe: Probe, truth: str, style: Style) -> str:
 
 def leading(probe: Probe, truth: str, n: int) -> str:
     """ "18* 45 % · 3 10 %"."""
-    if not probe.answers:
-        return f"nothing that is an answer ({percent(probe.invalid)})"
-    cells = [f"{visible(a.value)}{'*' * (a.value == truth)} {percent(a.prob)}" for a in probe.answers[:n]]
+    kept = [a for a in probe.answers[:n] if a.prob >= NOTHING]
+    cells = [f"{visible(a.value)}{'*' * (a.value == truth)} {percent(a.prob)}" for a in kept]
     if probe.residual >= UNEXPLORED:
         cells = [f"{percent(probe.residual)} not explored", *cells[: n - 1]]
-    return " · ".join(cells)
+    return " · ".join(cells) or f"nothing that is an answer ({percent(probe.invalid)})"
 
 
 def aside(probe: Probe, truth: str, style: Style) -> str:

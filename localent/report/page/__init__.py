@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import localent
+from localent.analysis.profile import MEANING
 from localent.errors import LocalentError
 from localent.report import terminal
-from localent.report.panels import KINDS, Panel, RunFacts, differences, in_words, panels
+from localent.report.panels import KINDS, Panel, RunFacts, by_task, differences, facts, in_words, panels
 from localent.report.svg import draw
 from localent.report.table import csv_lines
 from localent.store import look
@@ -31,6 +32,14 @@ if TYPE_CHECKING:
 
     from localent.store import Database
 
+COMPARED = {  # column of the table comparisons -> how the page calls it
+    "reference": "reference", "candidate": "candidate", "source": "text", "n_positions": "positions",
+    "mean_kld": "mean KLD, nats", "noise_kld": "noise floor of it, nats", "rms_delta_p": "RMS Δp of the token taken",
+    "same_top": "share of same top token", "ppl_reference": "perplexity, reference",
+    "ppl_candidate": "perplexity, candidate", "accuracy_reference": "accuracy, reference",
+    "accuracy_candidate": "accuracy, candidate", "right_to_wrong": "right to wrong", "wrong_to_right": "wrong to right",
+    "mcnemar_p": "McNemar p, exact", "length_ratio": "length ratio",
+}  # fmt: skip
 CHUNK = 20  # traces unpacked at a time
 COMPRESSION = 6
 
@@ -48,7 +57,7 @@ def write_page(
     db: Database, run_ids: Sequence[str], path: Path, *, title: str | None = None, report: Callable = lambda n: None
 ) -> int:
     """Write the page of these runs; returns its bytes. `report` is told of every trace that is in."""
-    runs = [RunFacts(db, run_id) for run_id in run_ids]
+    runs = facts(db, run_ids)
     figures = list(drawn_figures(runs, db))
     problems = problem_rows(db, runs)
     chunks = list(packed_traces(db, runs, report))
@@ -61,6 +70,7 @@ def write_page(
         differences=differences(runs),
         figures=figures,
         comparisons=comparison_rows(db, runs),
+        mechanisms=MEANING,
         index=packed(data),
         chunks=chunks,
     )
@@ -69,9 +79,11 @@ def write_page(
 
 def title_of(runs: Sequence[RunFacts]) -> str:
     """ "abacus-base F16, abacus-sft F16 on demo-number"."""
-    tasks = dict.fromkeys(run.summary.task for run in runs)
-    names = {task: dict.fromkeys(run.name for run in runs if run.summary.task == task) for task in tasks}
-    return "; ".join(f"{', '.join(names[task])} on {task}" for task in tasks)
+    kinds = {
+        task: dict.fromkeys(f"{r.summary.model} {r.summary.quant}" for r in some)
+        for task, some in by_task(runs).items()
+    }
+    return "; ".join(f"{', '.join(names)} on {task}" for task, names in kinds.items())
 
 
 def save(text: str, path: Path) -> int:
@@ -140,7 +152,15 @@ def run_row(run: RunFacts, db: Database) -> dict[str, object]:
 
 def comparison_rows(db: Database, runs: Sequence[RunFacts]) -> list[dict[str, object]]:
     """Teacher-forced comparisons of these models, where the database has any."""
-    return look.comparisons(db, sorted({db.run(run.run_id).model_sha256 for run in runs}))
+    found = look.comparisons(db, sorted({db.run(run.run_id).model_sha256 for run in runs}))
+    return [{head: as_cell(row[name]) for name, head in COMPARED.items()} for row in found]
+
+
+def as_cell(value: object) -> str:
+    """Four digits are enough to look at; the database has them all."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
 # --- traces -------------------------------------------------------------------------------------------------------

@@ -109,6 +109,7 @@
     entropy: ["h", "nats", [0.05, 0.25, 0.6, 1.1, 1.8]], surprisal: ["s", "nats", [0.05, 0.25, 0.7, 1.5, 3]],
     varentropy: ["v", "nats²", [0.05, 0.25, 0.6, 1.1, 1.8]], rank: ["r", "", [2, 3, 4, 6, 11]],
   };
+  const NOTHING = 0.0005;  // below this a share would read 0.0 %
   const SIZE = 20, PAGE = 60;  // traces in a chunk, rows shown at once
   const ID = 0, RUN = 1, PROBLEM = 2, SAMPLE = 3, RIGHT = 4, ANSWER = 5, TOKENS = 6, STEPS = 7, MEAN = 8, HALF = 9, MECHANISM = 10, CUT = 11;
 
@@ -185,6 +186,7 @@
     if (!probe) return el("div", { class: "beside" });
     const box = el("div", { class: "beside" }, el("div", { class: "quiet" }, `would answer · ${fixed(probe[2])} nats · p(true) ${fixed(probe[5], 3)}`));
     for (let j = 1; j < Math.min(answers.length, 9); j += 2) {
+      if (answers[j + 1] < NOTHING) continue;
       const fill = el("u"), bar = el("div", { class: answers[j] === truth ? "bar true" : "bar" },
         el("b", { title: visible(answers[j]) }, visible(answers[j]) + (answers[j] === truth ? " ✓" : "")), el("i", {}, fill), el("em", {}, percent(answers[j + 1])));
       fill.style.width = Math.max(1, 100 * answers[j + 1]) + "%";
