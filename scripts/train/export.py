@@ -40,7 +40,7 @@ def tensors(weights: dict[str, torch.Tensor], shape: Shape) -> dict[str, np.ndar
     w = {name: t.float().cpu().numpy() for name, t in weights.items()}
     out = {"token_embd.weight": w["embed.weight"], "output_norm.weight": w["norm.weight"]}
     for i in range(shape.n_layer):
-        q, k, v = np.split(w[f"blocks.{i}.attention.qkv.weight"], 3)
+        q, k, v = (w[f"blocks.{i}.attention.{part}.weight"] for part in "qkv")
         out |= {
             f"blk.{i}.attn_q.weight": interleaved(q, shape.n_head),
             f"blk.{i}.attn_k.weight": interleaved(k, shape.n_head),

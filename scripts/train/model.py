@@ -64,13 +64,13 @@ class Attention(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        self.qkv = nn.Linear(shape.n_embd, 3 * shape.n_embd, bias=False)
-        self.out = nn.Linear(shape.n_embd, shape.n_embd, bias=False)
+        self.q, self.k, self.v, self.out = (nn.Linear(shape.n_embd, shape.n_embd, bias=False) for _ in range(4))
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, cache: Cache | None, mask: Tensor | None) -> Tensor:
         b, t, d = x.shape
-        heads = self.qkv(x).view(b, t, 3, self.shape.n_head, self.shape.head_dim).permute(2, 0, 3, 1, 4)
-        q, k, v = rotate(heads[0], cos, sin), rotate(heads[1], cos, sin), heads[2]  # (b, head, t, head_dim)
+        heads = (b, t, self.shape.n_head, self.shape.head_dim)
+        q, k, v = (part(x).view(heads).transpose(1, 2) for part in (self.q, self.k, self.v))  # (b, head, t, head_dim)
+        q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         if cache is None:
             y = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
         else:
@@ -109,16 +109,18 @@ class Abacus(nn.Module):
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
         self.apply(self._init)
-        nn.init.constant_(self.norm.weight, 0.02)
+        nn.init.constant_(self.norm.weight, 0.1)
 
     def _init(self, module: nn.Module) -> None:
         """Matrices that write into the residual stream start at zero, so that it starts as the embedding.
 
         Embeddings start large and the last norm small: words that fill the same gap (all the names) are pushed the
         same way by the tied output, and from a small start they became too alike to be found again in the text.
+        Query, key and value are matrices of their own, because Muon makes one matrix's update equally strong in all
+        directions: fused, the values took what queries and keys needed to learn where to look.
         """
         if isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=1.0)
+            nn.init.normal_(module.weight, std=0.3)
         elif isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=0.8 * module.in_features**-0.5)
         if isinstance(module, Block):

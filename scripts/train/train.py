@@ -45,8 +45,8 @@ class Stage:
 
 
 STAGES = {
-    "pretrain": Stage("pretrain", tokens=7_000_000, lr=0.02, small=(0, 20), early=2_000_000),
-    "finetune": Stage("finetune", tokens=6_000_000, lr=0.015, start="base", cooldown=0.9),
+    "pretrain": Stage("pretrain", tokens=6_000_000, lr=0.02, small=(0, 20), early=2_000_000),
+    "finetune": Stage("finetune", tokens=5_500_000, lr=0.015, start="base", cooldown=0.9),
 }
 RESULT = {"pretrain": "base", "finetune": "sft"}
 
