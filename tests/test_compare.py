@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -474,6 +475,81 @@ def test_mcnemar_is_the_exact_binomial(b, c):
     assert pairs.mcnemar(b, c) == pytest.approx(expected)
 
 
+def teacher_forced(*salts, n_texts=24):
+    """(reference against itself, one Forced per salt): fakes that lean towards later tokens by `salt`."""
+    rng = np.random.default_rng(5)
+    texts = [Text(rng.integers(16, size=12).tolist(), first=2, problem=str(i)) for i in range(n_texts)]
+    found = forced.score(texts, Fake(), [Fake(salt=s) for s in salts], chunk=8, n_threads=1)
+    problems = np.array([text.problem for text in texts])[found.text]
+    classes = np.array(["number", "other", "operator"])[np.arange(len(found)) % 3]
+    return found, [
+        divergence.forced(found.reference, columns, cut=False, problems=problems, classes=classes)
+        for columns in found.candidates
+    ]
+
+
+def test_classes_and_deciles_are_means_over_their_positions():
+    found, (one,) = teacher_forced(0.2)
+    mine, ours = found.candidates[0], found.reference
+    index = np.arange(len(found)) % 3
+    for group in one.classes:
+        mask = index == ["number", "other", "operator"].index(group.name)
+        assert group.n == mask.sum()
+        assert group.kld.value == pytest.approx(mine["kld"][mask].mean())
+        assert group.delta_entropy.value == pytest.approx((mine["entropy"] - ours["entropy"])[mask].mean())
+        assert group.delta_varentropy.value == pytest.approx((mine["varentropy"] - ours["varentropy"])[mask].mean())
+        assert group.same_top.value == pytest.approx(mine["same_top"][mask].mean())
+        assert group.kld.n_problems == 24  # resampled by problem
+        assert group.kld.low < group.kld.value < group.kld.high
+    assert sum(group.n for group in one.classes) == sum(group.n for group in one.deciles) == len(found)
+    by_entropy = np.argsort(ours["entropy"], kind="stable")
+    first = by_entropy[: one.deciles[0].n]
+    assert one.deciles[0].kld.value == pytest.approx(mine["kld"][first].mean())
+
+
+def candidate(found, quant, free=None):
+    return SimpleNamespace(model=SimpleNamespace(quant=quant, sha256=quant), forced=found, free=free, trajectory=None)
+
+
+def test_what_is_said_is_what_the_intervals_say():
+    """Noise of salt 0.01: the same file, one within the noise, one far above it."""
+    _, (itself, noise_, near, far) = teacher_forced(0.0, 0.01, 0.005, 0.3)
+    said = verdict.verdicts([candidate(f, name) for f, name in ((itself, "A"), (near, "B"), (far, "C"))], noise_)
+    assert said[0].sentence == "A is the reference to the last bit in everything that was compared."
+    assert said[1].differs == ()
+    assert said[1].sentence.startswith("B cannot be told apart from the reference in its next-token distributions")
+    assert "next-token distributions" in said[2].differs[0]
+    times = far["Mean KLD"].value / noise_["Mean KLD"].value
+    assert f"{verdict.times_noise(times)} times the noise floor" in said[2].sentence
+
+
+def test_accuracy_is_called_different_only_after_holm():
+    """9 flips one way and 1 the other: p = 0.021 alone, and no finding once two candidates were looked at."""
+    _, (one,) = teacher_forced(0.1)
+
+    def flipped(lost, won):
+        right = [(True, False)] * lost + [(False, True)] * won + [(True, True)] * 20
+        return pairs.free([a_pair(str(i), r, ([1], [1])) for i, r in enumerate(right)])
+
+    nine, same = flipped(9, 1), flipped(2, 2)
+    assert nine.mcnemar_p == pytest.approx(scipy.stats.binomtest(9, 10).pvalue) == pytest.approx(0.0215, abs=1e-4)
+    alone = verdict.verdicts([candidate(one, "A", nine)], None)[0]
+    beside = verdict.verdicts([candidate(one, "A", nine), candidate(one, "B", nine), candidate(one, "C", same)], None)
+    assert any("accuracy" in text for text in alone.differs)
+    assert not any("accuracy" in text for text in beside[0].differs)
+    assert any("McNemar p = 0.064" in text for text in beside[0].same)
+
+
+def test_a_model_and_itself_have_no_magnitude_in_any_view():
+    _, (itself, other) = teacher_forced(0.0, 0.2)
+    free = pairs.free([a_pair(str(i), (True, True), ([1, 2], [1, 2])) for i in range(12)])
+    path = prefixes.trajectory([prefixes.Prefix(0, "a", 0.0, (1, 1), (0.5, 0.5), (-0.7, -0.7), ("1", "1"))])
+    for found in (itself, free, path):
+        assert set(noise.magnitudes(found).values()) == {0.0}
+    assert set(noise.multiples(other, itself).values()) == {None}
+    assert set(noise.multiples(other, other).values()) == {1.0}
+
+
 def test_holm_is_monotone_and_at_least_the_raw_values():
     """Worked by hand: 0.01·3, 0.02·2 -> 0.04, 0.03·1 -> 0.04."""
     assert holm([0.02, 0.01, 0.03]) == pytest.approx([0.04, 0.03, 0.04])
@@ -503,6 +579,24 @@ def test_pairs_by_hand():
     assert found.identical.value == 0.25
     assert found.mcnemar_p == 1.0
     assert found.mechanisms == {}
+
+
+def test_mechanisms_and_given_up_answers_are_shares_of_what_was_probed():
+    def probed(problem, names, gone):
+        return replace(a_pair(problem, (False, False), ([1], [1])), mechanism=names, abandoned=gone)
+
+    found = pairs.free([
+        probed("a", ("escape", "rescue"), (1.0, 0.0)),
+        probed("b", ("escape", "escape"), (1.0, 1.0)),
+        probed("c", ("stable", ""), (0.0, math.nan)),
+        probed("d", ("stable", "escape"), (0.0, 1.0)),
+    ])  # fmt: skip
+    assert (found.mechanisms_reference["escape"], found.mechanisms_reference["stable"]) == (0.5, 0.5)
+    assert (found.mechanisms["escape"], found.mechanisms["rescue"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert sum(found.mechanisms.values()) == pytest.approx(1.0)
+    assert (found.abandoned_reference.value, found.abandoned.value) == (0.5, pytest.approx(2 / 3))
+    assert found.abandoned_change.value == pytest.approx((-1 + 0 + 1) / 3)  # of the pairs that both have
+    assert found.abandoned_change.n_missing == 1
 
 
 def test_same_prefixes_by_hand():

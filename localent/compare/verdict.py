@@ -28,7 +28,8 @@ class Verdict:
         if self.differs:
             parts.append(f"differs from the reference in {_listed(self.differs)}")
         if self.same:
-            parts.append(f"cannot be told apart from it in {_listed(self.same)}")
+            other = "it" if parts else "the reference"
+            parts.append(f"cannot be told apart from {other} in {_listed(self.same)}")
         return f"{self.name} {'; it '.join(parts)}."
 
 
