@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+import gguf
 import numpy as np
 import pytest
 import scipy.stats
@@ -305,6 +306,26 @@ def test_a_model_and_itself_differ_by_exactly_nothing():
     assert "to the last bit" in render(done)
 
 
+def test_a_model_and_its_own_base_file_are_not_called_different(quants):
+    """What differs is the rounding to 16 bits; a real quant is still told apart."""
+    done = compare_base(GOLDEN / "base.kld", [str(MODEL), quants[1]], plan=replace(PLAN, limit=None))
+    said = render(done)
+    assert "F16 cannot be told apart from the reference in its next-token distributions" in said
+    assert "Q4_0 differs from the reference in its next-token distributions" in said
+
+
+def test_chunks_beyond_the_training_context_are_pointed_out(quants):
+    trained = header.read(MODEL).model.n_ctx_train
+    text = Path(quants[0]).parent / "long.txt"
+    text.write_bytes(TEXT.read_bytes() * 4)
+    assert len(text.read_bytes()) > trained + 64
+    warned = compare_text(str(MODEL), quants[:1], text, plan=replace(PLAN, ctx=trained + 64, limit=1))
+    assert f"Chunks of {trained + 64:,} tokens are longer than the {trained:,} of training" in " ".join(
+        render(warned, width=400).split()
+    )
+    assert compare_text(str(MODEL), quants[:1], TEXT, plan=PLAN).warnings == ()
+
+
 def test_chunk_size_of_the_calls_changes_only_noise(quants):
     fine = compare_text(str(MODEL), quants[:1], TEXT, plan=replace(PLAN, chunk=7))
     coarse = compare_text(str(MODEL), quants[:1], TEXT, plan=PLAN)
@@ -357,7 +378,30 @@ def test_other_tokenizers_are_refused_with_what_differs(tmp_path, bundled):
     result = CliRunner().invoke(main, ["compare", str(MODEL), str(bundled), "--text", str(TEXT)])
     assert result.exit_code == 1
     n_vocab = header.read(bundled).model.n_vocab
-    assert f"their vocabularies have 260 and {n_vocab:,} entries" in result.output
+    assert f"vocabularies of 260 and {n_vocab:,} entries; their tokenizers are different" in result.output
+
+
+def test_a_padded_vocabulary_is_refused_as_what_it_is(tmp_path):
+    """The same tokens and four more at the end: the distributions are over different things."""
+    padded = gguf.GGUFWriter(tmp_path / "padded.gguf", "llama")
+    reader = gguf.GGUFReader(MODEL)
+    for key, field in reader.fields.items():
+        if not key.startswith("GGUF.") and key != "general.architecture":
+            value = field.contents()
+            if key in ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type"):
+                value = [*value, *([f"<pad{i}>" for i in range(4)] if key.endswith("tokens") else [5] * 4)]
+            value = value + 4 if key == "llama.vocab_size" else value
+            kind = field.types[1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            padded.add_key_value(key, value, field.types[0], sub_type=kind)
+    for tensor in reader.tensors:
+        wide = tensor.name == "token_embd.weight"
+        padded.add_tensor(tensor.name, np.concatenate([tensor.data, tensor.data[:4]]) if wide else tensor.data)
+    padded.write_header_to_file()
+    padded.write_kv_data_to_file()
+    padded.write_tensors_to_file()
+    padded.close()
+    with pytest.raises(LocalentError, match=r"260 and 264 entries; one is padded"):
+        compare_text(str(MODEL), [str(tmp_path / "padded.gguf")], TEXT, plan=PLAN)
 
 
 def test_a_tokenizer_that_differs_in_one_token_is_refused(tmp_path):
@@ -373,8 +417,6 @@ def test_a_tokenizer_that_differs_in_one_token_is_refused(tmp_path):
 
 def test_a_candidate_that_differs_in_one_tensor_is_told_apart(tmp_path):
     """Two weights of one tensor changed: another sha256, named by inspect, seen by compare."""
-    import gguf
-
     other = tmp_path / "other.gguf"
     other.write_bytes(MODEL.read_bytes())
     tensor = next(t for t in gguf.GGUFReader(other, "r+").tensors if t.name == "blk.1.ffn_up.weight")
@@ -388,8 +430,6 @@ def test_a_candidate_that_differs_in_one_tensor_is_told_apart(tmp_path):
 
 
 def test_a_copy_with_broken_weights_is_an_error_and_not_a_number(tmp_path):
-    import gguf
-
     other = tmp_path / "broken.gguf"
     other.write_bytes(MODEL.read_bytes())
     tensor = next(t for t in gguf.GGUFReader(other, "r+").tensors if t.name == "blk.0.attn_q.weight")

@@ -12,6 +12,7 @@ from localent.errors import LocalentError
 from localent.records import Model
 
 VOCAB = "tokenizer.ggml."
+TOKENS = VOCAB + "tokens"
 BESIDE = {  # fields that change no token id of a text: which tokens end or pad it
     VOCAB + name for name in ("padding_token_id", "eos_token_id", "eot_token_id", "eom_token_id", "unknown_token_id")
 } | {VOCAB + name for name in ("seperator_token_id", "mask_token_id", "add_eos_token", "eos_token_ids")}
@@ -109,21 +110,21 @@ def check_same_tokens(reference: Model, candidate: Model) -> None:
     if reference.tokenizer_sha256 == candidate.tokenizer_sha256:
         return
     names = f"{Path(reference.path).name} and {Path(candidate.path).name}"
-    if reference.n_vocab != candidate.n_vocab:
-        raise LocalentError(
-            f"{names} cannot be compared: their vocabularies have {reference.n_vocab:,} and {candidate.n_vocab:,} "
-            "entries, so their distributions are over different things; convert both with the same padding."
-        )
-    if differing := _differing_fields(Path(reference.path), Path(candidate.path)):
+    a, b = (_fields(Path(model.path)) for model in (reference, candidate))
+    if (n := len(a.get(TOKENS, ()))) != (m := len(b.get(TOKENS, ()))):
+        short = min(n, m)
+        padded = a[TOKENS][:short] == b[TOKENS][:short]
+        why = "one is padded, so convert both with the same padding" if padded else "their tokenizers are different"
+        raise LocalentError(f"{names} cannot be compared: vocabularies of {n:,} and {m:,} entries; {why}.")
+    if differing := _differing_fields(a, b):
         raise LocalentError(
             f"{names} cannot be compared: their tokenizers differ in {', '.join(differing)}, "
             "so the same token id means different text."
         )
 
 
-def _differing_fields(a: Path, b: Path) -> list[str]:
+def _differing_fields(one: dict[str, object], two: dict[str, object]) -> list[str]:
     """Tokenizer fields that matter and differ, without their prefix."""
-    one, two = (_fields(path) for path in (a, b))
     return sorted(k.removeprefix(VOCAB) for k in (one.keys() | two.keys()) - BESIDE if one.get(k) != two.get(k))
 
 

@@ -70,10 +70,10 @@ def make(
     try:
         llama.quantize(source, target, quant, n_threads=n_threads, imatrix=matrix, requantize=requantize, report=report)
     except LocalentError as error:
-        raise LocalentError(_reason(str(error), source, quant)) from None
+        raise LocalentError(_reason(str(error), source, target, quant)) from None
 
 
-def _reason(said: str, source: Path, quant: str) -> str:
+def _reason(said: str, source: Path, target: Path, quant: str) -> str:
     """llama.cpp's reason with the way out, where there is one."""
     if "requantizing from type" in said:
         return (
@@ -82,6 +82,8 @@ def _reason(said: str, source: Path, quant: str) -> str:
         )
     if "importance matrix" in said or "imatrix!" in said:
         return f"{quant} needs an importance matrix: make one with llama-imatrix and name it with --imatrix."
+    if "iostream error" in said:
+        return f"{target} could not be written, though {source.name} could be read: the disk is probably full."
     return said
 
 

@@ -28,7 +28,8 @@ def render(comparison, *, width: int = 100, full: bool = False) -> str:
 def sentences(comparison) -> list[str]:
     """What is and what is not distinguishable from the reference."""
     floor = comparison.noise.forced if comparison.noise else None
-    return [verdict.sentence for verdict in verdicts(comparison.candidates, floor)]
+    stored = comparison.reference is None
+    return [verdict.sentence for verdict in verdicts(comparison.candidates, floor, stored=stored)]
 
 
 def _heading(c) -> list[str]:
@@ -283,6 +284,7 @@ def _footer(c) -> list[str]:
     found = (
         ["±: standard error, positions taken for independent, as llama-perplexity prints it."] if c.candidates else []
     )
+    found += c.warnings
     if any(x.free and x.free.n > x.free.n_problems for x in c.candidates):
         found.append("McNemar takes pairs for independent; several pairs of one problem are not: see the interval.")
     if has_intervals:
