@@ -125,6 +125,30 @@ def test_impossible_tokens_are_allowed_and_broken_rows_are_not():
             PairMeter(300).read(p, [q], 0)
 
 
+@pytest.mark.parametrize("n_vocab", [3, 32_768, 32_769])
+def test_rows_with_tokens_far_below_the_top_keep_to_the_formulas(n_vocab):
+    """Logits thousands of nats apart, and tokens that one model, the other or both rule out."""
+    meter = PairMeter(n_vocab)
+    for p, q in rows(n_vocab, 1.0, n=4, sd=400.0):
+        p[1:2] = -np.inf
+        q[-1:] = p[-1:] = -np.inf
+        lp, lq = entropy.log_softmax(p), entropy.log_softmax(q)
+        side, (seen,) = meter.read(p, [q], 0)
+        assert seen.kld == pytest.approx(float(entropy.kl(lp, lq)), abs=1e-9)
+        assert seen.jsd == pytest.approx(float(entropy.js(lp, lq)), abs=1e-9)
+        assert side.entropy == pytest.approx(float(entropy.entropy(lp)), abs=1e-9)
+
+
+def test_a_meter_takes_any_number_of_candidates_in_turn():
+    """Its scratch memory follows; what it held before leaves no trace."""
+    p, q = rows(300, 0.5, n=1)[0]
+    meter = PairMeter(300)
+    first = meter.read(p, [q], 0)
+    assert meter.read(p, [], 0) == (first[0], [])
+    assert meter.read(p, [q, q, q], 0) == (first[0], first[1] * 3)
+    assert meter.read(p, [q], 0) == first
+
+
 # --- teacher forcing ------------------------------------------------------------------------------------------------
 
 
