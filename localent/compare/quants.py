@@ -9,7 +9,9 @@ from pathlib import Path
 
 import gguf
 
+from localent.compare.identity import tensors_of
 from localent.engine import imatrix, llama
+from localent.engine.glance import PART
 from localent.errors import LocalentError, UsageError
 
 _READ = {kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in gguf.LlamaFileType}
@@ -28,7 +30,8 @@ def names(quants: Sequence[str]) -> list[str]:
 
 def targets(source: Path, source_quant: str, quants: Sequence[str], out: Path, *, force: bool) -> dict[str, Path]:
     """Quant -> file to write. Raises UsageError before anything is written."""
-    stem = source.stem
+    part = PART.match(source.name)
+    stem = part["stem"] if part else source.stem
     for ending in (source_quant, source_quant.lower()):
         stem = stem.removesuffix(f"-{ending}").removesuffix(f".{ending}")
     found = {quant: out / f"{stem}-{quant}.gguf" for quant in names(quants)}
@@ -45,7 +48,7 @@ def targets(source: Path, source_quant: str, quants: Sequence[str], out: Path, *
 def matrix_for(source: Path, path: Path) -> llama.Imatrix:
     """An importance matrix that knows the source's tensors. Raises LocalentError for another model's."""
     found = imatrix.read(path)
-    if not found.weights.keys() & {tensor.name for tensor in gguf.GGUFReader(source).tensors}:
+    if not found.weights.keys() & {tensor.name for tensor in tensors_of(source)}:
         first = next(iter(found.weights))
         raise LocalentError(
             f"{path.name} is of another model: {source.name} has none of its tensors, such as {first}; "
