@@ -5,7 +5,9 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import gguf
 import numpy as np
 import pytest
 import scipy.stats
@@ -121,6 +123,30 @@ def test_impossible_tokens_are_allowed_and_broken_rows_are_not():
         q[7] = bad
         with pytest.raises(LocalentError, match="broken"):
             PairMeter(300).read(p, [q], 0)
+
+
+@pytest.mark.parametrize("n_vocab", [3, 32_768, 32_769])
+def test_rows_with_tokens_far_below_the_top_keep_to_the_formulas(n_vocab):
+    """Logits thousands of nats apart, and tokens that one model, the other or both rule out."""
+    meter = PairMeter(n_vocab)
+    for p, q in rows(n_vocab, 1.0, n=4, sd=400.0):
+        p[1:2] = -np.inf
+        q[-1:] = p[-1:] = -np.inf
+        lp, lq = entropy.log_softmax(p), entropy.log_softmax(q)
+        side, (seen,) = meter.read(p, [q], 0)
+        assert seen.kld == pytest.approx(float(entropy.kl(lp, lq)), abs=1e-9)
+        assert seen.jsd == pytest.approx(float(entropy.js(lp, lq)), abs=1e-9)
+        assert side.entropy == pytest.approx(float(entropy.entropy(lp)), abs=1e-9)
+
+
+def test_a_meter_takes_any_number_of_candidates_in_turn():
+    """Its scratch memory follows; what it held before leaves no trace."""
+    p, q = rows(300, 0.5, n=1)[0]
+    meter = PairMeter(300)
+    first = meter.read(p, [q], 0)
+    assert meter.read(p, [], 0) == (first[0], [])
+    assert meter.read(p, [q, q, q], 0) == (first[0], first[1] * 3)
+    assert meter.read(p, [q], 0) == first
 
 
 # --- teacher forcing ------------------------------------------------------------------------------------------------
@@ -304,6 +330,26 @@ def test_a_model_and_itself_differ_by_exactly_nothing():
     assert "to the last bit" in render(done)
 
 
+def test_a_model_and_its_own_base_file_are_not_called_different(quants):
+    """What differs is the rounding to 16 bits; a real quant is still told apart."""
+    done = compare_base(GOLDEN / "base.kld", [str(MODEL), quants[1]], plan=replace(PLAN, limit=None))
+    said = render(done)
+    assert "F16 cannot be told apart from the reference in its next-token distributions" in said
+    assert "Q4_0 differs from the reference in its next-token distributions" in said
+
+
+def test_chunks_beyond_the_training_context_are_pointed_out(quants):
+    trained = header.read(MODEL).model.n_ctx_train
+    text = Path(quants[0]).parent / "long.txt"
+    text.write_bytes(TEXT.read_bytes() * 4)
+    assert len(text.read_bytes()) > trained + 64
+    warned = compare_text(str(MODEL), quants[:1], text, plan=replace(PLAN, ctx=trained + 64, limit=1))
+    assert f"Chunks of {trained + 64:,} tokens are longer than the {trained:,} of training" in " ".join(
+        render(warned, width=400).split()
+    )
+    assert compare_text(str(MODEL), quants[:1], TEXT, plan=PLAN).warnings == ()
+
+
 def test_chunk_size_of_the_calls_changes_only_noise(quants):
     fine = compare_text(str(MODEL), quants[:1], TEXT, plan=replace(PLAN, chunk=7))
     coarse = compare_text(str(MODEL), quants[:1], TEXT, plan=PLAN)
@@ -356,7 +402,30 @@ def test_other_tokenizers_are_refused_with_what_differs(tmp_path, bundled):
     result = CliRunner().invoke(main, ["compare", str(MODEL), str(bundled), "--text", str(TEXT)])
     assert result.exit_code == 1
     n_vocab = header.read(bundled).model.n_vocab
-    assert f"their vocabularies have 260 and {n_vocab:,} entries" in result.output
+    assert f"vocabularies of 260 and {n_vocab:,} entries; their tokenizers are different" in result.output
+
+
+def test_a_padded_vocabulary_is_refused_as_what_it_is(tmp_path):
+    """The same tokens and four more at the end: the distributions are over different things."""
+    padded = gguf.GGUFWriter(tmp_path / "padded.gguf", "llama")
+    reader = gguf.GGUFReader(MODEL)
+    for key, field in reader.fields.items():
+        if not key.startswith("GGUF.") and key != "general.architecture":
+            value = field.contents()
+            if key in ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type"):
+                value = [*value, *([f"<pad{i}>" for i in range(4)] if key.endswith("tokens") else [5] * 4)]
+            value = value + 4 if key == "llama.vocab_size" else value
+            kind = field.types[1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            padded.add_key_value(key, value, field.types[0], sub_type=kind)
+    for tensor in reader.tensors:
+        wide = tensor.name == "token_embd.weight"
+        padded.add_tensor(tensor.name, np.concatenate([tensor.data, tensor.data[:4]]) if wide else tensor.data)
+    padded.write_header_to_file()
+    padded.write_kv_data_to_file()
+    padded.write_tensors_to_file()
+    padded.close()
+    with pytest.raises(LocalentError, match=r"260 and 264 entries; one is padded"):
+        compare_text(str(MODEL), [str(tmp_path / "padded.gguf")], TEXT, plan=PLAN)
 
 
 def test_a_tokenizer_that_differs_in_one_token_is_refused(tmp_path):
@@ -372,8 +441,6 @@ def test_a_tokenizer_that_differs_in_one_token_is_refused(tmp_path):
 
 def test_a_candidate_that_differs_in_one_tensor_is_told_apart(tmp_path):
     """Two weights of one tensor changed: another sha256, named by inspect, seen by compare."""
-    import gguf
-
     other = tmp_path / "other.gguf"
     other.write_bytes(MODEL.read_bytes())
     tensor = next(t for t in gguf.GGUFReader(other, "r+").tensors if t.name == "blk.1.ffn_up.weight")
@@ -387,8 +454,6 @@ def test_a_candidate_that_differs_in_one_tensor_is_told_apart(tmp_path):
 
 
 def test_a_copy_with_broken_weights_is_an_error_and_not_a_number(tmp_path):
-    import gguf
-
     other = tmp_path / "broken.gguf"
     other.write_bytes(MODEL.read_bytes())
     tensor = next(t for t in gguf.GGUFReader(other, "r+").tensors if t.name == "blk.0.attn_q.weight")
@@ -474,6 +539,81 @@ def test_mcnemar_is_the_exact_binomial(b, c):
     assert pairs.mcnemar(b, c) == pytest.approx(expected)
 
 
+def teacher_forced(*salts, n_texts=24):
+    """(reference against itself, one Forced per salt): fakes that lean towards later tokens by `salt`."""
+    rng = np.random.default_rng(5)
+    texts = [Text(rng.integers(16, size=12).tolist(), first=2, problem=str(i)) for i in range(n_texts)]
+    found = forced.score(texts, Fake(), [Fake(salt=s) for s in salts], chunk=8, n_threads=1)
+    problems = np.array([text.problem for text in texts])[found.text]
+    classes = np.array(["number", "other", "operator"])[np.arange(len(found)) % 3]
+    return found, [
+        divergence.forced(found.reference, columns, cut=False, problems=problems, classes=classes)
+        for columns in found.candidates
+    ]
+
+
+def test_classes_and_deciles_are_means_over_their_positions():
+    found, (one,) = teacher_forced(0.2)
+    mine, ours = found.candidates[0], found.reference
+    index = np.arange(len(found)) % 3
+    for group in one.classes:
+        mask = index == ["number", "other", "operator"].index(group.name)
+        assert group.n == mask.sum()
+        assert group.kld.value == pytest.approx(mine["kld"][mask].mean())
+        assert group.delta_entropy.value == pytest.approx((mine["entropy"] - ours["entropy"])[mask].mean())
+        assert group.delta_varentropy.value == pytest.approx((mine["varentropy"] - ours["varentropy"])[mask].mean())
+        assert group.same_top.value == pytest.approx(mine["same_top"][mask].mean())
+        assert group.kld.n_problems == 24  # resampled by problem
+        assert group.kld.low < group.kld.value < group.kld.high
+    assert sum(group.n for group in one.classes) == sum(group.n for group in one.deciles) == len(found)
+    by_entropy = np.argsort(ours["entropy"], kind="stable")
+    first = by_entropy[: one.deciles[0].n]
+    assert one.deciles[0].kld.value == pytest.approx(mine["kld"][first].mean())
+
+
+def candidate(found, quant, free=None):
+    return SimpleNamespace(model=SimpleNamespace(quant=quant, sha256=quant), forced=found, free=free, trajectory=None)
+
+
+def test_what_is_said_is_what_the_intervals_say():
+    """Noise of salt 0.01: the same file, one within the noise, one far above it."""
+    _, (itself, noise_, near, far) = teacher_forced(0.0, 0.01, 0.005, 0.3)
+    said = verdict.verdicts([candidate(f, name) for f, name in ((itself, "A"), (near, "B"), (far, "C"))], noise_)
+    assert said[0].sentence == "A is the reference to the last bit in everything that was compared."
+    assert said[1].differs == ()
+    assert said[1].sentence.startswith("B cannot be told apart from the reference in its next-token distributions")
+    assert "next-token distributions" in said[2].differs[0]
+    times = far["Mean KLD"].value / noise_["Mean KLD"].value
+    assert f"{verdict.times_noise(times)} times the noise floor" in said[2].sentence
+
+
+def test_accuracy_is_called_different_only_after_holm():
+    """9 flips one way and 1 the other: p = 0.021 alone, and no finding once two candidates were looked at."""
+    _, (one,) = teacher_forced(0.1)
+
+    def flipped(lost, won):
+        right = [(True, False)] * lost + [(False, True)] * won + [(True, True)] * 20
+        return pairs.free([a_pair(str(i), r, ([1], [1])) for i, r in enumerate(right)])
+
+    nine, same = flipped(9, 1), flipped(2, 2)
+    assert nine.mcnemar_p == pytest.approx(scipy.stats.binomtest(9, 10).pvalue) == pytest.approx(0.0215, abs=1e-4)
+    alone = verdict.verdicts([candidate(one, "A", nine)], None)[0]
+    beside = verdict.verdicts([candidate(one, "A", nine), candidate(one, "B", nine), candidate(one, "C", same)], None)
+    assert any("accuracy" in text for text in alone.differs)
+    assert not any("accuracy" in text for text in beside[0].differs)
+    assert any("McNemar p = 0.064" in text for text in beside[0].same)
+
+
+def test_a_model_and_itself_have_no_magnitude_in_any_view():
+    _, (itself, other) = teacher_forced(0.0, 0.2)
+    free = pairs.free([a_pair(str(i), (True, True), ([1, 2], [1, 2])) for i in range(12)])
+    path = prefixes.trajectory([prefixes.Prefix(0, "a", 0.0, (1, 1), (0.5, 0.5), (-0.7, -0.7), ("1", "1"))])
+    for found in (itself, free, path):
+        assert set(noise.magnitudes(found).values()) == {0.0}
+    assert set(noise.multiples(other, itself).values()) == {None}
+    assert set(noise.multiples(other, other).values()) == {1.0}
+
+
 def test_holm_is_monotone_and_at_least_the_raw_values():
     """Worked by hand: 0.01·3, 0.02·2 -> 0.04, 0.03·1 -> 0.04."""
     assert holm([0.02, 0.01, 0.03]) == pytest.approx([0.04, 0.03, 0.04])
@@ -503,6 +643,24 @@ def test_pairs_by_hand():
     assert found.identical.value == 0.25
     assert found.mcnemar_p == 1.0
     assert found.mechanisms == {}
+
+
+def test_mechanisms_and_given_up_answers_are_shares_of_what_was_probed():
+    def probed(problem, names, gone):
+        return replace(a_pair(problem, (False, False), ([1], [1])), mechanism=names, abandoned=gone)
+
+    found = pairs.free([
+        probed("a", ("escape", "rescue"), (1.0, 0.0)),
+        probed("b", ("escape", "escape"), (1.0, 1.0)),
+        probed("c", ("stable", ""), (0.0, math.nan)),
+        probed("d", ("stable", "escape"), (0.0, 1.0)),
+    ])  # fmt: skip
+    assert (found.mechanisms_reference["escape"], found.mechanisms_reference["stable"]) == (0.5, 0.5)
+    assert (found.mechanisms["escape"], found.mechanisms["rescue"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert sum(found.mechanisms.values()) == pytest.approx(1.0)
+    assert (found.abandoned_reference.value, found.abandoned.value) == (0.5, pytest.approx(2 / 3))
+    assert found.abandoned_change.value == pytest.approx((-1 + 0 + 1) / 3)  # of the pairs that both have
+    assert found.abandoned_change.n_missing == 1
 
 
 def test_same_prefixes_by_hand():

@@ -74,7 +74,7 @@ def test_a_broken_writer_leaves_no_file(tmp_path):
 
 def test_a_file_that_the_disk_cannot_hold_is_refused_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(kldfile.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    with pytest.raises(UsageError, match=r"would take 11.7 GB and the disk has 0.0"):
+    with pytest.raises(UsageError, match=r"would take 11,721 MB and the disk has 0"):
         kldfile.Writer(tmp_path / "b.kld", 512, 32_000, np.zeros((718, 512)))
     assert list(tmp_path.iterdir()) == []
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 
 from localent.cli import main
 from localent.compare import quants
-from localent.compare.identity import inspect
+from localent.compare.identity import differing_tensors, inspect
 from localent.engine import header, imatrix, llama
 from localent.errors import LocalentError, UsageError
 
@@ -253,6 +253,36 @@ def test_files_of_one_label_are_set_beside_each_other(tmp_path):
     shown = run("inspect", TINY, tmp_path / "one.gguf", tmp_path / "two.gguf").stdout
     assert "tiny-f16.gguf and one.gguf are different: their tensors are of other types" in shown
     assert "one.gguf and two.gguf are different in spite of one label: 1 of 20 tensors differ" in shown
+
+
+def test_a_tensor_in_a_later_part_of_a_split_model_counts(tmp_path, random_model):
+    """Split in files of six tensors: the last part is another, and nothing else."""
+    import random_model as made
+
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        made.write(tmp_path / name / "m.gguf", made.SHAPES["tiny-llama"], parts_of=6)
+    last = sorted((tmp_path / "two").iterdir())[-1]
+    tensor = gguf.GGUFReader(last, "r+").tensors[0]
+    tensor.data[:1] *= 2
+    tensor.data.flush()
+    first = [sorted((tmp_path / name).iterdir())[0] for name in ("one", "two")]
+    shown = run("inspect", *first).stdout
+    assert f"1 of 20 tensors differ ({tensor.name})" in shown
+
+
+def test_a_split_model_becomes_one_quant(tmp_path, random_model):
+    import random_model as made
+
+    made.write(tmp_path / "m.gguf", made.SHAPES["tiny-llama"], parts_of=6)
+    made.write(tmp_path / "whole.gguf", made.SHAPES["tiny-llama"])
+    first = sorted(tmp_path.glob("m-*.gguf"))[0]
+    result = run("quantize", first, "Q8_0", "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert run("quantize", tmp_path / "whole.gguf", "Q8_0", "--out", tmp_path / "out").exit_code == 0
+    made_of_parts, of_whole = (inspect(tmp_path / "out" / f"{n}-Q8_0.gguf") for n in ("m", "whole"))
+    assert made_of_parts.n_tensors == of_whole.n_tensors == 20
+    assert differing_tensors(tmp_path / "out" / "m-Q8_0.gguf", tmp_path / "out" / "whole-Q8_0.gguf") == []
 
 
 def test_files_of_one_name_are_told_apart_by_their_folders(tmp_path):

@@ -237,7 +237,7 @@ def deciles(entropy: Array) -> list[tuple[str, Array]]:
     for d in range(10):
         mask = place == d
         if mask.any():
-            found.append((f"{d + 1}: {entropy[mask].min():.3f}-{entropy[mask].max():.3f}", mask))
+            found.append((f"{d + 1}: {entropy[mask].min():.2g} to {entropy[mask].max():.2g}", mask))
     return found
 
 

@@ -49,6 +49,7 @@ class Comparison:
     candidates: tuple[Candidate, ...]
     noise: Candidate | None  # the reference against itself
     level: float = 0.95
+    warnings: tuple[str, ...] = ()  # what to keep in mind, in sentences
 
 
 @dataclass(frozen=True, slots=True)

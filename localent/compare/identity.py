@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
 
 from localent.engine import header
+from localent.engine.glance import parts
 from localent.errors import LocalentError
 from localent.records import Model
 
 VOCAB = "tokenizer.ggml."
+TOKENS = VOCAB + "tokens"
 BESIDE = {  # fields that change no token id of a text: which tokens end or pad it
     VOCAB + name for name in ("padding_token_id", "eos_token_id", "eot_token_id", "eom_token_id", "unknown_token_id")
 } | {VOCAB + name for name in ("seperator_token_id", "mask_token_id", "add_eos_token", "eos_token_ids")}
@@ -45,17 +48,23 @@ def inspect(path: Path) -> Details:
     found = header.read(path)
     reader = gguf.GGUFReader(path)
     noted = {k.removeprefix(QUANTIZED_BY): f.contents() for k, f in reader.fields.items() if QUANTIZED_BY in k}
-    return Details(found.model, noted, len(reader.tensors), fallbacks(reader, found.model))
+    tensors = tensors_of(path)
+    return Details(found.model, noted, len(tensors), fallbacks(reader, tensors, found.model))
 
 
-def fallbacks(reader: gguf.GGUFReader, model: Model) -> tuple[Fallback, ...]:
+def tensors_of(path: Path) -> list[gguf.ReaderTensor]:
+    """The tensors of a model, of all its parts where it is split."""
+    return [tensor for part in parts(path) for tensor in gguf.GGUFReader(part).tensors]
+
+
+def fallbacks(reader: gguf.GGUFReader, tensors: Sequence[gguf.ReaderTensor], model: Model) -> tuple[Fallback, ...]:
     """Where a K- or I-quant gave way to another type: rows that are no multiple of 256 cannot hold its blocks.
 
     Source: tensor_type_fallback in llama.cpp's llama-quant.cpp.
     """
     if not (model.quant.endswith("_K") or "_K_" in model.quant or model.quant.startswith(("IQ", "TQ"))):
         return ()
-    fallen = [t for t in reader.tensors if len(t.shape) > 1 and _fell_back(t, model.quant)]
+    fallen = [t for t in tensors if len(t.shape) > 1 and _fell_back(t, model.quant)]
     found = []
     for name in dict.fromkeys(t.tensor_type.name for t in fallen):
         mine = [t for t in fallen if t.tensor_type.name == name]
@@ -96,7 +105,7 @@ def fallback_sentence(details: Details) -> str | None:
 
 def differing_tensors(a: Path, b: Path) -> list[str] | None:
     """Names of the tensors whose bytes differ; None where the two files do not hold the same tensors."""
-    one, two = ({t.name: t for t in gguf.GGUFReader(path).tensors} for path in (a, b))
+    one, two = ({t.name: t for t in tensors_of(path)} for path in (a, b))
     if {n: (t.tensor_type, tuple(t.shape)) for n, t in one.items()} != {
         n: (t.tensor_type, tuple(t.shape)) for n, t in two.items()
     }:
@@ -109,21 +118,21 @@ def check_same_tokens(reference: Model, candidate: Model) -> None:
     if reference.tokenizer_sha256 == candidate.tokenizer_sha256:
         return
     names = f"{Path(reference.path).name} and {Path(candidate.path).name}"
-    if reference.n_vocab != candidate.n_vocab:
-        raise LocalentError(
-            f"{names} cannot be compared: their vocabularies have {reference.n_vocab:,} and {candidate.n_vocab:,} "
-            "entries, so their distributions are over different things; convert both with the same padding."
-        )
-    if differing := _differing_fields(Path(reference.path), Path(candidate.path)):
+    a, b = (_fields(Path(model.path)) for model in (reference, candidate))
+    if (n := len(a.get(TOKENS, ()))) != (m := len(b.get(TOKENS, ()))):
+        short = min(n, m)
+        padded = a[TOKENS][:short] == b[TOKENS][:short]
+        why = "one is padded, so convert both with the same padding" if padded else "their tokenizers are different"
+        raise LocalentError(f"{names} cannot be compared: vocabularies of {n:,} and {m:,} entries; {why}.")
+    if differing := _differing_fields(a, b):
         raise LocalentError(
             f"{names} cannot be compared: their tokenizers differ in {', '.join(differing)}, "
             "so the same token id means different text."
         )
 
 
-def _differing_fields(a: Path, b: Path) -> list[str]:
+def _differing_fields(one: dict[str, object], two: dict[str, object]) -> list[str]:
     """Tokenizer fields that matter and differ, without their prefix."""
-    one, two = (_fields(path) for path in (a, b))
     return sorted(k.removeprefix(VOCAB) for k in (one.keys() | two.keys()) - BESIDE if one.get(k) != two.get(k))
 
 

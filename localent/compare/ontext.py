@@ -13,6 +13,7 @@ from localent.compare.comparison import DEFAULT, Comparison, Plan, Report
 from localent.compare.scoring import measured, score_all, scored, scorer_of
 from localent.compare.stored import digest_of, keep
 from localent.engine import kldfile
+from localent.engine.header import Header
 from localent.engine.llama import LlamaModel
 from localent.errors import LocalentError
 
@@ -41,6 +42,7 @@ def compare_text(
     results = [measured(found, i, parts, cut=True) for i in range(len(candidates))]
     floor_ = measured(floor, 0, parts, cut=True) if floor else None
     done = assemble(heads, results, floor_, ("text", text.name, digest_of(parts)), len(parts), plan)
+    done = replace(done, warnings=_warnings(heads, plan.ctx))
     keep(db, done, found, parts, plan)
     return done
 
@@ -66,5 +68,14 @@ def compare_base(
         found = scored(parts, texts.FileScorer(base), scorers, plan, "base file and models", report, normalised=True)
     results = [measured(found, i, parts, cut=True, stored=True) for i in range(len(heads))]
     done = assemble([None, *heads], results, None, ("base file", base_file.name, digest_of(parts)), len(parts), plan)
+    done = replace(done, warnings=_warnings(heads, plan.ctx))
     keep(db, done, found, parts, plan)
     return done
+
+
+def _warnings(heads: Sequence[Header], n_ctx: int) -> tuple[str, ...]:
+    """A model that is fed more than it was trained on is another model."""
+    trained = min((head.model.n_ctx_train for head in heads if head.model.n_ctx_train), default=n_ctx)
+    if n_ctx <= trained:
+        return ()
+    return (f"Chunks of {n_ctx:,} tokens are longer than the {trained:,} of training: --ctx {trained} stays inside.",)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import gguf
 
+from localent.compare.identity import tensors_of
 from localent.engine import imatrix, llama
+from localent.engine.glance import PART
 from localent.errors import LocalentError, UsageError
 
 _READ = {kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in gguf.LlamaFileType}
@@ -28,7 +30,8 @@ def names(quants: Sequence[str]) -> list[str]:
 
 def targets(source: Path, source_quant: str, quants: Sequence[str], out: Path, *, force: bool) -> dict[str, Path]:
     """Quant -> file to write. Raises UsageError before anything is written."""
-    stem = source.stem
+    part = PART.match(source.name)
+    stem = part["stem"] if part else source.stem
     for ending in (source_quant, source_quant.lower()):
         stem = stem.removesuffix(f"-{ending}").removesuffix(f".{ending}")
     found = {quant: out / f"{stem}-{quant}.gguf" for quant in names(quants)}
@@ -45,7 +48,7 @@ def targets(source: Path, source_quant: str, quants: Sequence[str], out: Path, *
 def matrix_for(source: Path, path: Path) -> llama.Imatrix:
     """An importance matrix that knows the source's tensors. Raises LocalentError for another model's."""
     found = imatrix.read(path)
-    if not found.weights.keys() & {tensor.name for tensor in gguf.GGUFReader(source).tensors}:
+    if not found.weights.keys() & {tensor.name for tensor in tensors_of(source)}:
         first = next(iter(found.weights))
         raise LocalentError(
             f"{path.name} is of another model: {source.name} has none of its tensors, such as {first}; "
@@ -70,10 +73,10 @@ def make(
     try:
         llama.quantize(source, target, quant, n_threads=n_threads, imatrix=matrix, requantize=requantize, report=report)
     except LocalentError as error:
-        raise LocalentError(_reason(str(error), source, quant)) from None
+        raise LocalentError(_reason(str(error), source, target, quant)) from None
 
 
-def _reason(said: str, source: Path, quant: str) -> str:
+def _reason(said: str, source: Path, target: Path, quant: str) -> str:
     """llama.cpp's reason with the way out, where there is one."""
     if "requantizing from type" in said:
         return (
@@ -82,6 +85,8 @@ def _reason(said: str, source: Path, quant: str) -> str:
         )
     if "importance matrix" in said or "imatrix!" in said:
         return f"{quant} needs an importance matrix: make one with llama-imatrix and name it with --imatrix."
+    if "iostream error" in said:
+        return f"{target} could not be written, though {source.name} could be read: the disk is probably full."
     return said
 
 

@@ -9,6 +9,7 @@ from localent.analysis.divergence import Figure, Forced
 from localent.analysis.intervals import Estimate
 
 ALPHA = 0.05
+STORED = 1e-4  # nats: what the 16 bits of a base file may add to or take from a KLD
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +29,22 @@ class Verdict:
         if self.differs:
             parts.append(f"differs from the reference in {_listed(self.differs)}")
         if self.same:
-            parts.append(f"cannot be told apart from it in {_listed(self.same)}")
+            other = "it" if parts else "the reference"
+            parts.append(f"cannot be told apart from {other} in {_listed(self.same)}")
         return f"{self.name} {'; it '.join(parts)}."
 
 
-def verdicts(candidates: Sequence, floor: Forced | None) -> list[Verdict]:
-    """Verdicts on comparison.Candidates. Accuracy: McNemar, Holm over the candidates; all else: 95 % intervals."""
+def verdicts(candidates: Sequence, floor: Forced | None, *, stored: bool = False) -> list[Verdict]:
+    """Verdicts on comparison.Candidates. Accuracy: McNemar, Holm over the candidates; all else: 95 % intervals.
+
+    stored: the reference is a base file.
+    """
     pairs = [c.free.mcnemar_p for c in candidates if c.free]
     adjusted = iter(holm(pairs))
     names = labels([c.model for c in candidates])
     return [
-        _verdict(name, c, floor, next(adjusted) if c.free else None) for name, c in zip(names, candidates, strict=True)
+        _verdict(name, c, floor, next(adjusted) if c.free else None, stored)
+        for name, c in zip(names, candidates, strict=True)
     ]
 
 
@@ -63,9 +69,9 @@ def labels(models: Sequence) -> list[str]:
     return [m.quant if quants.count(m.quant) == 1 else f"{m.quant} {m.sha256[:6]}" for m in models]
 
 
-def _verdict(name: str, candidate, floor: Forced | None, p: float | None) -> Verdict:
+def _verdict(name: str, candidate, floor: Forced | None, p: float | None, stored: bool) -> Verdict:
     f = candidate.forced
-    checks = [_distributions(f, floor)]
+    checks = [_from_file(f["Mean KLD"]) if stored else _distributions(f["Mean KLD"], floor)]
     if any(figure.name == "Mean ΔH" for figure in f.figures):
         checks.append(_uncertainty(f["Mean ΔH"], floor))
     if candidate.free:
@@ -86,8 +92,12 @@ def is_identical(f: Forced) -> bool:
     return all(f[name].value == 0.0 for name in names)
 
 
-def _distributions(f: Forced, floor: Forced | None) -> tuple[bool, str]:
-    kld = f["Mean KLD"]
+def _from_file(kld: Figure) -> tuple[bool, str]:
+    text = f"its next-token distributions (mean KLD {kld.value:.3g}, of which 16 bits leave {STORED:g} open)"
+    return _low(kld) > STORED, text
+
+
+def _distributions(kld: Figure, floor: Forced | None) -> tuple[bool, str]:
     if floor is None:
         return _low(kld) > 0, f"its next-token distributions (mean KLD {kld.value:.3g}, no noise floor measured)"
     noise = floor["Mean KLD"]

@@ -156,7 +156,7 @@ def _check_room(path: Path, n_bytes: int) -> None:
         raise UsageError(f"{path} cannot be written: {error.strerror}.") from None
     if n_bytes > free:
         raise UsageError(
-            f"{path} would take {n_bytes / 1e9:,.1f} GB and the disk has {free / 1e9:,.1f}: "
+            f"{path} would take {n_bytes / 1e6:,.0f} MB and the disk has {free / 1e6:,.0f}: "
             "compare fewer chunks, or name a file on another disk."
         )
 

@@ -28,7 +28,8 @@ def render(comparison, *, width: int = 100, full: bool = False) -> str:
 def sentences(comparison) -> list[str]:
     """What is and what is not distinguishable from the reference."""
     floor = comparison.noise.forced if comparison.noise else None
-    return [verdict.sentence for verdict in verdicts(comparison.candidates, floor)]
+    stored = comparison.reference is None
+    return [verdict.sentence for verdict in verdicts(comparison.candidates, floor, stored=stored)]
 
 
 def _heading(c) -> list[str]:
@@ -271,7 +272,7 @@ def _groups(c, width: int, full: bool) -> list[list[str]]:
 def _group_lines(c, part: slice, title: str, name: str, scale: float, decimals: int) -> list[str]:
     shown, names = c.candidates[part], labels([x.model for x in c.candidates])[part]
     lines = [_line(title, ["tokens", *names])]
-    for kind, prefix in (("classes", ""), ("deciles", "H(base), decile ")):
+    for kind, prefix in (("classes", ""), ("deciles", "H(base) ")):
         for same in zip(*(getattr(x.forced, kind) for x in shown), strict=True):
             cells = [_estimate(getattr(group, name), scale, decimals) for group in same]
             lines.append(_line(f"  {prefix}{same[0].name}", [f"{same[0].n:,}", *(cell[0] for cell in cells)]))
@@ -283,8 +284,11 @@ def _footer(c) -> list[str]:
     found = (
         ["±: standard error, positions taken for independent, as llama-perplexity prints it."] if c.candidates else []
     )
+    found += c.warnings
     if any(x.free and x.free.n > x.free.n_problems for x in c.candidates):
         found.append("McNemar takes pairs for independent; several pairs of one problem are not: see the interval.")
+    if any(x.forced.deciles for x in c.candidates):
+        found.append("H(base) 1 to 10: tenths of the positions by the reference's entropy, from nats to nats.")
     if has_intervals:
         unit = "problem" if c.source == "run" else "chunk"
         found.append(f"[ ]: {c.level:.0%} interval, clustered by {unit}.".replace("%", " %"))
