@@ -183,10 +183,12 @@ def bca(value: Array, drawn: Array, without: Array, level: float = LEVEL) -> tup
 
 def _bca_column(value: float, drawn: Array, without: Array, level: float) -> tuple[float, float]:
     defined = drawn[~np.isnan(drawn)]
-    moving = (np.abs(without - value) > 1e-12 * max(1.0, abs(value))).sum()
+    rounding = 1e-12 * max(1.0, abs(value))  # sums in another order: no difference, on any processor
+    moving = (np.abs(without - value) > rounding).sum()
     if np.isnan(value) or len(defined) < (1 - MAX_UNDEFINED) * len(drawn) or 0 < moving < MIN_PROBLEMS:
         return np.nan, np.nan
-    bias = _quantile_of(((defined < value).sum() + (defined == value).sum() / 2) / len(defined), len(defined))
+    below, tied = (defined < value - rounding).sum(), (np.abs(defined - value) <= rounding).sum()
+    bias = _quantile_of((below + tied / 2) / len(defined), len(defined))
     pull = without[~np.isnan(without)]
     pull = pull.mean() - pull  # influence of each problem
     spread = (pull**2).sum()
