@@ -88,12 +88,12 @@ def run(
         settings = filled(settings, weights, questions)
         settings = replace(settings, lanes=settings.lanes or _lanes(store, head, task, weights, settings, status))
         check_options(options_of(settings))
-        _warn(settings)
         record = record_of(head, task, settings, weights)
         todo = missing(store, record, problems, samples)
         outcome = Outcome(record.run_id, len(problems) * samples - len(todo), len(todo), settings.lanes)
         if todo:
             _check_memory(weights, settings)
+            _warn(settings, weights)
             with closing(LlamaEngine(weights, options_of(settings))) as engine:
                 enter(store, record, head, task, problems)
                 _work(store, engine, record.run_id, [(questions[i], s) for i, s in todo], task, settings, report)
@@ -229,8 +229,10 @@ def filled(settings: Settings, weights: LlamaModel, questions: Sequence[Question
     return replace(settings, max_tokens=max_tokens, threads=threads, ctx=settings.ctx or needed)
 
 
-def _warn(settings: Settings) -> None:
+def _warn(settings: Settings, weights: LlamaModel) -> None:
     """Say what is allowed, but unwise."""
+    if settings.ctx > weights.n_ctx_train:
+        LOG.warning("--ctx %d is beyond the %d tokens of this model's training.", settings.ctx, weights.n_ctx_train)
     cores = machine.usable_cores()
     if settings.threads > cores:
         LOG.warning("--threads %d is more than the %d cores there are: llama.cpp gets slower.", settings.threads, cores)

@@ -205,11 +205,13 @@ def test_what_is_refused_leaves_no_run_behind(cli):
     assert cli("runs", "--json")[1] == ""
 
 
-def test_a_new_word_on_threads(cli, tiny, sums):
-    """More threads than cores are allowed, and not in silence."""
-    code, _, err = cli("run", tiny, "sums", "--data", sums, *COLUMNS, *FAST, "-n", "1", "--threads", "200")
+def test_what_is_unwise_is_done_and_not_in_silence(cli, tiny, sums):
+    """More threads than cores, a context longer than the model's."""
+    unwise = ["-n", "1", "--threads", "200", "--ctx", "3000"]
+    code, _, err = cli("run", tiny, "sums", "--data", sums, *COLUMNS, *FAST, *unwise)
     assert code == 0
     assert "localent: --threads 200 is more than" in err
+    assert "localent: --ctx 3000 is beyond the 2048 tokens" in err
 
 
 def test_prompt_shows_what_the_options_change(cli):
