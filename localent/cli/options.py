@@ -54,10 +54,8 @@ def data_options(command):
 
     @wraps(command)
     def call(*args, data, **given):
-        columns = {name: given.pop(f"{name}_column") for name in COLUMNS}
-        return command(
-            *args, data=ProblemFile(data, {name: column for name, column in columns.items() if column}), **given
-        )
+        columns = {name: column for name in COLUMNS if (column := given.pop(f"{name}_column"))}
+        return command(*args, data=ProblemFile(data, columns), **given)
 
     for name, text in reversed(COLUMNS.items()):
         call = click.option(f"--{name}", f"{name}_column", help=f"Column of --data that holds {text}.")(call)
