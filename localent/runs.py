@@ -220,10 +220,11 @@ def filled(settings: Settings, weights: LlamaModel, questions: Sequence[Question
     n_prompt, n_probe = len(longest.prompt.tokens), settings.max_fed + SLACK if settings.probe else 0
     needed, limit = n_prompt + max_tokens + n_probe, settings.ctx or weights.n_ctx_train
     if needed > limit:
+        less = "lower --max-tokens or --shots" if n_prompt < limit else "leave that problem out, lower --shots"
+        more = "raise --ctx" if settings.ctx else "take a model with a longer context"
         raise UsageError(
             f"Problem {longest.problem.source_id} needs {needed} tokens of context ({n_prompt} prompt, {max_tokens} "
-            f"to generate, {n_probe} for probes), there are {limit}: lower --max-tokens"
-            + (", --shots, or raise --ctx." if settings.ctx else " or --shots, or take a model with a longer context.")
+            f"to generate, {n_probe} for probes), there are {limit}: {less}, or {more}."
         )
     threads = settings.threads or machine.usable_cores()
     return replace(settings, max_tokens=max_tokens, threads=threads, ctx=settings.ctx or needed)

@@ -232,6 +232,13 @@ def test_the_columns_of_a_users_file_are_named_alike_everywhere(cli, tiny, sums)
     assert cli("compare", tiny, tiny, "--task", "sums", *where, *short)[0] == 0
 
 
+@pytest.mark.parametrize("name", ["run", "ask", "study", "score", "compare", "doctor"])
+def test_the_gpu_is_asked_for_alike_wherever_a_model_is_loaded(name):
+    option = next(param for param in main.commands[name].params if param.name == "gpu_layers")
+    assert (option.default, option.type.name) == ("auto", "auto|N|0")
+    assert [option.type.convert(given, option, None) for given in ("auto", "0", "12", "-1")] == [None, 0, 12, -1]
+
+
 def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):
     """As in `localent models | head -1`."""
     import subprocess
