@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import click
 
 from localent.cli.query import format_options
 from localent.cli.show import print_table
-from localent.errors import UsageError
+from localent.errors import LocalentError, UsageError
 
 KNOWN = ("name", "size", "stage", "kind", "default", "licence", "gated", "context", "thinks", "here")
 ALL_KNOWN = (*KNOWN, "family", "quants", "template", "bos", "repo", "file", "revision", "of")
@@ -126,7 +127,9 @@ def _place(entry, files: dict[str, Path]) -> str | None:
     from localent.models import hub
 
     if entry.bundled:
-        return str(known.resolve(entry.name))
+        with suppress(LocalentError):  # missing from this installation: no reason not to list the others
+            return str(known.resolve(entry.name))
+        return None
     found = hub.from_cache(entry, entry.default, check=False) or files.get(entry.filename(entry.default).lower())
     return found and str(found)
 
