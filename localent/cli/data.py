@@ -35,6 +35,8 @@ def models(name, folders, only, family, lanes: int, ctx: int, form: str | None) 
     The second table looks into the caches of Hugging Face, LM Studio, Ollama and llama.cpp, and into --in FOLDER.
     With NAME: all that is known of one. --json and --csv give one table of every field; 'list' tells which.
 
+    Names of your own go into ~/.config/localent/models.toml, in the form of localent's models.toml.
+
     \b
     localent models
     localent models qwen2.5-1.5b-instruct
