@@ -56,8 +56,10 @@ def rollouts(
         values: list[str | None] = []
         for j in range(how.m):
             draws = rng(how.seed, own.problem_id, own.sample, stream=f"rollout:{k}:{j}")
-            text, fed = yield from continuation(row, how, draws, how.max_tokens - len(prefix), vocab, meter)
-            values.append(tasks.extract(written + text, how.kind, question.problem.choices).value)
+            text, fed, ended = yield from continuation(row, how, draws, how.max_tokens - len(prefix), vocab, meter)
+            whole, choices = written + text, question.problem.choices
+            cut_off = not ended and tasks.is_open(whole, question.opens_thought)  # no answer yet, as in attempt.py
+            values.append(None if cut_off else tasks.extract(whole, how.kind, choices).value)
             n_fed += fed
             yield Rewind(len(prompt.tokens))
         found.append(rollout_probe(k, own.n_steps, len(prefix), values, question.problem.answer, n_fed))
@@ -66,20 +68,23 @@ def rollouts(
 
 def continuation(
     row: np.ndarray, how: Rollouts, draws: np.random.Generator, n_most: int, vocab: Vocab, meter: Meter
-) -> Generator[int, np.ndarray, tuple[str, int]]:
-    """Coroutine: sample on from a row until the model ends, a stop text or n_most tokens: (text, tokens fed)."""
+) -> Generator[int, np.ndarray, tuple[str, int, bool]]:
+    """Coroutine: sample on from a row to the end of the model, a stop text or n_most tokens.
+
+    Returns the text, how many tokens were fed, and False where the limit came first.
+    """
     written, n_fed = b"", 0
     for n in range(n_most):
         token = how.sampler.sample(meter, row, meter.read(row), draws.random())
         if token in vocab.eog:
-            break
+            return tasks.text_of([written]), n_fed, True
         written += vocab.pieces[token]
         cut = min((at for stop in how.stops if (at := written.find(stop)) >= 0), default=None)
         if cut is not None:
-            return tasks.text_of([written[:cut]]), n_fed
+            return tasks.text_of([written[:cut]]), n_fed, True
         if n + 1 < n_most:
             row, n_fed = (yield token), n_fed + 1
-    return tasks.text_of([written]), n_fed
+    return tasks.text_of([written]), n_fed, False
 
 
 def rollout_probe(k: int, n_steps: int, n_tokens: int, values: Sequence[str | None], truth: str, n_fed: int) -> Probe:

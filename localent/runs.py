@@ -88,12 +88,12 @@ def run(
         settings = filled(settings, weights, questions)
         settings = replace(settings, lanes=settings.lanes or _lanes(store, head, task, weights, settings, status))
         check_options(options_of(settings))
-        _warn(settings)
         record = record_of(head, task, settings, weights)
         todo = missing(store, record, problems, samples)
         outcome = Outcome(record.run_id, len(problems) * samples - len(todo), len(todo), settings.lanes)
         if todo:
             _check_memory(weights, settings)
+            _warn(settings, weights)
             with closing(LlamaEngine(weights, options_of(settings))) as engine:
                 enter(store, record, head, task, problems)
                 _work(store, engine, record.run_id, [(questions[i], s) for i, s in todo], task, settings, report)
@@ -220,17 +220,20 @@ def filled(settings: Settings, weights: LlamaModel, questions: Sequence[Question
     n_prompt, n_probe = len(longest.prompt.tokens), settings.max_fed + SLACK if settings.probe else 0
     needed, limit = n_prompt + max_tokens + n_probe, settings.ctx or weights.n_ctx_train
     if needed > limit:
+        less = "lower --max-tokens or --shots" if n_prompt < limit else "leave that problem out, lower --shots"
+        more = "raise --ctx" if settings.ctx else "take a model with a longer context"
         raise UsageError(
             f"Problem {longest.problem.source_id} needs {needed} tokens of context ({n_prompt} prompt, {max_tokens} "
-            f"to generate, {n_probe} for probes), there are {limit}: lower --max-tokens"
-            + (", --shots, or raise --ctx." if settings.ctx else " or --shots, or take a model with a longer context.")
+            f"to generate, {n_probe} for probes), there are {limit}: {less}, or {more}."
         )
     threads = settings.threads or machine.usable_cores()
     return replace(settings, max_tokens=max_tokens, threads=threads, ctx=settings.ctx or needed)
 
 
-def _warn(settings: Settings) -> None:
+def _warn(settings: Settings, weights: LlamaModel) -> None:
     """Say what is allowed, but unwise."""
+    if settings.ctx > weights.n_ctx_train:
+        LOG.warning("--ctx %d is beyond the %d tokens of this model's training.", settings.ctx, weights.n_ctx_train)
     cores = machine.usable_cores()
     if settings.threads > cores:
         LOG.warning("--threads %d is more than the %d cores there are: llama.cpp gets slower.", settings.threads, cores)

@@ -98,7 +98,7 @@ def test_a_whole_run_with_probes_is_the_run_without_them(random_model, tmp_path,
     data.write_text("\n".join(json.dumps({"question": f"What is {i} + {i}?", "answer": 2 * i}) for i in range(3)))
     task, found = tasks.load("sums", data), {}
     for probe in (True, False):
-        chosen = Settings(lanes=4, threads=1, max_tokens=16, temperature=1.0, max_fed=4, probe=probe)
+        chosen = Settings(lanes=4, threads=1, max_tokens=16, temperature=1.0, max_fed=4, probe=probe, gpu_layers=0)
         db = tmp_path / f"{probe}.db"
         run(str(random_model(shape)), task, db=db, settings=chosen)
         with closing(sqlite3.connect(db)) as conn:

@@ -205,11 +205,13 @@ def test_what_is_refused_leaves_no_run_behind(cli):
     assert cli("runs", "--json")[1] == ""
 
 
-def test_a_new_word_on_threads(cli, tiny, sums):
-    """More threads than cores are allowed, and not in silence."""
-    code, _, err = cli("run", tiny, "sums", "--data", sums, *COLUMNS, *FAST, "-n", "1", "--threads", "200")
+def test_what_is_unwise_is_done_and_not_in_silence(cli, tiny, sums):
+    """More threads than cores, a context longer than the model's."""
+    unwise = ["-n", "1", "--threads", "200", "--ctx", "3000"]
+    code, _, err = cli("run", tiny, "sums", "--data", sums, *COLUMNS, *FAST, *unwise)
     assert code == 0
     assert "localent: --threads 200 is more than" in err
+    assert "localent: --ctx 3000 is beyond the 2048 tokens" in err
 
 
 def test_prompt_shows_what_the_options_change(cli):
@@ -228,6 +230,13 @@ def test_the_columns_of_a_users_file_are_named_alike_everywhere(cli, tiny, sums)
     assert cli("prompt", tiny, "sums", "--data", sums)[0] == 2
     short = ["--lanes", "2", "--threads", "1", "--max-tokens", "4", "--max-fed", "2", "-n", "2"]
     assert cli("compare", tiny, tiny, "--task", "sums", *where, *short)[0] == 0
+
+
+@pytest.mark.parametrize("name", ["run", "ask", "study", "score", "compare", "doctor"])
+def test_the_gpu_is_asked_for_alike_wherever_a_model_is_loaded(name):
+    option = next(param for param in main.commands[name].params if param.name == "gpu_layers")
+    assert (option.default, option.type.name) == ("auto", "auto|N|0")
+    assert [option.type.convert(given, option, None) for given in ("auto", "0", "12", "-1")] == [None, 0, 12, -1]
 
 
 def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):

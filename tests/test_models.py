@@ -340,6 +340,12 @@ def test_models_lists_both(home, tiny):
     assert "nothing" in run("models", "--here", "--family", "bert").stdout
 
 
+def test_a_bundled_model_that_is_missing_hides_no_other(home):
+    user_list(home, '[lost]\nbundled = "lost.gguf"\n' + NEEDED)
+    done = run("models", "--known")
+    assert (done.exit_code, "gemma-2-2b-it" in done.stdout, "lost" in done.stdout) == (0, True, True)
+
+
 def test_machines_get_every_field(home):
     rows = {row["name"]: row for row in map(json.loads, run("models", "--known", "--json").stdout.splitlines())}
     assert rows["gemma-2-2b-it"]["template"].startswith("refuses a system turn")

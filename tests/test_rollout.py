@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -42,10 +43,10 @@ def logits(tokens):
         return np.log(mass)
 
 
-def play(ks=(0, 1, 2), m=64, seed=0, n_lanes=1, max_tokens=12, own=OWN, n_jobs=1):
+def play(ks=(0, 1, 2), m=64, seed=0, n_lanes=1, max_tokens=12, own=OWN, n_jobs=1, question=QUESTION):
     engine = ScriptedEngine(VOCAB, logits, n_lanes=n_lanes)
     how = Rollouts(m, Sampler(1.0), seed, max_tokens, (), "number")
-    jobs = (rollouts(QUESTION, own, ks, how, VOCAB, Meter(len(PIECES))) for _ in range(n_jobs))
+    jobs = (rollouts(question, own, ks, how, VOCAB, Meter(len(PIECES))) for _ in range(n_jobs))
     return next(drive(engine, jobs))
 
 
@@ -82,6 +83,13 @@ def test_a_prefix_without_room_to_answer_is_unparseable():
     assert probe.invalid == 1.0
     assert probe.leader is None
     assert probe.log_p_true == math.log(1 / 32)
+
+
+@pytest.mark.parametrize(("max_tokens", "opens_thought", "answered"), [(5, False, 1), (5, True, 0), (12, True, 1)])
+def test_a_thought_that_the_limit_cuts_off_has_no_answer(max_tokens, opens_thought, answered):
+    """Five tokens hold the number and not the end; what ended by itself is read as it is."""
+    (probe,) = play(ks=(1,), max_tokens=max_tokens, question=replace(QUESTION, opens_thought=opens_thought))
+    assert bool(probe.answers) == bool(answered)
 
 
 def test_stop_texts_end_a_continuation():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import click
 
 from localent.cli.query import format_options
 from localent.cli.show import print_table
-from localent.errors import UsageError
+from localent.errors import LocalentError, UsageError
 
 KNOWN = ("name", "size", "stage", "kind", "default", "licence", "gated", "context", "thinks", "here")
 ALL_KNOWN = (*KNOWN, "family", "quants", "template", "bos", "repo", "file", "revision", "of")
@@ -33,6 +34,8 @@ def models(name, folders, only, family, lanes: int, ctx: int, form: str | None) 
 
     The second table looks into the caches of Hugging Face, LM Studio, Ollama and llama.cpp, and into --in FOLDER.
     With NAME: all that is known of one. --json and --csv give one table of every field; 'list' tells which.
+
+    Names of your own go into ~/.config/localent/models.toml, in the form of localent's models.toml.
 
     \b
     localent models
@@ -126,7 +129,9 @@ def _place(entry, files: dict[str, Path]) -> str | None:
     from localent.models import hub
 
     if entry.bundled:
-        return str(known.resolve(entry.name))
+        with suppress(LocalentError):  # missing from this installation: no reason not to list the others
+            return str(known.resolve(entry.name))
+        return None
     found = hub.from_cache(entry, entry.default, check=False) or files.get(entry.filename(entry.default).lower())
     return found and str(found)
 

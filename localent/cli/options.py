@@ -36,7 +36,7 @@ gpu_layers_option = click.option(
 
 
 @dataclass(frozen=True, slots=True)
-class Data:
+class ProblemFile:
     """Where a task's problems are, and which columns hold what."""
 
     path: Path | None
@@ -50,12 +50,12 @@ class Data:
 
 
 def data_options(command):
-    """--data and the names of its columns; the command gets them as one Data."""
+    """--data and the names of its columns; the command gets them as one ProblemFile."""
 
     @wraps(command)
     def call(*args, data, **given):
-        columns = {name: given.pop(f"{name}_column") for name in COLUMNS}
-        return command(*args, data=Data(data, {name: column for name, column in columns.items() if column}), **given)
+        columns = {name: column for name in COLUMNS if (column := given.pop(f"{name}_column"))}
+        return command(*args, data=ProblemFile(data, columns), **given)
 
     for name, text in reversed(COLUMNS.items()):
         call = click.option(f"--{name}", f"{name}_column", help=f"Column of --data that holds {text}.")(call)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.options import Data, data_options, prompt_options
+from localent.cli.options import ProblemFile, data_options, prompt_options
 from localent.cli.show import print_table
 
 OPEN, CLOSE = "\u27e6", "\u27e7"  # ⟦ ⟧ around special tokens
@@ -23,7 +23,7 @@ OPEN, CLOSE = "\u27e6", "\u27e7"  # ⟦ ⟧ around special tokens
 @prompt_options
 @click.option("--text", "only_text", is_flag=True, help="No table of tokens.")
 @click.option("--json", "json_", is_flag=True, help="Print it as JSON.")
-def prompt(model: str, task: str, number: int, data: Data, only_text: bool, json_: bool, **chosen):
+def prompt(model: str, task: str, number: int, data: ProblemFile, only_text: bool, json_: bool, **chosen):
     """Show the prompt of a problem: its text with ⟦special tokens⟧ marked, its tokens, the cue that asks for answers.
 
     Nothing is run; only the vocabulary is loaded.

@@ -47,8 +47,7 @@ class PromptText:
     @property
     def opens_thought(self) -> bool:
         """Whether the model begins inside a thought. A question that says <think> opens none."""
-        last = self.own[-1]
-        return last.parse_special and is_open(last.text)
+        return any(segment.parse_special and is_open(segment.text) for segment in self.own[-1:])
 
 
 def render(
