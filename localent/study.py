@@ -85,10 +85,11 @@ class OtherSeed:
     def verdict_of(self, task: str, v: Verdict) -> str | None:
         return self.verdicts.get((task, v.subject, v.claim))
 
-    def agreement(self, found: Sequence[tuple[str, Verdict]]) -> tuple[int, int]:
-        """(verdicts that are the same, verdicts that both have)."""
+    def agreement(self, found: Sequence[tuple[str, Verdict]]) -> tuple[int, int, int]:
+        """(verdicts that are the same, that are opposite, that both have); opposite: supported here, refuted there."""
         both = [(v.verdict, told) for task, v in found if (told := self.verdict_of(task, v)) is not None]
-        return sum(here == there for here, there in both), len(both)
+        opposite = sum({here, there} == {verdicts.SUPPORTED, verdicts.REFUTED} for here, there in both)
+        return sum(here == there for here, there in both), opposite, len(both)
 
 
 @dataclass(frozen=True, slots=True)

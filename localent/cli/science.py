@@ -193,10 +193,11 @@ def seed_sentences(found) -> list[str]:
     """How far studies of the same under other seeds agree."""
     said = []
     for other in found.seeds:
-        same, n = other.agreement(found.verdicts)
+        same, opposite, n = other.agreement(found.verdicts)
         said.append(
-            f"Under seed {other.seed} (study {other.study_id}) {same} of {n} verdicts are the same. Where they differ,"
-            " the effect is near the smallest that counts or the sample is too small: rely on neither."
+            f"Under seed {other.seed} (study {other.study_id}) {same} of {n} verdicts are the same, {opposite} opposite"
+            " (supported and refuted). Where they differ, rely on neither: the effect is near the smallest that counts,"
+            " or the sample is too small."
         )
     return said
 
