@@ -144,6 +144,18 @@ def test_what_consults_the_true_answer_is_no_policy(made):
     assert not any("difficulty" in o.policy for o in found(made).outcomes)
 
 
+def test_results_of_a_bundled_model_say_what_they_are_about(made, tmp_path):
+    path = tmp_path / "abacus.db"
+    run_id = synthetic.write(path, LAW, n_problems=20, name="abacus-made")
+    with open_db(path) as db:
+        notes = (
+            replay(db, run_id, policy="stop", n_resamples=20).notes,
+            signals.signals(db, run_id, n_resamples=20).notes,
+        )
+    assert all(any("about the mechanism" in note for note in some) for some in notes)
+    assert not any("about the mechanism" in note for note in found(made, policy="EAT").notes)
+
+
 def test_kinds_names_and_unknown_policies(made):
     assert {o.kind for o in found(made, policy="stop").outcomes} == {"stop"}
     assert [o.policy for o in found(made, policy="EAT").outcomes] == ["EAT"]

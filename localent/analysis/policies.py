@@ -17,7 +17,7 @@ from localent.analysis.curves import at_position
 from localent.analysis.intervals import Estimate, estimate, paired, problem_index
 from localent.analysis.metrics import Array, Statistic, mean_of
 from localent.analysis.probed import Probed, computed, probed
-from localent.analysis.signals import Score, Traces, read
+from localent.analysis.signals import Score, Traces, caveat_of, read
 from localent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def replay(db: Database, run_id: str, *, policy: str = "all", seed: int = 0, **o
     found = sorted((field.judge(one) for one in asked), key=_rank)
     table = {s.name: _accuracies(s.values, traces.wrong) for s in usable(traces)}
     sizes = (len(np.unique(traces.problems[at])) for at in (chosen_on, ~chosen_on))
-    return Replay(run_id, *sizes, tuple(found), table, _notes(p, traces))
+    return Replay(run_id, *sizes, tuple(found), table, (*_notes(p, traces), *caveat_of(db, run_id)))
 
 
 def half(problems: Sequence, seed: int = 0) -> Array:

@@ -225,6 +225,7 @@ def score(model, source, gold, data, n, window, db, form, **chosen) -> None:
     """
     from localent import runs, tasks
     from localent import score as scoring
+    from localent.analysis.family import caveat
     from localent.report.science import gold_table, text_table
 
     if not gold:
@@ -237,7 +238,7 @@ def score(model, source, gold, data, n, window, db, form, **chosen) -> None:
         options = dict(db=db, n=n, settings=runs.Settings(**chosen), report=bar, status=bar.say)
         found = scoring.score_gold(model, tasks.load(source, data), **options)
     print_records(found.steps, gold_table, form)
-    say(gold_sentences(found, db), form)
+    say([*gold_sentences(found, db), *caveat([model])], form)
 
 
 def read_text(source: str) -> str:
