@@ -14,6 +14,7 @@ import numpy as np
 from localent import later, models, runs, tasks
 from localent.analysis import signatures, verdicts
 from localent.analysis.curves import Curve, at_position
+from localent.analysis.family import FAMILY, MECHANISM, is_family
 from localent.analysis.intervals import Estimate, estimate, separation, share
 from localent.analysis.metrics import mean_of
 from localent.analysis.probed import Probed, computed, probed
@@ -27,10 +28,8 @@ from localent.records import Run
 from localent.rollout import LEAST
 from localent.store import Database, open_db
 
-FAMILY = "abacus"
 STAGES = ("untrained", "early", "base", "pretrained", "fine-tuned", "sft", "instruct", "rl", "rl-tuned", "distilled")
 N_RESAMPLES = 1000
-MECHANISM = "The bundled models are tiny: what they show is about the mechanism, never about large models."
 SELECTED = (
     "Claims marked * compare right and wrong traces, or take a wrong one as control. Which is which is known only at"
     " the end: selected on the outcome."
@@ -85,10 +84,11 @@ class OtherSeed:
     def verdict_of(self, task: str, v: Verdict) -> str | None:
         return self.verdicts.get((task, v.subject, v.claim))
 
-    def agreement(self, found: Sequence[tuple[str, Verdict]]) -> tuple[int, int]:
-        """(verdicts that are the same, verdicts that both have)."""
+    def agreement(self, found: Sequence[tuple[str, Verdict]]) -> tuple[int, int, int]:
+        """(verdicts that are the same, that are opposite, that both have); opposite: supported here, refuted there."""
         both = [(v.verdict, told) for task, v in found if (told := self.verdict_of(task, v)) is not None]
-        return sum(here == there for here, there in both), len(both)
+        opposite = sum({here, there} == {verdicts.SUPPORTED, verdicts.REFUTED} for here, there in both)
+        return sum(here == there for here, there in both), opposite, len(both)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +152,6 @@ def _is_there(name: str) -> bool:
         return models.resolve(name).is_file()
     except LocalentError:
         return False
-
-
-def is_family(names: Sequence[str]) -> bool:
-    return any(FAMILY in Path(name).name for name in names)
 
 
 def analyse(

@@ -121,8 +121,39 @@ def test_a_planted_signal_gains_and_a_null_one_does_not(made):
     assert outcomes["vote weighted by mean entropy"].change.value > 0
 
 
+def test_a_signal_has_its_price(made, parts):
+    """Each probe was fed three tokens; the answers of other samples cost what these samples cost."""
+    outcomes, (traces, p, _) = {o.policy: o for o in found(made).outcomes}, parts
+    test = ~policies.half(traces.problems)
+    usual = traces.n_tokens[test].sum()
+    one, all_ = 3 * test.sum(), 3 * (p.n_steps[test] + 1).sum()
+    others = sum(traces.n_tokens[test & (traces.problems == name)].sum() * 2 for name in set(traces.problems[test]))
+    for name, price in (
+        ("abstain by mean entropy", 0),
+        ("abstain by answer entropy at half", one),
+        ("abstain by lock-in time", all_),
+        ("abstain by 1 - share of others that agree", others),
+        ("vote weighted by answer entropy at end", one),
+        ("vote weighted by mean entropy", 0),
+    ):
+        assert outcomes[name].tokens_saved.value == 0
+        assert outcomes[name].tokens_saved_net.value == pytest.approx(-price / usual)
+
+
 def test_what_consults_the_true_answer_is_no_policy(made):
     assert not any("difficulty" in o.policy for o in found(made).outcomes)
+
+
+def test_results_of_a_bundled_model_say_what_they_are_about(made, tmp_path):
+    path = tmp_path / "abacus.db"
+    run_id = synthetic.write(path, LAW, n_problems=20, name="abacus-made")
+    with open_db(path) as db:
+        notes = (
+            replay(db, run_id, policy="stop", n_resamples=20).notes,
+            signals.signals(db, run_id, n_resamples=20).notes,
+        )
+    assert all(any("about the mechanism" in note for note in some) for some in notes)
+    assert not any("about the mechanism" in note for note in found(made, policy="EAT").notes)
 
 
 def test_kinds_names_and_unknown_policies(made):

@@ -121,7 +121,8 @@ def test_ties_of_the_leader_are_settled_by_value_not_by_order():
     assert a.leader == "1"
 
 
-def test_agreement_with_the_computed_estimator_on_the_bundled_model(bundled, tmp_path):
+@pytest.mark.parametrize("name", tasks.BUNDLED)
+def test_agreement_with_the_computed_estimator_on_the_bundled_model(bundled, tmp_path, name):
     """After the last step only the answer is left to say: both ways of reading it must tell the same.
 
     Averaged over traces, since 16 continuations know a probability to about 0.12.
@@ -131,13 +132,13 @@ def test_agreement_with_the_computed_estimator_on_the_bundled_model(bundled, tmp
     from localent.runs import Settings, run
     from localent.store import open_db
 
-    task, db = tasks.load("demo-choice"), tmp_path / "runs.db"
+    task, db = tasks.load(name), tmp_path / "runs.db"
     settings = Settings(lanes=8, threads=1, temperature=1.0, max_tokens=120)
-    outcome = run(str(bundled), task, db=db, n=12, settings=settings)
+    outcome = run(str(bundled), task, db=db, n=6, settings=settings)
     add_probes(str(bundled), task, outcome.run_id, db=db, m=16)
     with open_db(db, readonly=True) as store:
         found = probed(store, outcome.run_id)
-    rolled, computed = found["rollout"], found["choice"]
+    rolled, computed = found["rollout"], found[task.kind]
     ended = [p.at_end(p.p_true) for p in (rolled, computed)]
     valid = ~np.isnan(ended[0])
     if np.nanmean(rolled.at_end(rolled.p_leader)) < 0.5:

@@ -237,7 +237,8 @@ def test_studies_under_other_seeds_are_laid_beside(tmp_path):
     assert [other.seed for other in others] == [2, 3]
     same, null = (other.agreement(studies[0].verdicts) for other in others)
     assert same[0] > null[0]
-    assert same[1] == len(studies[0].verdicts)
+    assert same[1] == 0 < null[1]
+    assert same[2] == len(studies[0].verdicts)
     columns, rows = verdict_table(studies[0].verdicts, others)
     gain = dict(zip(columns, next(row for row in rows if row[2] == GAIN), strict=True))
     assert (gain["verdict"], gain["seed 2"], gain["seed 3"]) == (SUPPORTED, "same", REFUTED)

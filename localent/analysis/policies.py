@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from localent.analysis import metrics, scores
+from localent.analysis.curves import at_position
 from localent.analysis.intervals import Estimate, estimate, paired, problem_index
 from localent.analysis.metrics import Array, Statistic, mean_of
 from localent.analysis.probed import Probed, computed, probed
-from localent.analysis.signals import Score, Traces, read
+from localent.analysis.signals import Score, Traces, caveat_of, read
 from localent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Outcome:
     against_cap: Estimate  # against a length cap chosen in the same way
     against_majority: Estimate  # against the majority vote of all samples
     tokens_saved: Estimate  # share of the generated tokens
-    tokens_saved_net: Estimate  # the same, with the tokens that probes were fed counted as spent
+    tokens_saved_net: Estimate  # the same, with what was fed to know the signal counted as spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,7 @@ def replay(db: Database, run_id: str, *, policy: str = "all", seed: int = 0, **o
     found = sorted((field.judge(one) for one in asked), key=_rank)
     table = {s.name: _accuracies(s.values, traces.wrong) for s in usable(traces)}
     sizes = (len(np.unique(traces.problems[at])) for at in (chosen_on, ~chosen_on))
-    return Replay(run_id, *sizes, tuple(found), table, _notes(p, traces))
+    return Replay(run_id, *sizes, tuple(found), table, (*_notes(p, traces), *caveat_of(db, run_id)))
 
 
 def half(problems: Sequence, seed: int = 0) -> Array:
@@ -218,22 +219,23 @@ def _saved_of(spent: Array, usual: Array) -> Statistic:
 
 def policies(db: Database, run_id: str, traces: Traces, p: Probed | None, answers: list) -> Iterator[Policy]:
     """Every policy that the run's data allow. A signal that some trace lacks is left out: nothing is imputed."""
-    whole = {s.name: s.values for s in usable(traces)}
-    for name, values in whole.items():
-        yield _abstain(name, values, traces)
+    whole = {s.name: s for s in usable(traces)}
+    for score in whole.values():
+        yield _abstain(score, traces, _price(score, traces, p))
     if p is not None and p.there.all():
         yield from _stops(traces, p)
     if _several(traces):
         vote = _voting(traces, answers, np.ones(len(traces.wrong)))
         yield Policy("majority vote", "vote", (0.0,), lambda _, among: vote(among), "")
-        for name in VOTERS:
-            yield from _votes(name, whole[name], traces, answers) if name in whole else ()
+        for score in (whole[name] for name in VOTERS if name in whole):
+            yield from _votes(score, traces, answers, _price(score, traces, p))
         yield _deepconf(db, run_id, traces, answers)
 
 
 def usable(traces: Traces) -> list[Score]:
-    """The signals that every trace has and that consult no true answer."""
-    return [s for s in traces.scores if s.name not in ORACLES and not np.isnan(s.values).any()]
+    """The signals that every trace has and that consult no true answer. Rollouts cost too much to act on."""
+    fit = (s for s in traces.scores if s.name not in ORACLES and s.family != "rollouts")
+    return [s for s in fit if not np.isnan(s.values).any()]
 
 
 def _whole(traces: Traces) -> Callable[[Array], Play]:
@@ -252,14 +254,27 @@ def _thresholds(values: Array) -> tuple[float, ...]:
     return tuple(np.unique(np.quantile(finite, np.linspace(0, 1, N_THRESHOLDS))).tolist()) if len(finite) else (0.0,)
 
 
-def _abstain(name: str, values: Array, traces: Traces) -> Policy:
+def _price(score: Score, traces: Traces, p: Probed | None) -> Array:
+    """Tokens that it took to know a signal, beyond the trace itself: (n,).
+
+    Those of its probes, all of them unless it reads one place; or of the other samples of the problem.
+    """
+    if score.family == "samples":
+        index = problem_index(traces.problems)
+        return np.bincount(index, traces.n_tokens)[index] - traces.n_tokens
+    if score.family != "answer" or p is None:
+        return np.zeros(len(traces.wrong))
+    place = {"start": 0.0, "half": 0.5, "end": 1.0}.get(score.name.rsplit(" ", 1)[-1])
+    return np.nansum(p.n_fed, 1) if place is None else at_position(p.trajectory(p.n_fed), place)
+
+
+def _abstain(score: Score, traces: Traces, fed: Array) -> Policy:
     """Answer only where the signal is at most the threshold."""
-    nothing = np.zeros(len(values))
 
     def play(threshold: float, among: Array) -> Play:
-        return _play(~traces.wrong, values <= threshold, traces.n_tokens, nothing, traces.problems, among)
+        return _play(~traces.wrong, score.values <= threshold, traces.n_tokens, fed, traces.problems, among)
 
-    return Policy(f"abstain by {name}", "abstain", _thresholds(values), play, "at most")
+    return Policy(f"abstain by {score.name}", "abstain", _thresholds(score.values), play, "at most")
 
 
 def _stops(traces: Traces, p: Probed) -> Iterator[Policy]:
@@ -332,10 +347,17 @@ def unchanged(leader: Array) -> Array:
 # --- votes --------------------------------------------------------------------------------------------------------
 
 
-def _voting(traces: Traces, answers: Sequence[str | None], weights: Array, tokens: Array | None = None):
+def _voting(
+    traces: Traces,
+    answers: Sequence[str | None],
+    weights: Array,
+    tokens: Array | None = None,
+    fed: Array | None = None,
+) -> Callable[[Array], Play]:
     """Weighted vote of the samples of each problem: a function of which traces take part -> Play by problem."""
     index, names = problem_index(traces.problems), np.unique(traces.problems)
     tokens = traces.n_tokens if tokens is None else tokens
+    fed = np.zeros(len(index)) if fed is None else fed
     given = np.array([answer is not None for answer in answers], bool)
     pairs = np.stack([index, np.unique([answer or "" for answer in answers], return_inverse=True)[1].ravel()], 1)
     cells, cell = np.unique(pairs, axis=0, return_inverse=True)
@@ -350,26 +372,25 @@ def _voting(traces: Traces, answers: Sequence[str | None], weights: Array, token
         n_wins, won = (np.bincount(cells[:, 0], w, len(names)) for w in (wins, wins * is_right))
         asked = np.unique(index[among])
         right = won[asked] / np.maximum(n_wins[asked], 1)
-        spent = np.bincount(index, tokens * among, len(names))[asked]
-        return Play(right, np.ones(len(asked), bool), spent, np.zeros(len(asked)), names[asked])
+        spent, price = (np.bincount(index, x * among, len(names))[asked] for x in (tokens, fed))
+        return Play(right, np.ones(len(asked), bool), spent, price, names[asked])
 
     return play
 
 
-def _votes(name: str, values: Array, traces: Traces, answers: Sequence) -> Iterator[Policy]:
+def _votes(score: Score, traces: Traces, answers: Sequence, fed: Array) -> Iterator[Policy]:
     """Best of n by a signal, and the vote weighted by it. The signal's scale is that of the run, without labels."""
-    index = problem_index(traces.problems)
+    index, values = problem_index(traces.problems), score.values
     best = np.full(int(index.max()) + 1, np.inf)
     np.minimum.at(best, index, values)
-    lowest = _voting(traces, answers, (values == best[index]).astype(float))
-    yield Policy(f"best of n by {name}", "vote", (0.0,), lambda _, among: lowest(among), "")
-    spread = values.std() or 1.0
-    z = (values - values.mean()) / spread
+    lowest = _voting(traces, answers, (values == best[index]).astype(float), fed=fed)
+    yield Policy(f"best of n by {score.name}", "vote", (0.0,), lambda _, among: lowest(among), "")
+    z = (values - values.mean()) / (values.std() or 1.0)
 
     def play(sharpness: float, among: Array) -> Play:
-        return _voting(traces, answers, np.exp(np.clip(-sharpness * z, -50, 50)))(among)
+        return _voting(traces, answers, np.exp(np.clip(-sharpness * z, -50, 50)), fed=fed)(among)
 
-    yield Policy(f"vote weighted by {name}", "vote", SHARPNESS, play, "sharpness")
+    yield Policy(f"vote weighted by {score.name}", "vote", SHARPNESS, play, "sharpness")
 
 
 def _deepconf(db: Database, run_id: str, traces: Traces, answers: Sequence) -> Policy:

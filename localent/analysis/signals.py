@@ -15,6 +15,7 @@ import numpy as np
 from localent.analysis import metrics, scores
 from localent.analysis.beyond import correlation_p, holm, length_bins, partial_rank_of, separation_of, separation_p
 from localent.analysis.curves import TOUCH, at_position
+from localent.analysis.family import caveat
 from localent.analysis.intervals import SEED, Estimate, estimate, wilson
 from localent.analysis.metrics import Array, UndefinedError
 from localent.analysis.probed import Probed, computed, probed, until
@@ -132,7 +133,12 @@ def signals(
     rows.sort(key=lambda row: (row.family != "baseline", -abs((row.auroc.value or 0.5) - 0.5)))
     n_wrong = int(traces.wrong.sum())
     counts = len(traces.wrong), len(np.unique(traces.problems)), n_wrong
-    return Signals(run_id, *counts, finished_only, at, tuple(rows), (SELECTED,))
+    return Signals(run_id, *counts, finished_only, at, tuple(rows), (SELECTED, *caveat_of(db, run_id)))
+
+
+def caveat_of(db: Database, run_id: str) -> tuple[str, ...]:
+    """What results of this run carry where its model is bundled."""
+    return caveat([db.model(db.run(run_id).model_sha256).name])
 
 
 def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed: int = SEED) -> Signal:

@@ -162,8 +162,10 @@ def _controls(subject: str, p: Probed, controls: dict[str, Probed], options: dic
 
 
 def _over(subject: str, p: Probed, control: str, gaps: Array, options: dict) -> Verdict:
-    found = _of_means(f"exceeds control: {control}", subject, gaps, p.problems, "nats", options)
-    return replace(found, selected=control in BY_OUTCOME)
+    by_outcome = control in BY_OUTCOME
+    note = "also where the trace itself is wrong: all traces count" if by_outcome else ""
+    found = _of_means(f"exceeds control: {control}", subject, gaps, p.problems, "nats", options, note)
+    return replace(found, selected=by_outcome)
 
 
 def gap_to(p: Probed, control: Probed) -> Array:

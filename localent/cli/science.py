@@ -195,10 +195,11 @@ def seed_sentences(found) -> list[str]:
     """How far studies of the same under other seeds agree."""
     said = []
     for other in found.seeds:
-        same, n = other.agreement(found.verdicts)
+        same, opposite, n = other.agreement(found.verdicts)
         said.append(
-            f"Under seed {other.seed} (study {other.study_id}) {same} of {n} verdicts are the same. Where they differ,"
-            " the effect is near the smallest that counts or the sample is too small: rely on neither."
+            f"Under seed {other.seed} (study {other.study_id}) {same} of {n} verdicts are the same, {opposite} opposite"
+            " (supported and refuted). Where they differ, rely on neither: the effect is near the smallest that counts,"
+            " or the sample is too small."
         )
     return said
 
@@ -227,6 +228,7 @@ def score(model, source, gold, data, n, window, db, form, **chosen) -> None:
     """
     from localent import runs
     from localent import score as scoring
+    from localent.analysis.family import caveat
     from localent.report.science import gold_table, text_table
 
     if not gold:
@@ -238,7 +240,7 @@ def score(model, source, gold, data, n, window, db, form, **chosen) -> None:
         options = dict(db=db, n=n, settings=runs.Settings(**chosen), report=bar, status=bar.say)
         found = scoring.score_gold(model, data.load(source), **options)
     print_records(found.steps, gold_table, form)
-    say(gold_sentences(found, db), form)
+    say([*gold_sentences(found, db), *caveat([model])], form)
 
 
 def read_text(source: str) -> str:

@@ -1,0 +1,19 @@
+"""The bundled family of models, and the sentence that every result on it carries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+FAMILY = "abacus"
+MECHANISM = "The bundled models are tiny: what they show is about the mechanism, never about large models."
+
+
+def is_family(names: Sequence[str]) -> bool:
+    """Whether any of the names or paths is of a bundled model."""
+    return any(FAMILY in Path(name).name for name in names)
+
+
+def caveat(names: Sequence[str]) -> tuple[str, ...]:
+    """The sentence, where one of the models is bundled."""
+    return (MECHANISM,) if is_family(names) else ()
