@@ -230,17 +230,20 @@ def quant_panel(runs: Sequence[RunFacts]) -> Panel | None:
 
 def signal_panel(run: RunFacts, db: Database) -> Panel | None:
     """The scores that tell wrong traces from right ones best, length among them."""
-    from localent.analysis.signals import signals
+    from localent.analysis import signals
 
-    ranked = signals(db, run.run_id, n_resamples=N_RESAMPLES)
-    rows = [row for row in ranked.rows if row.auroc.known]
-    if not rows:
+    traces = signals.read(db, run.run_id)
+    found = [(score, signals.auroc(score, traces, n_resamples=N_RESAMPLES)) for score in traces.scores]
+    found = sorted((row for row in found if row[1].known), key=lambda row: -abs(row[1].value - 0.5))
+    if not found:
         return None
-    best = [row for row in rows if row.family != "baseline"][:N_SIGNALS]
-    rows = sorted([row for row in rows if row.family == "baseline"] + best, key=lambda row: -row.auroc.value)
-    line = of_estimates("AUROC", "0", [row.auroc.value for row in rows], [row.auroc for row in rows], values=True)
-    labels = tuple(f"{row.name}{' (baseline)' if row.family == 'baseline' else ''}" for row in rows)
-    caption = f"{run.size()}; the {len(best)} furthest from 0.5, and the baselines. {WHISKER} {ranked.notes[0]}"
+    baselines = [row for row in found if row[0].family == "baseline"]
+    best = [row for row in found if row[0].family != "baseline"][:N_SIGNALS]
+    rows = sorted(baselines + best, key=lambda row: -row[1].value)
+    line = of_estimates("AUROC", "0", [auroc.value for _, auroc in rows], [auroc for _, auroc in rows], values=True)
+    labels = tuple(f"{score.name}{' (baseline)' if score.family == 'baseline' else ''}" for score, _ in rows)
+    size = f"{run.size()}; the {len(best)} furthest from 0.5, and the baselines."
+    caption = f"{size} {WHISKER} {signals.SELECTED}"
     title = f"Which signals tell wrong from right: {run.name}"
     return Panel("signals", title, "AUROC", "", (line,), caption, level=0.5, labels=labels)
 

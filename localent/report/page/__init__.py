@@ -219,9 +219,9 @@ def packed_traces(db: Database, runs: Sequence[RunFacts], report: Callable) -> I
 
 def for_page(rows: dict[str, list[tuple]]) -> dict[str, list]:
     """One trace as the script reads it; numbers rounded for showing."""
-    tokens = rows["tokens"]
-    found: dict[str, list] = {"t": [row[0] for row in tokens], "r": [row[4] for row in tokens]}
-    found |= {name: [short(row[i]) for row in tokens] for i, name in ((1, "h"), (2, "s"), (3, "v"))}
+    texts, *measures, ranks = zip(*rows["tokens"], strict=True) if rows["tokens"] else ((),) * 5
+    found: dict[str, list] = {"t": list(texts), "r": list(ranks)}
+    found |= {name: [round(x, 3) for x in column] for name, column in zip("hsv", measures, strict=True)}
     found |= {"st": [list(step) for step in rows["steps"]], "pr": [rounded(probe) for probe in rows["probes"]]}
     found["an"] = grouped(rows["answers"])
     return found | ({"a": grouped(rows["alternatives"])} if rows["alternatives"] else {})
@@ -233,7 +233,7 @@ def grouped(rows: list[tuple]) -> list[list]:
     for key, text, prob in rows:
         if not found or found[-1][0] != key:
             found.append([key])
-        found[-1] += [text, short(prob, 4)]
+        found[-1] += [text, round(prob, 4)]
     return found
 
 
