@@ -43,7 +43,9 @@ class Commands(click.Group):
 
 
 def fail(message: object, code: int) -> None:
-    click.echo(f"localent: {message}", err=True)
+    from localent.report.table import harmless
+
+    click.echo(f"localent: {harmless(str(message))}", err=True)
     sys.exit(code)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -32,13 +31,14 @@ def prompt(model: str, task: str, number: int, data: Path | None, shots, seed: i
     localent prompt gemma-2-2b-it gsm8k -n 3 --text
     """
     from localent import models, tasks
+    from localent.report.table import harmless, json_text
 
     loaded = tasks.load(task, data)
     shown = _shown(models.resolve(model), loaded, _problem(loaded, number), shots, seed)
     if json_:
-        click.echo(json.dumps(shown, ensure_ascii=False))
+        click.echo(json_text(shown))
         return
-    click.echo(_marked(shown["tokens"]))
+    click.echo(harmless(_marked(shown["tokens"])))
     if not only_text:
         rows = [(i, t["id"], "special" if t["special"] else "", t["text"]) for i, t in enumerate(shown["tokens"])]
         click.echo()

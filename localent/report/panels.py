@@ -18,6 +18,7 @@ from localent.analysis.intervals import Estimate
 from localent.analysis.metrics import aurc_of, mean_of, risk_coverage
 from localent.analysis.summary import COMPUTED, PROBE_COLUMNS, TRACE_COLUMNS, Summary, summarise
 from localent.errors import UsageError
+from localent.report.table import cell_text
 
 if TYPE_CHECKING:
     from localent.store import Database
@@ -74,7 +75,8 @@ class RunFacts:
         self._db = db
         self.summary: Summary = summarise(db, run_id)
         self.run_id = self.summary.run_id
-        self.name = f"{self.summary.model} {self.summary.quant}"
+        self.model = cell_text(f"{self.summary.model} {self.summary.quant}")
+        self.name = self.model  # `facts` adds what tells it from others
         self.settings = {"task": self.summary.task} | db.run(self.run_id).settings
         self.bits = db.model(db.run(self.run_id).model_sha256).bits_per_weight
         self.traces = db.traces(self.run_id, (*TRACE_COLUMNS, "mean_entropy"))

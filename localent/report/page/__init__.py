@@ -24,7 +24,7 @@ from localent.errors import LocalentError
 from localent.report import terminal
 from localent.report.panels import KINDS, Panel, RunFacts, by_task, differences, facts, in_words, panels
 from localent.report.svg import draw
-from localent.report.table import csv_lines
+from localent.report.table import cell_text, csv_lines
 from localent.store import look
 
 if TYPE_CHECKING:
@@ -79,10 +79,7 @@ def write_page(
 
 def title_of(runs: Sequence[RunFacts]) -> str:
     """ "abacus-base F16, abacus-sft F16 on demo-number"."""
-    kinds = {
-        task: dict.fromkeys(f"{r.summary.model} {r.summary.quant}" for r in some)
-        for task, some in by_task(runs).items()
-    }
+    kinds = {task: dict.fromkeys(r.model for r in some) for task, some in by_task(runs).items()}
     return "; ".join(f"{', '.join(names)} on {task}" for task, names in kinds.items())
 
 
@@ -141,7 +138,7 @@ def csv_of(panel: Panel) -> str:
 def run_row(run: RunFacts, db: Database) -> dict[str, object]:
     """What the table of runs shows."""
     s, settings = run.summary, db.run(run.run_id).settings
-    cells = {"run": run.run_id, "model": s.model, "quant": s.quant, "task": s.task}
+    cells = {"run": run.run_id, "model": cell_text(s.model), "quant": s.quant, "task": s.task}
     cells |= {"temperature": settings.get("temperature", ""), "traces": f"{s.n_traces:,}"}
     cells |= {"problems": f"{s.n_problems:,}", "tokens": f"{s.n_tokens:,}", "accuracy": terminal.percent(s.accuracy)}
     cells |= {"no answer found": terminal.percent(s.extraction_failures), "cut off": terminal.percent(s.truncated)}
