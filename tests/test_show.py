@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 
 import pytest
@@ -237,3 +239,13 @@ def test_a_notebook_shows_it_escaped(hostile):
     assert HOSTILE not in html
     assert "&lt;script&gt;" in html
     assert COMMANDING.findall(html) == []
+
+
+def test_a_reader_that_has_enough_is_no_error(db):
+    """As with '| head': the pipe closes while rows are still coming."""
+    sql = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 200000) select i from n"
+    command = [sys.executable, "-m", "localent", "sql", sql, "--csv", "--db", db]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"i\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""
