@@ -139,7 +139,8 @@ def run_row(run: RunFacts, db: Database) -> dict[str, object]:
     """What the table of runs shows."""
     s, settings = run.summary, db.run(run.run_id).settings
     cells = {"run": run.run_id, "model": cell_text(s.model), "quant": s.quant, "task": s.task}
-    cells |= {"temperature": settings.get("temperature", ""), "traces": f"{s.n_traces:,}"}
+    cells |= {name: settings.get(name, "-") for name in ("temperature", "seed", "lanes")}
+    cells |= {"traces": f"{s.n_traces:,}"}
     cells |= {"problems": f"{s.n_problems:,}", "tokens": f"{s.n_tokens:,}", "accuracy": terminal.percent(s.accuracy)}
     cells |= {"no answer found": terminal.percent(s.extraction_failures), "cut off": terminal.percent(s.truncated)}
     cells |= {"entropy right, nats": terminal.number(s.token_entropy.right)}
