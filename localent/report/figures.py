@@ -11,7 +11,7 @@ from math import ceil
 from pathlib import Path
 
 from localent.errors import LocalentError, UsageError
-from localent.report.panels import Line, Panel
+from localent.report.panels import FEW, Line, Panel
 from localent.report.table import cell_text
 
 FORMATS = (".svg", ".png", ".pdf")
@@ -67,10 +67,11 @@ def drawn(panels: Sequence[Panel]):
 
 
 def lines(panel: Panel, axis) -> None:
-    """Curves with bands."""
+    """Curves with bands; those of many curves are faint, or they hide each other."""
+    alpha = 0.16 if len(panel.lines) <= FEW else 0.06
     for line in panel.lines:
         colour, dash, marker = look(line)
-        axis.fill_between(line.x, line.low, line.high, color=colour, alpha=0.16, linewidth=0)
+        axis.fill_between(line.x, line.low, line.high, color=colour, alpha=alpha, linewidth=0)
         few = len(line.x) <= 20
         axis.plot(
             line.x, line.y, dash, color=colour, label=plain(line.name), lw=1.6, marker=marker if few else None, ms=3
@@ -101,7 +102,7 @@ def dots(panel: Panel, axis) -> None:
 
 def finish(panel: Panel, axis) -> None:
     """Title, labels, and the caption below."""
-    axis.set_title(plain(panel.title), loc="left")
+    axis.set_title(textwrap.fill(plain(panel.title), 50), loc="left")
     caption = textwrap.fill(plain(panel.caption), 78)
     axis.set_xlabel(f"{panel.x_label}\n")
     axis.set_ylabel(panel.y_label)

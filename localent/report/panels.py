@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 KINDS = ("curves", "gain", "auroc", "risk", "quant", "signals")
 N_RESAMPLES = 1000
 N_SIGNALS = 16
+FEW = 3  # curves; the bands of more than these are drawn faint
 TELLING = ("task", "temperature", "seed", "shots", "max_tokens", "max_fed", "lanes", "threads")  # settings, by weight
 POSITION = "share of the reasoning steps done"
 BAND = "Bands: 95 % interval, clustered by problem."
@@ -222,7 +223,8 @@ def quant_panel(runs: Sequence[RunFacts]) -> Panel | None:
     """Accuracy of runs beside each other: stages or quants."""
     if len(runs) < 2:
         return None
-    ordered = sorted(runs, key=lambda run: -run.bits)  # stages stay in the order in which they are given
+    models = list(dict.fromkeys(run.summary.model for run in runs))  # stages stay in the order in which they are given
+    ordered = sorted(runs, key=lambda run: (models.index(run.summary.model), -run.bits))
     found = [run.summary.accuracy for run in ordered]
     line = of_estimates("accuracy", "0", [one.value for one in found], found, values=True)
     labels = tuple(f"{run.name}, {run.bits:.2g} bits" for run in ordered)
