@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import math
+import sqlite3
+from contextlib import closing
 
 import pytest
 from made import HOSTILE, made
 from test_show import call
 
 import localent
-from localent.store.export import SOURCES
+from localent.store.export import SOURCES, export
 
 
 @pytest.fixture(scope="module")
@@ -159,3 +161,14 @@ def test_datasette_shows_tables_and_runs_every_ready_made_query(db):
         return [(page, (await client.get(page)).status_code) for page in pages]
 
     assert {status for _, status in asyncio.run(visit())} == {200}
+
+
+def test_line_breaks_of_any_kind_come_back_from_csv(tmp_path):
+    made(tmp_path / "runs.db", n_problems=1)
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as conn, conn:
+        conn.execute("update problems set question = 'a' || char(13) || 'b', solution = 'c' || char(10) || 'd'")
+    with localent.open_db(tmp_path / "runs.db", readonly=True) as db:
+        (written,) = export(db, "0012", tmp_path, "csv", tables=["problems"])
+    with written.path.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["question"], row["solution"]) == ("a\rb", "c\nd")

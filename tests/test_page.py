@@ -192,3 +192,10 @@ def test_every_mechanism_is_explained(text):
 
     assert tuple(MEANING) == (*RIGHT, *WRONG)
     assert all(f"<dt>{name}</dt><dd>{meaning}</dd>" in text for name, meaning in MEANING.items())
+
+
+def test_accuracy_is_listed_by_model_as_given_and_within_it_by_bits(tmp_path):
+    first, tuned, quant = made(tmp_path / "runs.db", n_runs=3, n_problems=6)
+    with open_db(tmp_path / "runs.db", readonly=True) as db:
+        (panel,) = panels("quant", facts(db, [quant, first, tuned]), db)
+    assert panel.labels == ("abacus-sft F16, 16 bits", "abacus-sft Q4_K_M, 4.9 bits", "abacus-base F16, 16 bits")

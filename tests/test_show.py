@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
 
 import pytest
 from click.testing import CliRunner
@@ -187,3 +191,74 @@ def test_what_cannot_be_asked_is_one_sentence(tiny, arguments, message):
     code, _, err = call("ask", tiny, *arguments)
     assert code == 2
     assert message in err
+
+
+# --- text that would command a terminal ---------------------------------------------------------------------------
+
+COMMANDS = "\x1b[2J\x07\x9b31m\u202e"  # clears the screen, rings, colours, turns the writing round
+COMMANDING = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """Names, questions, texts and answers that are all hostile."""
+    path = tmp_path_factory.mktemp("hostile") / "runs.db"
+    made(path, n_runs=1, n_problems=12, alternatives=3)
+    with closing(sqlite3.connect(path)) as conn, conn:
+        mark = HOSTILE + COMMANDS
+        conn.execute("update models set name = name || ?", (mark,))
+        conn.execute("update problems set source_id = source_id || ?1, question = question || ?1", (mark,))
+        conn.execute("update traces set answer = answer || ?1", (mark,))
+        conn.execute("update answers set value = value || ?1", (mark,))
+        conn.execute("update tokens set text = text || ?1", (mark,))
+        conn.execute("update alternatives set text = text || ?1", (mark,))
+    return path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("show",), ("show", "--json"), ("show", "uncertain-right"), ("show", "uncertain-right", "--json"), ("runs",),
+        ("runs", "--json"), ("runs", "--md"), ("sql", "hardest-problems"), ("sql", "hardest-problems", "--json"),
+        ("signals", "0012"), ("replay", "0012"), ("serve", "--metadata"), ("report", "-o", "report.html"),
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_no_command_says_what_would_command_a_terminal(hostile, tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(*arguments, "--db", hostile)
+    assert code == 0
+    assert COMMANDING.findall(out + err) == []
+
+
+def test_json_stays_what_was_stored(hostile):
+    _, out, _ = call("runs", "--db", hostile, "--json")
+    assert json.loads(out)["model"] == f"abacus-base{HOSTILE}{COMMANDS}"
+
+
+def test_a_file_gets_the_csv_that_is_stored_and_a_terminal_gets_it_spelled_out(monkeypatch, capsys):
+    from localent.cli.show import print_table
+
+    print_table(["text"], [(f"a\nb{COMMANDS}",), ("c\rd",)], "csv")
+    assert capsys.readouterr().out == f'text\n"a\nb{COMMANDS}"\n"c\rd"\n'
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    print_table(["text"], [(f"a\nb{COMMANDS}",)], "csv")
+    assert capsys.readouterr().out == 'text\n"a\nb\\x1b[2J\\x07\\x9b31m\\u202e"\n'
+
+
+def test_a_notebook_shows_it_escaped(hostile):
+    with open_db(hostile, readonly=True) as store:
+        html = store.trace(int(trace_of(hostile, "made-0001" + HOSTILE + COMMANDS)))._repr_html_()
+    assert HOSTILE not in html
+    assert "&lt;script&gt;" in html
+    assert COMMANDING.findall(html) == []
+
+
+def test_a_reader_that_has_enough_is_no_error(db):
+    """As with '| head': the pipe closes while rows are still coming."""
+    sql = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 200000) select i from n"
+    command = [sys.executable, "-m", "localent", "sql", sql, "--csv", "--db", db]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"i\n"
+        process.stdout.close()
+        assert process.stderr.read() == b""

@@ -156,7 +156,7 @@ def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed:
     return Signal(
         name=score.name,
         family=score.family,
-        auroc=_certain(of(separation_of), wrong, problems),
+        auroc=auroc(score, traces, n_resamples=n_resamples, seed=seed),
         p=_defined(values, wrong, lambda s, w: separation_p(s, w, problems)),
         p_holm=None,
         given_length=of(partial_rank_of, length),
@@ -175,6 +175,15 @@ def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed:
         accuracy_at_90=point(partial(metrics.selective_accuracy, coverage=0.9)),
         missing=score.why if not has.all() else None,
         reading="",
+    )
+
+
+def auroc(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed: int = SEED) -> Estimate:
+    """How often a wrong trace scores above a right one: all that a figure of the signals needs."""
+    has = ~np.isnan(score.values)
+    options = dict(problems=traces.problems, n_resamples=n_resamples, seed=seed)
+    return _certain(
+        estimate(separation_of, score.values, traces.wrong, **options), traces.wrong[has], traces.problems[has]
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -98,11 +97,13 @@ def as_json(seen) -> str:
 
 def dumped(found: dict) -> str:
     """JSON of a trace as a dict, with the text that each token completes in "texts"."""
+    from localent.report.table import json_text
+
     for token, text in zip(found["trace"]["tokens"], found.pop("texts"), strict=True):
         token["text"] = text
         for name in ("self_certainty", "margin"):
             token[name] = str(token[name]) if isinf(token[name]) else token[name]  # JSON has no infinity
-    return json.dumps(found, ensure_ascii=False, allow_nan=False)
+    return json_text(found)
 
 
 @click.command()
@@ -147,6 +148,7 @@ def plot(run: tuple[str, ...], kind: str, output: Path, db: Path) -> None:
     """
     from localent.report.figures import imported, save_figure
     from localent.report.panels import facts, panels
+    from localent.report.table import cell_text
     from localent.store import open_db
 
     imported()
@@ -155,7 +157,7 @@ def plot(run: tuple[str, ...], kind: str, output: Path, db: Path) -> None:
     if not found:
         raise LocalentError(f"These runs have no data for '{kind}': {LACKS.get(kind, 'nothing was probed')}.")
     save_figure(found, output)
-    click.echo(f"{output}: {', '.join(panel.title for panel in found)}.")
+    click.echo(f"{output}: {', '.join(cell_text(panel.title) for panel in found)}.")
 
 
 def chosen(store, given: tuple[str, ...]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -34,14 +33,15 @@ def prompt(model: str, task: str, number: int, data: ProblemFile, only_text: boo
     localent prompt model.gguf gsm8k --system "Be brief." --template-var enable_thinking=false
     """
     from localent import models
+    from localent.report.table import harmless, json_text
     from localent.settings import Settings
 
     loaded = data.load(task)
     shown = _shown(models.resolve(model), loaded, _problem(loaded, number), Settings(**chosen))
     if json_:
-        click.echo(json.dumps(shown, ensure_ascii=False))
+        click.echo(json_text(shown))
         return
-    click.echo(_marked(shown["tokens"]))
+    click.echo(harmless(_marked(shown["tokens"])))
     if not only_text:
         rows = [(i, t["id"], "special" if t["special"] else "", t["text"]) for i, t in enumerate(shown["tokens"])]
         click.echo()
@@ -97,10 +97,7 @@ def _is_special(vocab, token_id: int) -> bool:
 
 
 def _marked(tokens: list[dict]) -> str:
-    from localent.report.table import cell_text
-
-    text = "".join(f"{OPEN}{t['text']}{CLOSE}" if t["special"] else t["text"] for t in tokens)
-    return "\n".join(map(cell_text, text.split("\n")))  # control characters are shown, not obeyed
+    return "".join(f"{OPEN}{t['text']}{CLOSE}" if t["special"] else t["text"] for t in tokens)
 
 
 def _facts(shown: dict) -> str:

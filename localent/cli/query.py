@@ -182,7 +182,10 @@ def served(db: Path, metadata: Path, port: int, open_: bool) -> None:
 
     command = [*datasette(), "serve", str(db), "--metadata", str(metadata), "--host", "127.0.0.1", "--port", str(port)]
     command += ["--setting", "sql_time_limit_ms", "5000", "--setting", "facet_time_limit_ms", "1000"]
-    done = subprocess.run([*command, *(["--open"] if open_ else [])], check=False)
+    try:
+        done = subprocess.run([*command, *(["--open"] if open_ else [])], check=False)
+    except KeyboardInterrupt:
+        return  # the way to end it
     if done.returncode:
         raise LocalentError(
             f"Datasette ended with code {done.returncode}: is port {port} taken? Choose another --port."

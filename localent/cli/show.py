@@ -39,7 +39,8 @@ def print_table(
     from localent.report import table
 
     if form in ("csv", "json"):
+        watched = sys.stdout.isatty()
         for line in {"csv": table.csv_lines, "json": table.json_lines}[form](columns, rows):
-            click.echo(line)
+            click.echo(table.harmless(line) if watched else line, color=True)  # True: a file gets what is stored
     else:
         click.echo(table.table(columns, rows, markdown=form == "md", max_width=max_width))

@@ -11,7 +11,8 @@ from math import ceil
 from pathlib import Path
 
 from localent.errors import LocalentError, UsageError
-from localent.report.panels import Line, Panel
+from localent.report.panels import FEW, Line, Panel
+from localent.report.table import cell_text
 
 FORMATS = (".svg", ".png", ".pdf")
 COLOURS = ("#0072B2", "#B35900", "#00795A", "#A8447F", "#3A8FC4", "#6B5B00")  # told apart without colour vision
@@ -66,12 +67,15 @@ def drawn(panels: Sequence[Panel]):
 
 
 def lines(panel: Panel, axis) -> None:
-    """Curves with bands."""
+    """Curves with bands; those of many curves are faint, or they hide each other."""
+    alpha = 0.16 if len(panel.lines) <= FEW else 0.06
     for line in panel.lines:
         colour, dash, marker = look(line)
-        axis.fill_between(line.x, line.low, line.high, color=colour, alpha=0.16, linewidth=0)
+        axis.fill_between(line.x, line.low, line.high, color=colour, alpha=alpha, linewidth=0)
         few = len(line.x) <= 20
-        axis.plot(line.x, line.y, dash, color=colour, label=line.name, lw=1.6, marker=marker if few else None, ms=3)
+        axis.plot(
+            line.x, line.y, dash, color=colour, label=plain(line.name), lw=1.6, marker=marker if few else None, ms=3
+        )
     if panel.level is not None:
         axis.axhline(panel.level, color="#6F7378", lw=0.9, ls=(0, (4, 3)))
     if panel.kind in ("curves", "risk"):
@@ -90,7 +94,7 @@ def dots(panel: Panel, axis) -> None:
         axis.plot([value], [i], "o", color=colour, ms=4)
     if panel.level is not None:
         axis.axvline(panel.level, color="#6F7378", lw=0.9, ls=(0, (4, 3)))
-    axis.set_yticks(list(places), panel.labels, fontsize=8)
+    axis.set_yticks(list(places), list(map(plain, panel.labels)), fontsize=8)
     axis.set_ylim(len(panel.labels) - 0.5, -0.5)
     axis.grid(axis="y", visible=False)
     finish(panel, axis)
@@ -98,12 +102,12 @@ def dots(panel: Panel, axis) -> None:
 
 def finish(panel: Panel, axis) -> None:
     """Title, labels, and the caption below."""
-    axis.set_title(plain(panel.title), loc="left")
-    caption = textwrap.fill(panel.caption, 78)
+    axis.set_title(textwrap.fill(plain(panel.title), 50), loc="left")
+    caption = textwrap.fill(plain(panel.caption), 78)
     axis.set_xlabel(f"{panel.x_label}\n")
     axis.set_ylabel(panel.y_label)
     axis.annotate(
-        plain(caption),
+        caption,
         (0, 0),
         (0, -38),
         "axes fraction",
@@ -123,8 +127,8 @@ def look(line: Line) -> tuple[str, str, str]:
 
 
 def plain(text: str) -> str:
-    """Names of models are text, not formulas."""
-    return text.replace("$", r"\$")
+    """Names of models are text: no formulas, no control characters."""
+    return cell_text(text).replace("$", r"\$")
 
 
 def undated(suffix: str) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from localent.records import Probe, Token, Trace
+from localent.report.table import harmless
 from localent.report.trace import COMPUTED, level_of
 from localent.store.rows import completed_texts
 
@@ -17,7 +18,8 @@ def trace_html(trace: Trace) -> str:
     texts = completed_texts([token.text for token in trace.tokens])
     words = "".join(map(word, trace.tokens, texts))
     answer = "nothing that could be read" if trace.extraction.value is None else trace.extraction.value
-    verdict = f"<b>{'right' if trace.correct else 'wrong'}</b>: answered {escape(answer)}, {len(trace.tokens)} tokens"
+    said = f"answered {escape(harmless(answer))}, {len(trace.tokens)} tokens"
+    verdict = f"<b>{'right' if trace.correct else 'wrong'}</b>: {said}"
     return f'<div><p>{verdict}</p><p style="white-space:pre-wrap;line-height:1.7">{words}</p>{table(trace)}</div>'
 
 
@@ -25,10 +27,10 @@ def word(token: Token, text: str) -> str:
     """One token as a <span>."""
     others = ", ".join(f"{other.text!r} {other.prob:.2f}" for other in token.alternatives)
     about = f"entropy {token.entropy:.3f} nats, surprisal {token.surprisal:.3f} nats, rank {token.rank}"
-    title = escape(f"{about}{'; ' + others if others else ''}")
+    title = escape(harmless(f"{about}{'; ' + others if others else ''}"))
     level = level_of(token.entropy, "entropy")
     style = f' style="background:{COLOURS[level]};color:#1b1c1e"' if level else ""
-    return f'<span title="{title}"{style}>{escape(text)}</span>'
+    return f'<span title="{title}"{style}>{escape(harmless(text))}</span>'
 
 
 def table(trace: Trace) -> str:
@@ -41,5 +43,5 @@ def table(trace: Trace) -> str:
 
 
 def row(probe: Probe) -> str:
-    leading = ", ".join(f"{escape(a.value)} {a.prob:.2f}" for a in probe.answers[:N_ANSWERS])
+    leading = ", ".join(f"{escape(harmless(a.value))} {a.prob:.2f}" for a in probe.answers[:N_ANSWERS])
     return f"<tr><td>{probe.k}</td><td>{probe.entropy:.3f}</td><td>{probe.p_true:.3f}</td><td>{leading}</td></tr>"

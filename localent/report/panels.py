@@ -18,6 +18,7 @@ from localent.analysis.intervals import Estimate
 from localent.analysis.metrics import aurc_of, mean_of, risk_coverage
 from localent.analysis.summary import COMPUTED, PROBE_COLUMNS, TRACE_COLUMNS, Summary, summarise
 from localent.errors import UsageError
+from localent.report.table import cell_text
 
 if TYPE_CHECKING:
     from localent.store import Database
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 KINDS = ("curves", "gain", "auroc", "risk", "quant", "signals")
 N_RESAMPLES = 1000
 N_SIGNALS = 16
+FEW = 3  # curves; the bands of more than these are drawn faint
 TELLING = ("task", "temperature", "seed", "shots", "max_tokens", "max_fed", "lanes", "threads")  # settings, by weight
 POSITION = "share of the reasoning steps done"
 BAND = "Bands: 95 % interval, clustered by problem."
@@ -74,7 +76,8 @@ class RunFacts:
         self._db = db
         self.summary: Summary = summarise(db, run_id)
         self.run_id = self.summary.run_id
-        self.name = f"{self.summary.model} {self.summary.quant}"
+        self.model = cell_text(f"{self.summary.model} {self.summary.quant}")
+        self.name = self.model  # `facts` adds what tells it from others
         self.settings = {"task": self.summary.task} | db.run(self.run_id).settings
         self.bits = db.model(db.run(self.run_id).model_sha256).bits_per_weight
         self.traces = db.traces(self.run_id, (*TRACE_COLUMNS, "mean_entropy"))
@@ -220,7 +223,8 @@ def quant_panel(runs: Sequence[RunFacts]) -> Panel | None:
     """Accuracy of runs beside each other: stages or quants."""
     if len(runs) < 2:
         return None
-    ordered = sorted(runs, key=lambda run: -run.bits)  # stages stay in the order in which they are given
+    models = list(dict.fromkeys(run.summary.model for run in runs))  # stages stay in the order in which they are given
+    ordered = sorted(runs, key=lambda run: (models.index(run.summary.model), -run.bits))
     found = [run.summary.accuracy for run in ordered]
     line = of_estimates("accuracy", "0", [one.value for one in found], found, values=True)
     labels = tuple(f"{run.name}, {run.bits:.2g} bits" for run in ordered)
@@ -230,17 +234,20 @@ def quant_panel(runs: Sequence[RunFacts]) -> Panel | None:
 
 def signal_panel(run: RunFacts, db: Database) -> Panel | None:
     """The scores that tell wrong traces from right ones best, length among them."""
-    from localent.analysis.signals import signals
+    from localent.analysis import signals
 
-    ranked = signals(db, run.run_id, n_resamples=N_RESAMPLES)
-    rows = [row for row in ranked.rows if row.auroc.known]
-    if not rows:
+    traces = signals.read(db, run.run_id)
+    found = [(score, signals.auroc(score, traces, n_resamples=N_RESAMPLES)) for score in traces.scores]
+    found = sorted((row for row in found if row[1].known), key=lambda row: -abs(row[1].value - 0.5))
+    if not found:
         return None
-    best = [row for row in rows if row.family != "baseline"][:N_SIGNALS]
-    rows = sorted([row for row in rows if row.family == "baseline"] + best, key=lambda row: -row.auroc.value)
-    line = of_estimates("AUROC", "0", [row.auroc.value for row in rows], [row.auroc for row in rows], values=True)
-    labels = tuple(f"{row.name}{' (baseline)' if row.family == 'baseline' else ''}" for row in rows)
-    caption = f"{run.size()}; the {len(best)} furthest from 0.5, and the baselines. {WHISKER} {ranked.notes[0]}"
+    baselines = [row for row in found if row[0].family == "baseline"]
+    best = [row for row in found if row[0].family != "baseline"][:N_SIGNALS]
+    rows = sorted(baselines + best, key=lambda row: -row[1].value)
+    line = of_estimates("AUROC", "0", [auroc.value for _, auroc in rows], [auroc for _, auroc in rows], values=True)
+    labels = tuple(f"{score.name}{' (baseline)' if score.family == 'baseline' else ''}" for score, _ in rows)
+    size = f"{run.size()}; the {len(best)} furthest from 0.5, and the baselines."
+    caption = f"{size} {WHISKER} {signals.SELECTED}"
     title = f"Which signals tell wrong from right: {run.name}"
     return Panel("signals", title, "AUROC", "", (line,), caption, level=0.5, labels=labels)
 

@@ -6,13 +6,12 @@ import math
 from collections.abc import Iterator, Sequence
 from html import escape
 
-from localent.report.panels import Line, Panel
+from localent.report.panels import FEW, Line, Panel
 
 WIDTH, HEIGHT = 560, 330
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 62
 ROW, LABELS = 20, 232  # height of a row of dots, width of their labels
 KEY_ROW = 17
-FEW = 3  # curves; the bands of more than these are faint, or they hide each other
 
 
 def draw(panel: Panel) -> str:

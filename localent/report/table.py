@@ -10,11 +10,13 @@ import io
 import itertools
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
 MAX_WIDTH = 60  # terminal columns of one cell
 GAP = "  "
+COMMANDING = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")  # that JSON leaves as they are
 
 
 def table(
@@ -40,10 +42,10 @@ def table(
 def csv_lines(columns: Sequence[str], rows: Iterable[Sequence]) -> Iterator[str]:
     """Header and rows as CSV, one string each, without the line's end. None and "" are both empty."""
     buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="")
+    writer = csv.writer(buffer)  # ends lines in \r\n, cut off below: Python 3.11 quotes only what ends its lines
     for row in itertools.chain([columns], rows):
         writer.writerow([cell.hex() if isinstance(cell, bytes) else cell for cell in row])
-        yield buffer.getvalue()
+        yield buffer.getvalue()[:-2]
         buffer.seek(0)
         buffer.truncate()
 
@@ -56,7 +58,7 @@ def json_lines(columns: Sequence[str], rows: Iterable[Sequence]) -> Iterator[str
     columns = _distinct(columns)
     for row in rows:
         cells = {name: _json_cell(cell) for name, cell in zip(columns, row, strict=True)}
-        yield json.dumps(cells, ensure_ascii=False, allow_nan=False)
+        yield json_text(cells)
 
 
 def cell_text(cell: object) -> str:
@@ -68,6 +70,17 @@ def cell_text(cell: object) -> str:
     if isinstance(cell, bytes):
         return cell.hex()
     return "".join(char if char.isprintable() else _escaped(char) for char in str(cell))
+
+
+def harmless(text: str) -> str:
+    """Control characters spelled out, line breaks kept: what others wrote must not command a terminal."""
+    return "\n".join(map(cell_text, text.split("\n")))
+
+
+def json_text(value: object) -> str:
+    """JSON on one line, readable, with every character that could command a terminal as \\u...."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return COMMANDING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def text_width(text: str) -> int:

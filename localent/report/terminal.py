@@ -10,6 +10,7 @@ from localent.analysis.curves import ByClass, Curve
 from localent.analysis.intervals import Estimate
 from localent.analysis.summary import SELECTION, Answers, Contrast, Signal, Summary
 from localent.report.chart import line_chart
+from localent.report.table import cell_text
 
 WIDTH = 80
 UNITS = {"nats": 1.0, "bits": 1 / math.log(2)}
@@ -76,7 +77,7 @@ def _decimals(found: Estimate, scale: float) -> int:
 def _heading(s: Summary) -> list[str]:
     probed = "" if s.answers is None else f", {s.answers.n_probed:,} of them probed at every step"
     return [
-        f"{s.model} ({s.quant}) on {s.task}, run {s.run_id}",
+        cell_text(f"{s.model} ({s.quant}) on {s.task}, run {s.run_id}"),
         f"{s.n_traces:,} traces of {s.n_problems:,} problems, {s.n_tokens:,} tokens{probed}",
     ]
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 from localent.errors import LocalentError, UsageError
 from localent.store import describe
@@ -95,7 +96,8 @@ def writer_of(to: str) -> Callable[[Path, Sequence[describe.Column], Chunks], No
 def write_csv(path: Path, columns: Sequence[describe.Column], chunks: Chunks) -> None:
     """UTF-8, comma, header; null is empty, bytes are hex."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        # Python 3.11 quotes \r and \n in a cell only where its lines end in them: they do, until they are written.
+        writer = csv.writer(SimpleNamespace(write=lambda row: file.write(row[:-2] + "\n")))
         writer.writerow([column.column for column in columns])
         for rows in chunks:
             writer.writerows([[cell.hex() if isinstance(cell, bytes) else cell for cell in row] for row in rows])

@@ -24,7 +24,7 @@ from localent.errors import LocalentError
 from localent.report import terminal
 from localent.report.panels import KINDS, Panel, RunFacts, by_task, differences, facts, in_words, panels
 from localent.report.svg import draw
-from localent.report.table import csv_lines
+from localent.report.table import cell_text, csv_lines
 from localent.store import look
 
 if TYPE_CHECKING:
@@ -79,10 +79,7 @@ def write_page(
 
 def title_of(runs: Sequence[RunFacts]) -> str:
     """ "abacus-base F16, abacus-sft F16 on demo-number"."""
-    kinds = {
-        task: dict.fromkeys(f"{r.summary.model} {r.summary.quant}" for r in some)
-        for task, some in by_task(runs).items()
-    }
+    kinds = {task: dict.fromkeys(r.model for r in some) for task, some in by_task(runs).items()}
     return "; ".join(f"{', '.join(names)} on {task}" for task, names in kinds.items())
 
 
@@ -141,8 +138,9 @@ def csv_of(panel: Panel) -> str:
 def run_row(run: RunFacts, db: Database) -> dict[str, object]:
     """What the table of runs shows."""
     s, settings = run.summary, db.run(run.run_id).settings
-    cells = {"run": run.run_id, "model": s.model, "quant": s.quant, "task": s.task}
-    cells |= {"temperature": settings.get("temperature", ""), "traces": f"{s.n_traces:,}"}
+    cells = {"run": run.run_id, "model": cell_text(s.model), "quant": s.quant, "task": s.task}
+    cells |= {name: settings.get(name, "-") for name in ("temperature", "seed", "lanes")}
+    cells |= {"traces": f"{s.n_traces:,}"}
     cells |= {"problems": f"{s.n_problems:,}", "tokens": f"{s.n_tokens:,}", "accuracy": terminal.percent(s.accuracy)}
     cells |= {"no answer found": terminal.percent(s.extraction_failures), "cut off": terminal.percent(s.truncated)}
     cells |= {"entropy right, nats": terminal.number(s.token_entropy.right)}
@@ -219,9 +217,9 @@ def packed_traces(db: Database, runs: Sequence[RunFacts], report: Callable) -> I
 
 def for_page(rows: dict[str, list[tuple]]) -> dict[str, list]:
     """One trace as the script reads it; numbers rounded for showing."""
-    tokens = rows["tokens"]
-    found: dict[str, list] = {"t": [row[0] for row in tokens], "r": [row[4] for row in tokens]}
-    found |= {name: [short(row[i]) for row in tokens] for i, name in ((1, "h"), (2, "s"), (3, "v"))}
+    texts, *measures, ranks = zip(*rows["tokens"], strict=True) if rows["tokens"] else ((),) * 5
+    found: dict[str, list] = {"t": list(texts), "r": list(ranks)}
+    found |= {name: [round(x, 3) for x in column] for name, column in zip("hsv", measures, strict=True)}
     found |= {"st": [list(step) for step in rows["steps"]], "pr": [rounded(probe) for probe in rows["probes"]]}
     found["an"] = grouped(rows["answers"])
     return found | ({"a": grouped(rows["alternatives"])} if rows["alternatives"] else {})
@@ -233,7 +231,7 @@ def grouped(rows: list[tuple]) -> list[list]:
     for key, text, prob in rows:
         if not found or found[-1][0] != key:
             found.append([key])
-        found[-1] += [text, short(prob, 4)]
+        found[-1] += [text, round(prob, 4)]
     return found
 
 
