@@ -510,7 +510,7 @@ def test_half_way_is_compared_among_equal_steps_too():
     traces, found = run.columns
     kept = [i for i, k in enumerate(found["k"]) if k <= (1 if found["correct"][i] else 4)]
     found |= {name: [column[i] for i in kept] for name, column in found.items()}
-    last = {trace: k for trace, k in zip(found["trace_id"], found["k"], strict=True)}
+    last = dict(zip(found["trace_id"], found["k"], strict=True))
     found["position"] = [k / last[trace] for trace, k in zip(found["trace_id"], found["k"], strict=True)]
     found["entropy"] = [2 - 0.5 * k + 0.1 * (not right) for k, right in zip(found["k"], found["correct"], strict=True)]
     answers = summarise(run, "").answers

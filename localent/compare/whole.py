@@ -15,7 +15,7 @@ import localent
 from localent import machine, models, runs, tasks
 from localent.analysis import divergence
 from localent.analysis.divergence import Forced, Free, Trajectory
-from localent.compare import forced, noise, prefixes, running, texts
+from localent.compare import forced, kept, noise, prefixes, running, texts
 from localent.compare.forced import Positions, Scorer, Text
 from localent.compare.identity import check_same_tokens
 from localent.compare.prefixes import Given
@@ -184,19 +184,25 @@ def compare_run(
     report: Report = lambda progress: None,
     status: Callable[[str], None] = lambda text: None,
 ) -> Comparison:
-    """Compare on the traces of a run that exists: teacher-forced, running free as it did, and on its prefixes."""
+    """Compare on the traces of a run that exists: teacher-forced, running free as it did, and on its prefixes.
+
+    What the database has already of the same comparison is read, not computed again.
+    """
     heads = _heads([reference, *candidates])
     with open_db(db, create=False) as store:
         run = store.run(run_id)
         written = _chosen(running.traces_of(store, run.run_id), task, n, samples)
+        there = kept.on_run(store, run.run_id)
     settings = settings_of(run)
+    if there and (done := _kept_on_run(there, heads, task, run, written, settings, plan)):
+        return done
     own = [None] * len(heads)
     if plan.free:
         own = _free_runs(heads, run, written, task, db, settings, plan, report, status)
     with ExitStack() as stack:
         loaded = [stack.enter_context(LlamaModel(Path(h.model.path), plan.gpu_layers)) for h in heads]
         given = _given(task, run, written, loaded[0], heads[0], settings)
-        parts = [texts.of_trace(g.question.prompt, g.trace, written[_key(g)].trace_id) for g in given]
+        parts = _parts(given, written)
         found, floor = _forced(loaded, parts, plan, report)
         own_probes = plan.noise and heads[0].model.sha256 == run.model_sha256
         paths = _trajectories(loaded, given, settings, own_probes, report) if _probed(given, plan) else None
@@ -205,6 +211,25 @@ def compare_run(
     done = _assemble(heads, results, floor_, ("run", run.run_id, _digest(parts)), len(parts), plan, own, paths)
     _keep(db, done, found, parts, plan)
     return done
+
+
+def _parts(given: Sequence[Given], written: dict) -> list[Text]:
+    return [texts.of_trace(g.question.prompt, g.trace, written[_key(g)].trace_id) for g in given]
+
+
+def _kept_on_run(there: dict, heads, task, run: Run, written, settings, plan: Plan) -> Comparison | None:
+    """The comparison as it is in the database; None unless all of it is there."""
+    with LlamaModel(Path(heads[0].model.path), plan.gpu_layers) as weights:
+        parts = _parts(_given(task, run, written, weights, heads[0], settings), written)
+    reference, digest = heads[0].model, _digest(parts)
+    found = kept.all_of(there, [_comparison_id(reference, h.model, "run", digest, plan) for h in heads[1:]])
+    if not found:
+        return None
+    revived = [kept.revived(Candidate, figures) for figures in found]
+    candidates = tuple(replace(one, model=h.model) for one, h in zip(revived, heads[1:], strict=True))
+    floor = kept.revived(Candidate, found[0]["noise"])
+    floor = floor and replace(floor, model=reference)
+    return Comparison(reference, "run", run.run_id, len(parts), candidates, floor)
 
 
 def settings_of(run: Run) -> runs.Settings:
@@ -422,6 +447,7 @@ def _keep(db, done: Comparison, found: Positions, parts: Sequence[Text], plan: P
 
 
 def _keep_one(store: Database, done: Comparison, candidate: Candidate, plan: Plan) -> None:
+    floor = done.noise
     store.add_comparison(
         comparison_id=candidate.comparison_id,
         reference_sha256=done.reference.sha256 if done.reference else None,
@@ -432,8 +458,8 @@ def _keep_one(store: Database, done: Comparison, candidate: Candidate, plan: Pla
         candidate_run_id=candidate.run_id,
         n_texts=done.n_texts,
         settings=asdict(plan) | build_info(plan.gpu_layers),
-        figures=plain(asdict(candidate) | {"model": None}),
-        **_columns(candidate, done.noise),
+        figures=plain(asdict(candidate) | {"model": None, "noise": floor and asdict(floor) | {"model": None}}),
+        **_columns(candidate, floor),
     )
 
 
