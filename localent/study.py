@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -45,6 +45,7 @@ class Subject:
     gain: Estimate  # slope of the information gain, nats per whole trace
     gain_half: Estimate  # nats gained by half of the steps
     auroc_half: Estimate  # of the answer entropy at half: do wrong traces stay uncertain?
+    auroc_half_equal: Estimate  # the same over pairs of traces with equally many steps
     lock_right: float | None  # median t_lock of right traces
     lock_wrong: float | None
     abandoned: Estimate  # of wrong traces: the true answer had led before the end
@@ -104,8 +105,10 @@ def study(
             later.add_probes(name, task, outcome.run_id, controls=controls, m=m, n_rolled=n_rolled, **options)
             found.append((name, task.name, outcome.run_id))
     status("judging")
+    problems = {p.problem_id for task in task_list for p in task.problems[:n]}
+    options = dict(n_problems=n, samples=samples, family=bundled or is_family(names), m=m or LEAST)
     with open_db(db) as store:
-        judged = analyse(store, found, n_problems=n, samples=samples, family=bundled or is_family(names), m=m or LEAST)
+        judged = analyse(store, found, problems=problems, **options)
         keep(store, judged, found)
     return judged
 
@@ -132,17 +135,21 @@ def analyse(
     store: Database,
     found: Sequence[tuple[str, str, str]],
     *,
+    problems: Collection[str] | None = None,
     n_problems: int | None = None,
     samples: int | None = None,
     family: bool = False,
     m: int = LEAST,
     n_resamples: int = N_RESAMPLES,
 ) -> Study:
-    """Judge runs that are stored: (model's name, task, run id), earlier stages first within a task."""
+    """Judge runs that are stored: (model's name, task, run id), earlier stages first within a task.
+
+    problems: ids of those that count, where runs have more; None: all.
+    """
     options, subjects, judged = dict(n_resamples=n_resamples), [], []
     by_task: dict[str, list[tuple[str, Probed]]] = {}
     for name, task, run_id in found:
-        p, controls, rolled, n_tokens = _read(store, run_id)
+        p, controls, rolled, n_tokens = _read(store, run_id, problems)
         kind = p.estimator
         agreed = None if rolled is None else agreement(p, rolled, m)
         subjects.append(_subject(name, task, run_id, p, controls, agreed, _ln_others(store, task, kind), options))
@@ -155,7 +162,9 @@ def analyse(
     return Study(study_id, tuple(subjects), tuple(judged), notes)
 
 
-def _read(store: Database, run_id: str) -> tuple[Probed, dict[str, Probed], Probed | None, np.ndarray]:
+def _read(
+    store: Database, run_id: str, problems: Collection[str] | None
+) -> tuple[Probed, dict[str, Probed], Probed | None, np.ndarray]:
     """(the run's own probes, control -> its probes, rollouts, length of each trace)."""
     found = probed(store, run_id)
     p = computed(found)
@@ -163,8 +172,10 @@ def _read(store: Database, run_id: str) -> tuple[Probed, dict[str, Probed], Prob
         raise UsageError(f"Run {run_id} was not probed: a study needs probes, run it again without --no-probe.")
     controls = {name.partition(":")[2]: c for name, c in found.items() if name.startswith(f"{p.estimator}:")}
     n_tokens = np.array(store.traces(run_id, ("n_tokens",))["n_tokens"], float)
-    ordered = {name: controls[name] for name in COMPARED if name in controls}
-    return p, ordered, found.get("rollout"), n_tokens
+    kept = np.full(len(p.problems), True) if problems is None else np.isin(p.problems, list(problems))
+    ordered = {name: controls[name].among(kept) for name in COMPARED if name in controls}
+    rolled = found.get("rollout")
+    return p.among(kept), ordered, rolled and rolled.among(kept), n_tokens[kept]
 
 
 def _ln_others(store: Database, task: str, kind: str) -> float:
@@ -199,6 +210,7 @@ def _subject(
         gain=mean(verdicts.gain_slope(p)),
         gain_half=mean(at_position(p.trajectory(p.gain()), verdicts.HALF)),
         auroc_half=estimate(separation_of, half, p.wrong, problems=p.problems, **options),
+        auroc_half_equal=estimate(separation_of, half, p.wrong, p.n_steps, problems=p.problems, **options),
         lock_right=shape.lock_right,
         lock_wrong=shape.lock_wrong,
         abandoned=moves.abandoned_of_wrong,
