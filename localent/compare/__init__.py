@@ -4,6 +4,17 @@ Four views, each in a room: `forced` (the same tokens through both), `running` (
 same prefixes put to both), `noise` (the reference against itself). `whole` puts a comparison together.
 """
 
-from localent.compare.whole import Candidate, Comparison, Plan, compare_base, compare_run, compare_task, compare_text
+from localent.compare.whole import (
+    Candidate,
+    Comparison,
+    Plan,
+    Progress,
+    Report,
+    compare_base,
+    compare_run,
+    compare_task,
+    compare_text,
+)
 
-__all__ = ["Candidate", "Comparison", "Plan", "compare_base", "compare_run", "compare_task", "compare_text"]
+__all__ = ["Candidate", "Comparison", "Plan", "Progress", "Report"]
+__all__ += ["compare_base", "compare_run", "compare_task", "compare_text"]

@@ -115,12 +115,12 @@ def stage_table(subjects: Iterable) -> Table:
     for s in subjects:
         controls = ", ".join(f"{name} {cell(e.value, 2)}" for name, e in s.gains_of_controls.items())
         estimates = [short(e, 2) for e in (s.accuracy, s.gain, s.gain_half, s.auroc_half)]
-        locks = [_lock(s.lock_right), _lock(s.lock_wrong)]
+        locks = [lock(s.lock_right), lock(s.lock_wrong)]
         rows.append([s.task, s.model, *estimates, *locks, cell(s.abandoned.value, 2), controls])
     return columns, rows
 
 
-def _lock(median: float | None) -> str:
+def lock(median: float | None) -> str:
     return "-" if median is None else "never" if math.isinf(median) else f"{median:.2f}"
 
 
