@@ -18,7 +18,7 @@ from localent.store import open_db
 
 
 def demo(db, *arguments):
-    done = CliRunner().invoke(main, ["demo", "-n", "2", "--db", str(db), *arguments])
+    done = CliRunner().invoke(main, ["demo", "-n", "2", "--threads", "1", "--db", str(db), *arguments])
     assert done.exit_code == 0, done.output
     return done.stdout
 

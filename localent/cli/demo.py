@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from localent.cli.quant import Bar as StageBar
 from localent.cli.quant import everything
 from localent.cli.run import PATH, Bar, described
 from localent.cli.show import as_plain, show_summary, summary_of
+
+if TYPE_CHECKING:
+    from localent.tour import Tour
 
 N_PROBLEMS, WIDTH = 300, 100
 NEXT = """Next:
@@ -32,28 +36,26 @@ def command() -> str:
     return "localent" if shutil.which("localent") else os.path.relpath(Path(sys.executable).with_name("localent"))
 
 
-def main_job(db: Path, n: int, echo: Echo) -> dict:
+def main_job(tour: Tour, echo: Echo) -> dict:
     """Part 1: one model on its problems."""
-    from localent import tour
     from localent.report.tour import MAIN
 
     begin("1. The main job: a tiny model reasons, and its uncertainty is watched", MAIN, echo)
     with Bar() as bar:
-        outcome = tour.main_job(db, n, report=bar, status=bar.say)
-    click.echo(described(outcome, db), err=True)
-    summary = summary_of(db, outcome.run_id)
+        outcome = tour.main_job(report=bar, status=bar.say)
+    click.echo(described(outcome, tour.db), err=True)
+    summary = summary_of(tour.db, outcome.run_id)
     show_summary(summary, echo)
     return asdict(summary)
 
 
-def stages(db: Path, n: int, echo: Echo) -> dict:
+def stages(tour: Tour, echo: Echo) -> dict:
     """Part 2: the same problems at every stage of training."""
-    from localent import tour
     from localent.report import tour as report
 
     begin("2. What training changes: the stages of one model, on the same held-out problems", report.STAGES, echo)
     with Bar() as bar:
-        judged = tour.stages(db, n, report=bar, status=bar.say)
+        judged = tour.stages(report=bar, status=bar.say)
     show_table(report.gain_table(judged.subjects), report.GAIN, echo)
     show_table(report.outcome_table(judged), report.OUTCOME, echo)
     say(report.stage_sentences(judged), echo)
@@ -61,14 +63,13 @@ def stages(db: Path, n: int, echo: Echo) -> dict:
     return {"stages": report.stage_records(judged), "verdicts": verdicts, "notes": judged.notes}
 
 
-def quants(db: Path, n: int, echo: Echo) -> dict:
+def quants(tour: Tour, echo: Echo) -> dict:
     """Part 3: quants beside the model they were made from."""
-    from localent import tour
     from localent.report import tour as report
 
     begin("3. What quantization changes: quants of that model, made here, beside it", report.QUANTED, echo)
     with StageBar() as bar:
-        found = tour.quants(db, n, report=bar, status=bar.say)
+        found = tour.quants(report=bar, status=bar.say)
     show_table(report.quant_table(found), report.QUANTS, echo)
     show_table(report.prefix_table(found), report.PREFIXES, echo)
     say(report.quant_sentences(found), echo)
@@ -83,9 +84,10 @@ PARTS = {"main": main_job, "stages": stages, "quants": quants}
     "-n", type=int, default=N_PROBLEMS, show_default=True, help="Problems of the main job; other parts: fewer."
 )
 @click.option("--part", "parts", type=click.Choice(list(PARTS)), multiple=True, help="May be repeated. Default: all.")
+@click.option("--threads", type=int, help="Default: the physical cores; 1 where others compute.")
 @click.option("--db", default="localent-demo.db", show_default=True, type=PATH, help="SQLite file.")
 @click.option("--json", "json_", is_flag=True, help="Print everything as one JSON object.")
-def demo(n: int, parts: Sequence[str], db: Path, json_: bool) -> None:
+def demo(n: int, parts: Sequence[str], threads: int | None, db: Path, json_: bool) -> None:
     """See the whole story on bundled models: the main job, what training changes, what quantization changes.
 
     Two minutes on two cores from nothing, seconds from a finished database. Stop it any way: the same command goes on.
@@ -94,13 +96,14 @@ def demo(n: int, parts: Sequence[str], db: Path, json_: bool) -> None:
     localent demo
     localent demo --part quants
     """
-    echo = (lambda text: None) if json_ else click.echo
-    found = {name: part(db, n, echo) for name, part in PARTS.items() if name in (parts or PARTS)}
+    from localent.study import MECHANISM
+    from localent.tour import Tour
+
+    tour, echo = Tour(db=db, n=n, threads=threads), (lambda text: None) if json_ else click.echo
+    found = {name: part(tour, echo) for name, part in PARTS.items() if name in (parts or PARTS)}
     if json_:
         click.echo(json.dumps(found, ensure_ascii=False, default=as_plain, allow_nan=False))
     else:
-        from localent.study import MECHANISM
-
         say([MECHANISM], echo)
         echo(NEXT.format(db=db, localent=command()))
 

@@ -34,8 +34,8 @@ GAIN = (
 OUTCOME = (
     "How to read it: AUROC is how often the wrong one of a wrong and a right trace has the higher answer entropy"
     " half-way; 0.5 is a coin; equal steps: only pairs with equally many steps. Locked in: share of the steps after"
-    f" which the answer entropy stays at {LOCK:g} nats or less, median; never: not in more than half of"
-    " the traces. Wrong later: Cliff's delta, above 0 where wrong traces lock in later. * Right and wrong are known only at the"
+    f" which the answer entropy stays at {LOCK:g} nats or less, median; never: not in more than half of the traces."
+    " Wrong later: Cliff's delta, above 0 where wrong traces lock in later. * Right and wrong are known only at the"
     " end.",
 )
 VERDICTS = (
