@@ -96,8 +96,8 @@ def test_words_on_stages_follow_the_verdicts(judged):
 def test_tables_of_stages(judged):
     columns, rows = report.gain_table(judged.subjects)
     assert [row[0] for row in rows] == ["choice, early", "choice, sft"]
-    at_end = report.gain_end(judged.subjects[1])
-    assert rows[1][columns.index("gained by the end")].startswith(f"{at_end.value:.2f} [{at_end.low:.2f}")
+    curve = judged.subjects[1].signatures.gain
+    assert rows[1][columns.index("gained by the end")].startswith(f"{curve.value[-1]:.2f} [{curve.low[-1]:.2f}")
     columns, outcomes = report.outcome_table(judged)
     assert outcomes[1][columns.index("AUROC half-way*")].startswith(f"{judged.subjects[1].auroc_half.value:.2f}")
     for shown in (report.gain_table(judged.subjects), report.outcome_table(judged)):
