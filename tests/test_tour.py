@@ -12,8 +12,10 @@ from click.testing import CliRunner
 from localent import study, tour
 from localent.analysis.divergence import Figure
 from localent.cli import main
+from localent.cli.run import Bar
 from localent.report import table
 from localent.report import tour as report
+from localent.runs import Progress
 from localent.store import open_db
 
 
@@ -70,6 +72,19 @@ def test_all_of_it_as_json(told):
     }
     assert klds["noise"] < klds["Q8_0"] < klds["Q4_K_M"] < klds["Q2_K"]
     assert list(json.loads(demo(told[0], "--part", "stages", "--json"))) == ["stages"]
+
+
+def test_the_bar_begins_anew_with_each_run(monkeypatch, capsys):
+    """Stages are runs one after the other: the second one's name, and its own count, also where it is as long."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with Bar() as bar:
+        for name in ("early on sums", "base on sums"):
+            for n_done in range(4):
+                bar(Progress(n_done, 3, 10 * n_done, None, name))
+    shown = capsys.readouterr().err
+    for name in ("early on sums", "base on sums"):
+        assert f"{name}:   0%" in shown
+        assert f"{name}: 100%" in shown
 
 
 # --- words and tables -------------------------------------------------------------------------------------------------

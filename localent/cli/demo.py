@@ -80,9 +80,7 @@ PARTS = {"main": main_job, "stages": stages, "quants": quants}
 
 
 @click.command()
-@click.option(
-    "-n", type=int, default=N_PROBLEMS, show_default=True, help="Problems of the main job; other parts: fewer."
-)
+@click.option("-n", type=int, default=N_PROBLEMS, show_default=True, help="Problems; parts 2 and 3 take fewer.")
 @click.option("--part", "parts", type=click.Choice(list(PARTS)), multiple=True, help="May be repeated. Default: all.")
 @click.option("--threads", type=int, help="Default: the physical cores; 1 where others compute.")
 @click.option("--db", default="localent-demo.db", show_default=True, type=PATH, help="SQLite file.")
