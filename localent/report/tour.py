@@ -30,8 +30,8 @@ STAGES = (
 GAIN = (
     "How to read it: gained is how much likelier the reasoning has made the true answer than it was before the first"
     " step, in nats, mean of traces: 0.69 is twice as likely, below 0 less likely. Slope: the same over a whole trace,"
-    f" fitted to all its steps. A true answer less likely than {FLOOR:g} counts as {FLOOR:g} here; parts 1 and 3 take it"
-    " as it is, so that a trace that is sure of a wrong answer weighs more there.",
+    f" fitted to all its steps. A true answer less likely than {FLOOR:g} counts as {FLOOR:g} here; parts 1 and 3 take"
+    " it as it is, so that a trace that is sure of a wrong answer weighs more there.",
     "[ ]: 95 % interval, clustered by problem.",
 )
 OUTCOME = (
