@@ -46,6 +46,7 @@ class Progress:
     n_todo: int
     n_tokens: int  # fed so far, probes included
     trace: Trace | None = None  # the one that just finished
+    name: str = "traces"  # what is worked on: "abacus-sft on demo-number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +116,9 @@ def _work(
     def tell(n_live: int = 0, trace: Trace | None = None) -> None:
         counts["tokens"] += n_live
         counts["done"] += trace is not None
-        report(Progress(counts["done"], len(todo), counts["tokens"], trace))
+        report(Progress(counts["done"], len(todo), counts["tokens"], trace, name))
 
+    name = f"{store.model(store.run(run_id).model_sha256).name} on {task.name}"
     session = store.start_session(run_id)
     store.add_checks(session, _known_of_machine(store, run_id))
     for trace in drive(engine, attempts(engine, todo, task, settings), on_decode=tell):

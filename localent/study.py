@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -134,8 +134,10 @@ def study(
             later.add_probes(name, task, outcome.run_id, **wanted, **options)
             found.append((name, task.name, outcome.run_id))
     status("judging")
+    problems = {p.problem_id for task in task_list for p in task.problems[:n]}
+    options = dict(n_problems=n, samples=samples, family=bundled or is_family(names), m=m or LEAST)
     with open_db(db) as store:
-        judged = analyse(store, found, n_problems=n, samples=samples, family=bundled or is_family(names), m=m or LEAST)
+        judged = analyse(store, found, problems=problems, **options)
         keep(store, judged, found)
         return replace(judged, seeds=tuple(other_seeds(store, judged.study_id)))
 
@@ -158,17 +160,21 @@ def analyse(
     store: Database,
     found: Sequence[tuple[str, str, str]],
     *,
+    problems: Collection[str] | None = None,
     n_problems: int | None = None,
     samples: int | None = None,
     family: bool = False,
     m: int = LEAST,
     n_resamples: int = N_RESAMPLES,
 ) -> Study:
-    """Judge runs that are stored: (model's name, task, run id), earlier stages first within a task."""
+    """Judge runs that are stored: (model's name, task, run id), earlier stages first within a task.
+
+    problems: ids of those that count, where runs have more; None: all.
+    """
     options, subjects, judged = dict(n_resamples=n_resamples), [], []
     by_task: dict[str, list[tuple[str, Probed]]] = {}
     for name, task, run_id in found:
-        read = _read(store, run_id)
+        read = _read(store, run_id, problems)
         subjects.append(_subject(name, task, run_id, read, _ln_others(store, task, read.own.estimator), m, options))
         claims = verdicts.judge(name, read.own, read.controls, read.n_tokens, read.rolled, m, **options)
         judged += [(task, v) for v in claims]
@@ -192,20 +198,22 @@ class _Read:
     unread: float
 
 
-def _read(store: Database, run_id: str) -> _Read:
+def _read(store: Database, run_id: str, problems: Collection[str] | None) -> _Read:
     found = probed(store, run_id)
     p = computed(found)
     if p is None:
         raise UsageError(f"Run {run_id} was not probed: a study needs probes, run it again without --no-probe.")
     controls = {name.partition(":")[2]: c for name, c in found.items() if name.startswith(f"{p.estimator}:")}
     traces = store.traces(run_id, ("n_tokens", "finish", "answer"))
+    kept = np.full(len(p.problems), True) if problems is None else np.isin(p.problems, list(problems))
+    rolled = found.get("rollout")
     return _Read(
-        own=p,
-        controls={name: controls[name] for name in COMPARED if name in controls},
-        rolled=found.get("rollout"),
-        n_tokens=np.array(traces["n_tokens"], float),
-        truncated=_mean(np.array([finish == "length" for finish in traces["finish"]], float)),
-        unread=_mean(np.array([answer is None for answer in traces["answer"]], float)),
+        own=p.among(kept),
+        controls={name: controls[name].among(kept) for name in COMPARED if name in controls},
+        rolled=rolled and rolled.among(kept),
+        n_tokens=np.array(traces["n_tokens"], float)[kept],
+        truncated=_mean(np.array([finish == "length" for finish in traces["finish"]], float)[kept]),
+        unread=_mean(np.array([answer is None for answer in traces["answer"]], float)[kept]),
     )
 
 

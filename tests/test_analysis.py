@@ -465,8 +465,8 @@ def simulated_columns(run):
         append(traces, row)
         for k in range(steps + 1) if run.probed else ():
             h = max(0.0, 2.0 * (1 - k / steps) + 10 * run.entropy_effect * wrong * k / steps + 0.1 * r.normal())
-            p = 0.1 + (0.0 if wrong else 0.8 * k / steps)
-            append(found, (i, problem, int(not wrong), "number", k, k / steps, h, p, math.log(p)))
+            p = 0.1 + (0.0 if wrong else 0.8 * k / steps) + 1e-3 * h  # no two alike: ties hang on the order of a sum
+            append(found, (i, problem, int(not wrong), "number", k, k / steps, h, p, math.log(p), 0.2 / (k + 1)))
     return traces, found
 
 
@@ -502,6 +502,35 @@ def test_a_pure_length_effect_is_not_beyond_length(length_effect):
     assert (s.signal.length.value > 0.5) == (length_effect > 0)
     assert s.signal.auroc.low > 0.5
     assert not s.signal.advantage.low > 0
+
+
+def test_half_way_is_compared_among_equal_steps_too():
+    """Right traces have one step, wrong ones four: half-way of one step is its start, and looks uncertain."""
+    run = Simulated(n_problems=80, share_wrong=0.5)
+    traces, found = run.columns
+    kept = [i for i, k in enumerate(found["k"]) if k <= (1 if found["correct"][i] else 4)]
+    found |= {name: [column[i] for i in kept] for name, column in found.items()}
+    last = dict(zip(found["trace_id"], found["k"], strict=True))
+    found["position"] = [k / last[trace] for trace, k in zip(found["trace_id"], found["k"], strict=True)]
+    found["entropy"] = [2 - 0.5 * k + 0.1 * (not right) for k, right in zip(found["k"], found["correct"], strict=True)]
+    answers = summarise(run, "").answers
+    assert answers.signal_half.auroc.value < 0.5  # wrong ones look more certain
+    assert answers.signal_half_equal.auroc.value == 1.0  # as many steps: every wrong one above every right one
+    assert answers.signal_half_equal.auroc.low < 1.0  # which no interval takes for certain
+    steps = np.array([last[trace] for trace in traces["trace_id"]])
+    wrong = ~np.array(traces["correct"], bool)
+    pairs = [(a, b) for a in np.flatnonzero(wrong) for b in np.flatnonzero(~wrong) if steps[a] == steps[b]]
+    assert len(pairs) > 20
+    lengths = np.array(traces["n_tokens"])
+    won = np.mean([np.sign(lengths[a] - lengths[b]) / 2 + 0.5 for a, b in pairs])
+    assert answers.signal_half_equal.length.value == pytest.approx(won, abs=1e-6)
+
+
+def test_unexplored_probability_stands_beside_the_answer_entropy():
+    """0.2 of it at k = 0, half of that after one step, ...: means of what the probes left open."""
+    found = summarise(Simulated(n_problems=30), "").answers.residual_by_step
+    assert found.value[:3] == pytest.approx([0.2, 0.1, 0.2 / 3])
+    assert found.n[0] == 30
 
 
 def test_runs_that_lack_something_give_reasons():

@@ -716,7 +716,7 @@ def test_text_from_the_command_line_into_the_database(tmp_path, quants):
         assert row["count(*)"] == 434
 
 
-def test_a_task_from_the_command_line(tmp_path, bundled):
+def test_a_task_from_the_command_line(tmp_path, bundled, monkeypatch):
     """Reference against itself: same paths, same answers, no flips; and a coarse quant, which leaves the path."""
     db, out = tmp_path / "t.db", tmp_path
     quantize(bundled, out / "abacus-Q2_K.gguf", "Q2_K", n_threads=1)
@@ -743,6 +743,10 @@ def test_a_task_from_the_command_line(tmp_path, bundled):
     assert abs(kept["gap"] / kept["n"]) < 1e-2  # fed whole or token by token: the same surprisal but for rounding
     with open_db(db, readonly=True) as store:
         run = store.comparisons()[0]["source_name"]
+    whole = ["compare", *models, *options, "--db", str(db), "--positions", "--json"]
+    with monkeypatch.context() as patch:
+        patch.setattr(forced, "score", lambda *_, **__: pytest.fail("the same comparison was computed again"))
+        assert json.loads(CliRunner().invoke(main, whole).stdout) == json.loads(result.stdout)
     again = CliRunner().invoke(main, ["compare", models[0], models[2], "--run", run, "-n", "2", "--no-free",
                                       "--threads", "1", "--db", str(db)])  # fmt: skip
     assert again.exit_code == 0, again.output

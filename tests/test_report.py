@@ -41,6 +41,7 @@ answer at half    1.31 [1.14, 1.53]                 1.80       0.49 [0.26, 0.71]
 entropy                       AUROC      AUROC of length           beyond length
 token mean     0.930 [0.641, 1.000] 0.527 [0.275, 0.776]    0.402 [0.093, 0.660]
 answer at half 0.859 [0.600, 1.000] 0.527 [0.275, 0.776]    0.332 [0.136, 0.595]
+  equal steps  1.000 [0.676, 1.000] 0.568 [0.167, 0.919]    0.432 [0.081, 0.833]
 
 answer entropy, nats, mean of traces: wrong solid, right dotted
  2.00 ┤⠉⠉⠉⠉⠉⠉⠉⠉⠛⠑⠶⠒⣒⠒⣒⠒⣒⠒⣒⠒⠒⠢⠤⠤⠤⠤⢄⣀⣀⡀
@@ -56,14 +57,14 @@ answer entropy, nats, mean of traces: wrong solid, right dotted
        0                            0.5                             1
                    share of the reasoning steps done
 
-step   right  answer entropy        wrong  answer entropy      p(true)
-   0      16  1.98 [1.93, 2.02]         8  2.00                  0.100
-   1      16  1.10 [0.70, 1.34]         8  1.82                  0.339
-   2      13  0.66 [0.40, 0.91]         7  1.70                  0.435
-   3      10  0.39 [0.12, 0.71]         6  1.59                  0.503
-   4       5  0.41                      5  1.54                  0.425
-   5       4  0.13                      3  1.67                  0.538
-   6       1  0.08                      0  -                     0.900
+step  right  answer entropy       wrong  answer entropy      p(true)  unexplored
+   0     16  1.98 [1.93, 2.02]        8  2.00                  0.102       0.200
+   1     16  1.10 [0.70, 1.34]        8  1.82                  0.341       0.100
+   2     13  0.66 [0.40, 0.91]        7  1.70                  0.436       0.067
+   3     10  0.39 [0.12, 0.71]        6  1.59                  0.503       0.050
+   4      5  0.41                     5  1.54                  0.426       0.040
+   5      4  0.13                     3  1.67                  0.539       0.033
+   6      1  0.08                     0  -                     0.900       0.029
 
 Wrong traces stay uncertain: half-way their answer entropy is 0.49 nats [0.26,
   0.71] above that of right ones.
@@ -71,14 +72,22 @@ The mean token entropy tells wrong traces from right ones: AUROC 0.93 [0.64,
   1.00], better than the trace's length (0.53 [0.28, 0.78]).
 The answer entropy half-way tells wrong traces from right ones: AUROC 0.86
   [0.60, 1.00], better than the trace's length (0.53 [0.28, 0.78]).
-The reasoning gathers information about the true answer: 1.46 nats [0.92, 1.83]
-  by its end, 0.79 [0.46, 1.11] half-way.
+The answer entropy half-way among traces of equally many steps tells wrong
+  traces from right ones: AUROC 1.00 [0.68, 1.00], better than the trace's
+  length (0.57 [0.17, 0.92]).
+The reasoning gathers information about the true answer: 1.45 nats [1.00, 1.81]
+  by its end, 0.78 [0.46, 1.09] half-way.
 Only 8 wrong traces: this rests on little.
 
 [ ]: 95 % interval, clustered by problem. AUROC: how often a wrong trace scores
   above a right one; 0.5 is a coin. Beyond length: AUROC minus that of length,
   in whichever direction length tells more. Right and wrong are known only at
   the end: both groups are selected on the outcome.
+Half-way: the last step at or before it; of a trace of one step that is its
+  start, so short traces may look uncertain there. Equal steps: only pairs of a
+  right and a wrong trace with equally many steps.
+Unexplored: probability that the search for answers left open, mean of traces;
+  whose it is is not known.
 """
 
 

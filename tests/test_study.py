@@ -131,6 +131,20 @@ def test_training_is_judged_between_stages_over_the_same_problems(tmp_path):
     assert any("exp(-" in line for line in sentences(found.subjects))
 
 
+def test_problems_that_are_not_asked_for_do_not_count(tmp_path):
+    """A run with more problems than the study is judged as the run that has no others."""
+    law = synthetic.Law(gain=1.5, control_gain=0.2)
+    more, fewer = tmp_path / "more.db", tmp_path / "fewer.db"
+    runs = [("made-up", "made", synthetic.write(path, law, n_problems=n)) for path, n in ((more, 80), (fewer, 50))]
+    wanted = {synthetic.problem(i).problem_id for i in range(50)}
+    with open_db(more) as db, open_db(fewer) as other:
+        found = study.analyse(db, runs[:1], problems=wanted, n_resamples=100)
+        alone = study.analyse(other, runs[1:], n_resamples=100)
+    assert found.verdicts == alone.verdicts
+    assert found.subjects[0].auroc_half_equal == alone.subjects[0].auroc_half_equal
+    assert found.subjects[0].accuracy.n == 50
+
+
 @pytest.mark.parametrize(
     ("ends", "verdict"),
     [((0.3, 0.2, 0.4), SUPPORTED), ((0.02, 0.01, 0.03), REFUTED), ((-0.5, -0.6, -0.4), REFUTED),

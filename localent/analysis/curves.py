@@ -66,6 +66,11 @@ def trajectories(probes: dict[str, Sequence], column: str) -> Trajectories:
     return Trajectories(values, positions, wrong, np.asarray(probes["problem_id"])[first], ids)
 
 
+def n_steps(traj: Trajectories) -> Array:
+    """Reasoning steps of each trace, K: (n_traces,)."""
+    return (~np.isnan(traj.positions)).sum(1) - 1
+
+
 def at_position(traj: Trajectories, t: float | Sequence[float]) -> Array:
     """The value of each trace at share t of its steps: (n_traces,), or (n_traces, n_t) for several t."""
     grid = np.atleast_1d(np.asarray(t, float))

@@ -84,12 +84,17 @@ def separation(scores: Array, wrong: Array, problems: Sequence, strata: Array | 
     """
     strata = np.zeros(len(wrong), int) if strata is None else np.asarray(strata)
     found = estimate(auroc_of, scores, wrong, strata, problems=problems, **options)
+    return widened(found, scores, wrong, problems, options.get("level", LEVEL))
+
+
+def widened(found: Estimate, scores: Array, wrong: Array, problems: Sequence, level: float = LEVEL) -> Estimate:
+    """A separation with its interval as `separation` has it where all pairs agree."""
     if not found.known or found.value not in (0.0, 1.0):
         return found
     present = ~np.isnan(np.array(scores, float))
     wrong, problems = np.asarray(wrong, bool)[present], np.asarray(problems)[present]
     n = min(len(np.unique(problems[wrong])), len(np.unique(problems[~wrong])))
-    low, high = wilson(found.value * n, n, options.get("level", LEVEL))
+    low, high = wilson(found.value * n, n, level)
     return replace(found, low=low, high=high)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,6 +54,10 @@ class Probed:
     def n_steps(self) -> Array:
         """K, reasoning steps: (n,) float, NaN where not probed."""
         return np.where(self.there, (~np.isnan(self.position)).sum(1) - 1.0, np.nan)
+
+    def among(self, kept: Array) -> Probed:
+        """Some of the traces: kept (n,) bool."""
+        return replace(self, **{f.name: getattr(self, f.name)[kept] for f in fields(self) if f.name != "estimator"})
 
     def trajectory(self, values: Array) -> Trajectories:
         """One of the arrays above, or a function of it, for the curves."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from localent.analysis import curves, intervals
+from localent.analysis.beyond import separation_of
 from localent.analysis.curves import ByClass, Curve
 from localent.analysis.intervals import SEED, Estimate, estimate
 from localent.analysis.metrics import Array, Statistic, auroc_of, gap_of, mean_of
@@ -20,6 +21,7 @@ HALF = 0.5
 COMPUTED = ("number", "choice")  # estimators that read the answer distribution off the logits
 TRACE_COLUMNS = ("trace_id", "problem_id", "correct", "finish", "extraction_problem", "problem_steps", "n_tokens")
 PROBE_COLUMNS = ("trace_id", "problem_id", "correct", "estimator", "k", "position", "entropy", "p_true", "log_p_true")
+PROBE_COLUMNS += ("residual",)
 
 SELECTION = "Right and wrong are known only at the end: both groups are selected on the outcome."
 
@@ -58,9 +60,11 @@ class Answers:
     n_probed: int  # traces with probes
     half: Contrast  # answer entropy at t = 0.5
     signal_half: Signal  # the answer entropy at t = 0.5, over the traces that were probed
+    signal_half_equal: Signal  # the same over pairs of traces with equally many steps
     by_position: ByClass  # answer entropy at t = 0, 0.1, ..., 1
     by_step: ByClass  # answer entropy after k steps
     p_true_by_step: Curve  # probability of the true answer, all traces
+    residual_by_step: Curve  # probability that the search left unexplored, all traces
     gain_half: Estimate  # information gained about the true answer by t = 0.5, all traces
     gain_end: Estimate  # by the end of the reasoning
 
@@ -118,22 +122,36 @@ def contrast(values: Sequence, wrong: Array, problems: Sequence, **options) -> C
     return Contrast(right, wrong_, estimate(gap_of, values, wrong, problems=problems, **options))
 
 
-def signal(scores: Sequence, n_tokens: Sequence, wrong: Array, problems: Sequence, **options) -> Signal:
-    """Separation by a score and by length, over the traces that have the score: all (n,)."""
+def signal(
+    scores: Sequence, n_tokens: Sequence, wrong: Array, problems: Sequence, *, strata: Array | None = None, **options
+) -> Signal:
+    """Separation by a score and by length, over the traces that have the score: all (n,).
+
+    With `strata` (n,), only pairs of a right and a wrong trace from one stratum count.
+    """
     scores, options = np.array(scores, float), dict(problems=problems, **options)
     n_tokens = np.where(np.isnan(scores), np.nan, np.asarray(n_tokens, float))
-    length = intervals.separation(n_tokens, wrong, **options)
+    labels = (wrong,) if strata is None else (wrong, strata)
+    length = _separation(n_tokens, *labels, **options)
     direction = -1 if length.value is not None and length.value < 0.5 else 1
     return Signal(
-        auroc=intervals.separation(scores, wrong, **options),
+        auroc=_separation(scores, *labels, **options),
         length=length,
-        advantage=estimate(_advantage_of, scores, direction * n_tokens, wrong, **options),
+        advantage=estimate(_advantage_of, scores, direction * n_tokens, *labels, **options),
     )
 
 
-def _advantage_of(scores: Array, baseline: Array, wrong: Array) -> Statistic:
+def _separation(scores: Array, wrong: Array, *strata: Array, problems: Sequence, **options) -> Estimate:
+    if not strata:
+        return intervals.separation(scores, wrong, problems, **options)
+    found = estimate(separation_of, scores, wrong, *strata, problems=problems, **options)
+    return intervals.widened(found, scores, wrong, problems, options.get("level", intervals.LEVEL))
+
+
+def _advantage_of(scores: Array, baseline: Array, wrong: Array, *strata: Array) -> Statistic:
     """AUROC of the scores minus that of the baseline."""
-    mine, theirs = auroc_of(scores, wrong), auroc_of(baseline, wrong)
+    make = separation_of if strata else auroc_of
+    mine, theirs = (make(values, wrong, *strata) for values in (scores, baseline))
     return lambda counts: mine(counts) - theirs(counts)
 
 
@@ -173,18 +191,22 @@ def _answers(probes: dict[str, list], traces: dict[str, list], options: dict) ->
         return None
     kept = [i for i, name in enumerate(probes["estimator"]) if name == estimator]
     probes = {name: [column[i] for i in kept] for name, column in probes.items()}
-    entropy, p_true, log_p_true = (curves.trajectories(probes, name) for name in ("entropy", "p_true", "log_p_true"))
+    names = ("entropy", "p_true", "log_p_true", "residual")
+    entropy, p_true, log_p_true, residual = (curves.trajectories(probes, name) for name in names)
     n_tokens = dict(zip(traces["trace_id"], traces["n_tokens"], strict=True))
     lengths = [n_tokens[trace_id] for trace_id in entropy.trace_ids.tolist()]
-    half = curves.at_position(entropy, HALF)
+    half, n_steps = curves.at_position(entropy, HALF), curves.n_steps(entropy)
+    about = (half, lengths, entropy.wrong, entropy.problems)
     return Answers(
         estimator=estimator,
         n_probed=len(entropy),
         half=contrast(half, entropy.wrong, entropy.problems, **options),
-        signal_half=signal(half, lengths, entropy.wrong, entropy.problems, **options),
+        signal_half=signal(*about, **options),
+        signal_half_equal=signal(*about, strata=n_steps, **options),
         by_position=curves.by_position(entropy, **options),
         by_step=curves.by_step(entropy, **options),
         p_true_by_step=curves.mean_by_step(p_true, **options),
+        residual_by_step=curves.mean_by_step(residual, **options),
         gain_half=curves.mean_gain(log_p_true, HALF, **options),
         gain_end=curves.mean_gain(log_p_true, 1.0, **options),
     )

@@ -73,7 +73,7 @@ def main() -> None:
     """Watch a language model's uncertainty while it reasons: full-logit entropy of GGUF models, in SQLite.
 
     \b
-    localent demo                               the main job on a bundled model, in about two minutes
+    localent demo                               the whole story on bundled models, in two minutes
     localent run model.gguf gsm8k -n 100        your model on 100 problems
     localent sql "select * from run_summary"    ask anything of the results
     """

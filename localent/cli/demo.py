@@ -1,23 +1,35 @@
-"""localent demo: the main job, on what is bundled."""
+"""localent demo: the whole story, on what is bundled."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from localent.cli.options import PATH
+from localent.cli.quant import Bar as StageBar
+from localent.cli.quant import everything
 from localent.cli.run import Bar, described
-from localent.cli.show import show_summary
+from localent.cli.show import as_plain, show_summary, summary_of
 
-MODEL, TASK, N_PROBLEMS, LANES = "abacus-sft", "demo-number", 300, 16
+if TYPE_CHECKING:
+    from localent.tour import Tour
+
+N_PROBLEMS, WIDTH = 300, 100
 NEXT = """Next:
-  {localent} sql "select * from step_entropy limit 10" --db {db}
-  {localent} run {model} demo-choice --db {db}
+  {localent} show --db {db}
+  {localent} report --db {db}
+  {localent} sql "select k, avg(p_true) from step_entropy group by k" --db {db}
+  {localent} study --db {db}
   {localent} run /path/to/your-model.gguf gsm8k --data test.jsonl -n 100"""
+Echo = Callable[[str], object]
 
 
 def command() -> str:
@@ -25,17 +37,89 @@ def command() -> str:
     return "localent" if shutil.which("localent") else os.path.relpath(Path(sys.executable).with_name("localent"))
 
 
-@click.command()
-@click.option("-n", type=int, default=N_PROBLEMS, show_default=True, help="How many of the bundled problems.")
-@click.option("--db", default="localent-demo.db", show_default=True, type=PATH, help="SQLite file.")
-def demo(n: int, db: Path) -> None:
-    """Let the bundled model reason through its problems and see how its uncertainty moves."""
-    from localent import runs, tasks
+def main_job(tour: Tour, echo: Echo) -> dict:
+    """Part 1: one model on its problems."""
+    from localent.report.tour import MAIN
 
-    click.echo(f"{MODEL} (a 3.5-million-parameter reasoner that comes with localent) works on {n} problems.", err=True)
-    settings = runs.Settings(lanes=LANES, max_fed=24)
+    begin("1. The main job: a tiny model reasons, and its uncertainty is watched", MAIN, echo)
     with Bar() as bar:
-        outcome = runs.run(MODEL, tasks.load(TASK), db=db, n=n, settings=settings, report=bar, status=bar.say)
-    click.echo(described(outcome, db), err=True)
-    show_summary(db, outcome.run_id)
-    click.echo("\n" + NEXT.format(db=db, model=MODEL, localent=command()))
+        outcome = tour.main_job(report=bar, status=bar.say)
+    click.echo(described(outcome, tour.db), err=True)
+    summary = summary_of(tour.db, outcome.run_id)
+    show_summary(summary, echo)
+    return asdict(summary)
+
+
+def stages(tour: Tour, echo: Echo) -> dict:
+    """Part 2: the same problems at every stage of training."""
+    from localent.report import tour as report
+
+    begin("2. What training changes: the stages of one model, on the same held-out problems", report.STAGES, echo)
+    with Bar() as bar:
+        judged = tour.stages(report=bar, status=bar.say)
+    show_table(report.gain_table(judged.subjects), report.GAIN, echo)
+    show_table(report.outcome_table(judged), report.OUTCOME, echo)
+    say(report.stage_sentences(judged), echo)
+    verdicts = [{"task": task} | asdict(verdict) for task, verdict in judged.verdicts]
+    return {"stages": report.stage_records(judged), "verdicts": verdicts, "notes": judged.notes}
+
+
+def quants(tour: Tour, echo: Echo) -> dict:
+    """Part 3: quants beside the model they were made from."""
+    from localent.report import tour as report
+
+    begin("3. What quantization changes: quants of that model, made here, beside it", report.QUANTED, echo)
+    with StageBar() as bar:
+        found = tour.quants(report=bar, status=bar.say)
+    show_table(report.quant_table(found), report.QUANTS, echo)
+    show_table(report.prefix_table(found), report.PREFIXES, echo)
+    say(report.quant_sentences(found), echo)
+    return everything(found)
+
+
+PARTS = {"main": main_job, "stages": stages, "quants": quants}
+
+
+@click.command()
+@click.option("-n", type=int, default=N_PROBLEMS, show_default=True, help="Problems; parts 2 and 3 take fewer.")
+@click.option("--part", "parts", type=click.Choice(list(PARTS)), multiple=True, help="May be repeated. Default: all.")
+@click.option("--threads", type=int, help="Default: the physical cores; 1 where others compute.")
+@click.option("--db", default="localent-demo.db", show_default=True, type=PATH, help="SQLite file.")
+@click.option("--json", "json_", is_flag=True, help="Print everything as one JSON object.")
+def demo(n: int, parts: Sequence[str], threads: int | None, db: Path, json_: bool) -> None:
+    """See the whole story on bundled models: the main job, what training changes, what quantization changes.
+
+    Two minutes on two cores from nothing, seconds from a finished database. Stop it any way: the same command goes on.
+
+    \b
+    localent demo
+    localent demo --part quants
+    """
+    from localent.study import MECHANISM
+    from localent.tour import Tour
+
+    tour, echo = Tour(db=db, n=n, threads=threads), (lambda text: None) if json_ else click.echo
+    found = {name: part(tour, echo) for name, part in PARTS.items() if name in (parts or PARTS)}
+    if json_:
+        click.echo(json.dumps(found, ensure_ascii=False, default=as_plain, allow_nan=False))
+    else:
+        say([MECHANISM], echo)
+        echo(NEXT.format(db=db, localent=command()))
+
+
+def begin(title: str, sentences: Sequence[str], echo: Echo) -> None:
+    echo(f"\n{title}\n{'=' * len(title)}")
+    say(sentences, echo)
+
+
+def show_table(table: tuple[Sequence[str], Sequence[Sequence]], how_to_read: Sequence[str], echo: Echo) -> None:
+    from localent.report.table import table as aligned
+
+    echo(aligned(*table, max_width=None) + "\n")
+    say(how_to_read, echo)
+
+
+def say(sentences: Sequence[str], echo: Echo) -> None:
+    from localent.report.terminal import paragraphs
+
+    echo("\n".join(paragraphs(sentences, WIDTH)) + "\n")

@@ -214,7 +214,7 @@ def compare(models, text, task, run_id, kld_base, write_kld_base, db, json_, ful
         else:
             found = _with_traces(models, task, run_id, db, chosen, bar)
     if json_:
-        click.echo(json.dumps(_everything(found), ensure_ascii=False, allow_nan=False))
+        click.echo(json.dumps(everything(found), ensure_ascii=False, allow_nan=False))
         return
     if found.candidates:
         click.echo(render(found, width=shutil.get_terminal_size((120, 24)).columns, full=full))
@@ -280,7 +280,7 @@ def _with_traces(models, task, run_id, db, chosen, bar):
     return compare.compare_task(reference, candidates, loaded, samples=chosen["samples"], settings=settings, **how)
 
 
-def _everything(found) -> dict:
+def everything(found) -> dict:
     from dataclasses import asdict
 
     from localent.compare.stored import plain

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from localent.cli.options import data_options, db_option, gpu_layers_option, prompt_options
-from localent.cli.show import show_summary
+from localent.cli.show import dump_summary, show_summary, summary_of
 
 
 @click.command()
@@ -55,7 +55,7 @@ def run(model, task, n, samples, data, db, json_, **chosen):
         outcome = runs.run(model, loaded, db=db, n=n, samples=samples, settings=settings, report=bar, status=bar.say)
     said = described(outcome, db)
     click.echo(said, err=True)
-    show_summary(db, outcome.run_id, json_=json_)
+    (dump_summary if json_ else show_summary)(summary_of(db, outcome.run_id))
 
 
 def described(outcome, db: Path) -> str:
@@ -74,19 +74,18 @@ class Bar:
         from tqdm import tqdm
 
         self._bar = tqdm(desc=text, unit="trace", disable=None, dynamic_ncols=True, smoothing=0.1, leave=False)
-        self._start: float | None = None
-        self._shown = 0.0
+        self._start, self._shown, self._n_todo = 0.0, 0.0, -1
 
     def say(self, text: str) -> None:
         if not self._bar.disable:
             self._bar.set_description(text)
 
     def __call__(self, progress) -> None:
-        """Take a runs.Progress."""
+        """Take a runs.Progress. Another run begins where fewer are done than before, or others are to do."""
         now = time.monotonic()
-        if self._start is None:
-            self._start, self._bar.total = now, progress.n_todo
-            self._bar.set_description("traces")
+        if progress.n_todo != self._n_todo or progress.n_done < self._bar.n:
+            self._start, self._n_todo = now, progress.n_todo
+            self._bar.set_description(progress.name)
             self._bar.reset(progress.n_todo)
         if now - self._shown > 0.2 or progress.n_done == progress.n_todo:
             self._shown = now

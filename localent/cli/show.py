@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 
-def show_summary(db: Path, run_id: str, *, json_: bool = False) -> None:
-    """Print what a run says, for people or as JSON."""
+def summary_of(db: Path, run_id: str):
+    """What a stored run says."""
     from localent.analysis.summary import summarise
-    from localent.report.chart import can_draw
-    from localent.report.terminal import render
     from localent.store import open_db
 
     with open_db(db, readonly=True) as store:
-        summary = summarise(store, run_id)
-    if json_:
-        click.echo(json.dumps(asdict(summary), default=as_plain, allow_nan=False))
-    else:
-        click.echo(render(summary, unicode=can_draw(sys.stdout.encoding)))
+        return summarise(store, run_id)
+
+
+def show_summary(summary, echo: Callable[[str], object] = click.echo) -> None:
+    """Print a summary for people."""
+    from localent.report.chart import can_draw
+    from localent.report.terminal import render
+
+    echo(render(summary, unicode=can_draw(sys.stdout.encoding)))
+
+
+def dump_summary(summary) -> None:
+    """Print a summary as JSON."""
+    click.echo(json.dumps(asdict(summary), default=as_plain, allow_nan=False))
 
 
 def as_plain(value: object) -> object:

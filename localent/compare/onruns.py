@@ -10,12 +10,13 @@ from pathlib import Path
 from localent import runs, tasks
 from localent.analysis.pairs import Free, free
 from localent.analysis.prefixes import Trajectory, trajectory
-from localent.compare import prefixes, running, texts
+from localent.compare import kept, prefixes, running, texts
 from localent.compare.assembly import assemble, heads_of, label, placed
-from localent.compare.comparison import DEFAULT, Comparison, Plan, Progress, Report
+from localent.compare.comparison import DEFAULT, Candidate, Comparison, Plan, Progress, Report
+from localent.compare.forced import Text
 from localent.compare.prefixes import Given
 from localent.compare.scoring import measured, score_all
-from localent.compare.stored import digest_of, keep
+from localent.compare.stored import comparison_id, digest_of, keep
 from localent.engine.llama import LlamaModel
 from localent.errors import UsageError
 from localent.records import Run
@@ -66,19 +67,25 @@ def compare_run(
     report: Report = lambda progress: None,
     status: Callable[[str], None] = lambda text: None,
 ) -> Comparison:
-    """Compare on the traces of a run that exists: teacher-forced, running free as it did, and on its prefixes."""
+    """Compare on the traces of a run that exists: teacher-forced, running free as it did, and on its prefixes.
+
+    What the database has already of the same comparison is read, not computed again.
+    """
     heads = heads_of([reference, *candidates])
     with open_db(db, create=False) as store:
         run = store.run(run_id)
         written = _chosen(running.traces_of(store, run.run_id), task, n, samples)
+        there = kept.on_run(store, run.run_id)
     settings, plan = settings_of(run), placed(heads, plan)
+    if there and (done := _kept_on_run(there, heads, task, run, written, settings, plan)):
+        return done
     own = [None] * len(heads)
     if plan.free:
         own = _free_runs(heads, run, written, task, db, settings, plan, report, status)
     with ExitStack() as stack:
         loaded = [stack.enter_context(LlamaModel(Path(h.model.path), plan.gpu_layers)) for h in heads]
         given = _given(task, run, written, loaded[0], heads[0], settings)
-        parts = [texts.of_trace(g.question.prompt, g.trace, written[_key(g)].trace_id) for g in given]
+        parts = _parts(given, written)
         found, floor = score_all(loaded, parts, plan, report)
         own_probes = plan.noise and heads[0].model.sha256 == run.model_sha256
         paths = _trajectories(loaded, given, settings, own_probes, report) if _probed(given, plan) else None
@@ -87,6 +94,25 @@ def compare_run(
     done = assemble(heads, results, floor_, ("run", run.run_id, digest_of(parts)), len(parts), plan, own, paths)
     keep(db, done, found, parts, plan)
     return done
+
+
+def _parts(given: Sequence[Given], written: dict) -> list[Text]:
+    return [texts.of_trace(g.question.prompt, g.trace, written[_key(g)].trace_id) for g in given]
+
+
+def _kept_on_run(there: dict, heads, task, run: Run, written, settings, plan: Plan) -> Comparison | None:
+    """The comparison as it is in the database; None unless all of it is there."""
+    with LlamaModel(Path(heads[0].model.path), plan.gpu_layers) as weights:
+        parts = _parts(_given(task, run, written, weights, heads[0], settings), written)
+    reference, digest = heads[0].model, digest_of(parts)
+    found = kept.all_of(there, [comparison_id(reference, h.model, "run", digest, plan) for h in heads[1:]])
+    if not found:
+        return None
+    revived = [kept.revived(Candidate, figures) for figures in found]
+    candidates = tuple(replace(one, model=h.model) for one, h in zip(revived, heads[1:], strict=True))
+    floor = kept.revived(Candidate, found[0]["noise"])
+    floor = floor and replace(floor, model=reference)
+    return Comparison(reference, "run", run.run_id, len(parts), candidates, floor)
 
 
 def _chosen(written: dict, task: tasks.Task, n: int | None, samples: int | None) -> dict:

@@ -46,6 +46,7 @@ def keep(db, done: Comparison, found: Positions, parts: Sequence[Text], plan: Pl
 
 
 def _keep_one(store: Database, done: Comparison, candidate: Candidate, plan: Plan) -> None:
+    floor = done.noise
     store.add_comparison(
         comparison_id=candidate.comparison_id,
         reference_sha256=done.reference.sha256 if done.reference else None,
@@ -56,8 +57,8 @@ def _keep_one(store: Database, done: Comparison, candidate: Candidate, plan: Pla
         candidate_run_id=candidate.run_id,
         n_texts=done.n_texts,
         settings=asdict(plan) | build_info(plan.gpu_layers),
-        figures=plain(asdict(candidate) | {"model": None}),
-        **_columns(candidate, done.noise),
+        figures=plain(asdict(candidate) | {"model": None, "noise": floor and asdict(floor) | {"model": None}}),
+        **_columns(candidate, floor),
     )
 
 

@@ -123,7 +123,7 @@ def stage_table(subjects: Iterable) -> Table:
         rates = [f"{rate:.1%}" for rate in (s.truncated, s.unread)]
         begins = "never" if s.beyond_all_from is None else f"{s.beyond_all_from:g}"
         told = [short(s.gain, 2), short(s.gain_half, 2), controls, begins if controls else "-", short(s.auroc_half, 2)]
-        locks = [_lock(s.lock_right), _lock(s.lock_wrong)]
+        locks = [lock(s.lock_right), lock(s.lock_wrong)]
         rows.append([s.task, s.model, short(s.accuracy, 2), *rates, *told, *locks, cell(s.abandoned.value, 2)])
     return columns, rows
 
@@ -175,7 +175,7 @@ def _points(s) -> Iterable[tuple]:
         yield name, [["", t, plain(v), None, None, None] for t, v in zip(x.t.tolist(), values.tolist(), strict=True)]
 
 
-def _lock(median: float | None) -> str:
+def lock(median: float | None) -> str:
     return "-" if median is None else "never" if math.isinf(median) else f"{median:.2f}"
 
 

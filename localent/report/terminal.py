@@ -19,6 +19,11 @@ AUROC = (
     "AUROC: how often a wrong trace scores above a right one; 0.5 is a coin. Beyond length: AUROC minus that of length,"
     " in whichever direction length tells more."
 )
+HALF_WAY = (
+    "Half-way: the last step at or before it; of a trace of one step that is its start, so short traces may look"
+    " uncertain there. Equal steps: only pairs of a right and a wrong trace with equally many steps."
+)
+UNEXPLORED = "Unexplored: probability that the search for answers left open, mean of traces; whose it is is not known."
 SMALL_CLASS = 20  # right or wrong traces below which the reading warns
 
 
@@ -127,7 +132,7 @@ def _contrast_cells(contrast: Contrast, scale: float) -> list[str]:
 def _signals(s: Summary) -> list[str]:
     rows = [("token mean", s.signal)]
     if s.answers is not None:
-        rows += [("answer at half", s.answers.signal_half)]
+        rows += [("answer at half", s.answers.signal_half), ("  equal steps", s.answers.signal_half_equal)]
     if s.signal.auroc.value is None:
         return []
     cells = [[number(found, 1, 3) for found in (x.auroc, x.length, x.advantage)] for _, x in rows]
@@ -152,10 +157,13 @@ def _chart(by_position: ByClass, unit: str, unicode: bool, width: int) -> list[s
 
 def _steps(answers: Answers, unit: str) -> list[str]:
     by_step, p_true, scale = answers.by_step, answers.p_true_by_step, UNITS[unit]
-    head = f"{'step':>4}{'right':>8}  {'answer entropy':<19}{'wrong':>8}  {'answer entropy':<19}{'p(true)':>8}"
+    left_open = answers.residual_by_step.value
+    head = f"{'step':>4}{'right':>7}  {'answer entropy':<19}{'wrong':>7}  {'answer entropy':<19}{'p(true)':>8}"
+    head += f"{'unexplored':>12}"
     rows = range(min(len(p_true.at), MAX_STEPS + 1))
     lines = [
         f"{k:>4}{_class_cells(by_step.right, k, scale)}{_class_cells(by_step.wrong, k, scale)}{p_true.value[k]:>8.3f}"
+        f"{left_open[k]:>12.3f}"
         for k in rows
     ]
     left = len(p_true.at) - len(lines)
@@ -167,10 +175,10 @@ def _steps(answers: Answers, unit: str) -> list[str]:
 
 
 def _class_cells(curve: Curve, k: int, scale: float) -> str:
-    return f"{curve.n[k]:>8}  {number(_point(curve, k), scale, 2):<19}"
+    return f"{curve.n[k]:>7}  {number(point(curve, k), scale, 2):<19}"
 
 
-def _point(curve: Curve, i: int) -> Estimate:
+def point(curve: Curve, i: int) -> Estimate:
     """One point of a curve."""
     value, low, high = (None if math.isnan(x[i]) else float(x[i]) for x in (curve.value, curve.low, curve.high))
     return Estimate(value, low, high, n=int(curve.n[i]))
@@ -186,6 +194,7 @@ def reading(s: Summary, unit: str = "nats") -> list[str]:
     signals = [("the mean token entropy", s.signal)]
     if s.answers is not None:
         signals += [("the answer entropy half-way", s.answers.signal_half)]
+        signals += [("the answer entropy half-way among traces of equally many steps", s.answers.signal_half_equal)]
     sentences = [] if s.answers is None else [_gap_sentence(s.answers.half.gap, unit)]
     if s.signal.auroc.value is None:
         sentences += [f"Nothing tells wrong traces from right ones: {s.signal.auroc.reason}."]
@@ -255,9 +264,10 @@ def _footer(s: Summary) -> list[str]:
     if not s.n_traces:
         return []
     brackets = f"[ ]: {s.level * 100:g} % interval, clustered by problem."
+    read = [] if s.answers is None else [UNEXPLORED]
     if s.signal.auroc.value is None:
-        return [brackets]
-    return [f"{brackets} {AUROC} {SELECTION}"]
+        return [" ".join([brackets, *read])]
+    return [" ".join([brackets, AUROC, SELECTION]), *([] if s.answers is None else [HALF_WAY]), *read]
 
 
 def _in_words(found: Estimate, scale: float) -> str:
