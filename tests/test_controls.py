@@ -8,9 +8,16 @@ import pytest
 from test_runs import SETTINGS, content, query
 
 from localent import tasks
-from localent.controls import CONTROLS, ENDS, EVERY, Written, compared_at, prefixes_of
+from localent.answers import ChoiceGrammar
+from localent.attempt import Question
+from localent.controls import CONTROLS, ENDS, EVERY, Written, compared_at, control_probes, prefixes_of
+from localent.engine import Prompt, drive
+from localent.engine.scripted import ScriptedEngine, ScriptedVocab
+from localent.entropy import Meter
 from localent.errors import LocalentError
 from localent.later import add_probes
+from localent.probe import Effort
+from localent.records import Choice, Problem
 from localent.rollout import ESTIMATOR
 from localent.runs import run
 from localent.store import open_db
@@ -66,6 +73,31 @@ def test_one_other_trace_stands_for_all_steps_and_a_longer_one_is_preferred():
 def test_controls_are_read_after_every_step_or_half_way_and_at_the_end():
     assert [compared_at(n, EVERY) for n in (0, 1, 2, 5)] == [[], [1], [1, 2], [1, 2, 3, 4, 5]]
     assert [compared_at(n, ENDS) for n in (0, 1, 2, 5)] == [[], [1], [1, 2], [2, 5]]
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_each_reading_is_that_of_its_own_prefix_alone(control):
+    """From one lane, whichever are asked for, what a lane of its own gives each; rows depend on all tokens."""
+    pieces = [b"A", b"B", b"x", b"y", b"z", b"\n", b"cue", b""]
+    vocab, own = ScriptedVocab(pieces, eog=frozenset({7})), Written(1, "a", 0, True, (2, 5, 3, 5, 4, 5), (0, 2, 4, 6))
+    others = [
+        own,
+        Written(2, "a", 1, False, (4, 5, 4, 4, 5, 2), (0, 2, 5, 6)),
+        Written(3, "b", 0, True, (3, 5), (0, 2)),
+    ]
+    problem = Problem("a", "1", "q", "A", (Choice("A", "a"), Choice("B", "b")))
+    question = Question(problem, Prompt([6]), lambda written: [6], ChoiceGrammar(pieces, ("A", "B")))
+
+    def read(prefixes):
+        engine = ScriptedEngine(vocab, lambda tokens: np.random.default_rng(tokens).normal(size=8), n_lanes=1)
+        job = control_probes(question, 3, control, prefixes, pieces, Effort(), Meter(8))
+        return next(drive(engine, [job]))
+
+    asked = list(prefixes_of(control, own, others, (2,), lambda name: np.random.default_rng(0)))
+    alone = [read([replace(prefix, whole=prefix.tokens)])[0] for prefix in asked]
+    assert list(read(asked)) == alone
+    assert list(read(asked[::2])) == alone[::2]
+    assert len({probe.entropy for probe in alone}) == (1 if control == "none" else len(asked))
 
 
 @pytest.fixture
