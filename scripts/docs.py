@@ -5,8 +5,8 @@
 
 In a session, everything between <!-- session --> and <!-- end session -->, each ```sh and ```python block is run. Where
 <!-- output --> stands behind a block, what it printed is put there; <!-- output 12 --> keeps the first twelve lines.
-<!-- help NAME --> is followed by the help of a command. Times of day and folders of this machine are masked, so that
-the same models give the same text.
+<!-- help NAME --> is followed by the help of a command. Times of day and folders of this machine are masked, and the
+number of lanes is fixed, so that the same models give the same text.
 """
 
 from __future__ import annotations
@@ -34,6 +34,13 @@ MASKS = (
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "2026-01-31T12:00:00.000000Z"),  # sessions say when they ran
     (r"\d+(\.\d+)? (tok/s|traces/s)", r"… \2"),
 )
+STEADY = """# localent as it is, but for the number of lanes: the fastest is measured, and may be another the next time
+from localent import runs
+from localent.cli import main
+
+runs.fastest_lanes = lambda weights, options, fits: 16
+main(prog_name="localent")
+"""
 
 
 def updated(page: str, folder: Path) -> str:
@@ -82,7 +89,8 @@ def environment(folder: Path) -> dict[str, str]:
     """`localent` and `python` are this checkout's; nothing is remembered from elsewhere, nothing is on this disk."""
     tools = folder / ".tools"
     tools.mkdir(exist_ok=True)
-    for name, words in (("localent", "-m localent "), ("python", "")):
+    (tools / "steady.py").write_text(STEADY)
+    for name, words in (("localent", f'"{tools}/steady.py" '), ("python", "")):
         (tools / name).write_text(f'#!/bin/sh\nexec "{sys.executable}" {words}"$@"\n')
         (tools / name).chmod(0o755)
     own = {name: str(tools / name.lower()) for name in ("HOME", "LOCALENT_CACHE", "LOCALENT_DATA", "HF_HOME")}

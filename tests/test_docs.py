@@ -62,6 +62,7 @@ def test_output_that_no_model_has_a_part_in_is_of_today(name, tmp_path):
 
 def test_the_tutorial_runs_as_written(tmp_path):
     """Every block of the README's session, in order, in an empty folder; each that promises output has some."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'localent[plot]'")
     now = docs.updated(README, tmp_path)
     assert all(output.strip() for output in OUTPUT.findall(now))
     assert len(OUTPUT.findall(now)) == README.count("<!-- output") >= 6
