@@ -141,7 +141,7 @@ def test_problems_that_are_not_asked_for_do_not_count(tmp_path):
         found = study.analyse(db, runs[:1], problems=wanted, n_resamples=100)
         alone = study.analyse(other, runs[1:], n_resamples=100)
     assert found.verdicts == alone.verdicts
-    assert found.subjects[0].auroc_half_equal == alone.subjects[0].auroc_half_equal
+    assert found.subjects[0].auroc_half == alone.subjects[0].auroc_half
     assert found.subjects[0].accuracy.n == 50
 
 

@@ -114,7 +114,7 @@ def test_tables_of_stages(judged):
     curve = judged.subjects[1].signatures.gain
     assert rows[1][columns.index("gained by the end")].startswith(f"{curve.value[-1]:.2f} [{curve.low[-1]:.2f}")
     columns, outcomes = report.outcome_table(judged)
-    assert outcomes[1][columns.index("AUROC half-way*")].startswith(f"{judged.subjects[1].auroc_half.value:.2f}")
+    assert outcomes[1][columns.index("AUROC half-way*")].startswith(f"{judged.subjects[1].auroc_half_any.value:.2f}")
     for shown in (report.gain_table(judged.subjects), report.outcome_table(judged)):
         assert max(map(len, table.table(*shown, max_width=None).splitlines())) <= 100
 
