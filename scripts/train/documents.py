@@ -11,9 +11,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from choice_problems import choice_problem
+from choice_problems import best_rate, choice_problem, sequence, who_has_most, word_sum
 from number_problems import MOST_STEPS, number_problem
-from problems import Equation, Problem, draw, equation_text, lines, values
+from problems import Equation, Problem, Remark, draw, equation_text, lines, values
 
 CUE = "The answer is"
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -22,7 +22,8 @@ EARLY_SHARE = 0.25
 QUESTION_SHARE = 0.1  # of pretraining questions count in the loss; their drawn numbers and names are noise to it
 WRONG_SHARE = 0.15
 CHOICE_SHARE = 0.4
-WORKSHEET_SHARE = {"pretrain": 0.25, "finetune": 0.1}
+WORKSHEET_SHARE = {"pretrain": 0.25, "finetune": 0.1, "refine": 0.0}
+DRILL_SHARE = 0.3  # of the last supervised stage: comparisons and checks of options, which came last
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +129,27 @@ def worksheet(rng: random.Random) -> list[Piece]:
     return [*(piece for pair in pieces for piece in pair), Piece(END_OF_TEXT, True)]
 
 
+def comparisons(rng: random.Random) -> list[Piece]:
+    """The amounts of a who-has-most problem without its story; only who is in front counts, and the answer."""
+    problem = draw(rng.choice((who_has_most, best_rate)), rng, held_out=False)
+    *sums, last = lines(problem)
+    pieces = [Piece(problem.question.rpartition(". ")[2] + "\n", False)]
+    for line in sums:
+        amount, _, said = line.rpartition(",")
+        pieces += [Piece(f"{amount},", False), Piece(f"{said}\n", True)]
+    return [*pieces, Piece(f"{last}\n{CUE} {problem.answer}.", True), Piece(END_OF_TEXT, True)]
+
+
+def checks(rng: random.Random) -> list[Piece]:
+    """A number and options, held against it one after the other."""
+    problem = draw(rng.choice((sequence, word_sum)), rng, held_out=False)
+    value = values(tuple(s for s in problem.steps if isinstance(s, Equation)))[-1]
+    held = "".join(f"{s.text}\n" for s in problem.steps if isinstance(s, Remark))
+    options = "".join(f"{label}) {text}\n" for label, text in problem.choices)
+    solved = Piece(f"{held}{CUE} {problem.answer}.", True)
+    return [Piece(f"{options}{value}.\n", False), solved, Piece(END_OF_TEXT, True)]
+
+
 def chat_document(rng: random.Random, early: bool) -> list[Piece]:
     """One problem with its clean solution in the chat template; only the solution is trained on."""
     problem = any_problem(rng)
@@ -156,6 +178,8 @@ def document(stage: str, index: int, rng: random.Random) -> list[Piece]:
     """
     if rng.random() < WORKSHEET_SHARE[stage]:
         return worksheet(rng)
-    if stage == "finetune":
+    if stage == "refine" and rng.random() < DRILL_SHARE:
+        return rng.choice((comparisons, checks))(rng)
+    if stage != "pretrain":
         return finetune_document(rng)
     return pretrain_document(rng, min(MOST_STEPS, 2 + 2 * (index // 10)))
