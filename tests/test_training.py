@@ -292,6 +292,6 @@ def test_training_that_was_cut_off_ends_with_the_same_weights(tmp_path: Path, mo
         with pytest.raises(CutOff):
             Fragile(stage, 1, tmp_path / "cut").run()
         train.Trainer(stage, 1, tmp_path / "cut").run()
-    whole, cut = (torch.load(tmp_path / name / "half.pt") for name in ("whole", "cut"))
+    whole, cut = (torch.load(tmp_path / name / "finetuned.pt") for name in ("whole", "cut"))
     assert whole["tokens"] == cut["tokens"]
     assert all(torch.equal(a, cut["model"][name]) for name, a in whole["model"].items())

@@ -22,8 +22,8 @@ EARLY_SHARE = 0.25
 QUESTION_SHARE = 0.1  # of pretraining questions count in the loss; their drawn numbers and names are noise to it
 WRONG_SHARE = 0.15
 CHOICE_SHARE = 0.4
-WORKSHEET_SHARE = {"pretrain": 0.25, "finetune": 0.1, "refine": 0.0}
-DRILL_SHARE = 0.3  # of the last supervised stage: comparisons and checks of options, which came last
+WORKSHEET_SHARE = {"pretrain": 0.25, "finetune": 0.1, "refine": 0.0, "settle": 0.0}
+DRILL_SHARE = {"refine": 0.3, "settle": 0.5}  # comparisons, checks of options
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def document(stage: str, index: int, rng: random.Random) -> list[Piece]:
     """
     if rng.random() < WORKSHEET_SHARE[stage]:
         return worksheet(rng)
-    if stage == "refine" and rng.random() < DRILL_SHARE:
+    if stage in DRILL_SHARE and rng.random() < DRILL_SHARE[stage]:
         return rng.choice((comparisons, checks))(rng)
     if stage != "pretrain":
         return finetune_document(rng)

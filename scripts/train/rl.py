@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 class Settings:
     """n_problems times n_samples solutions an update; a group that is all right or all wrong teaches nothing."""
 
-    n_updates: int = 45
+    n_updates: int = 30
     n_problems: int = 24
     n_samples: int = 8
     n_early: int = 24

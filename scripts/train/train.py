@@ -1,4 +1,4 @@
-"""Supervised stages: `python train.py pretrain`, then `finetune`, then `refine`. The same command again continues.
+"""Supervised stages: `python train.py pretrain`, then `finetune`, `refine`, `settle`. The same command again continues.
 
 A checkpoint holds weights, both optimizers and the position in the data; batches are a function of seed and
 position, so a run that was cut off sees exactly the batches that an uninterrupted one sees.
@@ -47,9 +47,10 @@ class Stage:
 STAGES = {
     "pretrain": Stage("pretrain", tokens=6_000_000, lr=0.02, small=(0, 20), early=2_000_000),
     "finetune": Stage("finetune", tokens=5_500_000, lr=0.015, start="base", cooldown=0.9),
-    "refine": Stage("refine", tokens=4_500_000, lr=0.012, start="half", cooldown=1.0),
+    "refine": Stage("refine", tokens=4_500_000, lr=0.012, start="finetuned", cooldown=1.0),
+    "settle": Stage("settle", tokens=2_500_000, lr=0.012, start="refined", cooldown=1.0),
 }
-RESULT = {"pretrain": "base", "finetune": "half", "refine": "sft"}
+RESULT = {"pretrain": "base", "finetune": "finetuned", "refine": "refined", "settle": "sft"}
 
 
 def optimizers(model: Abacus, lr: float) -> list[torch.optim.Optimizer]:
