@@ -171,7 +171,7 @@ def test_the_tree_search_agrees_with_sampling(bundled, tmp_path):
 
     task, n = tasks.load("demo-number"), 2000
     with LlamaModel(bundled) as weights:
-        vocab, problem = weights.vocab, task.problems[3]
+        vocab, problem = weights.vocab, task.problems[15]  # small numbers: little is left unexplored
         grammar = NumberGrammar(vocab.pieces, tasks.normalise_number)
         first = problem.solution.splitlines(keepends=True)[0]
         text = f"<|im_start|>user\n{problem.question}<|im_end|>\n<|im_start|>assistant\n{first}The answer is"

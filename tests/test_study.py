@@ -193,7 +193,7 @@ def test_agreement_of_an_estimator_with_itself_is_perfect(tmp_path):
 def test_an_untrained_checkpoint_of_the_bundled_shape_is_refuted(untrained, tmp_path, name):
     """It gathers nothing about the answer, and its own text tells no more than any control."""
     settings = Settings(lanes=8, threads=1, temperature=1.0, max_tokens=24, max_fed=4)
-    options = dict(db=tmp_path / "runs.db", n=100, samples=1, settings=settings)
+    options = dict(db=tmp_path / "runs.db", n=300, samples=1, settings=settings)
     options |= dict(controls=("other-question", "filler"), at="ends")
     found = study.study([str(untrained)], [tasks.load(name)], **options)
     by_claim = {v.claim: v for _, v in found.verdicts}
