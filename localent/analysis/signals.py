@@ -16,7 +16,7 @@ from localent.analysis import metrics, scores
 from localent.analysis.beyond import correlation_p, holm, length_bins, partial_rank_of, separation_of, separation_p
 from localent.analysis.curves import TOUCH, at_position
 from localent.analysis.family import caveat
-from localent.analysis.intervals import SEED, Estimate, estimate, wilson
+from localent.analysis.intervals import SEED, Estimate, estimate, widened
 from localent.analysis.metrics import Array, UndefinedError
 from localent.analysis.probed import Probed, computed, probed, until
 from localent.analysis.profile import path_length, switches
@@ -180,20 +180,9 @@ def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed:
 
 def auroc(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed: int = SEED) -> Estimate:
     """How often a wrong trace scores above a right one: all that a figure of the signals needs."""
-    has = ~np.isnan(score.values)
     options = dict(problems=traces.problems, n_resamples=n_resamples, seed=seed)
-    return _certain(
-        estimate(separation_of, score.values, traces.wrong, **options), traces.wrong[has], traces.problems[has]
-    )
-
-
-def _certain(found: Estimate, wrong: Array, problems: Array) -> Estimate:
-    """Where all pairs agree all resamples do: Wilson's interval instead, as intervals.separation has it."""
-    if not found.known or found.value not in (0.0, 1.0):
-        return found
-    n = min(len(np.unique(problems[at])) for at in (wrong, ~wrong))
-    low, high = wilson(found.value * n, n)
-    return replace(found, low=low, high=high)
+    found = estimate(separation_of, score.values, traces.wrong, **options)
+    return widened(found, score.values, traces.wrong, traces.problems)
 
 
 def _defined(values: Array, labels: Array, metric: Callable) -> float | None:

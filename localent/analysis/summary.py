@@ -132,20 +132,13 @@ def signal(
     scores, options = np.array(scores, float), dict(problems=problems, **options)
     n_tokens = np.where(np.isnan(scores), np.nan, np.asarray(n_tokens, float))
     labels = (wrong,) if strata is None else (wrong, strata)
-    length = _separation(n_tokens, *labels, **options)
+    length = intervals.separation(n_tokens, wrong, strata=strata, **options)
     direction = -1 if length.value is not None and length.value < 0.5 else 1
     return Signal(
-        auroc=_separation(scores, *labels, **options),
+        auroc=intervals.separation(scores, wrong, strata=strata, **options),
         length=length,
         advantage=estimate(_advantage_of, scores, direction * n_tokens, *labels, **options),
     )
-
-
-def _separation(scores: Array, wrong: Array, *strata: Array, problems: Sequence, **options) -> Estimate:
-    if not strata:
-        return intervals.separation(scores, wrong, problems, **options)
-    found = estimate(separation_of, scores, wrong, *strata, problems=problems, **options)
-    return intervals.widened(found, scores, wrong, problems, options.get("level", intervals.LEVEL))
 
 
 def _advantage_of(scores: Array, baseline: Array, wrong: Array, *strata: Array) -> Statistic:
