@@ -206,8 +206,8 @@ def gold(store: Database, run_id: str) -> Gold:
         n_tokens=sum(traces["n_tokens"]),
         surprisal=mean(traces["mean_surprisal"]),
         entropy=mean(traces["mean_entropy"]),
-        gain=mean(nothing if p is None else signatures.slope(p.gain(), p.position)),
-        share_positive=mean(nothing if p is None else signatures.share_positive(p.gain())),
+        gain=mean(nothing if p is None else signatures.slope(p.gain, p.position)),
+        share_positive=mean(nothing if p is None else signatures.share_positive(p.gain)),
         steps=tuple(_steps(p, steps, traces["n_steps"], mean)),
     )
 
@@ -222,7 +222,7 @@ def _steps(p: Probed | None, steps: dict[str, list], n_steps: list[int], mean: C
     for k in range(1, max(n_steps, default=0) + 1):
         nothing = np.full(len(n_steps), np.nan)
         after = (
-            (nothing,) * 3 if p is None else (np.diff(p.log_true(), axis=1)[:, k - 1], p.entropy[:, k], p.p_true[:, k])
+            (nothing,) * 3 if p is None else (np.diff(p.log_true, axis=1)[:, k - 1], p.entropy[:, k], p.p_true[:, k])
         )
         found = [mean(values) for values in (surprisal[:, k - 1], entropy[:, k - 1], *after)]
         yield HumanStep(k, found[0].n, *found)

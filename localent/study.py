@@ -243,7 +243,7 @@ def _subject(name: str, task: str, run_id: str, read: _Read, ln_others: float, m
         truncated=read.truncated,
         unread=read.unread,
         gain=mean(verdicts.gain_slope(p)),
-        gain_half=mean(at_position(p.trajectory(p.gain()), verdicts.HALF)),
+        gain_half=mean(at_position(p.trajectory(p.gain), verdicts.HALF)),
         auroc_half=separation(several, p.wrong, p.problems, p.n_steps, **options),
         auroc_half_any=separation(half, p.wrong, p.problems, **options),
         lock_right=shape.lock_right,
@@ -260,7 +260,7 @@ def _subject(name: str, task: str, run_id: str, read: _Read, ln_others: float, m
 
 def _gain_of(p: Probed, control: Probed) -> np.ndarray:
     """Gain that a control's text brings by the end, from the trace's own start: (n,) nats."""
-    return signatures.last(control.log_true()) - p.log_true()[:, 0]
+    return signatures.last(control.log_true) - p.log_true[:, 0]
 
 
 def _training(stages: Sequence[tuple[str, Probed]], options: dict) -> Iterator[Verdict]:
@@ -334,6 +334,6 @@ def _row(task: str, v: Verdict, ids: dict[tuple[str, str], str]) -> dict[str, ob
     runs_ = [ids[name, task] for name in v.subject.split(" -> ")]
     note = v.note or v.effect.reason or ""
     row = dict(task=task, subject=v.subject, claim=v.claim, verdict=v.verdict)
-    row |= dict(effect=v.effect.value, low=v.effect.low, high=v.effect.high, unit=v.unit, test=v.test, p=v.p)
+    row |= dict(effect=v.effect.value, low=v.effect.low, high=v.effect.high, unit=v.unit, test=v.test)
     row |= dict(n=v.effect.n, n_problems=v.effect.n_problems, selected=int(v.selected), runs=json.dumps(runs_))
-    return row | dict(note=note)
+    return row | dict(p=v.p, p_holm=v.p_holm, note=note)

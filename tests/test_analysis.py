@@ -405,14 +405,15 @@ def test_a_point_of_few_traces_has_no_interval():
 
 
 def test_information_gain_by_hand():
-    """A true answer that goes from 1/8 to 1/4 to 1 gains ln 2, then ln 8; one that no probe can spell is left out."""
-    logs = [math.log(p) for p in (1 / 8, 1 / 4, 1.0)]
-    traj = curves.trajectories(probes((False, logs), (True, [None, None, None]), (True, logs[::-1])), "x")
+    """A true answer that goes from 1/8 to 1/4 to 1 gains ln 2, then ln 8; one that dies counts as 1 in 1,000."""
+    rising, dying = [1 / 8, 1 / 4, 1.0], [1 / 4, 1e-30, 0.0]
+    traj = curves.trajectories(probes((False, rising), (True, [None] * 3), (True, dying)), "x")
     gains = curves.gains(traj, (0.0, 0.5, 1.0))
     assert gains[0] == pytest.approx([0, math.log(2), math.log(8)])
     assert np.isnan(gains[1]).all()
+    assert gains[2] == pytest.approx([0, math.log(4 / 1000), math.log(4 / 1000)])
     mean = curves.mean_gain(traj, 1.0)
-    assert mean.value == pytest.approx(0)
+    assert mean.value == pytest.approx((math.log(8) + math.log(4 / 1000)) / 2)
     assert (mean.n, mean.n_missing) == (2, 1)
 
 
@@ -466,7 +467,7 @@ def simulated_columns(run):
         for k in range(steps + 1) if run.probed else ():
             h = max(0.0, 2.0 * (1 - k / steps) + 10 * run.entropy_effect * wrong * k / steps + 0.1 * r.normal())
             p = 0.1 + (0.0 if wrong else 0.8 * k / steps) + 1e-3 * h  # no two alike: ties hang on the order of a sum
-            append(found, (i, problem, int(not wrong), "number", k, k / steps, h, p, math.log(p), 0.2 / (k + 1)))
+            append(found, (i, problem, int(not wrong), "number", k, k / steps, h, p, 0.2 / (k + 1)))
     return traces, found
 
 

@@ -607,7 +607,7 @@ def test_accuracy_is_called_different_only_after_holm():
 def test_a_model_and_itself_have_no_magnitude_in_any_view():
     _, (itself, other) = teacher_forced(0.0, 0.2)
     free = pairs.free([a_pair(str(i), (True, True), ([1, 2], [1, 2])) for i in range(12)])
-    path = prefixes.trajectory([prefixes.Prefix(0, "a", 0.0, (1, 1), (0.5, 0.5), (-0.7, -0.7), ("1", "1"))])
+    path = prefixes.trajectory([prefixes.Prefix(0, "a", 0.0, (1, 1), (0.5, 0.5), ("1", "1"))])
     for found in (itself, free, path):
         assert set(noise.magnitudes(found).values()) == {0.0}
     assert set(noise.multiples(other, itself).values()) == {None}
@@ -665,7 +665,7 @@ def test_mechanisms_and_given_up_answers_are_shares_of_what_was_probed():
 
 def test_same_prefixes_by_hand():
     def at(trace, position, h, log_p, leader):
-        return prefixes.Prefix(trace, f"p{trace}", position, h, tuple(map(math.exp, log_p)), log_p, leader)
+        return prefixes.Prefix(trace, f"p{trace}", position, h, tuple(map(math.exp, log_p)), leader)
 
     found = prefixes.trajectory([
         at(0, 0.0, (2.0, 2.5), (-3.0, -3.0), ("1", "1")),

@@ -88,6 +88,7 @@ Half-way: the last step at or before it; of a trace of one step that is its
   right and a wrong trace with equally many steps.
 Unexplored: probability that the search for answers left open, mean of traces;
   whose it is is not known.
+A true answer less likely than 0.001 counts as 0.001.
 """
 
 

@@ -93,7 +93,7 @@ def test_information_of_the_steps_adds_up_to_the_gain(model, worked, tmp_path):
     with open_db(db) as store:
         p = probed(store, found.run_id)["number"]
     total = sum(s.information.value * s.information.n for s in found.steps)
-    gains = p.at_end(p.gain())
+    gains = p.at_end(p.gain)
     assert total == pytest.approx(np.nansum(gains))
     assert [s.n for s in found.steps] == [6, 4, 2]
 

@@ -156,4 +156,4 @@ def test_a_run_has_all_signatures_and_a_floor_keeps_one_trace_from_ruling(tmp_pa
     assert found.support.value[0] == pytest.approx(np.mean(np.exp(p.entropy[:, 0])))
     assert found.monotone_right.value is not None
     impossible = replace(p, p_true=np.where(np.arange(len(p.wrong))[:, None] == 0, 0.0, p.p_true))
-    assert np.isfinite(impossible.gain()[~np.isnan(p.position)]).all()
+    assert np.isfinite(impossible.gain[~np.isnan(p.position)]).all()

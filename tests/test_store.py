@@ -133,7 +133,7 @@ SCHEMA = {
     " text TEXT!",
     "checks": "session_id INTEGER! part TEXT! name TEXT! value TEXT number REAL unit TEXT ok INTEGER note TEXT",
     "verdicts": "study_id TEXT! task TEXT! subject TEXT! claim TEXT! verdict TEXT! effect REAL low REAL high REAL"
-    " unit TEXT! test TEXT! p REAL n INTEGER! n_problems INTEGER! selected INTEGER! runs TEXT! note TEXT!",
+    " unit TEXT! test TEXT! p REAL n INTEGER! n_problems INTEGER! selected INTEGER! runs TEXT! note TEXT! p_holm REAL",
 }
 VIEWS = {
     "run_summary": "run_id model quant bits_per_weight task temperature seed lanes n_traces n_problems accuracy"

@@ -176,7 +176,7 @@ def test_gains_of_controls_are_read_at_their_last_k(tmp_path):
     gains = study._gain_of(own, control)
     for i in range(10):
         k = int(own.n_steps[i])
-        assert gains[i] == pytest.approx(control.log_true()[i, k] - own.log_true()[i, 0])
+        assert gains[i] == pytest.approx(control.log_true[i, k] - own.log_true[i, 0])
 
 
 def test_agreement_of_an_estimator_with_itself_is_perfect(tmp_path):
@@ -227,13 +227,15 @@ def test_a_study_is_kept_and_made_once(random_model, tmp_path):
     settings = Settings(lanes=4, threads=1, max_tokens=16, temperature=1.0, max_fed=4)
     options = dict(db=db, n=None, samples=2, settings=settings)
     first = study.study([model], [task], **options)
-    stored = query(db, "select claim, verdict, effect from verdicts order by claim")
+    stored = query(db, "select claim, verdict, effect, p, p_holm from verdicts order by claim")
     assert len(stored) == len(first.verdicts)
+    in_order = sorted((v for _, v in first.verdicts), key=lambda v: v.claim)
+    assert [tuple(row[-2:]) for row in stored] == [(v.p, v.p_holm) for v in in_order]
     ticks = []
     second = study.study([model], [task], **options, report=ticks.append)
     assert second.study_id == first.study_id
     assert not ticks
-    assert query(db, "select claim, verdict, effect from verdicts order by claim") == stored
+    assert query(db, "select claim, verdict, effect, p, p_holm from verdicts order by claim") == stored
 
 
 def test_studies_under_other_seeds_are_laid_beside(tmp_path):
@@ -287,7 +289,7 @@ def test_a_control_that_was_not_read_at_a_step_is_missing_there(tmp_path):
     filler = replace(found["choice:filler"], p_true=np.where(read, found["choice:filler"].p_true, np.nan))
     gaps = verdicts.gap_to(found["choice"], filler)
     assert np.isnan(gaps[:, [1, 3]]).all()
-    own, control = found["choice"].log_true(), filler.log_true()
+    own, control = found["choice"].log_true, filler.log_true
     assert gaps[:, 4] == pytest.approx(own[:, 4] - control[:, 4])
     assert verdicts.over_steps(gaps) == pytest.approx(gaps[:, [2, 4]].mean(1))
 

@@ -16,6 +16,8 @@ import numpy as np
 from localent.analysis.intervals import Estimate, bootstrap, estimate
 from localent.analysis.metrics import Array, Statistic, mean_of
 
+FLOOR = 1e-3  # a true answer less likely than this counts as this likely, so that no single trace rules a mean
+FLOORED = f"A true answer less likely than {FLOOR:g} counts as {FLOOR:g}."
 GRID = tuple(i / 10 for i in range(11))  # t, share of the reasoning steps
 TOUCH = 1e-9  # 3/10 computed in another way is still the same position
 
@@ -128,15 +130,20 @@ def with_interval(statistic: Statistic, problems: Sequence, shape: tuple[int, ..
 # --- information about the true answer ----------------------------------------------------------------------------
 
 
-def gains(log_p_true: Trajectories, grid: Sequence[float] = GRID) -> Array:
+def log_true(p_true: Array, floor: float = FLOOR) -> Array:
+    """ln p_k(a*), in nats, with p below `floor` taken as `floor`: any shape -> the same."""
+    return np.log(np.maximum(p_true, floor))
+
+
+def gains(p_true: Trajectories, grid: Sequence[float] = GRID) -> Array:
     """Information gained about the true answer, ln p_k(a*) - ln p_0(a*) in nats: (n_traces, n_t).
 
-    NaN where the probes know no probability for the true answer. Positive: it became more likely.
-    Source: the pointwise information of SCIENCE.md 5, as in Ton et al. (2024), arXiv 2411.11984.
+    Positive: it became more likely. NaN: not probed.
+    Source: the pointwise information of SCIENCE.md 5, as in Ton et al. (2024), arXiv 2411.11984; the floor is ours.
     """
-    return at_position(log_p_true, grid) - at_position(log_p_true, 0.0)[:, None]
+    return log_true(at_position(p_true, grid)) - log_true(at_position(p_true, 0.0))[:, None]
 
 
-def mean_gain(log_p_true: Trajectories, t: float = 1.0, **options) -> Estimate:
+def mean_gain(p_true: Trajectories, t: float = 1.0, **options) -> Estimate:
     """Mean information gain I at position t over all traces, in nats: no selection on the outcome."""
-    return estimate(mean_of, gains(log_p_true, (t,))[:, 0], problems=log_p_true.problems, **options)
+    return estimate(mean_of, gains(p_true, (t,))[:, 0], problems=p_true.problems, **options)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from localent.analysis.curves import log_true
 from localent.analysis.intervals import Estimate, estimate
 from localent.analysis.metrics import mean_of
 
@@ -23,7 +23,6 @@ class Prefix:
     position: float  # k / K
     entropy: tuple[float, float]  # nats
     p_true: tuple[float, float]
-    log_p_true: tuple[float | None, float | None]
     leader: tuple[str | None, str | None]
 
 
@@ -79,9 +78,9 @@ def trajectory(prefixes: Sequence[Prefix]) -> Trajectory:
 
 
 def _gain(group: Sequence[Prefix], side: int) -> float:
-    """ln p_K(a*) - ln p_0(a*); NaN where either is not known."""
-    first, last = group[0].log_p_true[side], group[-1].log_p_true[side]
-    return math.nan if first is None or last is None else last - first
+    """Information gained about the true answer from the first prefix to the last, in nats."""
+    first, last = log_true(np.array([group[0].p_true[side], group[-1].p_true[side]]))
+    return float(last - first)
 
 
 def _along(traces: Sequence[Sequence[Prefix]], side: int) -> tuple[float | None, ...]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from localent.analysis.curves import TOUCH, Trajectories
+from localent.analysis.curves import TOUCH, Trajectories, log_true
 from localent.analysis.metrics import Array
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 COMPUTED = ("number", "choice")  # estimators that read the answer distribution off the logits
 COLUMNS = ("trace_id", "estimator", "k", "position", "entropy", "p_true", "leader", "invalid", "n_tokens")
 COLUMNS += ("n_fed",)
-FLOOR = 1e-3  # a true answer less likely than this counts as this likely, so that no single trace rules a mean
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +62,15 @@ class Probed:
         """One of the arrays above, or a function of it, for the curves."""
         return Trajectories(values, self.position, self.wrong, self.problems, self.trace_ids)
 
-    def log_true(self, floor: float = FLOOR) -> Array:
-        """ln p_k(a*), in nats, with p below `floor` taken as `floor`: (n, K_max + 1)."""
-        return np.log(np.maximum(self.p_true, floor))
+    @property
+    def log_true(self) -> Array:
+        """ln p_k(a*), in nats, floored: (n, K_max + 1)."""
+        return log_true(self.p_true)
 
-    def gain(self, floor: float = FLOOR) -> Array:
+    @property
+    def gain(self) -> Array:
         """Information gained about the true answer since k = 0, ln p_k(a*) - ln p_0(a*), in nats: (n, K_max + 1)."""
-        log_true = self.log_true(floor)
-        return log_true - log_true[:, :1]
+        return self.log_true - self.log_true[:, :1]
 
     def at_end(self, values: Array) -> Array:
         """The value at the last probe: (n, K_max + 1) -> (n,)."""

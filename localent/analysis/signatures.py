@@ -85,7 +85,7 @@ def share_positive(gain: Array) -> Array:
 
 def drift(p: Probed) -> Array:
     """-ln p_k(a*) - H_k, in nats: (n, K + 1). Its mean is 0 for calibrated probes, positive for overconfident ones."""
-    return -p.log_true() - p.entropy
+    return -p.log_true - p.entropy
 
 
 # --- a run ----------------------------------------------------------------------------------------------------------
@@ -140,7 +140,7 @@ def signatures(p: Probed, *, ln_others: float, **options) -> Signatures:
     def mean(values: Array, among: Array | slice = slice(None)) -> Estimate:
         return estimate(mean_of, values[among], problems=p.problems[among], **options)
 
-    entropy, gain = at_position(p.trajectory(p.entropy), GRID), at_position(p.trajectory(p.gain()), GRID)
+    entropy, gain = at_position(p.trajectory(p.entropy), GRID), at_position(p.trajectory(p.gain), GRID)
     error = mean_of(1 - at_position(p.trajectory(p.leader_true), GRID))(np.ones(len(p.wrong)))
     mean_curve = curves.curve(GRID, entropy, p.problems, **options)
     found = [separation(entropy[:, i], p.wrong, p.problems, **options) for i in range(len(GRID))]
@@ -158,8 +158,8 @@ def signatures(p: Probed, *, ln_others: float, **options) -> Signatures:
         separation=tuple(found),
         earliest=next((t for t, e in zip(GRID, found, strict=True) if e.excludes(0.5) and e.value > 0.5), None),
         gap_area=estimate(gap_of, gap_values(p), p.wrong, problems=p.problems, **options),
-        gain_per_step=mean(last(p.gain()) / np.where(p.n_steps > 0, p.n_steps, np.nan)),
-        share_positive=mean(share_positive(p.gain())),
+        gain_per_step=mean(last(p.gain) / np.where(p.n_steps > 0, p.n_steps, np.nan)),
+        share_positive=mean(share_positive(p.gain)),
         lock_right=_median(locks[0], ~p.wrong), lock_wrong=_median(locks[0], p.wrong),
         modal_right=_median(locks[1], ~p.wrong), modal_wrong=_median(locks[1], p.wrong),
         saturation=saturation(p, **options),

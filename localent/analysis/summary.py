@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 HALF = 0.5
 COMPUTED = ("number", "choice")  # estimators that read the answer distribution off the logits
 TRACE_COLUMNS = ("trace_id", "problem_id", "correct", "finish", "extraction_problem", "problem_steps", "n_tokens")
-PROBE_COLUMNS = ("trace_id", "problem_id", "correct", "estimator", "k", "position", "entropy", "p_true", "log_p_true")
+PROBE_COLUMNS = ("trace_id", "problem_id", "correct", "estimator", "k", "position", "entropy", "p_true")
 PROBE_COLUMNS += ("residual",)
 
 SELECTION = "Right and wrong are known only at the end: both groups are selected on the outcome."
@@ -184,8 +184,8 @@ def _answers(probes: dict[str, list], traces: dict[str, list], options: dict) ->
         return None
     kept = [i for i, name in enumerate(probes["estimator"]) if name == estimator]
     probes = {name: [column[i] for i in kept] for name, column in probes.items()}
-    names = ("entropy", "p_true", "log_p_true", "residual")
-    entropy, p_true, log_p_true, residual = (curves.trajectories(probes, name) for name in names)
+    names = ("entropy", "p_true", "residual")
+    entropy, p_true, residual = (curves.trajectories(probes, name) for name in names)
     n_tokens = dict(zip(traces["trace_id"], traces["n_tokens"], strict=True))
     lengths = [n_tokens[trace_id] for trace_id in entropy.trace_ids.tolist()]
     half, n_steps = curves.at_position(entropy, HALF), curves.n_steps(entropy)
@@ -200,6 +200,6 @@ def _answers(probes: dict[str, list], traces: dict[str, list], options: dict) ->
         by_step=curves.by_step(entropy, **options),
         p_true_by_step=curves.mean_by_step(p_true, **options),
         residual_by_step=curves.mean_by_step(residual, **options),
-        gain_half=curves.mean_gain(log_p_true, HALF, **options),
-        gain_end=curves.mean_gain(log_p_true, 1.0, **options),
+        gain_half=curves.mean_gain(p_true, HALF, **options),
+        gain_end=curves.mean_gain(p_true, 1.0, **options),
     )

@@ -27,10 +27,10 @@ from localent.analysis.beyond import (
     separation_p,
     sign_flip_p,
 )
-from localent.analysis.curves import GRID, Curve, at_position, curve
+from localent.analysis.curves import FLOOR, FLOORED, GRID, Curve, at_position, curve, log_true
 from localent.analysis.intervals import Estimate, estimate, paired, separation
 from localent.analysis.metrics import Array, Statistic, UndefinedError, gap_of, mean_of
-from localent.analysis.probed import FLOOR, Probed
+from localent.analysis.probed import Probed
 from localent.analysis.signatures import LOCK, SLACK, gap_values, lock_time, modal_lock, saturation, slope, violations
 
 SUPPORTED, REFUTED, UNDECIDED, LENGTH = "supported", "refuted", "undecided", "explained by length"
@@ -44,7 +44,7 @@ SMALLEST = {  # the smallest effect that would count, by unit
     "Cliff's delta": 0.1,
 }  # fmt: skip
 KNOBS = (
-    f"A true answer less likely than {FLOOR:g} counts as {FLOOR:g}. Locked in: answer entropy of {LOCK:g} nats or less."
+    f"{FLOORED} Locked in: answer entropy of {LOCK:g} nats or less."
     f" A rise: more than {SLACK:g} nats. Smallest effects that count: "
     + ", ".join(f"{size:g} {unit}" for unit, size in SMALLEST.items())
     + "."
@@ -113,7 +113,7 @@ def _settled(v: Verdict, p_holm: float | None) -> Verdict:
 
 
 def _information(subject: str, p: Probed, options: dict) -> Iterator[Verdict]:
-    half = at_position(p.trajectory(p.gain()), HALF)
+    half = at_position(p.trajectory(p.gain), HALF)
     exact = np.log(np.where(p.p_true > 0, p.p_true, np.nan))
     floored, unfloored = f"floor {FLOOR:g}", "one answer thought impossible can rule this mean"
     claims = {
@@ -128,7 +128,7 @@ def _information(subject: str, p: Probed, options: dict) -> Iterator[Verdict]:
 
 def gain_slope(p: Probed) -> Array:
     """Slope of the information gain over k/K, in nats per whole trace: (n,); NaN for a trace without steps."""
-    return slope(p.gain(), p.position)
+    return slope(p.gain, p.position)
 
 
 def _of_means(
@@ -141,7 +141,7 @@ def _of_means(
 
 def _by_rollouts(subject: str, rolled: Probed, m: int, options: dict) -> Verdict:
     """The first claim by the other estimator: the reasoning is played on, not cut off; floor 1/(2m)."""
-    values = slope(rolled.gain(1 / (2 * m)), rolled.position)
+    values = slope(log_true(rolled.p_true, 1 / (2 * m)), rolled.position)
     claim, note = "information gain rises, by rollouts", f"{m} rollouts a prefix; the traces that have them"
     return _of_means(claim, subject, values, rolled.problems, "nats a trace", options, note)
 
@@ -175,7 +175,7 @@ def gap_to(p: Probed, control: Probed) -> Array:
     """
     width = min(p.p_true.shape[1], control.p_true.shape[1])
     gaps = np.full(p.p_true.shape, np.nan)
-    gaps[:, :width] = p.log_true()[:, :width] - control.log_true()[:, :width]
+    gaps[:, :width] = p.log_true[:, :width] - control.log_true[:, :width]
     gaps[:, 0] = np.where(control.there_at_all & p.there, 0.0, np.nan)
     return gaps
 

@@ -83,7 +83,6 @@ def paired(
             position=a.position,
             entropy=(a.entropy, b.entropy),
             p_true=(a.p_true, b.p_true),
-            log_p_true=(a.log_p_true, b.log_p_true),
             leader=(a.leader, b.leader),
         )
         for i, (g, ours, theirs) in enumerate(zip(given, reference, candidate, strict=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from localent.analysis.curves import FLOORED
 from localent.analysis.divergence import Figure
 from localent.analysis.intervals import Estimate
 from localent.compare.verdict import labels, times_noise, verdicts
@@ -292,6 +293,8 @@ def _footer(c) -> list[str]:
     if has_intervals:
         unit = "problem" if c.source == "run" else "chunk"
         found.append(f"[ ]: {c.level:.0%} interval, clustered by {unit}.".replace("%", " %"))
+    if any(x.trajectory for x in c.candidates):
+        found.append(f"Gain: of ln p(true answer) from a trace's start to its end. {FLOORED}")
     if c.noise:
         free = "; run free in other lanes" if c.noise.free else ""
         found.append(

@@ -162,7 +162,7 @@ def gain_panel(runs: Sequence[RunFacts]) -> Panel | None:
     for i, run in enumerate(runs):
         if run.summary.answers is None:
             continue
-        traj = run.trajectory("log_p_true")
+        traj = run.trajectory("p_true")
         mean = curves.curve(GRID, curves.gains(traj), traj.problems, n_resamples=N_RESAMPLES)
         lines.append(of_curve(run.name, str(i), mean))
     if not lines:

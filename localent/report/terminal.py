@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from localent.analysis.curves import ByClass, Curve
+from localent.analysis.curves import FLOORED, ByClass, Curve
 from localent.analysis.intervals import Estimate
 from localent.analysis.summary import SELECTION, Answers, Contrast, Signal, Summary
 from localent.report.chart import line_chart
@@ -264,7 +264,7 @@ def _footer(s: Summary) -> list[str]:
     if not s.n_traces:
         return []
     brackets = f"[ ]: {s.level * 100:g} % interval, clustered by problem."
-    read = [] if s.answers is None else [UNEXPLORED]
+    read = [] if s.answers is None else [UNEXPLORED, FLOORED]
     if s.signal.auroc.value is None:
         return [" ".join([brackets, *read])]
     return [" ".join([brackets, AUROC, SELECTION]), *([] if s.answers is None else [HALF_WAY]), *read]

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 
+from localent.analysis.curves import FLOORED
 from localent.analysis.divergence import Figure
 from localent.analysis.intervals import Estimate
-from localent.analysis.probed import FLOOR
 from localent.analysis.signatures import LOCK
 from localent.analysis.verdicts import Verdict
 from localent.compare import Candidate, Comparison
@@ -30,8 +30,7 @@ STAGES = (
 GAIN = (
     "How to read it: gained is how much likelier the reasoning has made the true answer than it was before the first"
     " step, in nats, mean of traces: 0.69 is twice as likely, below 0 less likely. Slope: the same over a whole trace,"
-    f" fitted to all its steps. A true answer less likely than {FLOOR:g} counts as {FLOOR:g} here; parts 1 and 3 take"
-    " it as it is, so that a trace that is sure of a wrong answer weighs more there.",
+    f" fitted to all its steps. {FLOORED}",
     "[ ]: 95 % interval, clustered by problem.",
 )
 OUTCOME = (

@@ -355,8 +355,13 @@ def fifth(conn: sqlite3.Connection) -> None:
         conn.execute(statement)
 
 
+def sixth(conn: sqlite3.Connection) -> None:
+    """Version 6: p of verdicts after Holm's rule; null in studies kept before."""
+    conn.execute("alter table verdicts add column p_holm real /* p by Holm's rule over the subject's claims */")
+
+
 # The n-th makes version n.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first, second, third, fourth, fifth)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first, second, third, fourth, fifth, sixth)
 
 
 def version(conn: sqlite3.Connection) -> int:
