@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from localent import entropy
 from localent.analysis import divergence, pairs, prefixes
+from localent.analysis.divergence import Figure
 from localent.analysis.pairs import Pair
 from localent.cli import main
 from localent.compare import Plan, compare_base, compare_text, forced, noise, verdict
@@ -26,7 +27,7 @@ from localent.engine import header
 from localent.engine.llama import quantize
 from localent.errors import LocalentError
 from localent.records import Step
-from localent.report.compare import render
+from localent.report.compare import CELL, _figure, render
 from localent.store import open_db
 
 GOLDEN = Path(__file__).parent / "data" / "perplexity"
@@ -336,6 +337,13 @@ def test_a_model_and_its_own_base_file_are_not_called_different(quants):
     said = render(done)
     assert "F16 cannot be told apart from the reference in its next-token distributions" in said
     assert "Q4_0 differs from the reference in its next-token distributions" in said
+
+
+@pytest.mark.parametrize("value", [7.1234, 987.6543, 843_364.8, 12_538_798.8])
+def test_a_perplexity_of_any_size_stays_within_its_column(value):
+    figure = Figure("Mean PPL(Q)", value, value / 10, value / 2, value * 2, "perplexity")
+    assert all(len(cell) < CELL for cell in _figure(figure))
+    assert float(_figure(figure)[0].split()[0]) == pytest.approx(value, rel=1e-6)
 
 
 def test_chunks_beyond_the_training_context_are_pointed_out(quants):

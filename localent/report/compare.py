@@ -137,7 +137,7 @@ def _figure_of(name: str, noise):
 def _figure(figure: Figure) -> list[str]:
     """Value ± standard error; the clustered interval below."""
     scale = PERCENT if figure.unit in ("share", "correlation") else 1.0
-    decimals = 3 if scale != 1 else 4 if figure.unit == "perplexity" else 6
+    decimals = 3 if scale != 1 else _room(figure.value) if figure.unit == "perplexity" else 6
     value = _fixed(figure.value * scale, decimals)
     if figure.uncertainty is None:
         return [value]
@@ -145,6 +145,11 @@ def _figure(figure: Figure) -> list[str]:
     if figure.low is not None and figure.high is not None:
         lines.append(f"[{_fixed(figure.low * scale, decimals)}, {_fixed(figure.high * scale, decimals)}]")
     return lines
+
+
+def _room(perplexity: float) -> int:
+    """Decimals, 4 at most, that leave a perplexity and its interval within a cell."""
+    return max(0, min(4, 7 - len(f"{abs(perplexity):.0f}")))
 
 
 def _times(column, name: str) -> list[str]:
