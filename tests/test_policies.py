@@ -7,8 +7,10 @@ import pytest
 import synthetic
 
 from localent.analysis import policies, signals
-from localent.analysis.policies import replay
+from localent.analysis import replay as replaying
 from localent.analysis.probed import computed, probed
+from localent.analysis.replay import replay
+from localent.analysis.votes import voting
 from localent.errors import UsageError
 from localent.store import open_db
 
@@ -37,7 +39,7 @@ def found(made, **options):
 
 def test_a_stop_takes_the_leader_at_the_first_probe_that_allows_it(parts):
     traces, p, _ = parts
-    policy = next(x for x in policies._stops(traces, p) if x.name.startswith("entropy threshold"))
+    policy = next(x for x in policies.stops(traces, p) if x.name.startswith("entropy threshold"))
     play = policy.play(0.6, np.ones(len(traces.wrong), bool))
     for i in range(40):
         ks = [k for k in range(int(p.n_steps[i]) + 1) if p.entropy[i, k] <= 0.6]
@@ -49,7 +51,7 @@ def test_a_stop_takes_the_leader_at_the_first_probe_that_allows_it(parts):
 
 def test_a_length_cap_cuts_at_the_last_step_within_it(parts):
     traces, p, _ = parts
-    play = policies._length_cap(traces, p).play(-13.0, np.ones(len(traces.wrong), bool))
+    play = policies.length_cap(traces, p).play(-13.0, np.ones(len(traces.wrong), bool))
     for i in range(40):
         assert play.tokens[i] == (12 if traces.n_tokens[i] > 13 else traces.n_tokens[i])
 
@@ -68,7 +70,7 @@ def test_unchanged_and_moving_variance_follow_their_definitions():
 
 def test_the_majority_vote_is_a_count_with_ties_at_random(parts):
     traces, _, answers = parts
-    play = policies._voting(traces, answers, np.ones(len(answers)))(np.ones(len(answers), bool))
+    play = voting(traces, answers, np.ones(len(answers)))(np.ones(len(answers), bool))
     for problem, right in zip(play.problems, play.right, strict=True):
         at = np.flatnonzero(traces.problems == problem)
         votes = Counter(answers[i] for i in at)
@@ -80,14 +82,14 @@ def test_the_majority_vote_is_a_count_with_ties_at_random(parts):
 def test_traces_without_an_answer_do_not_vote(parts):
     traces, _, answers = parts
     silent = [None] * len(answers)
-    play = policies._voting(traces, silent, np.ones(len(answers)))(np.ones(len(answers), bool))
+    play = voting(traces, silent, np.ones(len(answers)))(np.ones(len(answers), bool))
     assert not play.right.any()
 
 
 def test_the_setting_is_blind_to_the_half_that_it_is_reported_on(made, parts):
     """Turning every label of that half around changes what is reported, not what was chosen."""
     traces, p, answers = parts
-    fit = policies.half(traces.problems)
+    fit = replaying.half(traces.problems)
     turned = signals.Traces(
         traces.trace_ids, traces.problems, np.where(fit, traces.wrong, ~traces.wrong), traces.truncated,
         traces.n_tokens, traces.scores,
@@ -98,17 +100,17 @@ def test_the_setting_is_blind_to_the_half_that_it_is_reported_on(made, parts):
             policies.policies(db, made[1], turned, p, answers),
             strict=True,
         ):
-            fields = policies.Field(traces, answers, p, fit, {}), policies.Field(turned, answers, p, fit, {})
+            fields = replaying.Field(traces, answers, p, fit, {}), replaying.Field(turned, answers, p, fit, {})
             assert fields[0].choose(one) == fields[1].choose(other)
 
 
 def test_halves_do_not_move_and_split_by_problem(parts):
     problems = parts[0].problems
-    fit = policies.half(problems)
-    turned = policies.half(problems[::-1])
+    fit = replaying.half(problems)
+    turned = replaying.half(problems[::-1])
     assert dict(zip(problems, fit, strict=True)) == dict(zip(problems[::-1], turned, strict=True))
     assert 0.3 < fit.mean() < 0.7
-    assert (policies.half(problems, seed=1) != fit).any()
+    assert (replaying.half(problems, seed=1) != fit).any()
 
 
 def test_a_planted_signal_gains_and_a_null_one_does_not(made):
@@ -124,7 +126,7 @@ def test_a_planted_signal_gains_and_a_null_one_does_not(made):
 def test_a_signal_has_its_price(made, parts):
     """Each probe was fed three tokens; the answers of other samples cost what these samples cost."""
     outcomes, (traces, p, _) = {o.policy: o for o in found(made).outcomes}, parts
-    test = ~policies.half(traces.problems)
+    test = ~replaying.half(traces.problems)
     usual = traces.n_tokens[test].sum()
     one, all_ = 3 * test.sum(), 3 * (p.n_steps[test] + 1).sum()
     others = sum(traces.n_tokens[test & (traces.problems == name)].sum() * 2 for name in set(traces.problems[test]))

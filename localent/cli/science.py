@@ -85,19 +85,19 @@ def replay(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> N
     localent replay 3f2a --db localent-demo.db
     localent replay 3f2a --policy stop
     """
-    from localent.analysis import policies
+    from localent.analysis.replay import COVERAGES, replay
     from localent.report.science import replay_table, risk_coverage_table
     from localent.store import open_db
 
     with open_db(db, readonly=True) as store:
-        found = policies.replay(store, run_id, policy=policy, seed=seed)
+        found = replay(store, run_id, policy=policy, seed=seed)
     machine = form in ("csv", "json")
     chosen, reported = found.n_chosen_on, found.n_reported_on
     click.echo(f"Run {found.run_id}: chosen on {chosen} problems, reported on {reported}.\n", err=machine)
     print_records(found.outcomes, replay_table, form)
     if not machine and policy in ("all", "abstain"):
         click.echo()
-        print_table(*risk_coverage_table(found.risk_coverage, policies.COVERAGES), form)
+        print_table(*risk_coverage_table(found.risk_coverage, COVERAGES), form)
     say([*REPLAY_NOTES, *found.notes], form)
 
 

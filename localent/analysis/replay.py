@@ -1,0 +1,181 @@
+"""What abstaining, voting and stopping early would have gained: policies replayed on stored runs, no model needed.
+
+What a policy leaves open is chosen on one half of the problems; everything reported is of the other half.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from localent.analysis import metrics
+from localent.analysis.intervals import Estimate, estimate, paired
+from localent.analysis.metrics import Array, Statistic, mean_of
+from localent.analysis.play import Play, Policy
+from localent.analysis.policies import length_cap, policies, to_the_end, usable
+from localent.analysis.probed import Probed, computed, probed
+from localent.analysis.signals import Traces, caveat_of, read
+from localent.analysis.votes import several, voting
+from localent.errors import UsageError
+
+if TYPE_CHECKING:
+    from localent.store import Database
+
+COVERAGE = 0.8  # share of the problems that an abstaining policy should answer
+GIVE = 0.01  # accuracy that an early stop may cost on the half where it is chosen
+COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
+KINDS = ("stop", "vote", "abstain")
+NO_BASELINE = Estimate(None, reason="one sample a problem: run with --samples")
+NO_CAP = Estimate(None, reason="not probed: no trace could be stopped")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One policy on the half of the problems that it was not chosen on. Changes are the policy minus the other."""
+
+    policy: str
+    kind: str
+    setting: str
+    accuracy: Estimate  # of what was answered
+    coverage: Estimate  # share that was answered
+    change: Estimate  # of accuracy: against answering all, against the majority vote, against whole traces
+    against_cap: Estimate  # against a length cap chosen in the same way
+    against_majority: Estimate  # against the majority vote of all samples
+    tokens_saved: Estimate  # share of the generated tokens
+    tokens_saved_net: Estimate  # the same, with what was fed to know the signal counted as spent
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """All policies of one run; risk_coverage: signal -> selective accuracy at COVERAGES, over all traces."""
+
+    run_id: str
+    n_chosen_on: int  # problems
+    n_reported_on: int
+    outcomes: tuple[Outcome, ...]
+    risk_coverage: dict[str, tuple[float, ...]]
+    notes: tuple[str, ...]
+
+
+def replay(db: Database, run_id: str, *, policy: str = "all", seed: int = 0, **options) -> Replay:
+    """Replay the policies called `policy` ("all", a kind, or a name): by kind, ranked by accuracy, then tokens saved.
+
+    `seed` settles which half of the problems is which; `options` go to the intervals.
+    """
+    run_id = db.run(run_id).run_id
+    traces, p = read(db, run_id), computed(probed(db, run_id))
+    answers = db.traces(run_id, ("answer",))["answer"]
+    every = list(policies(db, run_id, traces, p, answers))
+    asked = [one for one in every if policy in ("all", one.kind, one.name)]
+    if not asked:
+        names = ", ".join(dict.fromkeys(one.name for one in every))
+        raise UsageError(f"No policy '{policy}' for run {run_id}. There are all, {', '.join(KINDS)}, {names}.")
+    chosen_on = half(traces.problems, seed)
+    field = Field(traces, answers, p, chosen_on, options)
+    found = sorted((field.judge(one) for one in asked), key=_rank)
+    table = {s.name: _accuracies(s.values, traces.wrong) for s in usable(traces)}
+    sizes = (len(np.unique(traces.problems[at])) for at in (chosen_on, ~chosen_on))
+    return Replay(run_id, *sizes, tuple(found), table, (*_notes(p, traces), *caveat_of(db, run_id)))
+
+
+def half(problems: Sequence, seed: int = 0) -> Array:
+    """Whether each problem is in the half that settings are chosen on: a hash, so that it never moves. (n,) bool"""
+    digests = {p: hashlib.sha256(f"{seed}/{p}".encode()).digest()[0] for p in set(np.asarray(problems).tolist())}
+    return np.array([digests[p] % 2 == 0 for p in np.asarray(problems).tolist()], bool)
+
+
+def _rank(found: Outcome) -> tuple[int, float, float]:
+    return (
+        KINDS.index(found.kind),
+        -(found.change.value if found.change.value is not None else -1),
+        -(found.tokens_saved.value or 0.0),
+    )
+
+
+def _accuracies(values: Array, wrong: Array) -> tuple[float, ...]:
+    return tuple(float(metrics.selective_accuracy(values, wrong, share)) for share in COVERAGES)
+
+
+def _notes(p: Probed | None, traces: Traces) -> tuple[str, ...]:
+    notes = ["Settings are chosen on one half of the problems; all figures are of the other half."]
+    if p is None:
+        notes.append("This run was not probed, so no trace could be stopped early.")
+    if not several(traces):
+        notes.append("One sample a problem: there is nothing to vote on; run with --samples.")
+    return tuple(notes)
+
+
+class Field:
+    """What policies are held against: the traces, the halves, the majority vote, the length cap."""
+
+    def __init__(self, traces: Traces, answers: list, p: Probed | None, chosen_on: Array, options: dict) -> None:
+        self.fit, self.test, self.options = chosen_on, ~chosen_on, options
+        self.traces, self.several = traces, several(traces)
+        self.whole = to_the_end(traces)
+        self.vote = voting(traces, answers, np.ones(len(traces.wrong)))
+        self.cap = None if p is None else length_cap(traces, p)
+        self.capped = None if self.cap is None else self.cap.play(self.choose(self.cap), self.test)
+
+    def judge(self, policy: Policy) -> Outcome:
+        """Choose the setting on one half, report on the other."""
+        setting = self.choose(policy)
+        play, usual = policy.play(setting, self.test), self.usual(policy, self.test)
+        against = {"against_cap": NO_CAP if self.capped is None else self.gain(play, self.capped)}
+        majority = self.gain(play, self.vote(self.test)) if self.several else NO_BASELINE
+        options = dict(problems=play.problems, **self.options)
+        return Outcome(
+            policy.name,
+            policy.kind,
+            shown(policy.unit, setting),
+            accuracy=estimate(mean_of, np.where(play.answered, play.right, np.nan), **options),
+            coverage=estimate(mean_of, play.answered.astype(float), **options),
+            change=self.gain(play, usual),
+            **against,
+            against_majority=majority,
+            tokens_saved=self.saved(play.tokens, usual, play.problems),
+            tokens_saved_net=self.saved(play.tokens + play.probe_tokens, usual, play.problems),
+        )
+
+    def choose(self, policy: Policy) -> float:
+        """The best setting on the half for choosing; ties go to the earlier one."""
+        usual = self.usual(policy, self.fit)
+        return max(policy.settings, key=lambda setting: self.worth(policy, policy.play(setting, self.fit), usual))
+
+    def worth(self, policy: Policy, play: Play, usual: Play) -> float:
+        """What a setting is chosen for. Abstain: coverage; vote: accuracy; stop: tokens saved at hardly any cost."""
+        if policy.kind == "abstain":
+            return -abs(play.answered.mean() - COVERAGE)
+        if policy.kind == "vote":
+            return float(play.right.mean())
+        cost = usual.right.mean() - play.right.mean()
+        saved = 1 - play.tokens.sum() / max(usual.tokens.sum(), 1)
+        return float(saved) if cost <= GIVE else float(-1 - cost)
+
+    def usual(self, policy: Policy, among: Array) -> Play:
+        """What it is held against: the majority vote for votes, the whole traces for the others."""
+        return self.vote(among) if policy.kind == "vote" else self.whole(among)
+
+    def gain(self, play: Play, other: Play) -> Estimate:
+        """Accuracy of what the policy answers minus accuracy of the other, paired by problem."""
+        mine, theirs = (mean_of(np.where(x.answered, x.right, np.nan)) for x in (play, other))
+        return paired(theirs, other.problems, mine, play.problems, **self.options)
+
+    def saved(self, spent: Array, usual: Play, problems: Array) -> Estimate:
+        return estimate(_saved_of, spent.astype(float), usual.tokens, problems=problems, **self.options)
+
+
+def shown(unit: str, setting: float) -> str:
+    """A setting as people read it: "tokens 37"; rules that stop the sooner the smaller it is keep it negated."""
+    if not unit or np.isinf(setting):
+        return "never" if unit else ""
+    unit, setting = (unit.removeprefix("minus "), -setting) if unit.startswith("minus ") else (unit, setting)
+    return f"{unit} {setting:.4g}"
+
+
+def _saved_of(spent: Array, usual: Array) -> Statistic:
+    """1 - tokens spent / tokens usually spent."""
+    return lambda counts: 1 - (counts @ spent) / np.maximum(counts @ usual.astype(float), 1e-300)

@@ -1,0 +1,90 @@
+"""Votes among the samples of a problem: majority, best of n, weighted by a signal, DeepConf."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from localent.analysis import scores
+from localent.analysis.intervals import problem_index
+from localent.analysis.metrics import Array
+from localent.analysis.play import Play, Policy, thresholds
+from localent.analysis.signals import Score, Traces
+
+if TYPE_CHECKING:
+    from localent.store import Database
+
+SHARPNESS = (0.5, 1.0, 2.0, 4.0)  # how much a standard deviation of a signal weighs in a vote
+
+
+def several(traces: Traces) -> bool:
+    return len(np.unique(traces.problems)) < len(traces.problems)
+
+
+def voting(
+    traces: Traces,
+    answers: Sequence[str | None],
+    weights: Array,
+    tokens: Array | None = None,
+    fed: Array | None = None,
+) -> Callable[[Array], Play]:
+    """Weighted vote of the samples of each problem: a function of which traces take part -> Play by problem."""
+    index, names = problem_index(traces.problems), np.unique(traces.problems)
+    tokens = traces.n_tokens if tokens is None else tokens
+    fed = np.zeros(len(index)) if fed is None else fed
+    given = np.array([answer is not None for answer in answers], bool)
+    pairs = np.stack([index, np.unique([answer or "" for answer in answers], return_inverse=True)[1].ravel()], 1)
+    cells, cell = np.unique(pairs, axis=0, return_inverse=True)
+    cell, is_right = cell.ravel(), np.zeros(len(cells))
+    is_right[cell] = ~traces.wrong
+
+    def play(among: Array) -> Play:
+        votes = np.bincount(cell, weights * given * among, len(cells))
+        best = np.zeros(len(names))
+        np.maximum.at(best, cells[:, 0], votes)
+        wins = ((votes >= best[cells[:, 0]] * (1 - 1e-12)) & (votes > 0)).astype(float)
+        n_wins, won = (np.bincount(cells[:, 0], w, len(names)) for w in (wins, wins * is_right))
+        asked = np.unique(index[among])
+        right = won[asked] / np.maximum(n_wins[asked], 1)
+        spent, price = (np.bincount(index, x * among, len(names))[asked] for x in (tokens, fed))
+        return Play(right, np.ones(len(asked), bool), spent, price, names[asked])
+
+    return play
+
+
+def votes(score: Score, traces: Traces, answers: Sequence, fed: Array) -> Iterator[Policy]:
+    """Best of n by a signal, and the vote weighted by it. The signal's scale is that of the run, without labels."""
+    index, values = problem_index(traces.problems), score.values
+    best = np.full(int(index.max()) + 1, np.inf)
+    np.minimum.at(best, index, values)
+    lowest = voting(traces, answers, (values == best[index]).astype(float), fed=fed)
+    yield Policy(f"best of n by {score.name}", "vote", (0.0,), lambda _, among: lowest(among), "")
+    z = (values - values.mean()) / (values.std() or 1.0)
+
+    def play(sharpness: float, among: Array) -> Play:
+        return voting(traces, answers, np.exp(np.clip(-sharpness * z, -50, 50)), fed=fed)(among)
+
+    yield Policy(f"vote weighted by {score.name}", "vote", SHARPNESS, play, "sharpness")
+
+
+def deepconf(db: Database, run_id: str, traces: Traces, answers: Sequence) -> Policy:
+    """End a trace where the mean entropy of its last tokens exceeds the threshold, and leave it out of the vote.
+
+    Where all samples of a problem are ended, all vote, at full length. Source: DeepConf online, arXiv 2508.15260,
+    with full-vocabulary entropy in place of its top-k confidence.
+    """
+    h = scores.padded(db.tokens(run_id, ("entropy",))["entropy"], traces.n_tokens)
+    means, index = scores.window_means(h), problem_index(traces.problems)
+
+    def play(threshold: float, among: Array) -> Play:
+        over = means > threshold
+        ended = over.any(1)
+        survives = np.bincount(index, ~ended)[index] > 0
+        ended &= survives
+        tokens = np.where(ended, over.argmax(1) + 1, traces.n_tokens)
+        return voting(traces, answers, (~ended).astype(float), tokens)(among)
+
+    name = f"vote, ended above a {scores.WINDOW}-token entropy (DeepConf)"
+    return Policy(name, "vote", (np.inf, *thresholds(scores.worst_window(h))[::-1]), play, "nats")
