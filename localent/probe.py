@@ -30,7 +30,7 @@ class Effort:
     """How long to search. Recorded with every run."""
 
     epsilon: float = 0.01  # stop when the unexplored probability is below this
-    max_fed: int = 12  # or after so many tokens beyond the cue
+    max_fed: int = 8  # or after so many tokens beyond the cue
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,13 @@ import json
 import re
 import sqlite3
 from contextlib import closing
+from dataclasses import asdict
 
 import pytest
 from click.testing import CliRunner
 
 from localent.cli import main
+from localent.settings import DEFAULTS
 from localent.store import open_db
 
 FAST = ["--lanes", "4", "--threads", "1", "--max-tokens", "24", "--max-fed", "4"]
@@ -237,6 +239,16 @@ def test_the_gpu_is_asked_for_alike_wherever_a_model_is_loaded(name):
     option = next(param for param in main.commands[name].params if param.name == "gpu_layers")
     assert (option.default, option.type.name) == ("auto", "auto|N|0")
     assert [option.type.convert(given, option, None) for given in ("auto", "0", "12", "-1")] == [None, 0, 12, -1]
+
+
+@pytest.mark.parametrize("name", ["run", "compare"])
+def test_the_command_line_and_the_library_have_the_same_defaults(name):
+    """Options cost a start-up import less when they write their defaults down once more."""
+    command = main.commands[name]
+    chosen = {name: value for name, value in asdict(DEFAULTS).items() if isinstance(value, int | float)}
+    stated = {p.name: p.default for p in command.params if p.name in chosen}
+    assert "max_fed" in stated
+    assert stated == {name: chosen[name] for name in stated}
 
 
 def test_a_reader_who_has_seen_enough_is_no_error(tmp_path):

@@ -185,7 +185,7 @@ def _difference(one, other) -> str:
 @click.option("--max-tokens", type=int, help="With --task: tokens a trace may have.")
 @click.option("--shots", type=int, help="With --task: worked examples in the prompt.")
 @click.option(
-    "--max-fed", type=int, default=12, show_default=True, help="With --task: probes stop after so many tokens."
+    "--max-fed", type=int, default=8, show_default=True, help="With --task: probes stop after so many tokens."
 )
 @click.option("--lanes", type=int, help="With --task: traces at a time.")
 @click.option("--threads", type=int, help="Default: the physical cores this process may use.")

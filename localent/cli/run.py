@@ -26,7 +26,7 @@ from localent.cli.show import dump_summary, show_summary, summary_of
 @prompt_options
 @click.option("--probe/--no-probe", default=True, show_default=True, help="Read the answer distribution at every step.")
 @click.option("--epsilon", type=float, default=0.01, show_default=True, help="Probes stop below this unexplored mass.")
-@click.option("--max-fed", type=int, default=12, show_default=True, help="Probes stop after so many tokens.")
+@click.option("--max-fed", type=int, default=8, show_default=True, help="Probes stop after so many tokens.")
 @click.option("--measure-top-k", type=int, default=0, help="Also store measures over the k likeliest tokens.")
 @click.option(
     "--alternatives", type=click.IntRange(0, 50), default=0, help="Also store the N likeliest tokens at every token."
