@@ -39,7 +39,7 @@ from localent.analysis import intervals, metrics
 from localent.analysis.intervals import Estimate, estimate
 
 N_TRUTH = 250_000  # problems
-HEAD = "problems attempts  wrong  metric          truth covered %  below  above   width  none"
+HEAD = "problems attempts  wrong  metric                  truth covered %  below  above   width  none"
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def simulate(design: Design, effect: float, rng: np.random.Generator) -> Sample:
 
 def advantage(s: Sample, **options) -> Estimate:
     """Paired: two runs over the same problems, AUROC of the second score minus that of the first."""
-    first, second = metrics.auroc_of(s.scores, s.wrong), metrics.auroc_of(s.other, s.wrong)
+    first, second = (metrics.auroc_of(x, s.wrong, problems=s.problems) for x in (s.scores, s.other))
     return intervals.paired(first, s.problems, second, s.problems, **options)
 
 
@@ -88,6 +88,7 @@ METRICS: dict[str, Callable[..., Estimate]] = {
     "AUROC": lambda s, **o: intervals.separation(s.scores, s.wrong, s.problems, **o),
     "AUROC, ties": lambda s, **o: intervals.separation(s.other, s.wrong, s.problems, **o),
     "AUROC, strata": lambda s, **o: intervals.separation(s.scores, s.wrong, s.problems, s.strata, **o),
+    "AUROC within question": lambda s, **o: intervals.separation(s.scores, s.wrong, s.problems, s.problems, **o),
     "AUROC b - a": advantage,
     "PRR": lambda s, **o: estimate(metrics.prr_of, s.scores, s.wrong, problems=s.problems, **o),
     "AURC": lambda s, **o: estimate(metrics.aurc_of, s.scores, s.wrong, problems=s.problems, **o),
@@ -104,7 +105,8 @@ def truth(design: Design, effect: float) -> dict[str, float]:
     return {
         "AUROC": metrics.auroc(found.scores, found.wrong),
         "AUROC, ties": metrics.auroc(found.other, found.wrong),
-        "AUROC, strata": float(metrics.auroc_of(found.scores, found.wrong, found.strata)(np.ones(len(found.wrong)))),
+        "AUROC, strata": _stratified(found, found.strata),
+        "AUROC within question": _stratified(found, found.problems) if design.n_samples > 1 else np.nan,
         "AUROC b - a": metrics.auroc(found.other, found.wrong) - metrics.auroc(found.scores, found.wrong),
         "PRR": metrics.prr(found.scores, found.wrong),
         "AURC": metrics.aurc(found.scores, found.wrong),
@@ -114,6 +116,10 @@ def truth(design: Design, effect: float) -> dict[str, float]:
     }
 
 
+def _stratified(s: Sample, strata: np.ndarray) -> float:
+    return float(metrics.auroc_of(s.scores, s.wrong, strata)(np.ones(len(s.wrong))))
+
+
 def rows(n_runs: int, effect: float, seed: int, designs: list[Design], wanted: list[str]) -> Iterator[str]:
     """One line per design and metric: coverage, misses on either side, mean width, runs without an interval."""
     yield HEAD
@@ -121,7 +127,7 @@ def rows(n_runs: int, effect: float, seed: int, designs: list[Design], wanted: l
         true = truth(design, effect)
         streams = np.random.default_rng(seed).spawn(n_runs)
         runs = [simulate(design, effect, stream) for stream in streams]
-        for name, metric in ((name, METRICS[name]) for name in wanted):
+        for name, metric in ((name, METRICS[name]) for name in wanted if not np.isnan(true[name])):
             found = [metric(run, n_resamples=1000, seed=i) for i, run in enumerate(runs)]
             yield line(design, name, true[name], [one for one in found if one.known], n_runs)
 
@@ -129,7 +135,7 @@ def rows(n_runs: int, effect: float, seed: int, designs: list[Design], wanted: l
 def line(design: Design, name: str, true: float, known: list[Estimate], n_runs: int) -> str:
     low, high = (np.array([getattr(one, end) for one in known]) for end in ("low", "high"))
     below, above = (100 * misses.mean() for misses in (high < true, low > true))
-    size = f"{design.n_problems:>8}{design.n_samples:>9}{design.wrong:>7}  {name:<14}{true:>7.3f}"
+    size = f"{design.n_problems:>8}{design.n_samples:>9}{design.wrong:>7}  {name:<22}{true:>7.3f}"
     width = (high - low).mean()
     return f"{size}{100 - below - above:>10.1f}{below:>7.1f}{above:>7.1f}{width:>8.3f}{n_runs - len(known):>6}"
 

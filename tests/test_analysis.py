@@ -317,6 +317,18 @@ def test_perfect_separation_of_few_is_not_certain():
     assert found.low == pytest.approx(12 / (12 + 3.841), abs=1e-3)  # Wilson's bound for 12 of 12
 
 
+def test_perfect_separation_counts_the_problems_that_are_in_a_pair():
+    """Five wrong traces share a stratum with right ones; 200 others have no partner and prove nothing."""
+    wrong = np.r_[np.ones(5), np.zeros(30), np.ones(100), np.zeros(100)].astype(bool)
+    strata = np.r_[np.zeros(35), np.ones(100), np.full(100, 2)]
+    found = intervals.separation(wrong + np.linspace(0, 0.5, 235), wrong, range(235), strata)
+    theirs = scipy.stats.binomtest(5, 5).proportion_ci(method="wilson")
+    assert (found.value, found.low, found.high) == pytest.approx((1, theirs.low, theirs.high), abs=1e-12)
+    assert (found.n, found.n_problems, found.n_missing) == (35, 35, 0)
+    one_missing = np.where(np.arange(235) == 0, np.nan, wrong + 0.0)
+    assert intervals.separation(one_missing, wrong, range(235), strata).n == 34
+
+
 def test_a_planted_effect_is_found_and_none_is_not():
     planted = [intervals.separation(*sample(300, 0.8, seed), range(300)).excludes(0.5) for seed in range(10)]
     null = [intervals.separation(*sample(300, 0.0, seed), range(300)).excludes(0.5) for seed in range(40)]

@@ -10,7 +10,7 @@ import synthetic
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from localent.analysis import beyond, metrics, signals
+from localent.analysis import beyond, intervals, metrics, signals
 from localent.engine import Prompt, drive
 from localent.engine.llama import LlamaEngine, LlamaModel, Options
 from localent.entropy import Meter
@@ -57,11 +57,74 @@ def test_no_stratum_with_both_classes_is_undefined():
         beyond.separation_p(SCORES, WRONG, PROBLEMS, np.arange(N))
 
 
+@pytest.mark.parametrize("strata", [None, PROBLEMS, PROBLEMS % 7, LENGTH // 10])
+@pytest.mark.parametrize("make", [beyond.separation_of, metrics.auroc_of])
+def test_a_problem_drawn_twice_brings_its_own_pairs_twice(make, strata):
+    """Resamples written out, each draw a problem of its own, and no pair between two draws of the same one."""
+    strata_of = np.zeros(N) if strata is None else strata
+    statistic = make(SCORES, WRONG, strata, PROBLEMS)
+    for drawn in RNG.integers(0, N // 3, (3, N // 3)):
+        taken = (3 * drawn[:, None] + np.arange(3)).ravel()
+        wrong = WRONG[taken]
+        columns = (SCORES[taken], strata_of[taken], PROBLEMS[taken], np.repeat(np.arange(N // 3), 3))
+        above, stratum, problem, draw = (np.subtract.outer(x[wrong], x[~wrong]) for x in columns)
+        kept = (stratum == 0) & ((problem != 0) | (draw == 0))
+        expected = ((above > 0) + (above == 0) / 2)[kept].mean()
+        assert float(statistic(np.bincount(taken, minlength=N) * 1.0)) == pytest.approx(expected, abs=1e-12)
+
+
 @pytest.mark.parametrize("strata", [None, PROBLEMS, PROBLEMS % 7])
 def test_both_ways_to_the_auroc_agree_under_any_counts(strata):
     counts = RNG.integers(0, 4, (20, N)).astype(float)
     pairs, sorting = (one(SCORES, WRONG, strata)(counts) for one in (beyond.separation_of, metrics.auroc_of))
     assert pairs == pytest.approx(sorting, abs=1e-12)
+
+
+def questions(effect, rng):
+    """40 problems of 4 attempts: the score has the problem's level in it, and what a wrong attempt adds."""
+    problems, hard, level = np.repeat(np.arange(40), 4), rng.normal(size=40), rng.normal(size=40)
+    wrong = rng.random(160) < 1 / (1 + np.exp(-1.2 * hard[problems]))
+    return level[problems] + rng.normal(size=160) + effect * wrong, wrong, problems
+
+
+def test_within_question_intervals_are_as_wide_as_the_value_spreads():
+    """Over 150 runs the mean width is that of 95 % of the values, and about one interval in twenty misses the truth."""
+    rng, truth = np.random.default_rng(7), stats.norm.cdf(0.5 / np.sqrt(2))
+    runs = (questions(0.5, rng) for _ in range(150))
+    found = [intervals.separation(s, w, p, p, n_resamples=300) for s, w, p in runs]
+    widths, values = [e.high - e.low for e in found], [e.value for e in found]
+    assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(values), rel=0.15)
+    assert 0.9 < np.mean([e.low <= truth <= e.high for e in found]) < 0.99
+
+
+def test_within_question_p_values_are_uniform_for_a_null_score_and_see_an_effect():
+    """One in twenty below 0.05 where nothing is left in a question; half of them where a wrong attempt adds 0.5 sd."""
+    rng = np.random.default_rng(4)
+
+    def ps(effect):
+        runs = (questions(effect, rng) for _ in range(300))
+        return np.array([beyond.separation_p(s, w, p, p) for s, w, p in runs])
+
+    assert 0.02 < (ps(0.0) < 0.05).mean() < 0.09
+    assert (ps(0.5) < 0.05).mean() > 0.4
+
+
+def test_gain_within_a_question_has_the_variance_of_the_problems_own_gains():
+    """With strata that are the problems the gain is a ratio of sums over problems: its variance written out."""
+    rng = np.random.default_rng(5)
+    scores, wrong, problems = questions(1.0, rng)
+    other = scores + rng.normal(size=160)
+    sums = []
+    for x in (scores, other):
+        won, pairs = metrics.placements(x, wrong, problems)
+        sums.append(np.bincount(problems[wrong], won[wrong], 40))
+    n_pairs = np.bincount(problems[wrong], pairs[wrong], 40)
+    has = n_pairs > 0
+    gain = (sums[0] - sums[1]).sum() / n_pairs.sum()
+    residuals = (sums[0] - sums[1] - gain * n_pairs)[has] / n_pairs.sum()
+    error = np.sqrt((residuals**2).sum() * has.sum() / (has.sum() - 1))
+    expected = 2 * stats.t.sf(abs(gain) / error, has.sum() - 1)
+    assert beyond.separation_gain_p(scores, other, wrong, problems, problems) == pytest.approx(expected, rel=1e-9)
 
 
 def test_auroc_of_many_traces_is_scikit_learns_to_the_last_digits():

@@ -76,26 +76,37 @@ def _scalar(statistic: Statistic, index: Array, size: dict, level: float, n_resa
     return Estimate(value, float(low), float(high), **size)
 
 
-def separation(scores: Array, wrong: Array, problems: Sequence, strata: Array | None = None, **options) -> Estimate:
-    """AUROC of a score with its interval (see metrics.auroc_of), for any sample.
+def separation(
+    scores: Array, wrong: Array, problems: Sequence, strata: Array | None = None, *, make=auroc_of, **options
+) -> Estimate:
+    """AUROC of a score with its interval (see metrics.auroc_of), for any sample. n: the traces that are in a pair.
 
     Where every wrong trace lies on one side of every right one, all resamples agree and the bootstrap would be certain
-    after three traces. There the interval is Wilson's, n the number of problems in the rarer class [ours].
+    after three traces. There the interval is Wilson's, n the number of problems in the rarer class, of those in a
+    pair [ours]. `make`: the statistic, auroc_of or another way to it.
     """
-    strata = np.zeros(len(wrong), int) if strata is None else np.asarray(strata)
-    found = estimate(auroc_of, scores, wrong, strata, problems=problems, **options)
-    return widened(found, scores, wrong, problems, options.get("level", LEVEL))
-
-
-def widened(found: Estimate, scores: Array, wrong: Array, problems: Sequence, level: float = LEVEL) -> Estimate:
-    """A separation with its interval as `separation` has it where all pairs agree."""
+    strata, problems = np.zeros(len(wrong), int) if strata is None else np.asarray(strata), np.asarray(problems)
+    found = estimate(make, scores, wrong, strata, problems, problems=problems, **options)
+    if found.value is None:
+        return found
+    kept = in_pair(scores, wrong, strata)
+    found = of_those(found, problems[kept])
     if not found.known or found.value not in (0.0, 1.0):
         return found
-    present = ~np.isnan(np.array(scores, float))
-    wrong, problems = np.asarray(wrong, bool)[present], np.asarray(problems)[present]
-    n = min(len(np.unique(problems[wrong])), len(np.unique(problems[~wrong])))
-    low, high = wilson(found.value * n, n, level)
+    n = min(len(np.unique(problems[kept & side])) for side in (np.asarray(wrong, bool), ~np.asarray(wrong, bool)))
+    low, high = wilson(found.value * n, n, options.get("level", LEVEL))
     return replace(found, low=low, high=high)
+
+
+def in_pair(scores: Array, wrong: Array, strata: Array) -> Array:
+    """Which traces have the score and, in their stratum, one of the other class that has it too: (n,) bool."""
+    wrong, kept = np.asarray(wrong, bool), ~np.isnan(np.array(scores, float))
+    return kept & np.where(wrong, np.isin(strata, strata[kept & ~wrong]), np.isin(strata, strata[kept & wrong]))
+
+
+def of_those(found: Estimate, problems: Array) -> Estimate:
+    """The estimate as one of these traces alone, each with its problem: (n,)."""
+    return replace(found, n=len(problems), n_problems=len(np.unique(problems)))
 
 
 # --- the bootstrap ----------------------------------------------------------------------------------------------

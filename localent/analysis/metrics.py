@@ -43,9 +43,10 @@ def auroc(scores: Array, wrong: Array, counts: Array | None = None) -> float | A
     return _at(auroc_of(scores, wrong), counts, len(scores))
 
 
-def auroc_of(scores: Array, wrong: Array, strata: Array | None = None) -> Statistic:
+def auroc_of(scores: Array, wrong: Array, strata: Array | None = None, problems: Array | None = None) -> Statistic:
     """See auroc. With `strata` (n,), only pairs from one stratum count: the traces of one question, or of like length.
 
+    `problems` (n,): what is resampled, so that all traces of a problem are taken equally often; see OwnPairs.
     Raises: UndefinedError also where no stratum has both a right and a wrong trace.
     """
     scores, wrong = _two_classes(scores, wrong)
@@ -55,14 +56,40 @@ def auroc_of(scores: Array, wrong: Array, strata: Array | None = None) -> Statis
     start, lower, upper, end = keys.places(wrong_at, keys.values[right_at])
     if not (end > start).any():
         raise UndefinedError(NO_PAIR)
+    own = OwnPairs(scores, wrong, strata, problems)
 
     def statistic(counts: Array) -> Array:
         rank = _cumulative(counts[..., right_at])  # (..., n_right + 1): right traces among the first so many
         below, of_wrong = rank[..., start], counts[..., wrong_at]
         won = (of_wrong * (rank[..., lower] + rank[..., upper] - 2 * below)).sum(-1) / 2
-        return _ratio(won, (of_wrong * (rank[..., end] - below)).sum(-1))
+        return own.ratio(won, (of_wrong * (rank[..., end] - below)).sum(-1), of_wrong)
 
     return statistic
+
+
+class OwnPairs:
+    """The pairs inside one problem, which a problem that is drawn c times brings c times.
+
+    A product of counts would have them c² times, as if a trace could be held against another draw of its own problem:
+    a pair that no sample has. Where every pair is one of these (strata are the questions), intervals would be 1.6 times
+    too wide. Without `problems` there are none.
+    """
+
+    def __init__(self, scores: Array, wrong: Array, strata: Array | None, problems: Array | None) -> None:
+        self.won = self.pairs = np.zeros(int(wrong.sum()))
+        if problems is not None:
+            self.won, self.pairs = (x[wrong] for x in placements(scores, wrong, crossed(strata, problems)))
+
+    def ratio(self, won: Array, pairs: Array, of_wrong: Array) -> Array:
+        """won / pairs, each (...), once what the counts of the wrong traces (..., n_wrong) have too often is gone."""
+        twins = of_wrong * (of_wrong - 1)
+        return _ratio(won - twins @ self.won, pairs - twins @ self.pairs)
+
+
+def crossed(strata: Array | None, problems: Array) -> Array:
+    """One number for each stratum of each problem: (n,) -> (n,)."""
+    problem = np.unique(problems, return_inverse=True)[1].ravel()
+    return problem if strata is None else problem + len(problem) * np.unique(strata, return_inverse=True)[1].ravel()
 
 
 def placements(scores: Array, wrong: Array, strata: Array | None = None) -> tuple[Array, Array]:

@@ -16,7 +16,7 @@ from localent.analysis import metrics, scores
 from localent.analysis.beyond import correlation_p, holm, length_bins, partial_rank_of, separation_of, separation_p
 from localent.analysis.curves import TOUCH, at_position
 from localent.analysis.family import caveat
-from localent.analysis.intervals import SEED, Estimate, estimate, widened
+from localent.analysis.intervals import SEED, Estimate, estimate, separation
 from localent.analysis.metrics import Array, UndefinedError
 from localent.analysis.probed import Probed, computed, probed, until
 from localent.analysis.profile import path_length, switches
@@ -148,8 +148,8 @@ def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed:
     options = dict(problems=traces.problems, n_resamples=n_resamples, seed=seed)
     length = np.asarray(traces.n_tokens, float)
 
-    def of(make: Callable, *labels: Array) -> Estimate:
-        return estimate(make, score.values, traces.wrong, *labels, **options)
+    def apart(strata: Array) -> Estimate:
+        return separation(score.values, traces.wrong, strata=strata, make=separation_of, **options)
 
     point = partial(_defined, values, wrong)
     stated = partial(_defined, 1 - values, ~wrong) if score.calibrated else lambda metric: None
@@ -159,10 +159,10 @@ def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed:
         auroc=auroc(score, traces, n_resamples=n_resamples, seed=seed),
         p=_defined(values, wrong, lambda s, w: separation_p(s, w, problems)),
         p_holm=None,
-        given_length=of(partial_rank_of, length),
+        given_length=estimate(partial_rank_of, score.values, traces.wrong, length, **options),
         given_length_p_holm=None,
-        within_length=of(separation_of, length_bins(length)),
-        within_question=Estimate(None, reason=MIRRORS) if score.mirrors else of(separation_of, traces.problems),
+        within_length=apart(length_bins(length)),
+        within_question=Estimate(None, reason=MIRRORS) if score.mirrors else apart(traces.problems),
         prr=point(metrics.prr),
         prr_half=point(partial(metrics.prr, max_rejection=0.5)),
         aurc=point(metrics.aurc),
@@ -180,9 +180,8 @@ def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed:
 
 def auroc(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed: int = SEED) -> Estimate:
     """How often a wrong trace scores above a right one: all that a figure of the signals needs."""
-    options = dict(problems=traces.problems, n_resamples=n_resamples, seed=seed)
-    found = estimate(separation_of, score.values, traces.wrong, **options)
-    return widened(found, score.values, traces.wrong, traces.problems)
+    options = dict(n_resamples=n_resamples, seed=seed)
+    return separation(score.values, traces.wrong, traces.problems, make=separation_of, **options)
 
 
 def _defined(values: Array, labels: Array, metric: Callable) -> float | None:

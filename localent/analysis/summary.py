@@ -129,9 +129,10 @@ def signal(
 
     With `strata` (n,), only pairs of a right and a wrong trace from one stratum count.
     """
-    scores, options = np.array(scores, float), dict(problems=problems, **options)
+    scores, problems = np.array(scores, float), np.asarray(problems)
+    options = dict(problems=problems, **options)
     n_tokens = np.where(np.isnan(scores), np.nan, np.asarray(n_tokens, float))
-    labels = (wrong,) if strata is None else (wrong, strata)
+    labels = (wrong, problems) if strata is None else (wrong, problems, strata)
     length = intervals.separation(n_tokens, wrong, strata=strata, **options)
     direction = -1 if length.value is not None and length.value < 0.5 else 1
     return Signal(
@@ -141,10 +142,10 @@ def signal(
     )
 
 
-def _advantage_of(scores: Array, baseline: Array, wrong: Array, *strata: Array) -> Statistic:
+def _advantage_of(scores: Array, baseline: Array, wrong: Array, problems: Array, *strata: Array) -> Statistic:
     """AUROC of the scores minus that of the baseline."""
     make = separation_of if strata else auroc_of
-    mine, theirs = (make(values, wrong, *strata) for values in (scores, baseline))
+    mine, theirs = (make(values, wrong, *strata, problems=problems) for values in (scores, baseline))
     return lambda counts: mine(counts) - theirs(counts)
 
 
