@@ -11,6 +11,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from localent.analysis import beyond, intervals, metrics, signals
+from localent.analysis.intervals import Estimate
 from localent.engine import Prompt, drive
 from localent.engine.llama import LlamaEngine, LlamaModel, Options
 from localent.entropy import Meter
@@ -214,6 +215,59 @@ def test_p_of_a_partial_correlation_agrees_with_pearson_on_plain_data():
     found = signals.estimate(beyond.partial_rank_of, values, WRONG, np.ones(N), problems=np.arange(N))
     reference = stats.spearmanr(values, WRONG).pvalue
     assert np.log(beyond.correlation_p(found)) == pytest.approx(np.log(reference), abs=0.7)
+
+
+def judged(values, wrong, length, problems):
+    """The one signal of a run: its row as `signals` reads it, no other signal beside it."""
+    arrays = (np.arange(len(wrong)), problems, wrong, np.zeros(len(wrong), bool), length)
+    score = signals.Score("made", "answer", values * 1.0, "never")
+    row = signals.judge(score, signals.Traces(*arrays, (score,)), n_resamples=400)
+    row = replace(row, p_holm=row.p, given_length_p_holm=beyond.correlation_p(row.given_length))
+    return replace(row, reading=signals._reading(row))
+
+
+def test_a_perfect_signal_that_length_does_not_know_is_beyond_length():
+    """Length drawn apart from the outcome; the same with one label of 200 turned round. No end leaves [-1, 1]."""
+    rng = np.random.default_rng(0)
+    wrong, length, alone = rng.random(200) < 0.4, rng.integers(20, 100, 200), np.arange(200)
+    perfect = judged(wrong, wrong, length, alone)
+    one_off = judged(wrong ^ (alone == 0), wrong, length, alone)
+    assert perfect.reading == one_off.reading == "beyond length"
+    assert perfect.given_length_p_holm == 0.0
+    assert -1 <= one_off.given_length.low < 0.99 < one_off.given_length.high <= 1
+    assert 0 < one_off.given_length_p_holm < 1e-6
+
+
+def test_what_is_not_known_given_length_is_undecided():
+    """Eight problems have no interval; an interval off 0 that Holm's rule does not pass shows nothing either way."""
+    rng = np.random.default_rng(0)
+    wrong, length, problems = rng.random(160) < 0.4, rng.integers(20, 100, 160), np.repeat(np.arange(8), 20)
+    values = 1.5 * wrong + rng.normal(size=160)
+    few = judged(values, wrong, length, problems)
+    assert few.p_holm < 0.05
+    assert not few.given_length.known
+    assert few.reading == "undecided beyond length"
+    many = judged(values, wrong, length, np.arange(160))
+    for given, p, reading in (
+        ((0.264, 0.11, 0.42), 0.2, "undecided beyond length"),
+        ((0.264, 0.11, 0.42), 0.01, "beyond length"),
+        ((0.1, -0.1, 0.3), 0.4, "explained by length"),
+        ((-0.3, -0.4, -0.2), 0.001, "explained by length"),
+    ):
+        row = replace(many, given_length=Estimate(*given), given_length_p_holm=p)
+        assert signals._reading(row) == reading
+
+
+def test_p_of_a_correlation_and_its_interval_say_the_same():
+    """Fisher (1915): the end that faces 0 is 1.96 errors from the value, so that p is 0.05 where that end is 0."""
+    assert beyond.correlation_p(Estimate(0.3, 0.0, 0.7)) == pytest.approx(0.05, abs=1e-12)
+    z, error = np.arctanh(0.5), 1 / np.sqrt(97)  # Pearson's r = 0.5 over 100 pairs
+    ends = np.tanh([z - 1.959964 * error, z + 1.959964 * error])
+    assert beyond.correlation_p(Estimate(0.5, *ends)) == pytest.approx(2 * stats.norm.sf(z / error), rel=1e-4)
+    assert beyond.correlation_p(Estimate(-0.5, *-ends[::-1])) == pytest.approx(2 * stats.norm.sf(z / error), rel=1e-4)
+    assert beyond.correlation_p(Estimate(0.99, 0.97, 1.0)) < 1e-6
+    assert beyond.correlation_p(Estimate(1.0, 1.0, 1.0)) == 0.0
+    assert beyond.correlation_p(Estimate(0.3, None, None)) is None
 
 
 def test_sign_flips_of_problem_means_are_scipys_permutation_test():

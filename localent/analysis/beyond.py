@@ -81,7 +81,8 @@ def _partial(covariance: Array) -> Array:
     xy, xz, yz = r[..., 0, 1], r[..., 0, 2], r[..., 1, 2]
     left = np.sqrt(np.maximum(1 - xz**2, 0.0) * np.maximum(1 - yz**2, 0.0))
     defined = (left > 1e-7) & (scale[..., 0, 1] > 0)
-    return np.divide(xy - xz * yz, left, out=np.full(left.shape, np.nan), where=defined)
+    found = np.divide(xy - xz * yz, left, out=np.full(left.shape, np.nan), where=defined)
+    return np.clip(found, -1.0, 1.0)  # rounding alone can leave the range
 
 
 def _centred_ranks(values: Array) -> Array:
@@ -176,13 +177,19 @@ def _random_signs(n: int) -> Array:
 
 
 def correlation_p(found: Estimate) -> float | None:
-    """Two-sided p that a correlation is 0, from the width of its 95 % interval on Fisher's scale; None: no interval."""
+    """Two-sided p that a correlation is 0, from its 95 % interval on Fisher's scale; None: no interval.
+
+    Below 0.05 just where the interval leaves 0 out: the error is how far the end that faces 0 is from the value. The
+    other end can be 1, where the scale ends. A correlation of 1 or -1 has p = 0.
+    """
     from scipy.stats import norm
 
-    if not found.known or max(abs(found.low), abs(found.high)) >= 1 or found.low == found.high:
+    if found.known and 1 - abs(found.value) < 1e-12:
+        return 0.0
+    if not found.known or found.low == found.high:
         return None
-    low, value, high = np.arctanh([found.low, found.value, found.high])
-    return float(2 * norm.sf(abs(value) / ((high - low) / (2 * norm.isf(0.025)))))
+    value, facing = np.arctanh([found.value, found.low if found.value > 0 else found.high])
+    return float(2 * norm.sf(abs(value) * norm.isf(0.025) / abs(value - facing)))
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

@@ -96,7 +96,7 @@ class Signal:
     accuracy_at_80: float | None  # of the 80 % most certain traces
     accuracy_at_90: float | None
     missing: str | None  # why some traces lack it
-    reading: str  # "beyond length" | "explained by length" | "not shown" | "undefined" | "baseline"
+    reading: str  # "beyond length" | "explained by length" | "undecided beyond length" | "not shown" | ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,14 +192,20 @@ def _defined(values: Array, labels: Array, metric: Callable) -> float | None:
 
 
 def _reading(row: Signal) -> str:
-    """What the row shows. Beyond length: its partial correlation points the same way as its AUROC, and is not 0."""
+    """What the row shows, once it tells right from wrong: is anything left with length held fixed?
+
+    Beyond length: the partial correlation points the same way as the AUROC, and is not 0 by Holm's rule. Explained by
+    length: its interval reaches 0, or lies on the other side. Undecided: neither is shown.
+    """
     if row.family == "baseline" or row.auroc.value is None or row.p_holm is None:
         return "baseline" if row.family == "baseline" else "undefined"
     if row.p_holm >= ALPHA:
         return "not shown"
-    same_way = row.given_length.known and (row.given_length.value > 0) == (row.auroc.value > 0.5)
-    beyond = same_way and row.given_length_p_holm is not None and row.given_length_p_holm < ALPHA
-    return "beyond length" if beyond else "explained by length"
+    given = row.given_length
+    if given.known and not (given.low > 0 if row.auroc.value > 0.5 else given.high < 0):
+        return "explained by length"
+    shown = row.given_length_p_holm is not None and row.given_length_p_holm < ALPHA
+    return "beyond length" if shown else "undecided beyond length"
 
 
 # --- the scores of a run ------------------------------------------------------------------------------------------
