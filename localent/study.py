@@ -47,7 +47,7 @@ class Subject:
     truncated: float  # share of traces that ran into the token limit
     unread: float  # share of traces in which no answer was found
     gain: Estimate  # slope of the information gain, nats per whole trace
-    gain_half: Estimate  # nats gained by half of the steps
+    gain_half: Estimate  # nats gained by half of the steps, traces of two or more
     auroc_half: Estimate  # of the answer entropy at half, traces of equally many steps, two or more
     auroc_half_any: Estimate  # the same, any trace with any other; one-step traces are read at their start
     lock_right: float | None  # median t_lock of right traces
@@ -243,7 +243,7 @@ def _subject(name: str, task: str, run_id: str, read: _Read, ln_others: float, m
         truncated=read.truncated,
         unread=read.unread,
         gain=mean(verdicts.gain_slope(p)),
-        gain_half=mean(at_position(p.trajectory(p.gain), verdicts.HALF)),
+        gain_half=mean(verdicts.gain_half(p)),
         auroc_half=separation(several, p.wrong, p.problems, p.n_steps, **options),
         auroc_half_any=separation(half, p.wrong, p.problems, **options),
         lock_right=shape.lock_right,

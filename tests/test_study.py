@@ -11,8 +11,9 @@ from test_runs import query
 
 from localent import study, tasks
 from localent.analysis import verdicts
+from localent.analysis.curves import Curve
 from localent.analysis.intervals import Estimate
-from localent.analysis.probed import probed
+from localent.analysis.probed import Probed, probed
 from localent.analysis.verdicts import LENGTH, REFUTED, SUPPORTED, UNDECIDED
 from localent.cli import main
 from localent.report.science import mechanism_table, sentences, stage_table, verdict_table
@@ -21,7 +22,7 @@ from localent.store import open_db
 
 PLANTED = synthetic.Law(gain=5, gain_wrong=1, noise=0.2, control_gain=0.0)
 EVERY = "exceeds every control"
-GAIN = "information gain rises with steps"
+GAIN, BY_HALF = "information gain rises with steps", "gain by half of the steps"
 PLAIN, BEYOND = "early separability, t = 0.5, any K", "early separability beyond the start"
 EARLY, WITHIN = "early separability, t = 0.5", "within-question separability, t = 0.5"
 
@@ -304,7 +305,91 @@ def test_rollouts_are_judged_by_the_same_claim(tmp_path):
     assert found["information gain rises, by rollouts"].verdict == SUPPORTED
     floored = replace(p, p_true=np.where(p.position > 0, 0.01, 0.02))  # below 1/32: sixteen samples cannot tell
     found = {v.claim: v for v in verdicts.judge("m", p, {}, lengths, floored, 16, n_resamples=300)}
-    assert found["information gain rises, by rollouts"].verdict == REFUTED
+    assert found["information gain rises, by rollouts"].verdict == UNDECIDED
+    assert found["information gain rises, by rollouts"].effect.reason == "nothing varies"
+
+
+def drawn(wrong, entropy):
+    """Probes of traces of equally many steps, one a problem, whose answer entropies are given: (n, K + 1) nats."""
+    n, width = entropy.shape
+    ids, nothing = np.arange(n), np.full(entropy.shape, np.nan)
+    position = np.tile(np.linspace(0, 1, width), (n, 1))
+    arrays = dict.fromkeys(("p_true", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed"), 0.5 + 0 * entropy)
+    arrays |= dict(position=position, entropy=entropy, leader=np.zeros(entropy.shape, int))
+    return Probed("choice", ids, ids, wrong, motion=nothing[:, 1:], net_motion=nothing[:, 0], **arrays)
+
+
+def test_a_start_that_tells_all_leaves_nothing_to_refute():
+    """Both AUROCs are 1 over the same pairs: a ceiling, no refutation; nor is a true answer that never moves."""
+    wrong = np.arange(60) < 20
+    entropy = wrong[:, None] + np.random.default_rng(0).uniform(0, 0.5, (60, 3))
+    found = {v.claim: v for v in verdicts.judge("m", drawn(wrong, entropy), {}, np.ones(60), n_resamples=300)}
+    assert (found[EARLY].effect.value, found[BEYOND].effect.value) == (0.5, 0.0)
+    assert (found[BEYOND].verdict, found[BEYOND].effect.low) == (UNDECIDED, None)
+    assert found[BEYOND].effect.reason == "all pairs agree at k = 0 already: AUROC 1"
+    assert (found[GAIN].verdict, found[GAIN].effect.reason) == (UNDECIDED, "nothing varies")
+
+
+def test_traces_of_one_step_have_no_half_way():
+    """Their gain by half is 0 by construction: it neither refutes nor dilutes what longer traces gain."""
+    p, one = drawn(np.arange(40) % 2 < 1, np.ones((40, 3))), np.arange(40) < 20
+    p_true = np.where(p.position > 0, 0.8, 0.1) + np.linspace(0, 0.1, 40)[:, None]
+    short = p.position + np.where(one[:, None], [0, 0.5, np.nan], 0)  # one step: k = 0, 1
+    p = replace(p, p_true=np.where(np.isnan(short), np.nan, p_true), position=short)
+    found = {v.claim: v for v in verdicts.judge("m", p, {}, np.ones(40), n_resamples=300)}[BY_HALF]
+    assert found.effect.value == pytest.approx(np.log(p_true[~one, 1] / p_true[~one, 0]).mean())
+    assert (found.effect.n, found.effect.n_missing) == (20, 20)
+
+
+def test_gain_by_half_of_one_step_traces_alone_is_undecided(tmp_path):
+    found = judged(tmp_path, replace(PLANTED, steps=(1, 2)), n_problems=40)[BY_HALF]
+    assert (found.verdict, found.effect.value) == (UNDECIDED, None)
+
+
+def test_an_effect_of_length_that_holms_rule_does_not_pass_is_undecided():
+    """Nor does it then explain anything about traces of equally many steps."""
+    effect, none = Estimate(0.2, 0.01, 0.4), Estimate(0.0, -0.2, 0.2)
+
+    def family(p):
+        found = [(PLAIN, effect, LENGTH, p), (EARLY, none, UNDECIDED, 0.9), ("other", none, UNDECIDED, 0.8)]
+        made = [verdicts.Verdict(c, "m", e, "AUROC - 0.5", "t", q, told, none, True) for c, e, told, q in found]
+        return [v.verdict for v in verdicts.by_length(verdicts.settled(made))]
+
+    assert family(0.04) == [UNDECIDED, UNDECIDED, UNDECIDED]
+    assert family(0.004) == [LENGTH, LENGTH, UNDECIDED]
+
+
+def test_beyond_every_control_needs_every_control_at_the_end():
+    """One that was never testable is named; a t on the way at which none was read says nothing."""
+    t, nan = np.array([0.0, 0.5, 1.0]), np.nan
+    above, never, gap, below = ([0, 1, 1.0], [0, nan, nan], [0, nan, 1.0], [0, 1, -1.0])
+    curves = {name: Curve(t, np.zeros(3), np.array(low), np.ones(3), np.ones(3)) for name, low in
+              (("above", above), ("never", never), ("gap", gap), ("below", below))}  # fmt: skip
+
+    def of(*names):
+        kept = {name: curves[name] for name in names}
+        return verdicts.earliest_over(list(kept.values())), verdicts.untested(kept)
+
+    assert of("above") == (0.5, [])
+    assert of("gap") == of("above", "gap") == (1.0, [])
+    assert of("above", "never") == (None, ["never"])
+    assert of("above", "below") == of("below", "never") == (None, [])
+
+
+def test_every_control_shows_the_one_that_decides():
+    """The least effect of all may be undecided: what refutes is shown, what is not known has no say."""
+
+    def one(name, told, *ends):
+        return verdicts.Verdict(f"exceeds control: {name}", "m", Estimate(*ends), "nats", "t", 0.5, told, None, False)
+
+    wide, low = one("wide", UNDECIDED, -0.2, -0.9, 0.5), one("low", REFUTED, 0.01, -0.01, 0.02)
+    high, absent = one("high", SUPPORTED, 0.5, 0.4, 0.6), one("absent", UNDECIDED, None)
+    found = verdicts._every("every", "m", [wide, low, high, absent])
+    assert (found.verdict, found.effect) == (REFUTED, low.effect)
+    assert found.note == "the least of 1 refuted: low; none to be had: absent"
+    assert verdicts._every("every", "m", [wide, high]).effect == wide.effect
+    assert verdicts._every("every", "m", [high, absent]).verdict == UNDECIDED
+    assert verdicts._every("every", "m", [high]).note == "the least of 1: high"
 
 
 def test_study_on_the_command_line(random_model, tmp_path):

@@ -186,7 +186,7 @@ def correlation_p(found: Estimate) -> float | None:
 
     if found.known and 1 - abs(found.value) < 1e-12:
         return 0.0
-    if not found.known or found.low == found.high:
+    if not found.known or found.flat:
         return None
     value, facing = np.arctanh([found.value, found.low if found.value > 0 else found.high])
     return float(2 * norm.sf(abs(value) * norm.isf(0.025) / abs(value - facing)))

@@ -39,6 +39,11 @@ class Estimate:
         """Whether there is a value and an interval."""
         return self.value is not None and self.low is not None
 
+    @property
+    def flat(self) -> bool:
+        """Whether the interval has no width but rounding: nothing varies, which says nothing of other problems."""
+        return self.known and self.high - self.low <= 1e-12 * max(1.0, abs(self.value))
+
     def excludes(self, value: float) -> bool:
         """Whether the interval lies on one side of `value`; False where there is no interval."""
         return self.known and not self.low <= value <= self.high

@@ -1,8 +1,9 @@
 """The claims of SIA as tests: each gets an effect, an interval, a p-value and a verdict that can be "refuted".
 
 A claim is supported where its whole interval lies on the claimed side of 0, the effect reaches the smallest size that
-would count, and p stays below 0.05 under Holm's rule; refuted where the interval lies below that size; undecided in
-between. Where right and wrong are compared, an effect that vanishes with length held fixed is "explained by length".
+would count, and p stays below 0.05 under Holm's rule; refuted where the interval lies below that size, and has a width:
+where nothing varies, nothing was tested; undecided in between. Where right and wrong are compared, an effect that
+passes, and vanishes with length held fixed, is "explained by length".
 
 Early separability. Half-way is the last probe at or before t = 0.5; of a trace of one step that is its start, where
 every trace is uncertain. Since short traces are right more often, right traces then look uncertain though nothing was
@@ -28,7 +29,7 @@ from localent.analysis.beyond import (
     sign_flip_p,
 )
 from localent.analysis.curves import FLOOR, FLOORED, GRID, Curve, at_position, curve, log_true
-from localent.analysis.intervals import Estimate, estimate, paired, separation
+from localent.analysis.intervals import Estimate, estimate, in_pair, of_those, paired, separation
 from localent.analysis.metrics import Array, Statistic, UndefinedError, gap_of, mean_of
 from localent.analysis.probed import Probed
 from localent.analysis.signatures import LOCK, SLACK, gap_values, lock_time, modal_lock, saturation, slope, violations
@@ -36,6 +37,8 @@ from localent.analysis.signatures import LOCK, SLACK, gap_values, lock_time, mod
 SUPPORTED, REFUTED, UNDECIDED, LENGTH = "supported", "refuted", "undecided", "explained by length"
 HALF = 0.5
 GAIN_RISES = "information gain rises with steps"
+EARLY, EARLY_ANY = "early separability, t = 0.5", "early separability, t = 0.5, any K"
+NO_SPREAD = "nothing varies"
 ALPHA = 0.05
 FLIPS, DELONG, INTERVAL = "sign flips of problem means", "clustered DeLong", "interval alone"
 BY_OUTCOME = ("wrong-trace",)  # controls that are chosen by how a trace ended
@@ -73,7 +76,7 @@ def decide(effect: Estimate, unit: str) -> str:
     if not effect.known:
         return UNDECIDED
     if effect.high < SMALLEST[unit]:
-        return REFUTED
+        return UNDECIDED if effect.flat else REFUTED
     return SUPPORTED if effect.low > 0 and effect.value >= SMALLEST[unit] else UNDECIDED
 
 
@@ -94,32 +97,45 @@ def judge(
     judged += [] if rolled is None else [_by_rollouts(subject, rolled, m, options)]
     judged += _controls(subject, p, controls, options)
     judged += [*_signatures(subject, p, np.asarray(n_tokens, float), options)]
-    return settled(judged)
+    return by_length(settled(judged))
 
 
 def settled(family: Sequence[Verdict]) -> list[Verdict]:
-    """Supported only where p, adjusted over the family by Holm's rule, is below ALPHA too; claims without p stay."""
+    """An effect, also one of length, only where p, adjusted over the family by Holm's rule, is below ALPHA.
+
+    Claims without p stay.
+    """
     adjusted = holm([v.p for v in family])
     return [_settled(v, p) for v, p in zip(family, adjusted, strict=True)]
 
 
 def _settled(v: Verdict, p_holm: float | None) -> Verdict:
-    if v.verdict == SUPPORTED and p_holm is not None and p_holm >= ALPHA:
+    if v.verdict in (SUPPORTED, LENGTH) and p_holm is not None and p_holm >= ALPHA:
         return replace(v, verdict=UNDECIDED, p_holm=p_holm, note=f"p is {p_holm:.2f} after Holm's rule")
     return replace(v, p_holm=p_holm)
+
+
+def by_length(family: Sequence[Verdict]) -> list[Verdict]:
+    """Where length explains the separation of any K with any other, and equal K show none, it explains both."""
+    if not any(v.claim == EARLY_ANY and v.verdict == LENGTH for v in family):
+        return list(family)
+    return [replace(v, verdict=LENGTH) if v.claim == EARLY and not _above(v.effect) else v for v in family]
+
+
+def _above(effect: Estimate) -> bool:
+    return effect.known and effect.low > 0
 
 
 # --- information about the true answer: all traces, nothing selected ----------------------------------------------
 
 
 def _information(subject: str, p: Probed, options: dict) -> Iterator[Verdict]:
-    half = at_position(p.trajectory(p.gain), HALF)
     exact = np.log(np.where(p.p_true > 0, p.p_true, np.nan))
     floored, unfloored = f"floor {FLOOR:g}", "one answer thought impossible can rule this mean"
     claims = {
         GAIN_RISES: (gain_slope(p), "nats a trace", floored),
         f"{GAIN_RISES}, no floor": (slope(exact, p.position), "nats a trace", unfloored),
-        "gain by half of the steps": (half, "nats", floored),
+        "gain by half of the steps": (gain_half(p), "nats", f"{floored}; traces of two steps or more"),
         "probability of the true answer rises": (slope(p.p_true, p.position), "share", ""),
     }
     for claim, (values, unit, note) in claims.items():
@@ -131,12 +147,27 @@ def gain_slope(p: Probed) -> Array:
     return slope(p.gain, p.position)
 
 
+def half_way(p: Probed, values: Array) -> Array:
+    """values (n, K_max + 1) half-way: (n,); NaN for a trace of one step, whose half is its start."""
+    return np.where(p.n_steps >= 2, at_position(p.trajectory(values), HALF), np.nan)
+
+
+def gain_half(p: Probed) -> Array:
+    """Information gained by half of the steps: (n,) nats; see half_way."""
+    return half_way(p, p.gain)
+
+
 def _of_means(
     claim: str, subject: str, values: Array, problems: Array, unit: str, options: dict, note: str = ""
 ) -> Verdict:
-    effect = estimate(mean_of, values, problems=problems, **options)
+    effect = _varying(estimate(mean_of, values, problems=problems, **options))
     p = sign_flip_p(values, problems)
     return Verdict(claim, subject, effect, unit, FLIPS, p, decide(effect, unit), None, False, note)
+
+
+def _varying(effect: Estimate) -> Estimate:
+    """With the reason why it refutes nothing, where its interval has no width."""
+    return replace(effect, reason=NO_SPREAD) if effect.flat else effect
 
 
 def _by_rollouts(subject: str, rolled: Probed, m: int, options: dict) -> Verdict:
@@ -152,9 +183,8 @@ def _by_rollouts(subject: str, rolled: Probed, m: int, options: dict) -> Verdict
 def _controls(subject: str, p: Probed, controls: dict[str, Probed], options: dict) -> Iterator[Verdict]:
     """Each control over all steps, the least of them, and the least of them by half of the steps."""
     gaps = {name: gap_to(p, control) for name, control in controls.items()}
-    early = {name: np.where(p.n_steps >= 2, at_position(p.trajectory(gap), HALF), np.nan) for name, gap in gaps.items()}
     every = [_over(subject, p, name, over_steps(gap), options) for name, gap in gaps.items()]
-    by_half = [_over(subject, p, name, gap, options) for name, gap in early.items()]
+    by_half = [_over(subject, p, name, half_way(p, gap), options) for name, gap in gaps.items()]
     yield from every
     if every:
         yield _every("exceeds every control", subject, every)
@@ -192,27 +222,36 @@ def along(p: Probed, control: Probed, **options) -> Curve:
 
 
 def earliest_over(curves: Sequence[Curve]) -> float | None:
-    """The first t from which every control is exceeded to the end, each interval above 0; None: not at the end.
+    """The first t at which every control is exceeded, and none falls back to the end, each interval above 0.
 
-    A t at which a control was not read, or by too few traces, says nothing.
+    None: not at the end, or not known there of every control; see untested. A t on the way at which a control was not
+    read, or by too few traces, says nothing.
     """
     if not curves:
         return None
     low = np.array([c.low for c in curves])
     above = ((low > 0) | np.isnan(low)).all(0)
-    lasting = np.logical_and.accumulate(above[::-1])[::-1] & (low > 0).any(0)
-    return float(curves[0].at[lasting.argmax()]) if lasting.any() else None
+    lasting = np.logical_and.accumulate(above[::-1])[::-1] & (low > 0).all(0)
+    return float(curves[0].at[lasting.argmax()]) if lasting.any() and (low[:, -1] > 0).all() else None
+
+
+def untested(curves: dict[str, Curve]) -> list[str]:
+    """Controls without an interval at the end, where all others are exceeded: whether every one is, is not known."""
+    low = {name: c.low[-1] for name, c in curves.items()}
+    return [name for name, end in low.items() if np.isnan(end)] if not any(end <= 0 for end in low.values()) else []
 
 
 def _every(claim: str, subject: str, found: Sequence[Verdict]) -> Verdict:
-    """Supported if every control is exceeded, refuted if one is not: the least effect, the largest p."""
+    """Supported if every control is exceeded, refuted if one is not: the least effect of that verdict, largest p."""
     known = [v for v in found if v.effect.value is not None]
-    least = min(known or found, key=lambda v: v.effect.value if v.effect.value is not None else 0.0)
     verdicts = {v.verdict for v in found}
     verdict = REFUTED if REFUTED in verdicts else SUPPORTED if verdicts == {SUPPORTED} else UNDECIDED
+    shown = [v for v in known if v.verdict == verdict] or known
+    least = min(shown, key=lambda v: v.effect.value) if shown else found[0]
     ps = [v.p for v in known if v.p is not None]
     lacking = [v.claim.removeprefix("exceeds control: ") for v in found if v.effect.value is None]
-    note = f"the least of {len(known)}: {least.claim.removeprefix('exceeds control: ')}"
+    note = f"the least of {len(shown)}" + (f" {verdict}" if len(shown) < len(known) else "")
+    note += f": {least.claim.removeprefix('exceeds control: ')}"
     note += f"; none to be had: {', '.join(lacking)}" if lacking else ""
     p = max(ps) if ps else None
     selected = any(v.selected for v in known)
@@ -250,10 +289,10 @@ def _signatures(subject: str, p: Probed, length: Array, options: dict) -> Iterat
     yield _contrast("lock-in of the leading answer", subject, p, leader, delta, length, options)
     claim = "separability: wrong traces stay uncertain"
     yield _contrast(claim, subject, p, gap_values(p), "nats", length, options)
-    plain = _contrast("early separability, t = 0.5, any K", subject, p, half, auroc, length, options)
-    yield from _early(subject, p, half, length, plain.verdict == LENGTH, options)
+    plain = _contrast(EARLY_ANY, subject, p, half, auroc, length, options)
+    yield from _early(subject, p, length, options)
     yield replace(plain, note="traces of one step are read at their start")
-    yield _within(subject, p, half, length, options)
+    yield _within(subject, p, length, options)
     yield _contrast("monotonicity: wrong traces rise more often", subject, p, rises, "share", length, options)
     effect = saturation(p, **options)
     note = "noise around a level gives a positive slope as well"
@@ -282,29 +321,45 @@ def _comparable(effect: Estimate, scores: Array, wrong: Array) -> Estimate:
     return effect
 
 
-def _early(subject: str, p: Probed, half: Array, length: Array, by_length: bool, options: dict) -> Iterator[Verdict]:
+def _early(subject: str, p: Probed, length: Array, options: dict) -> Iterator[Verdict]:
     """Early separability between traces of equally many steps, and what it has beyond the start: see above."""
-    half, start = (np.where(p.n_steps >= 2, values, np.nan) for values in (half, p.entropy[:, 0]))
+    half, start = half_way(p, p.entropy), np.where(p.n_steps >= 2, p.entropy[:, 0], np.nan)
     effect = scaled(separation(half, p.wrong, p.problems, p.n_steps, **options), 1, -0.5)
-    claim, unit = "early separability, t = 0.5", "AUROC - 0.5"
-    found = _beside_length(claim, subject, p, half, effect, unit, length, options, p.n_steps)
-    verdict = LENGTH if by_length and found.verdict != SUPPORTED else found.verdict
-    yield replace(found, verdict=verdict, note="pairs of equally many steps, two or more")
-    gain = estimate(_gain_of, half, start, p.wrong, p.n_steps, problems=p.problems, **options)
+    found = _beside_length(EARLY, subject, p, half, effect, "AUROC - 0.5", length, options, p.n_steps)
+    yield replace(found, note="pairs of equally many steps, two or more")
+    gain = gain_of_separation(half, start, p.wrong, p.problems, p.n_steps, **options)
     test = _p_of(~np.isnan(half), separation_gain_p, half, start, p.wrong, p.problems, p.n_steps)
     claim, note = "early separability beyond the start", "of the same pairs, AUROC at half minus at k = 0"
     yield Verdict(claim, subject, gain, "AUROC", DELONG, test, decide(gain, "AUROC"), None, True, note)
 
 
-def _gain_of(after: Array, before: Array, wrong: Array, strata: Array) -> Statistic:
+def gain_of_separation(
+    after: Array, before: Array, wrong: Array, problems: Array, strata: Array, **options
+) -> Estimate:
+    """AUROC of `after` minus that of `before`, over the same pairs: n, the traces in one.
+
+    No interval where all pairs agree before: resamples do not see how sure that is, and a 1 leaves nothing to gain.
+    """
+    gain = estimate(_gain_of, after, before, wrong, strata, problems, problems=problems, **options)
+    if gain.value is None:
+        return gain
+    gain = of_those(gain, problems[in_pair(after, wrong, strata)])
+    known = ~np.isnan(after)
+    start = float(separation_of(before[known], wrong[known], strata[known])(np.ones(known.sum())))
+    if start in (0.0, 1.0):
+        return replace(gain, low=None, high=None, reason=f"all pairs agree at k = 0 already: AUROC {start:g}")
+    return _varying(gain)
+
+
+def _gain_of(after: Array, before: Array, wrong: Array, strata: Array, problems: Array) -> Statistic:
     """AUROC of `after` minus that of `before`, over the same pairs."""
-    one, other = separation_of(after, wrong, strata), separation_of(before, wrong, strata)
+    one, other = (separation_of(values, wrong, strata, problems) for values in (after, before))
     return lambda counts: one(counts) - other(counts)
 
 
-def _within(subject: str, p: Probed, half: Array, length: Array, options: dict) -> Verdict:
+def _within(subject: str, p: Probed, length: Array, options: dict) -> Verdict:
     """Pairs of one question, of two steps or more: at k = 0 all its traces are alike."""
-    half = np.where(p.n_steps >= 2, half, np.nan)
+    half = half_way(p, p.entropy)
     effect = scaled(separation(half, p.wrong, p.problems, p.problems, **options), 1, -0.5)
     claim, unit = "within-question separability, t = 0.5", "AUROC - 0.5"
     return _beside_length(claim, subject, p, half, effect, unit, length, options, p.problems)
@@ -321,14 +376,16 @@ def _beside_length(
     options: dict,
     strata: Array | None = None,
 ) -> Verdict:
-    effect = _comparable(effect, scores, p.wrong)
+    effect = _varying(_comparable(effect, scores, p.wrong))
     given = estimate(partial_rank_of, scores, p.wrong, length, problems=p.problems, **options)
-    verdict = decide(effect, unit)
-    if verdict == SUPPORTED and not (given.known and given.low > 0):
+    verdict, note = decide(effect, unit), ""
+    if verdict == SUPPORTED and not given.known:
+        verdict, note = UNDECIDED, f"length cannot be held fixed: {given.reason}"
+    elif verdict == SUPPORTED and given.low <= 0:
         verdict = LENGTH
     strata = np.zeros(len(p.wrong), int) if strata is None else strata
     test = _p_of(~np.isnan(scores), separation_p, scores, p.wrong, p.problems, strata)
-    return Verdict(claim, subject, effect, unit, DELONG, test, verdict, given, True, "")
+    return Verdict(claim, subject, effect, unit, DELONG, test, verdict, given, True, note)
 
 
 def _p_of(known: Array, test: Callable, *arrays: Array) -> float | None:
@@ -353,7 +410,7 @@ def training(earlier: tuple[str, Probed], later: tuple[str, Probed], **options) 
     gains = gain_slope(a), gain_slope(b)
     kept = [~np.isnan(gain) for gain in gains]
     arms = [(mean_of(g[k]), p.problems[k]) for g, k, p in zip(gains, kept, (a, b), strict=True)]
-    effect = paired(*arms[0], *arms[1], **options)
+    effect = _varying(paired(*arms[0], *arms[1], **options))
     values, problems = _differences(gains, (a.problems, b.problems))
     unit, subject = "nats a trace", f"{name_a} -> {name_b}"
     p = sign_flip_p(values, problems)

@@ -9,6 +9,7 @@ from dataclasses import fields, is_dataclass
 import numpy as np
 
 from localent.analysis.intervals import Estimate
+from localent.analysis.verdicts import untested
 from localent.report.terminal import number
 
 Table = tuple[list[str], list[list]]
@@ -121,11 +122,18 @@ def stage_table(subjects: Iterable) -> Table:
     for s in subjects:
         controls = ", ".join(f"{name} {cell(e.value, 2)}" for name, e in s.gains_of_controls.items())
         rates = [f"{rate:.1%}" for rate in (s.truncated, s.unread)]
-        begins = "never" if s.beyond_all_from is None else f"{s.beyond_all_from:g}"
-        told = [short(s.gain, 2), short(s.gain_half, 2), controls, begins if controls else "-", short(s.auroc_half, 2)]
+        told = [short(s.gain, 2), short(s.gain_half, 2), controls, _beyond_from(s), short(s.auroc_half, 2)]
         locks = [lock(s.lock_right), lock(s.lock_wrong)]
         rows.append([s.task, s.model, short(s.accuracy, 2), *rates, *told, *locks, cell(s.abandoned.value, 2)])
     return columns, rows
+
+
+def _beyond_from(s) -> str:
+    """The t from which every control stays exceeded; which control cannot tell; "never"."""
+    unknown = untested(s.beyond_controls)
+    if s.beyond_all_from is not None:
+        return f"{s.beyond_all_from:g}"
+    return "-" if not s.beyond_controls else f"untested: {', '.join(unknown)}" if unknown else "never"
 
 
 def shape_table(subjects: Iterable) -> Table:
