@@ -15,6 +15,8 @@ SIGNALS_NOTES = (
     "AUROC: how often a wrong trace scores above a right one; 0.5 is a coin. [ ]: 95 % interval, clustered by problem.",
     "given length: rank correlation with being wrong, length held fixed. within question: AUROC over pairs of one"
     " question. PRR: 1 is an oracle, 0 a coin. ECE, Brier: of signals that state a probability.",
+    "explained by length: given length, the interval reaches 0. undecided beyond length: it has none, or Holm's rule"
+    " does not pass it.",
 )
 
 
@@ -104,7 +106,8 @@ def replay(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> N
 STAGE_NOTES = (
     "gain: slope of ln p(true answer) over the reasoning, nats per whole trace. left the answer: share of wrong traces"
     " in which the true answer had led before the end. beyond controls from: the t from which the true answer is"
-    " likelier than under every control, to the end. AUROC at half: among traces of equally many steps, two or more.",
+    " likelier than under every control, to the end; untested: controls without an interval there. AUROC at half: among"
+    " traces of equally many steps, two or more. gain by half: of those of two steps or more.",
 )
 
 
