@@ -267,6 +267,7 @@ def test_p_of_a_correlation_and_its_interval_say_the_same():
     assert beyond.correlation_p(Estimate(-0.5, *-ends[::-1])) == pytest.approx(2 * stats.norm.sf(z / error), rel=1e-4)
     assert beyond.correlation_p(Estimate(0.99, 0.97, 1.0)) < 1e-6
     assert beyond.correlation_p(Estimate(1.0, 1.0, 1.0)) == 0.0
+    assert beyond.correlation_p(Estimate(-0.3, -1.0, 1.0)) == 1.0
     assert beyond.correlation_p(Estimate(0.3, None, None)) is None
 
 

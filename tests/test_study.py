@@ -359,6 +359,16 @@ def test_an_effect_of_length_that_holms_rule_does_not_pass_is_undecided():
     assert family(0.004) == [LENGTH, LENGTH, UNDECIDED]
 
 
+def test_length_that_cannot_be_held_fixed_explains_nothing():
+    """Length tells right from wrong without fail: what is left with it held fixed is 0 / 0."""
+    wrong = np.arange(60) % 2 < 1
+    entropy = (1.5 * wrong + np.random.default_rng(0).normal(0, 1, 60))[:, None] + np.zeros(3)
+    found = {v.claim: v for v in verdicts.judge("m", drawn(wrong, entropy), {}, 10 + 5.0 * wrong, n_resamples=300)}
+    assert found[PLAIN].effect.low > 0.05
+    assert found[PLAIN].verdict == found[EARLY].verdict == UNDECIDED
+    assert found[PLAIN].note == found[EARLY].note == "length cannot be held fixed"
+
+
 def test_beyond_every_control_needs_every_control_at_the_end():
     """One that was never testable is named; a t on the way at which none was read says nothing."""
     t, nan = np.array([0.0, 0.5, 1.0]), np.nan

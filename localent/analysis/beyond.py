@@ -179,8 +179,8 @@ def _random_signs(n: int) -> Array:
 def correlation_p(found: Estimate) -> float | None:
     """Two-sided p that a correlation is 0, from its 95 % interval on Fisher's scale; None: no interval.
 
-    Below 0.05 just where the interval leaves 0 out: the error is how far the end that faces 0 is from the value. The
-    other end can be 1, where the scale ends. A correlation of 1 or -1 has p = 0.
+    Below 0.05 just where the interval leaves 0 out: 1.96 errors are from the value to the end that faces 0. The other
+    end can be 1, where the scale ends. A correlation of 1 or -1 has p = 0.
     """
     from scipy.stats import norm
 
@@ -188,8 +188,10 @@ def correlation_p(found: Estimate) -> float | None:
         return 0.0
     if not found.known or found.flat:
         return None
-    value, facing = np.arctanh([found.value, found.low if found.value > 0 else found.high])
-    return float(2 * norm.sf(abs(value) * norm.isf(0.025) / abs(value - facing)))
+    with np.errstate(divide="ignore"):  # an end at 1 or -1 is infinitely far
+        value, facing = np.arctanh([found.value, found.low if found.value > 0 else found.high])
+    error = abs(value - facing) / norm.isf(0.025)
+    return float(2 * norm.sf(abs(value) / error)) if error > 0 else None
 
 
 def holm(ps: Sequence[float | None]) -> list[float | None]:

@@ -119,11 +119,8 @@ def by_length(family: Sequence[Verdict]) -> list[Verdict]:
     """Where length explains the separation of any K with any other, and equal K show none, it explains both."""
     if not any(v.claim == EARLY_ANY and v.verdict == LENGTH for v in family):
         return list(family)
-    return [replace(v, verdict=LENGTH) if v.claim == EARLY and not _above(v.effect) else v for v in family]
-
-
-def _above(effect: Estimate) -> bool:
-    return effect.known and effect.low > 0
+    none = [v.claim == EARLY and v.effect.known and v.effect.low <= 0 for v in family]
+    return [replace(v, verdict=LENGTH) if explained else v for v, explained in zip(family, none, strict=True)]
 
 
 # --- information about the true answer: all traces, nothing selected ----------------------------------------------
@@ -291,7 +288,7 @@ def _signatures(subject: str, p: Probed, length: Array, options: dict) -> Iterat
     yield _contrast(claim, subject, p, gap_values(p), "nats", length, options)
     plain = _contrast(EARLY_ANY, subject, p, half, auroc, length, options)
     yield from _early(subject, p, length, options)
-    yield replace(plain, note="traces of one step are read at their start")
+    yield replace(plain, note=plain.note or "traces of one step are read at their start")
     yield _within(subject, p, length, options)
     yield _contrast("monotonicity: wrong traces rise more often", subject, p, rises, "share", length, options)
     effect = saturation(p, **options)
@@ -326,7 +323,7 @@ def _early(subject: str, p: Probed, length: Array, options: dict) -> Iterator[Ve
     half, start = half_way(p, p.entropy), np.where(p.n_steps >= 2, p.entropy[:, 0], np.nan)
     effect = scaled(separation(half, p.wrong, p.problems, p.n_steps, **options), 1, -0.5)
     found = _beside_length(EARLY, subject, p, half, effect, "AUROC - 0.5", length, options, p.n_steps)
-    yield replace(found, note="pairs of equally many steps, two or more")
+    yield replace(found, note=found.note or "pairs of equally many steps, two or more")
     gain = gain_of_separation(half, start, p.wrong, p.problems, p.n_steps, **options)
     test = _p_of(~np.isnan(half), separation_gain_p, half, start, p.wrong, p.problems, p.n_steps)
     claim, note = "early separability beyond the start", "of the same pairs, AUROC at half minus at k = 0"
@@ -380,7 +377,7 @@ def _beside_length(
     given = estimate(partial_rank_of, scores, p.wrong, length, problems=p.problems, **options)
     verdict, note = decide(effect, unit), ""
     if verdict == SUPPORTED and not given.known:
-        verdict, note = UNDECIDED, f"length cannot be held fixed: {given.reason}"
+        verdict, note = UNDECIDED, "length cannot be held fixed"
     elif verdict == SUPPORTED and given.low <= 0:
         verdict = LENGTH
     strata = np.zeros(len(p.wrong), int) if strata is None else strata
