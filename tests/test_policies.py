@@ -57,7 +57,8 @@ def test_a_length_cap_cuts_at_the_last_step_within_it(parts):
 
 
 def test_unchanged_and_moving_variance_follow_their_definitions():
-    assert policies.unchanged(np.array([[3, 3, 5, 5, 5]])).tolist() == [[0, 1, 0, 1, 2]]
+    leader = np.array([[3, 3, 5, 5, 5], [-2, -2, 3, 3, -1], [3, -2, -2, 3, 3]])  # -2: no answer leads
+    assert policies.unchanged(leader).tolist() == [[0, 1, 0, 1, 2], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]
     h, s = [1.0, 0.2, 0.2, 0.1], policies.SMOOTHING
     m, v, expected = h[0], 0.0, [np.nan]
     for x in h[1:]:
