@@ -93,7 +93,7 @@ def before_end(p: Probed) -> Array:
 
 
 def switches(p: Probed) -> Array:
-    """Changes from one leading answer to another: (n,), NaN where not probed. Probes that no answer leads are skipped."""
+    """Changes from one leading answer to another, probes without one skipped: (n,), NaN where not probed."""
     return np.where(p.there, _switched(latest_leader(p)).sum(1), np.nan)
 
 
