@@ -375,6 +375,14 @@ def test_study_on_the_command_line(random_model, tmp_path):
     told = [json.loads(line) for line in other.stdout.splitlines() if line.startswith("{")]
     assert {row["verdict_seed_0"] for row in told} <= {SUPPORTED, REFUTED, UNDECIDED, LENGTH}
     assert "Under seed 0" in other.stderr
+    chosen = ["--top-p", "0.9", "--top-k", "5", "--system", "Think."]
+    more = CliRunner().invoke(main, [*arguments, *chosen, "--threads", "1", "--ctx", "1600", "--json"])
+    assert more.exit_code == 0, more.output
+    kept = [json.loads(settings) for (settings,) in query(tmp_path / "runs.db", "select settings from runs")]
+    wanted = dict(top_p=0.9, top_k=5, threads=1, system="Think.")
+    assert wanted in [{name: settings.get(name) for name in wanted} for settings in kept]
+    variable = CliRunner().invoke(main, [*arguments, "--template-var", "enable_thinking=false"])
+    assert "has no chat template, so --template-var enable_thinking means nothing" in variable.output
     curves = CliRunner().invoke(main, [*arguments, "--curves", "--csv"])
     assert "gain beyond filler,nats,0.5" in curves.stdout
     assert "Fano's bound on it" in curves.stdout
