@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,23 +15,38 @@ from localent.controls import EVERY, FILLER, Prefix, Written, compared_at, contr
 from localent.engine import Coroutine, Engine, drive, header
 from localent.engine.llama import LlamaEngine, LlamaModel
 from localent.entropy import Meter
+from localent.errors import UsageError
 from localent.records import Probe, Run
-from localent.rollout import ESTIMATOR, Rollouts, rollouts
+from localent.rollout import ESTIMATOR, Rollouts, n_continuations, rollouts
 from localent.runs import Progress, Report
 from localent.sampling import Sampler, rng
 from localent.settings import Settings, settings_of
 from localent.store import Database, open_db
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which probes a run's traces should have beside their own."""
+    """Which traces of a run count, and which probes they should have beside their own. None: all there are."""
 
-    controls: Sequence[str]
-    at: str  # where controls are read: see controls.compared_at
-    control_samples: int | None  # traces of a problem that get controls; None: all
-    m: int  # rollouts for each prefix; 0: none
-    n_rolled: int | None  # traces that are rolled out, first samples first; None: all
+    problems: Collection[str] | None = None  # ids
+    samples: int | None = None  # traces of a problem: the first so many
+    controls: Sequence[str] = ()
+    at: str = EVERY  # where controls are read: see controls.compared_at
+    control_samples: int | None = None  # traces of a problem that get controls
+    m: int | None = 0  # rollouts for each prefix; 0: none
+    n_rolled: int | None = None  # traces that are rolled out, first samples first
+
+    def counts(self, problem_id: str, sample: int) -> bool:
+        """Whether a trace counts."""
+        return (self.problems is None or problem_id in self.problems) and (self.samples or sample + 1) > sample
+
+    def controlled(self, sample: int) -> bool:
+        """Whether a trace that counts has controls."""
+        return (self.control_samples or sample + 1) > sample
+
+    def rolled(self, samples: Sequence[int]) -> list[int]:
+        """Which of the traces that count, given by their samples, are rolled out: their indices."""
+        return sorted(range(len(samples)), key=samples.__getitem__)[: self.n_rolled] if self.m != 0 else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +64,18 @@ def add_probes(
     run_id: str,
     *,
     db: str | Path,
-    controls: Sequence[str] = (),
-    at: str = EVERY,
-    control_samples: int | None = None,
-    m: int = 0,
-    n_rolled: int | None = None,
+    wanted: Wanted,
     report: Report = lambda progress: None,
     status: Callable[[str], None] = lambda text: None,
 ) -> int:
-    """Add the control probes and rollouts that a run's traces lack; how many traces got some. Options: see Wanted.
+    """Add the control probes and rollouts that a run's traces lack; how many traces got some.
 
-    A trace's probes are one transaction: stop it any way and call it again.
+    Controls from other traces are drawn among those that count. A trace's probes are one transaction: stop it any way
+    and call it again.
     """
-    wanted = Wanted(controls, at, control_samples, m, n_rolled)
     path = models.resolve(model)
     with open_db(db) as store:
-        run, written = store.run(run_id), stored(store, run_id)
+        run, written = store.run(run_id), [w for w in stored(store, run_id) if wanted.counts(w.problem_id, w.sample)]
         lacking = list(_lacking(store, run, task.kind, written, wanted))
         if not lacking:
             return 0
@@ -107,17 +118,37 @@ def _lacking(store: Database, run: Run, kind: str, written: Sequence[Written], w
     """What the stored traces lack of what is wanted; a trace without reasoning steps has no controls."""
     rows = store.probe_rows(run.run_id, ("trace_id", "estimator", "k"))
     there = set(zip(*rows.values(), strict=True))
-    by_sample = sorted(written, key=lambda w: w.sample)[: wanted.n_rolled]
-    to_roll = {w.trace_id for w in by_sample if wanted.m and (w.trace_id, ESTIMATOR, 0) not in there}
+    to_roll = _to_roll(store, run, written, wanted)
     for own in written:
         ks = {}
-        for control in wanted.controls if own.sample < (wanted.control_samples or own.sample + 1) else ():
+        for control in wanted.controls if wanted.controlled(own.sample) else ():
             offered = {prefix.k for prefix in prefixes_of(control, own, written, (0,), _streams(run, own))}
             missing = [k for k in compared_at(own.n_steps, wanted.at) if k in offered]
             ks[control] = [k for k in missing if (own.trace_id, f"{kind}:{control}", k) not in there]
         ks = {control: missing for control, missing in ks.items() if missing}
         if ks or own.trace_id in to_roll:
             yield Lack(own, ks, own.trace_id in to_roll)
+
+
+def _to_roll(store: Database, run: Run, written: Sequence[Written], wanted: Wanted) -> set[int]:
+    """Ids of the traces that lack rollouts. Raises where they have others than those that are wanted."""
+    ids, there = (
+        {written[i].trace_id for i in wanted.rolled([w.sample for w in written])},
+        rolled_out(store, run.run_id),
+    )
+    if others := {there[i] for i in ids & there.keys()} - {wanted.m}:
+        raise UsageError(
+            f"Run {run.run_id} has rollouts of {min(others)} continuations a prefix, not {wanted.m}: ask for --rollouts"
+            f" {min(others)}, or 0 to do without, or name another --db."
+        )
+    return ids - there.keys()
+
+
+def rolled_out(store: Database, run_id: str) -> dict[int, int]:
+    """trace_id -> continuations a prefix, of the traces that were rolled out."""
+    rows = store.probe_rows(run_id, ("trace_id", "estimator", "entropy_upper"))
+    rolled = (row for row in zip(*rows.values(), strict=True) if row[1] == ESTIMATOR)
+    return {trace_id: n_continuations(upper) for trace_id, _, upper in rolled}
 
 
 def _streams(run: Run, own: Written) -> Callable[[str], np.random.Generator]:

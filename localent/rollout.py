@@ -115,6 +115,11 @@ def rollout_probe(k: int, n_steps: int, n_tokens: int, values: Sequence[str | No
     )
 
 
+def n_continuations(entropy_upper: float) -> int:
+    """The m of a stored rollout, whose upper bound is ln m."""
+    return round(math.exp(entropy_upper))
+
+
 def plug_in_entropy(counts: Sequence[int]) -> float:
     """Entropy of the observed shares, in nats; biased low."""
     m = sum(counts)

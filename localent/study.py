@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,21 +15,23 @@ from localent import later, models, runs, tasks
 from localent.analysis import signatures, verdicts
 from localent.analysis.curves import Curve, at_position
 from localent.analysis.family import FAMILY, MECHANISM, is_family
-from localent.analysis.intervals import Estimate, estimate, separation, share
-from localent.analysis.metrics import mean_of
-from localent.analysis.probed import Probed, computed, probed
+from localent.analysis.intervals import Estimate, estimate, problem_index, separation, share
+from localent.analysis.metrics import Array, mean_of
+from localent.analysis.probed import Probed, computed, only, probed
 from localent.analysis.profile import Profile, profile
 from localent.analysis.signatures import Signatures
 from localent.analysis.verdicts import KNOBS, Verdict
 from localent.answers import LN_NUMBERS
-from localent.controls import COMPARED, EVERY
+from localent.controls import COMPARED, EVERY, compared_at
 from localent.errors import LocalentError, UsageError
+from localent.later import Wanted
 from localent.records import Run
-from localent.rollout import LEAST
+from localent.rollout import ESTIMATOR, LEAST
 from localent.store import Database, open_db
 
 STAGES = ("untrained", "early", "base", "pretrained", "fine-tuned", "sft", "instruct", "rl", "rl-tuned", "distilled")
 N_RESAMPLES = 1000
+STORED = Wanted(controls=COMPARED, m=None)  # whatever the database holds
 SELECTED = (
     "Claims marked * compare right and wrong traces, or take a wrong one as control. Which is which is known only at"
     " the end: selected on the outcome."
@@ -124,22 +126,22 @@ def study(
     problem. m: rollouts for each prefix of n_rolled traces; 0: none. The verdicts are kept in the database.
     """
     names, bundled = list(names) or family(), not names
+    problems = frozenset(p.problem_id for task in task_list for p in task.problems[:n])
+    asked = dict(controls=tuple(controls), at=at, control_samples=control_samples, m=m, n_rolled=n_rolled)
+    wanted = Wanted(problems=problems, samples=samples, **asked)
     found: list[tuple[str, str, str]] = []  # model, task, run_id
     for task in task_list:
         for name in names:
             status(f"{name} on {task.name}")
             options = dict(db=db, report=report, status=status)
             outcome = runs.run(name, task, n=n, samples=samples, settings=settings, **options)
-            wanted = dict(controls=controls, at=at, control_samples=control_samples, m=m, n_rolled=n_rolled)
-            later.add_probes(name, task, outcome.run_id, **wanted, **options)
+            later.add_probes(name, task, outcome.run_id, wanted=wanted, **options)
             found.append((name, task.name, outcome.run_id))
     status("judging")
-    problems = {p.problem_id for task in task_list for p in task.problems[:n]}
-    options = dict(n_problems=n, samples=samples, family=bundled or is_family(names), m=m or LEAST)
     with open_db(db) as store:
-        judged = analyse(store, found, problems=problems, **options)
+        judged = analyse(store, found, wanted, family=bundled or is_family(names))
         keep(store, judged, found)
-        return replace(judged, seeds=tuple(other_seeds(store, judged.study_id)))
+        return replace(judged, seeds=tuple(other_seeds(store, found, wanted)))
 
 
 def family() -> list[str]:
@@ -159,31 +161,33 @@ def _is_there(name: str) -> bool:
 def analyse(
     store: Database,
     found: Sequence[tuple[str, str, str]],
+    wanted: Wanted = STORED,
     *,
-    problems: Collection[str] | None = None,
-    n_problems: int | None = None,
-    samples: int | None = None,
     family: bool = False,
-    m: int = LEAST,
     n_resamples: int = N_RESAMPLES,
 ) -> Study:
     """Judge runs that are stored: (model's name, task, run id), earlier stages first within a task.
 
-    problems: ids of those that count, where runs have more; None: all.
+    wanted: what counts, whatever else the database holds.
     """
     options, subjects, judged = dict(n_resamples=n_resamples), [], []
     by_task: dict[str, list[tuple[str, Probed]]] = {}
     for name, task, run_id in found:
-        read = _read(store, run_id, problems)
-        subjects.append(_subject(name, task, run_id, read, _ln_others(store, task, read.own.estimator), m, options))
-        claims = verdicts.judge(name, read.own, read.controls, read.n_tokens, read.rolled, m, **options)
+        read = _read(store, run_id, wanted)
+        subjects.append(_subject(name, task, run_id, read, _ln_others(store, task, read.own.estimator), options))
+        claims = verdicts.judge(name, read.own, read.controls, read.n_tokens, read.rolled, read.m, **options)
         judged += [(task, v) for v in claims]
         by_task.setdefault(task, []).append((name, read.own))
     judged += [(task, v) for task, stages in by_task.items() for v in verdicts.settled([*_training(stages, options)])]
-    content = json.dumps([[run_id for *_, run_id in found], KNOBS, n_problems, samples], sort_keys=True)
-    study_id = hashlib.sha256(content.encode()).hexdigest()[:12]
     notes = (SELECTED, KNOBS, *([MECHANISM] if family else []))
-    return Study(study_id, tuple(subjects), tuple(judged), notes)
+    return Study(study_id([run_id for *_, run_id in found], wanted), tuple(subjects), tuple(judged), notes)
+
+
+def study_id(run_ids: Sequence[str], wanted: Wanted) -> str:
+    """The identity of a study: its runs, what counts of them, and how it is judged."""
+    settings = asdict(wanted) | {"problems": wanted.problems and sorted(wanted.problems)}
+    content = json.dumps([list(run_ids), settings, KNOBS], sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,28 +197,65 @@ class _Read:
     own: Probed
     controls: dict[str, Probed]
     rolled: Probed | None
+    m: int  # rollouts a prefix; LEAST where there are none
     n_tokens: np.ndarray  # (n,) length of each trace
     truncated: float
     unread: float
 
 
-def _read(store: Database, run_id: str, problems: Collection[str] | None) -> _Read:
+def _read(store: Database, run_id: str, wanted: Wanted) -> _Read:
     found = probed(store, run_id)
     p = computed(found)
     if p is None:
         raise UsageError(f"Run {run_id} was not probed: a study needs probes, run it again without --no-probe.")
     controls = {name.partition(":")[2]: c for name, c in found.items() if name.startswith(f"{p.estimator}:")}
-    traces = store.traces(run_id, ("n_tokens", "finish", "answer"))
-    kept = np.full(len(p.problems), True) if problems is None else np.isin(p.problems, list(problems))
-    rolled = found.get("rollout")
+    traces = store.traces(run_id, ("problem_id", "sample", "n_tokens", "finish", "answer"))
+    kept = np.array([wanted.counts(*one) for one in zip(traces["problem_id"], traces["sample"], strict=True)], bool)
+    own, samples = p.among(kept), np.array(traces["sample"], int)[kept].tolist()
+    rolled, m = _rolled(store, run_id, found, kept, samples, wanted)
     return _Read(
-        own=p.among(kept),
-        controls={name: controls[name].among(kept) for name in COMPARED if name in controls},
-        rolled=rolled and rolled.among(kept),
+        own=own,
+        controls=dict(_controls(own, {name: c.among(kept) for name, c in controls.items()}, samples, wanted)),
+        rolled=rolled,
+        m=m,
         n_tokens=np.array(traces["n_tokens"], float)[kept],
         truncated=_mean(np.array([finish == "length" for finish in traces["finish"]], float)[kept]),
         unread=_mean(np.array([answer is None for answer in traces["answer"]], float)[kept]),
     )
+
+
+def _controls(
+    own: Probed, found: dict[str, Probed], samples: Sequence[int], wanted: Wanted
+) -> Iterator[tuple[str, Probed]]:
+    """Each control, read where it is wanted: other readings are as if they were not there."""
+    for name in (name for name in COMPARED if name in found and name in wanted.controls):
+        control, rows = found[name], np.array([wanted.controlled(sample) for sample in samples], bool)
+        rows &= own.there & (has_wrong_sibling(own) if name == "wrong-trace" else True)
+        k = np.arange(control.position.shape[1])
+        ks = [np.isin(k, compared_at(int(n), wanted.at)) for n in np.nan_to_num(own.n_steps)]
+        read = only(control, rows[:, None] & np.array(ks, bool).reshape(len(rows), len(k)))
+        if read.there_at_all.any():
+            yield name, read
+
+
+def has_wrong_sibling(p: Probed) -> Array:
+    """Whether another trace of the same question is wrong: (n,) bool."""
+    index = problem_index(p.problems)
+    return np.bincount(index, p.wrong)[index] - p.wrong > 0
+
+
+def _rolled(
+    store: Database, run_id: str, found: dict[str, Probed], kept: Array, samples: Sequence[int], wanted: Wanted
+) -> tuple[Probed | None, int]:
+    """The rollouts that are wanted, and of how many continuations a prefix they are."""
+    if ESTIMATOR not in found:
+        return None, LEAST
+    rolled, there = found[ESTIMATOR].among(kept), later.rolled_out(store, run_id)
+    rows = np.isin(np.arange(len(samples)), wanted.rolled(samples))
+    counts = {there[i] for i in rolled.trace_ids[rows & rolled.there].tolist()}
+    if len(counts) > 1:
+        raise UsageError(f"Run {run_id} has rollouts of {min(counts)} and of {max(counts)} continuations a prefix.")
+    return (only(rolled, rows[:, None] & ~np.isnan(rolled.position)), *counts) if counts else (None, LEAST)
 
 
 def _ln_others(store: Database, task: str, kind: str) -> float:
@@ -224,7 +265,7 @@ def _ln_others(store: Database, task: str, kind: str) -> float:
     return float(np.log(max(len(problem.choices) for problem in store.problems(task)) - 1))
 
 
-def _subject(name: str, task: str, run_id: str, read: _Read, ln_others: float, m: int, options: dict) -> Subject:
+def _subject(name: str, task: str, run_id: str, read: _Read, ln_others: float, options: dict) -> Subject:
     p = read.own
     shape = signatures.signatures(p, ln_others=ln_others, **options)
     moves = profile(p, **options)
@@ -254,7 +295,7 @@ def _subject(name: str, task: str, run_id: str, read: _Read, ln_others: float, m
         beyond_all_from=verdicts.earliest_over(list(beyond.values())),
         signatures=shape,
         profile=moves,
-        agreement=None if read.rolled is None else agreement(p, read.rolled, m),
+        agreement=None if read.rolled is None else agreement(p, read.rolled, read.m),
     )
 
 
@@ -303,25 +344,28 @@ def keep(store: Database, judged: Study, found: Sequence[tuple[str, str, str]]) 
     store.add_verdicts(judged.study_id, [_row(task, v, ids) for task, v in judged.verdicts])
 
 
-def other_seeds(store: Database, study_id: str) -> list[OtherSeed]:
-    """Stored studies of as many problems whose runs are those of this one but for their seed, by seed."""
+def other_seeds(store: Database, found: Sequence[tuple[str, str, str]], wanted: Wanted = STORED) -> list[OtherSeed]:
+    """Stored studies that asked for the same, of runs that differ from these in their seed alone, by seed."""
     studies: dict[str, list[dict]] = {}
     for row in store.verdicts():
         studies.setdefault(row["study_id"], []).append(row)
-    seed, what = _what(store, studies[study_id])
-    found = []
+    (seed, what), others = _what(store, [run_id for *_, run_id in found]), []
     for other, rows in studies.items():
-        other_seed, other_what = _what(store, rows)
+        runs_ = {(row["subject"], row["task"]): json.loads(row["runs"])[0] for row in rows}
+        ids = [runs_.get((name, task)) for name, task, _ in found]
+        if None in ids or study_id(ids, wanted) != other:
+            continue
+        other_seed, other_what = _what(store, ids)
         if other_what == what and other_seed != seed:
             told = {(row["task"], row["subject"], row["claim"]): row["verdict"] for row in rows}
-            found.append(OtherSeed(other_seed, other, told))
-    return sorted(found, key=lambda one: one.seed)
+            others.append(OtherSeed(other_seed, other, told))
+    return sorted(others, key=lambda one: one.seed)
 
 
-def _what(store: Database, rows: Sequence[dict]) -> tuple[int, tuple]:
-    """(seed, what was studied but for it) of the verdicts of one study."""
-    runs_ = [store.run(run_id) for run_id in sorted({i for row in rows for i in json.loads(row["runs"])})]
-    return int(runs_[0].settings["seed"]), (max(row["n_problems"] for row in rows), {_but_for_seed(r) for r in runs_})
+def _what(store: Database, run_ids: Sequence[str]) -> tuple[int, list[str]]:
+    """(seed, runs but for it) of what was studied."""
+    runs_ = [store.run(run_id) for run_id in run_ids]
+    return int(runs_[0].settings["seed"]), [_but_for_seed(run) for run in runs_]
 
 
 def _but_for_seed(run: Run) -> str:

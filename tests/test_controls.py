@@ -15,7 +15,7 @@ from localent.engine import Prompt, drive
 from localent.engine.scripted import ScriptedEngine, ScriptedVocab
 from localent.entropy import Meter
 from localent.errors import LocalentError
-from localent.later import add_probes
+from localent.later import Wanted, add_probes
 from localent.probe import Effort
 from localent.records import Choice, Problem
 from localent.rollout import ESTIMATOR
@@ -112,7 +112,7 @@ def made(random_model, tmp_path):
 
 def add(made, **options):
     model, task, db, run_id = made
-    return add_probes(model, task, run_id, db=db, **options)
+    return add_probes(model, task, run_id, db=db, wanted=Wanted(**options))
 
 
 def test_traces_stay_as_they_are(made):
@@ -141,10 +141,10 @@ def test_probes_are_added_once_and_in_pieces_or_at_once_alike(made, tmp_path):
     assert add(made, controls=CONTROLS, m=16, n_rolled=4) == 0
     other = tmp_path / "other.db"
     run(model, task, db=other, samples=2, settings=SETTINGS)
-    add_probes(model, task, run_id, db=other, controls=("filler", "other-question"), at=ENDS)
-    add_probes(model, task, run_id, db=other, controls=("shuffled", "none"), control_samples=1)
-    add_probes(model, task, run_id, db=other, controls=CONTROLS)
-    add_probes(model, task, run_id, db=other, m=16, n_rolled=4)
+    add_probes(model, task, run_id, db=other, wanted=Wanted(controls=("filler", "other-question"), at=ENDS))
+    add_probes(model, task, run_id, db=other, wanted=Wanted(controls=("shuffled", "none"), control_samples=1))
+    add_probes(model, task, run_id, db=other, wanted=Wanted(controls=CONTROLS))
+    add_probes(model, task, run_id, db=other, wanted=Wanted(m=16, n_rolled=4))
     assert content(other) == content(db)
 
 

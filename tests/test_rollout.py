@@ -128,14 +128,14 @@ def test_agreement_with_the_computed_estimator_on_the_bundled_model(bundled, tmp
     Averaged over traces, since 16 continuations know a probability to about 0.12.
     """
     from localent.analysis.probed import probed
-    from localent.later import add_probes
+    from localent.later import Wanted, add_probes
     from localent.runs import Settings, run
     from localent.store import open_db
 
     task, db = tasks.load(name), tmp_path / "runs.db"
     settings = Settings(lanes=8, threads=1, temperature=1.0, max_tokens=120)
     outcome = run(str(bundled), task, db=db, n=6, settings=settings)
-    add_probes(str(bundled), task, outcome.run_id, db=db, m=16)
+    add_probes(str(bundled), task, outcome.run_id, db=db, wanted=Wanted(m=16))
     with open_db(db, readonly=True) as store:
         found = probed(store, outcome.run_id)
     rolled, computed = found["rollout"], found[task.kind]

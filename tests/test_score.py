@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from test_runs import query
 
 from localent import score, tasks
+from localent.analysis.curves import FLOORED
 from localent.analysis.probed import probed
 from localent.cli import main
 from localent.engine import Prompt, drive
@@ -155,6 +156,12 @@ def test_score_on_the_command_line(model, worked, tmp_path):
     gold = CliRunner().invoke(main, ["score", model, "made", "--gold", "--data", str(worked), *options])
     assert gold.exit_code == 0, gold.output
     assert "information on answer" in gold.output
+    assert FLOORED in " ".join(gold.output.split())
+    told = CliRunner().invoke(
+        main, ["score", model, "made", "--gold", "--data", str(worked), *options, "--system", "Hi"]
+    )
+    assert told.exit_code == 0, told.output
+    assert told.output.splitlines()[-1] != gold.output.splitlines()[-1]  # another run
     missing = CliRunner().invoke(main, ["score", model, "nowhere.txt", *options])
     assert missing.exit_code == 2
     assert "No file 'nowhere.txt'" in missing.output

@@ -92,3 +92,13 @@ def test_semantic_entropy_is_the_entropy_of_the_clusters():
 def test_a_sample_does_not_enter_its_own_score():
     changed = ["99", *ANSWERS[1:]]
     assert scores.semantic_entropy(changed, PROBLEMS)[0] == scores.semantic_entropy(ANSWERS, PROBLEMS)[0]
+
+
+def test_semantic_entropy_is_undefined_without_weights(recwarn):
+    """Two samples of no weight say nothing of the third; one of no weight beside others is as if it were not there."""
+    problems, answers = ["p"] * 4, ["1", "2", "1", "3"]
+    weighted = scores.semantic_entropy(answers, problems, [0.0, 0.0, 0.0, 1.0])
+    assert weighted == pytest.approx([0, 0, 0, np.nan], nan_ok=True)
+    unknown = scores.semantic_entropy(answers, problems, [np.nan, 1.0, 1.0, 2.0])
+    assert unknown == pytest.approx([stats.entropy([1, 1, 2]), np.nan, np.nan, np.nan], nan_ok=True)
+    assert not recwarn.list

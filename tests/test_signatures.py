@@ -50,6 +50,8 @@ def test_lock_in_is_the_first_probe_from_which_entropy_stays_low():
 def test_modal_lock_is_the_first_probe_from_which_the_final_answer_leads():
     leader = np.array([[3, 5, 5, 5], [5, 3, 5, 5], [3, 3, -1, -1], [-1] * 4, [3, 3, 5, -1]])
     assert signatures.modal_lock(leader, T) == pytest.approx([1 / 3, 2 / 3, 0, NAN, 1], nan_ok=True)
+    nobody = np.array([[3, -2, -2, -2], [5, -2, 5, 5], [-2, -2, -1, -1], [-1] * 4, [-2, 3, -2, -1]])
+    assert signatures.modal_lock(nobody, T) == pytest.approx([math.inf, 2 / 3, math.inf, NAN, math.inf], nan_ok=True)
 
 
 def test_violations_coherence_and_slope():
@@ -120,6 +122,21 @@ def test_switches_and_returns():
     p = made([[1, 1, 1, 1], [0, 1, 0, 1], [0, 1, NAN, NAN]], [False] * 3)
     assert profile.switches(p).tolist() == [0, 3, 1]
     assert profile.returns(p).tolist() == [0, 2, 0]
+
+
+def test_no_answer_is_no_leader_to_switch_or_return_to():
+    """Against a plain count over the answers that lead, those without one dropped."""
+    leaders = np.random.default_rng(0).choice([-2, 0, 1, 2], p=[0.5, 0.2, 0.2, 0.1], size=(200, 7))
+    p = replace(made(np.ones((200, 7)), [False] * 200), leader=leaders)
+    switched, returned = [], []
+    for row in leaders.tolist():
+        named = [code for code in row if code != -2]
+        moves = [(named[:k], b) for k, (a, b) in enumerate(pairwise(named), 1) if a != b]
+        switched.append(len(moves))
+        returned.append(sum(b in before for before, b in moves))
+    assert profile.switches(p).tolist() == switched
+    assert profile.returns(p).tolist() == returned
+    assert sum(returned) > 0
 
 
 def test_motion_is_the_total_variation_between_neighbouring_probes(tmp_path):

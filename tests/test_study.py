@@ -16,6 +16,7 @@ from localent.analysis.intervals import Estimate
 from localent.analysis.probed import Probed, probed
 from localent.analysis.verdicts import LENGTH, REFUTED, SUPPORTED, UNDECIDED
 from localent.cli import main
+from localent.errors import UsageError
 from localent.report.science import mechanism_table, sentences, stage_table, verdict_table
 from localent.runs import Settings
 from localent.store import open_db
@@ -139,7 +140,7 @@ def test_problems_that_are_not_asked_for_do_not_count(tmp_path):
     runs = [("made-up", "made", synthetic.write(path, law, n_problems=n)) for path, n in ((more, 80), (fewer, 50))]
     wanted = {synthetic.problem(i).problem_id for i in range(50)}
     with open_db(more) as db, open_db(fewer) as other:
-        found = study.analyse(db, runs[:1], problems=wanted, n_resamples=100)
+        found = study.analyse(db, runs[:1], replace(study.STORED, problems=wanted), n_resamples=100)
         alone = study.analyse(other, runs[1:], n_resamples=100)
     assert found.verdicts == alone.verdicts
     assert found.subjects[0].auroc_half == alone.subjects[0].auroc_half
@@ -239,6 +240,59 @@ def test_a_study_is_kept_and_made_once(random_model, tmp_path):
     assert query(db, "select claim, verdict, effect, p, p_holm from verdicts order by claim") == stored
 
 
+@pytest.fixture(scope="module")
+def asked(random_model, tmp_path_factory):
+    """A study with random weights: (options) -> claim -> what was found, in the database named."""
+    folder = tmp_path_factory.mktemp("asked")
+    rows = [{"question": f"Which is {i}?", "choices": [str(i), "x", "y"], "answer": "ABC"[i % 3]} for i in range(8)]
+    (folder / "made.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task, model = tasks.load("made", folder / "made.jsonl"), str(random_model("tiny-qwen2"))
+    settings = Settings(lanes=4, threads=1, max_tokens=16, temperature=1.0, max_fed=4)
+
+    def ask(name, **options):
+        options = dict(samples=2, controls=("filler", "wrong-trace")) | options
+        found = study.study([model], [task], db=folder / f"{name}.db", settings=settings, **options)
+        return found, {v.claim: v for _, v in found.verdicts}
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    "options",
+    [dict(samples=1), dict(n=5), dict(control_samples=1), dict(at="ends"), dict(controls=("filler",)), dict(m=0),
+     dict(m=16, n_rolled=3), dict(samples=1, n=5, m=16, n_rolled=3, at="ends", control_samples=1)],
+)  # fmt: skip
+def test_a_study_does_not_depend_on_what_else_the_database_holds(asked, options):
+    """After one that asked for more, a study says to the last digit what it says in a database of its own."""
+    asked("shared", control_samples=2, m=16, n_rolled=None)
+    found, after = asked("shared", **options)
+    name = "-".join(f"{key}{value}" for key, value in options.items())
+    alone, fresh = asked(name, **options)
+    assert after == fresh
+    assert str(found.subjects) == str(alone.subjects)
+    assert found.study_id == alone.study_id
+
+
+def test_studies_that_ask_for_different_things_have_different_names(asked):
+    ways = [dict(), dict(samples=1), dict(n=5), dict(control_samples=2), dict(at="ends"), dict(controls=("filler",))]
+    ways += [dict(m=16), dict(m=16, n_rolled=3)]
+    assert len({asked("names", **options)[0].study_id for options in ways}) == len(ways)
+
+
+def test_rollouts_are_judged_as_those_that_they_are(asked):
+    """Stored rollouts of another number are refused; judged are 16, by their floor of 1/32, or none."""
+    claim = "information gain rises, by rollouts"
+    found, first = asked("rolled", m=16, n_rolled=3)
+    assert "16 rollouts a prefix" in first[claim].note
+    with pytest.raises(UsageError, match=r"rollouts of 16 continuations a prefix, not 32: ask for --rollouts 16"):
+        asked("rolled", m=32, n_rolled=3)
+    none, without = asked("rolled", m=0)
+    assert claim not in without
+    assert none.subjects[0].agreement is None
+    assert found.subjects[0].agreement is not None
+    assert "32 rollouts a prefix" in asked("rolled32", m=32, n_rolled=3)[1][claim].note
+
+
 def test_studies_under_other_seeds_are_laid_beside(tmp_path):
     """Two seeds in one database: each study finds the other one, counts what agrees and names what does not."""
     path = tmp_path / "made.db"
@@ -250,7 +304,7 @@ def test_studies_under_other_seeds_are_laid_beside(tmp_path):
             judged = study.analyse(db, found, n_resamples=300)
             study.keep(db, judged, found)
             studies.append(judged)
-        others = study.other_seeds(db, studies[0].study_id)
+        others = study.other_seeds(db, [("made", "made", "seed1")])
     assert [other.seed for other in others] == [2, 3]
     same, null = (other.agreement(studies[0].verdicts) for other in others)
     assert same[0] > null[0]
@@ -416,6 +470,14 @@ def test_study_on_the_command_line(random_model, tmp_path):
     told = [json.loads(line) for line in other.stdout.splitlines() if line.startswith("{")]
     assert {row["verdict_seed_0"] for row in told} <= {SUPPORTED, REFUTED, UNDECIDED, LENGTH}
     assert "Under seed 0" in other.stderr
+    chosen = ["--top-p", "0.9", "--top-k", "5", "--system", "Think."]
+    more = CliRunner().invoke(main, [*arguments, *chosen, "--threads", "1", "--ctx", "1600", "--json"])
+    assert more.exit_code == 0, more.output
+    kept = [json.loads(settings) for (settings,) in query(tmp_path / "runs.db", "select settings from runs")]
+    wanted = dict(top_p=0.9, top_k=5, threads=1, system="Think.")
+    assert wanted in [{name: settings.get(name) for name in wanted} for settings in kept]
+    variable = CliRunner().invoke(main, [*arguments, "--template-var", "enable_thinking=false"])
+    assert "has no chat template, so --template-var enable_thinking means nothing" in variable.output
     curves = CliRunner().invoke(main, [*arguments, "--curves", "--csv"])
     assert "gain beyond filler,nats,0.5" in curves.stdout
     assert "Fano's bound on it" in curves.stdout

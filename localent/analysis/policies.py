@@ -142,8 +142,9 @@ def ema_variance(entropy: Array, smoothing: float = SMOOTHING) -> Array:
 
 
 def unchanged(leader: Array) -> Array:
-    """For how many steps the leader has been the same: (n, K + 1) int. Source: arXiv 2506.02536."""
+    """For how many steps the same answer has led: (n, K + 1) int; 0 where none leads. Source: arXiv 2506.02536."""
     found = np.zeros(leader.shape, int)
     for k in range(1, leader.shape[1]):
-        found[:, k] = np.where(leader[:, k] == leader[:, k - 1], found[:, k - 1] + 1, 0)
+        same = (leader[:, k] == leader[:, k - 1]) & (leader[:, k] >= 0)
+        found[:, k] = np.where(same, found[:, k - 1] + 1, 0)
     return found

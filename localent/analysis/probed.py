@@ -80,7 +80,11 @@ class Probed:
 
 def until(p: Probed, t: float) -> Probed:
     """What was known at share t of the steps: later probes as if they had not been made."""
-    kept = p.position <= t + TOUCH
+    return only(p, p.position <= t + TOUCH)
+
+
+def only(p: Probed, kept: Array) -> Probed:
+    """Some of the probes, (n, K_max + 1) bool: the others as if they had not been made."""
     names = ("position", "entropy", "p_true", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed")
     cut = {name: np.where(kept, getattr(p, name), np.nan) for name in names}
     motion, whole = np.where(kept[:, 1:], p.motion, np.nan), kept.sum(1) == (~np.isnan(p.position)).sum(1)

@@ -36,8 +36,8 @@ class Profile:
     mechanisms: dict[str, Estimate]  # share of all probed traces
     abandoned: Estimate  # answered-then-abandoned: wrong although the true answer led before the last step
     abandoned_of_wrong: Estimate  # the same, among wrong traces
-    switches: Estimate  # changes of the leader
-    returns: Estimate  # changes back to an answer that had led before
+    switches: Estimate  # changes from one leading answer to another
+    returns: Estimate  # switches back to an answer that had led before
     path_length: Estimate  # sum of total variations
     directness: Estimate  # net change over path length, 1: straight
     committed: Estimate  # share of traces that commit before the last step
@@ -93,18 +93,29 @@ def before_end(p: Probed) -> Array:
 
 
 def switches(p: Probed) -> Array:
-    """Changes of the leader from one probe to the next: (n,), NaN where not probed."""
-    changed = (np.diff(p.leader, axis=1) != 0) & ~np.isnan(p.position[:, 1:])
-    return np.where(p.there, changed.sum(1), np.nan)
+    """Changes from one leading answer to another, probes without one skipped: (n,), NaN where not probed."""
+    return np.where(p.there, _switched(latest_leader(p)).sum(1), np.nan)
 
 
 def returns(p: Probed) -> Array:
-    """Changes of the leader to an answer that had led before: (n,), NaN where not probed."""
-    changed = (np.diff(p.leader, axis=1) != 0) & ~np.isnan(p.position[:, 1:])
-    earlier = p.leader[:, None, :] == p.leader[:, 1:, None]  # (n, k + 1, j)
-    k = np.arange(p.leader.shape[1])
+    """Switches to an answer that had led before: (n,), NaN where not probed."""
+    leader = latest_leader(p)
+    earlier = leader[:, None, :] == leader[:, 1:, None]  # (n, k + 1, j)
+    k = np.arange(leader.shape[1])
     before = earlier & (k[None, :] < k[1:, None])
-    return np.where(p.there, (changed & before.any(2)).sum(1), np.nan)
+    return np.where(p.there, (_switched(leader) & before.any(2)).sum(1), np.nan)
+
+
+def latest_leader(p: Probed) -> Array:
+    """The answer that led last, at or before each k: (n, K + 1) int; negative before the first. "No answer" is none."""
+    k = np.arange(p.leader.shape[1])
+    named = np.maximum.accumulate(np.where(p.leader >= 0, k, 0), axis=1)
+    return np.take_along_axis(p.leader, named, axis=1)
+
+
+def _switched(leader: Array) -> Array:
+    """(n, K) bool: another answer leads than at the probe before."""
+    return (np.diff(leader, axis=1) != 0) & (leader[:, :-1] >= 0)
 
 
 def path_length(p: Probed) -> Array:

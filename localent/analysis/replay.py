@@ -68,24 +68,31 @@ def replay(db: Database, run_id: str, *, policy: str = "all", seed: int = 0, **o
     """
     run_id = db.run(run_id).run_id
     traces, p = read(db, run_id), computed(probed(db, run_id))
+    chosen_on = half(traces.problems, seed)
     answers = db.traces(run_id, ("answer",))["answer"]
     every = list(policies(db, run_id, traces, p, answers))
     asked = [one for one in every if policy in ("all", one.kind, one.name)]
     if not asked:
         names = ", ".join(dict.fromkeys(one.name for one in every))
         raise UsageError(f"No policy '{policy}' for run {run_id}. There are all, {', '.join(KINDS)}, {names}.")
-    chosen_on = half(traces.problems, seed)
     field = Field(traces, answers, p, chosen_on, options)
     found = sorted((field.judge(one) for one in asked), key=_rank)
     table = {s.name: _accuracies(s.values, traces.wrong) for s in usable(traces)}
     sizes = (len(np.unique(traces.problems[at])) for at in (chosen_on, ~chosen_on))
-    return Replay(run_id, *sizes, tuple(found), table, (*_notes(p, traces), *caveat_of(db, run_id)))
+    return Replay(run_id, *sizes, tuple(found), table, (*_notes(p, traces, len(found)), *caveat_of(db, run_id)))
 
 
 def half(problems: Sequence, seed: int = 0) -> Array:
-    """Whether each problem is in the half that settings are chosen on: a hash, so that it never moves. (n,) bool"""
-    digests = {p: hashlib.sha256(f"{seed}/{p}".encode()).digest()[0] for p in set(np.asarray(problems).tolist())}
-    return np.array([digests[p] % 2 == 0 for p in np.asarray(problems).tolist()], bool)
+    """Whether each problem is in the half that settings are chosen on, the first by its hash: (n,) bool.
+
+    Of an odd number of problems the other half has one more.
+    """
+    problems = np.asarray(problems).tolist()
+    ranked = sorted(set(problems), key=lambda p: hashlib.sha256(f"{seed}/{p}".encode()).digest())
+    if len(ranked) < 2:
+        raise UsageError(f"Replay needs two problems, to choose on one and report on the other: here is {len(ranked)}.")
+    chosen = set(ranked[: len(ranked) // 2])
+    return np.array([p in chosen for p in problems], bool)
 
 
 def _rank(found: Outcome) -> tuple[int, float, float]:
@@ -100,8 +107,14 @@ def _accuracies(values: Array, wrong: Array) -> tuple[float, ...]:
     return tuple(float(metrics.selective_accuracy(values, wrong, share)) for share in COVERAGES)
 
 
-def _notes(p: Probed | None, traces: Traces) -> tuple[str, ...]:
+def _notes(p: Probed | None, traces: Traces, n_ranked: int) -> tuple[str, ...]:
     notes = ["Settings are chosen on one half of the problems; all figures are of the other half."]
+    notes.append("Thresholds to choose from are quantiles over all traces of the run; no label enters them.")
+    if n_ranked > 1:
+        notes.append(
+            f"{n_ranked} policies are ranked by what they gained on that other half: the best of them is picked on the"
+            " outcome, and would gain less on other problems."
+        )
     if p is None:
         notes.append("This run was not probed, so no trace could be stopped early.")
     if not several(traces):

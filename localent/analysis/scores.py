@@ -159,7 +159,8 @@ def semantic_entropy(answers: Sequence[Hashable], problems: Sequence, weights: S
     """Discrete semantic entropy over the answers of the other samples, in nats: (n,).
 
     Parsed answers are exact clusters, so no entailment model is needed; each None is its own. `weights` (n,): instead
-    of counting, weigh each sample, as by exp(-mean surprisal); the clusters' masses are scaled to sum to 1.
+    of counting, weigh each sample, as by exp(-mean surprisal); the clusters' masses are scaled to sum to 1. NaN where a
+    weight is unknown (NaN), or all are 0: undefined.
     Source: Kuhn et al. (2023), arXiv 2302.09664; Farquhar et al. (2024), doi:10.1038/s41586-024-07421-0.
     """
     weights = np.ones(len(answers)) if weights is None else np.asarray(weights, float)
@@ -172,7 +173,9 @@ def semantic_entropy(answers: Sequence[Hashable], problems: Sequence, weights: S
 
 
 def entropy_of_masses(masses: Sequence[float]) -> float:
-    """Shannon entropy of masses scaled to sum to 1, in nats."""
+    """Shannon entropy of masses scaled to sum to 1, in nats; NaN where they are unknown, or all 0: undefined."""
+    if not np.sum(masses) > 0:
+        return float("nan")
     p = np.asarray(masses, float) / np.sum(masses)
     return float(-(p * np.log(np.where(p > 0, p, 1.0))).sum())
 

@@ -32,10 +32,10 @@ def lock_time(entropy: Array, position: Array, level: float = LOCK) -> Array:
 
 
 def modal_lock(leader: Array, position: Array) -> Array:
-    """First k/K from which the most likely answer is the final one: (n,) in [0, 1]."""
+    """First k/K from which the most likely answer is the final one: (n,) in [0, 1]; inf where none leads at the end."""
     n = (~np.isnan(position)).sum(1)
     final = np.take_along_axis(leader, np.maximum(n - 1, 0)[:, None], 1)
-    return _since((leader == final) | np.isnan(position), position)
+    return _since(((leader == final) & (final >= 0)) | np.isnan(position), position)
 
 
 def commitment(leader: Array, p_leader: Array, position: Array) -> Array:

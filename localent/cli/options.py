@@ -62,6 +62,13 @@ def data_options(command):
     return click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV) or folder.")(call)
 
 
+def engine_options(command):
+    """--threads, --gpu-layers and --ctx: on what, and in how much room, the model runs."""
+    ctx = click.option("--ctx", type=int, help="Context of a lane in tokens. Default: what the longest prompt needs.")
+    threads = click.option("--threads", type=int, help="Default: the physical cores this process may use.")
+    return threads(gpu_layers_option(ctx(command)))
+
+
 class TemplateVar(click.ParamType):
     """NAME=VALUE -> (name, value): true, false and numbers as such, the rest as text."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.options import data_options, db_option, gpu_layers_option, prompt_options
+from localent.cli.options import data_options, db_option, engine_options, prompt_options
 from localent.cli.show import dump_summary, show_summary, summary_of
 
 
@@ -32,9 +32,7 @@ from localent.cli.show import dump_summary, show_summary, summary_of
     "--alternatives", type=click.IntRange(0, 50), default=0, help="Also store the N likeliest tokens at every token."
 )
 @click.option("--lanes", type=int, help="Traces at a time. Default: the fastest, measured once and kept.")
-@click.option("--threads", type=int, help="Default: the physical cores this process may use.")
-@gpu_layers_option
-@click.option("--ctx", type=int, help="Context of a lane in tokens. Default: what the longest prompt needs.")
+@engine_options
 @db_option
 @click.option("--json", "json_", is_flag=True, help="Print the summary as JSON.")
 def run(model, task, n, samples, data, db, json_, **chosen):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.options import data_options, db_option, gpu_layers_option
+from localent.cli.options import data_options, db_option, engine_options, gpu_layers_option, prompt_options
 from localent.cli.query import format_options
 from localent.cli.run import Bar
 from localent.cli.show import print_table
@@ -119,11 +119,14 @@ STAGE_NOTES = (
 @click.option("--samples", type=int, default=3, show_default=True, help="Traces per problem.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of sampling.")
 @click.option("--temperature", type=float, default=0.7, show_default=True, help="0: always the likeliest token.")
+@click.option("--top-p", type=float, default=1.0, show_default=True, help="Sample from the likeliest that hold this.")
+@click.option("--top-k", type=int, default=0, show_default=True, help="Sample from the k likeliest; 0: all.")
 @click.option("--max-tokens", type=int, help="Tokens a trace may have.")
 @click.option("--shots", type=int, help="Worked examples in the prompt.")
+@prompt_options
 @click.option("--max-fed", type=int, default=24, show_default=True, help="Probes stop after so many tokens.")
 @click.option("--lanes", type=int, default=16, show_default=True, help="Traces at a time.")
-@gpu_layers_option
+@engine_options
 @click.option(
     "--controls-at",
     type=click.Choice(["every", "ends"]),
@@ -214,6 +217,7 @@ def seed_sentences(found) -> list[str]:
 @data_options
 @click.option("-n", type=int, help="How many worked solutions: the first n. Default: all.")
 @click.option("--shots", type=int, help="Worked examples in the prompt.")
+@prompt_options
 @click.option("--max-fed", type=int, default=24, show_default=True, help="Probes stop after so many tokens.")
 @click.option("--window", type=int, default=512, show_default=True, help="Tokens of a plain text read at a time.")
 @click.option("--lanes", type=int, default=8, show_default=True, help="Texts at a time.")
@@ -258,6 +262,7 @@ def read_text(source: str) -> str:
 
 def gold_sentences(found, db: Path) -> list[str]:
     """What the worked solutions come to."""
+    from localent.analysis.curves import FLOORED
     from localent.report.science import short
 
     return [
@@ -265,6 +270,7 @@ def gold_sentences(found, db: Path) -> list[str]:
         f" entropy {short(found.entropy)} nats a token.",
         f"Information about the true answer rises by {short(found.gain)} nats per whole solution (slope);"
         f" {short(found.share_positive)} of the steps make it likelier.",
+        FLOORED,
         "Who wrote these texts knew the answer: nothing here was sampled from the model.",
         f"Run {found.run_id}, kept in {db}.",
     ]

@@ -13,7 +13,7 @@ HESITATION = re.compile(
     rb"|on second thought|hold on|not sure|double[- ]check|mistake|oops)\b",
     re.IGNORECASE,
 )
-OPERATOR = re.compile(r"\s*(?:[-+*/=×÷·<>≤≥≈^−%]|\\times|\\cdot|\\div|\\frac|==|\*\*)+\s*")
+OPERATOR = re.compile(r"\s*(?:[-+*/=×÷·<>≤≥≈^−%]|\\times|\\cdot|\\div|\\frac)+\s*")
 
 
 def classes_of(pieces: Sequence[bytes], steps: Sequence[Step]) -> list[str]:

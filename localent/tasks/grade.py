@@ -18,7 +18,9 @@ from localent.tasks.text import Found, fold
 
 __all__ = ["answer_start", "extract", "grade", "normalise_number"]
 
-COUNTER = re.compile(r"^[\s*_#>]*(?:step\s+)?\d+[.):](?=\s|\*|$)|\bstep\s+\d+\b", re.IGNORECASE | re.MULTILINE)
+COUNTER = re.compile(
+    r"^(?:[^\S\n]|[*_#>])*+(?:step\s+)?\d+[.):](?=\s|\*|$)|\bstep\s+\d+\b", re.IGNORECASE | re.MULTILINE
+)
 
 
 def extract(text: str, kind: str, choices: Sequence[Choice] = ()) -> Extraction:

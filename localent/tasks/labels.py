@@ -9,7 +9,7 @@ from localent.records import Choice
 from localent.tasks.text import Found, sentence_ends
 
 FILLER = (
-    r"(?:[\s*_\"'`:$\\{\[(]|\\?(?:text|textbf|mathrm|mathbf|textrm)(?=\{)|"
+    r"(?:[\s*_\"'`:$\\{\[(]|(?:text|textbf|mathrm|mathbf|textrm)(?=\{)|"
     r"(?:option|choice|letter|label|number|answer|the|clearly|probably|definitely|likely|most|correct|one|therefore|thus|"
     r"indeed|simply|actually|obviously|definitively)\b)*"
 )

@@ -40,6 +40,7 @@ _PATTERN = r"""
   (?:(?P<k>(?-i:k))(?!\w)|\s?(?P<scale>thousand|million|billion|trillion)\b)?
   (?P<ordinal>(?:st|nd|rd|th)\b)?
 | \d+(?:[.,]\d+)+
+| \d{{401,}}+   # longer than LONGEST: passed over at once, or its every digit would be tried
 """
 _GROUP = r"(?:,|，|\{{,\}}|\\[,!]|['\u00a0{space}])"
 NARROW = re.compile(

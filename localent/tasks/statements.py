@@ -13,11 +13,11 @@ from localent.tasks.text import Found, sentence_ends
 LONGEST = 450  # characters of a clause (a longer one states nothing and costs quadratic time); no number ends past it
 MARKER = re.compile(
     r"""
-      \#{4}
+      (?:\#{4})++
     | <answer>
     | \\(?P<boxed>f?boxed)\s*\{
     | ^[#*_ \t]*[#*_][ \t]*(?:the\s+)?(?:final\s+)?answer[*_ \t]*$
-    | \b(?:(?:the|my|our)\s+)?(?P<final>(?:(?:final|correct|right|best|only)\s+)*)
+    | \b(?:(?:the|my|our)\s+)?(?P<final>(?:(?:final|correct|right|best|only)\s+){0,8})
       (?:answer|(?<=correct\ )(?:option|choice|statement)|(?<=right\ )(?:option|choice)|(?<=best\ )(?:option|choice))
       [*_"')\]]{0,3}
       (?:\s*\([^)\n]{0,40}\)|\s+(?:to|for|of|in)\b[^.:=\n]{0,80}?)?
@@ -28,7 +28,7 @@ MARKER = re.compile(
 )
 BRACE = re.compile(r"[{}]")
 MARKUP = re.compile(r"(?:[\s*_:$>]|\\[\[(]|\\boxed\s*\{)*")
-CORRECTION = re.compile(r"not\b[^.\n]*?\bbut\s+(?:rather\s+)?", re.IGNORECASE)
+CORRECTION = re.compile(rf"not\b[^.\n]{{0,{LONGEST}}}?\bbut\s+(?:rather\s+)?", re.IGNORECASE)
 OPERATOR = re.compile(
     r"\s*(?:[a-z]+\s+){0,2}(?:[-+*/\u00d7÷·]|x(?=\s*\d)|\\times|\\cdot|\\div)\s*[$(]?\s?\d", re.IGNORECASE
 )

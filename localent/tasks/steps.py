@@ -20,8 +20,11 @@ from localent.tasks.thought import after_thought
 
 Range = tuple[int, int]  # characters, half open
 
-STEP_HEADING = re.compile(r"(?:[#*_]+[ \t]*)*\bStep[ \t]+\d+[ \t]*[:.]", re.IGNORECASE)
-HEADING_ONLY = re.compile(r"(?!\s*####)[\s#*_>-]*(?:Step\s+\d+|\d{1,2}(?=[.):]))?[\s:.)*_]*", re.IGNORECASE)
+STEP = r"\bStep[ \t]+\d+[ \t]*[:.]"
+STEP_HEADING = re.compile(
+    rf"[#*_][#*_ \t]*+(?P<decorated>{STEP})?|(?P<plain>{STEP})", re.IGNORECASE
+)  # or decoration alone
+HEADING_ONLY = re.compile(r"(?!\s*####)[\s#*_>-]*+(?:Step\s+\d+|\d{1,2}(?=[.):]))?[\s:.)*_]*", re.IGNORECASE)
 TAG = re.compile(r"</?(?:think|thinking|reasoning|answer)>", re.IGNORECASE)
 
 
@@ -83,7 +86,8 @@ def _exact(pieces: Iterable[bytes]) -> str:
 
 def _line_starts(text: str) -> list[int]:
     """Where lines and "Step N:" headings begin."""
-    return sorted({0, *(m.end() for m in re.finditer(r"\n", text)), *(m.start() for m in STEP_HEADING.finditer(text))})
+    headings = (m.start() for m in STEP_HEADING.finditer(text) if m["decorated"] or m["plain"])
+    return sorted({0, *(m.end() for m in re.finditer(r"\n", text)), *headings})
 
 
 def _says_something(part: str) -> bool:

@@ -22,7 +22,7 @@ ABBREVIATION = re.compile(
     r"a\.m|p\.m|e\.g|i\.e|u\.s)\.$",
     re.IGNORECASE,
 )
-END = re.compile(r"(?:[.!?]++[\"'”’)\]*_]*+(?=\s|$)|[。！？]+)")
+END = re.compile(r"(?:(?<![.!?])[.!?]++[\"'”’)\]*_]*+(?=\s|$)|[。！？]+)")
 
 
 class Found(NamedTuple):
