@@ -21,7 +21,14 @@ sys.path.append(str(TRAINING))
 
 from choice_problems import FAMILIES, best_rate, choice_problem, first_in_order, who_has_most  # noqa: E402 - the training scripts are no package
 from demo_problems import SEED, choice_problems, number_problems, row  # noqa: E402
-from documents import finetune_document, pretrain_document  # noqa: E402
+from documents import (  # noqa: E402
+    equalities,
+    finetune_document,
+    option_lookups,
+    order_lookups,
+    pretrain_document,
+    shuffled_checks,
+)
 from number_problems import LARGEST, MOST_STEPS, number_problem  # noqa: E402
 from problems import OPERATIONS, Problem, draw, lines, solution, values  # noqa: E402
 
@@ -125,6 +132,34 @@ def test_early_answers_are_trained_but_never_the_decision_to_give_them() -> None
     early = [d for d in documents if not d[2].trained]
     assert all(d[2].text == "The answer is" and d[3].trained for d in documents)
     assert 0.21 < len(early) / len(documents) < 0.29
+
+
+def test_drills_tell_the_truth() -> None:
+    """What counts in a drill follows from what is read before it: a label's text, a verdict, a lost comparison."""
+    rng = random.Random(9)
+    for _ in range(300):
+        read, *pairs = option_lookups(rng)[:-1]
+        options = dict(line.split(") ") for line in read.text.splitlines() if line[1] == ")")
+        assert {pairs[i].text[0]: pairs[i + 1].text.strip() for i in range(0, len(pairs), 2)} == options
+        read, *rest = equalities(rng)[:-1]
+        result = read.text.rsplit("= ", 1)[1].split()[0].strip(".,")
+        for number, verdict in zip(rest[::3], rest[1::3], strict=True):
+            assert verdict.text == (" yes" if number.text[3:-1] == result else " no")
+        read, *rest = order_lookups(rng)[:-1]
+        for name, lost in zip(rest[::2], rest[1::2], strict=True):
+            loser, (word, _, winner) = name.text[:-1], lost.text.split()
+            told = re.search(rf"{loser} was {word} than {winner}\.|{winner} was \w+ than {loser}\.", read.text)
+            assert told if winner != "none" else f"{loser} was {word}" not in read.text
+        assert sum(": yes." in p.text or ", yes." in p.text for p in shuffled_checks(rng)) == 1
+
+
+def test_drills_show_no_held_out_ordering() -> None:
+    """The one kind of problem whose skeleton is what the drill says."""
+    rng = random.Random(10)
+    shipped = [p for p in choice_problems(300, SEED) if p.skeleton.startswith("order")]
+    told = {p.question.rpartition(". ")[0] for p in shipped}
+    drilled = {order_lookups(rng)[0].text.rpartition(". ")[0] for _ in range(5000)}
+    assert told.isdisjoint(drilled)
 
 
 @pytest.mark.parametrize(("name", "make"), [("number", number_problems), ("choice", choice_problems)])

@@ -347,7 +347,7 @@ def _of_rollouts(p: Probed | None, n: int, at: float) -> Iterator[Score]:
 
 def _of_samples(traces: dict, problems: Array) -> Iterator[Score]:
     """What the other samples of the same problem answered."""
-    answers, weights = traces["answer"], np.nan_to_num(np.exp(-np.array(traces["mean_surprisal"], float)))
+    answers, weights = traces["answer"], np.exp(-np.array(traces["mean_surprisal"], float))
     share = scores.disagreement(answers, problems)
     yield Score("1 - share of others that agree", "samples", share, ONE_SAMPLE, calibrated=True)
     of_others = {

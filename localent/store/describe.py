@@ -50,8 +50,10 @@ def _columns(db: Database, name: str, text: str, known: dict[str, dict[str, str]
 
 
 def comments(sql: str) -> dict[str, str]:
-    """Column -> the comment behind it, in the text of a table."""
-    return {m[1]: m[2].strip() for m in re.finditer(r"^ {2}(\w+) [^\n]*?-- (.*)$", sql, re.MULTILINE)}
+    """Column -> the comment behind it, in the text of a table; columns that a migration added have theirs in /* */."""
+    made = re.finditer(r"^ {2}(\w+) [^\n]*?-- (.*)$", sql, re.MULTILINE)
+    added = re.finditer(r", (\w+) \w+ /\* (.*?) \*/", sql)
+    return {m[1]: m[2].strip() for m in (*made, *added)}
 
 
 def _from_view(sql: str, column: str, known: dict[str, dict[str, str]]) -> str:
