@@ -429,6 +429,12 @@ def test_information_gain_by_hand():
     assert (mean.n, mean.n_missing) == (2, 1)
 
 
+def test_half_way_a_trace_of_one_step_has_gained_nothing_yet_and_is_left_out():
+    traj = curves.trajectories(probes((False, [1 / 8, 1 / 4, 1.0]), (False, [1 / 8, 1.0])), "x")
+    assert curves.mean_gain(traj, 0.5).value == pytest.approx(math.log(2))
+    assert curves.mean_gain(traj, 1.0).value == pytest.approx(math.log(8))
+
+
 # --- a whole run --------------------------------------------------------------------------------------------------
 
 

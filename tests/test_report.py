@@ -76,7 +76,7 @@ The answer entropy half-way among traces of equally many steps tells wrong
   traces from right ones: AUROC 1.00 [0.68, 1.00], better than the trace's
   length (0.57 [0.17, 0.92]).
 The reasoning gathers information about the true answer: 1.45 nats [1.00, 1.81]
-  by its end, 0.78 [0.46, 1.09] half-way.
+  by its end, 0.93 [0.59, 1.23] half-way.
 Only 8 wrong traces: this rests on little.
 
 [ ]: 95 % interval, clustered by problem. AUROC: how often a wrong trace scores

@@ -145,5 +145,10 @@ def gains(p_true: Trajectories, grid: Sequence[float] = GRID) -> Array:
 
 
 def mean_gain(p_true: Trajectories, t: float = 1.0, **options) -> Estimate:
-    """Mean information gain I at position t over all traces, in nats: no selection on the outcome."""
-    return estimate(mean_of, gains(p_true, (t,))[:, 0], problems=p_true.problems, **options)
+    """Mean information gain I at position t over all traces, in nats: no selection on the outcome.
+
+    Before the end only traces of two steps or more count: half-way, one of a single step is at its start.
+    """
+    gained = gains(p_true, (t,))[:, 0]
+    counted = np.where((n_steps(p_true) >= 2) | (t >= 1), gained, np.nan)
+    return estimate(mean_of, counted, problems=p_true.problems, **options)
