@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -95,15 +96,16 @@ def test_a_broken_run_leaves_no_file(tmp_path):
 
 
 def test_what_a_killed_run_left_is_swept_away_by_the_next(tmp_path):
-    """kill -9 leaves a half file under a hidden name; one whose process lives is left alone."""
+    """kill -9 leaves a half file under a hidden name, of this quant or another; one whose process lives stays."""
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     dead = tmp_path / f".tiny-Q8_0.gguf.{int(gone.stdout)}.partial"
     alive = tmp_path / f".tiny-Q8_0.gguf.{os.getppid()}.partial"
     other = tmp_path / f".other-Q8_0.gguf.{int(gone.stdout)}.partial"
-    for path in (dead, alive, other):
+    mine = tmp_path / f".notes.{int(gone.stdout)}.partial"  # not of ours
+    for path in (dead, other, alive, mine):
         path.touch()
     assert run("quantize", TINY, "Q8_0", "--out", tmp_path).exit_code == 0
-    assert [path.exists() for path in (dead, alive, other)] == [False, True, True]
+    assert [path.exists() for path in (dead, other, alive, mine)] == [False, False, True, True]
 
 
 def test_every_quant_that_is_offered_can_be_read_again():
@@ -121,6 +123,50 @@ def test_what_stops_the_progress_stops_the_file(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         llama.quantize(TINY, tmp_path / "q.gguf", "Q8_0", n_threads=1, report=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+SIGNALLED = """
+import os, signal, sys, threading
+from pathlib import Path
+from localent.engine import llama
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+source, folder, numbers = Path(sys.argv[1]), Path(sys.argv[2]), [int(n) for n in sys.argv[3:]]
+at_work = threading.Semaphore(0)
+
+def send():
+    for number in numbers:
+        while at_work.acquire(blocking=False):
+            pass
+        at_work.acquire()
+        print(len(list(folder.glob(".*partial"))), "half a file", flush=True)
+        os.kill(os.getpid(), number)
+
+threading.Thread(target=send, daemon=True).start()
+try:
+    llama.quantize(source, folder / "q.gguf", "Q3_K_S", n_threads=1, report=lambda *count: at_work.release())
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [
+        ([signal.SIGINT], 0),
+        ([signal.SIGINT, signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+        ([signal.SIGHUP], 129),
+    ],
+)
+def test_a_signal_while_a_tensor_is_made_leaves_no_file(tmp_path, bundled, numbers, code):
+    """Ctrl-C is raised after the call; the second one, SIGTERM and SIGHUP end the process."""
+    command = [sys.executable, "-c", SIGNALLED, str(bundled), str(tmp_path), *(str(int(n)) for n in numbers)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.count("1 half a file")) == (code, len(numbers)), done.stderr
+    assert done.stdout.endswith("stopped\n") == (code == 0)
+    assert "ignored" not in done.stderr  # "Exception ignored on calling ctypes callback function"
     assert list(tmp_path.iterdir()) == []
 
 

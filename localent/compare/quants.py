@@ -69,7 +69,7 @@ def make(
 ) -> None:
     """Write `target`, whole or not at all; see engine.llama.quantize. What a killed run left is swept away."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target)
+    _sweep(target.parent)
     try:
         llama.quantize(source, target, quant, n_threads=n_threads, imatrix=matrix, requantize=requantize, report=report)
     except LocalentError as error:
@@ -90,9 +90,9 @@ def _reason(said: str, source: Path, target: Path, quant: str) -> str:
     return said
 
 
-def _sweep(target: Path) -> None:
+def _sweep(folder: Path) -> None:
     """Remove half files of runs that no longer live: nothing can be cleaned up after kill -9 but by the next."""
-    for partial in target.parent.glob(f".{target.name}.*.partial"):
+    for partial in folder.glob(".*.gguf.*.partial"):
         pid = partial.suffixes[-2].removeprefix(".")
         if pid.isdigit() and not _lives(int(pid)):
             partial.unlink(missing_ok=True)
