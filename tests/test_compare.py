@@ -579,8 +579,9 @@ def test_classes_and_deciles_are_means_over_their_positions():
     assert one.deciles[0].kld.value == pytest.approx(mine["kld"][first].mean())
 
 
-def candidate(found, quant, free=None):
-    return SimpleNamespace(model=SimpleNamespace(quant=quant, sha256=quant), forced=found, free=free, trajectory=None)
+def candidate(found, quant, free=None, trajectory=None):
+    model = SimpleNamespace(quant=quant, sha256=quant)
+    return SimpleNamespace(model=model, forced=found, free=free, trajectory=trajectory)
 
 
 def test_what_is_said_is_what_the_intervals_say():
@@ -609,7 +610,25 @@ def test_accuracy_is_called_different_only_after_holm():
     beside = verdict.verdicts([candidate(one, "A", nine), candidate(one, "B", nine), candidate(one, "C", same)], None)
     assert any("accuracy" in text for text in alone.differs)
     assert not any("accuracy" in text for text in beside[0].differs)
-    assert any("McNemar p = 0.064" in text for text in beside[0].same)
+    assert any("McNemar p = 0.021)" in text for text in alone.differs)
+    assert any("McNemar p = 0.064 after Holm's rule over 3 candidates)" in text for text in beside[0].same)
+
+
+def test_equal_distributions_are_not_called_equal_where_free_runs_or_answers_differ():
+    """The same weights under another end token write other traces; another reading of answers gives other leaders."""
+    _, (itself,) = teacher_forced(0.0)
+    same, longer = (
+        pairs.free([a_pair(str(i), (True, True), ([1, 2], [1, 2, *more])) for i in range(12)]) for more in ([], [3])
+    )
+    alike, other = (
+        prefixes.trajectory([prefixes.Prefix(0, "a", 0.0, (1, 1), (0.5, 0.5), ("1", leader))]) for leader in "12"
+    )
+    views = [(None, None), (same, alike), (longer, None), (same, other)]
+    said = verdict.verdicts([candidate(itself, str(i), *view) for i, view in enumerate(views)], None)
+    assert [v.identical for v in said] == [True, True, False, False]
+    assert "differs from the reference in length (1.500 times, [1.500, 1.500]) and its free runs" in said[2].sentence
+    assert "its free runs (0.0 % the same to the last token)" in said[2].sentence
+    assert not any("to the last bit" in v.sentence for v in said[2:])
 
 
 def test_a_model_and_itself_have_no_magnitude_in_any_view():

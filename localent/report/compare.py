@@ -291,6 +291,8 @@ def _footer(c) -> list[str]:
         ["±: standard error, positions taken for independent, as llama-perplexity prints it."] if c.candidates else []
     )
     found += c.warnings
+    if (n := sum(x.free is not None for x in c.candidates)) > 1:
+        found.append(f"McNemar p in the table: of each candidate alone; in the sentences after Holm's rule over {n}.")
     if any(x.free and x.free.n > x.free.n_problems for x in c.candidates):
         found.append("McNemar takes pairs for independent; several pairs of one problem are not: see the interval.")
     if any(x.forced.deciles for x in c.candidates):
