@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ from localent.analysis import divergence, pairs, prefixes
 from localent.analysis.divergence import Figure
 from localent.analysis.pairs import Pair
 from localent.cli import main
-from localent.compare import Plan, compare_base, compare_text, forced, noise, verdict
+from localent.compare import Plan, compare_base, compare_text, forced, noise, scoring, verdict
 from localent.compare.classes import classes_of
 from localent.compare.forced import Text
 from localent.compare.pair import PairMeter
@@ -382,6 +383,20 @@ def test_the_noise_floor_sees_enough_positions_of_texts_from_all_over():
     assert noise.sample(short[:3]) == short[:3]
     long = [Text(range(512), first=256, problem=str(i)) for i in range(1000)]
     assert len(noise.sample(long)) == 20
+
+
+@pytest.mark.parametrize("n_ctx", [4, 16, 43, 130, 512])
+def test_the_noise_floor_is_fed_in_other_pieces_however_short_the_texts(monkeypatch, n_ctx):
+    """A third of a call of 128 is 42 tokens: a text that is shorter would be one call both times, and without noise."""
+    made = []
+    monkeypatch.setattr(scoring, "scorer_of", lambda *_: nullcontext(made.append(Fake()) or made[-1]))
+    texts = [Text([(i + j) % 16 for j in range(n_ctx)], first=n_ctx // 2, problem=str(i)) for i in range(2)]
+    _, floor = scoring.score_all([None, None], texts, Plan(threads=1), lambda progress: None)
+    reference, _, again = made
+    in_floor = reference.fed[len(reference.fed) // 2 :]
+    assert sum(map(len, in_floor)) == sum(map(len, again.fed)) == 2 * (n_ctx - 1)
+    assert max(map(len, again.fed)) * 2 < max(map(len, in_floor))
+    assert len(floor) == sum(text.n_rows for text in texts)
 
 
 def test_equal_up_to_rounding_is_not_called_identical():
