@@ -14,19 +14,19 @@ import pytest
 import scipy.stats
 from click.testing import CliRunner
 
-from localent import entropy
+from localent import entropy, tasks
 from localent.analysis import divergence, pairs, prefixes
 from localent.analysis.divergence import Figure
 from localent.analysis.pairs import Pair
 from localent.cli import main
-from localent.compare import Plan, compare_base, compare_text, forced, noise, scoring, verdict
+from localent.compare import Plan, compare_base, compare_task, compare_text, forced, noise, onruns, scoring, verdict
 from localent.compare.classes import classes_of
 from localent.compare.forced import Text
 from localent.compare.pair import PairMeter
 from localent.compare.verdict import holm
 from localent.engine import header
 from localent.engine.llama import quantize
-from localent.errors import LocalentError
+from localent.errors import BrokenLogitsError, LocalentError
 from localent.records import Step
 from localent.report.compare import CELL, _figure, render
 from localent.store import open_db
@@ -128,17 +128,49 @@ def test_impossible_tokens_are_allowed_and_broken_rows_are_not():
 
 
 @pytest.mark.parametrize("n_vocab", [3, 32_768, 32_769])
-def test_rows_with_tokens_far_below_the_top_keep_to_the_formulas(n_vocab):
-    """Logits thousands of nats apart, and tokens that one model, the other or both rule out."""
+@pytest.mark.parametrize("sd", [400.0, 1e5])
+def test_rows_with_tokens_far_below_the_top_keep_to_the_formulas(n_vocab, sd):
+    """Logits thousands of nats apart, in one model or in both, and tokens that both rule out."""
     meter = PairMeter(n_vocab)
-    for p, q in rows(n_vocab, 1.0, n=4, sd=400.0):
-        p[1:2] = -np.inf
-        q[-1:] = p[-1:] = -np.inf
-        lp, lq = entropy.log_softmax(p), entropy.log_softmax(q)
-        side, (seen,) = meter.read(p, [q], 0)
-        assert seen.kld == pytest.approx(float(entropy.kl(lp, lq)), abs=1e-9)
-        assert seen.jsd == pytest.approx(float(entropy.js(lp, lq)), abs=1e-9)
-        assert side.entropy == pytest.approx(float(entropy.entropy(lp)), abs=1e-9)
+    for p, q in rows(n_vocab, sd / 100, n=4, sd=sd):
+        p[1:2] = q[1:2] = -np.inf
+        for one, two in ((p, q), (p, p[::-1].copy() if n_vocab > 3 else q[[2, 1, 0]])):
+            two[1:2], two[~np.isneginf(one) & np.isneginf(two)] = -np.inf, 0.0
+            lp, lq = entropy.log_softmax(one), entropy.log_softmax(two)
+            side, (seen,) = meter.read(one, [two], 0)
+            assert seen.kld == pytest.approx(float(entropy.kl(lp, lq)), rel=1e-12, abs=1e-9)
+            assert seen.kld_reverse == pytest.approx(float(entropy.kl(lq, lp)), rel=1e-12, abs=1e-9)
+            assert seen.jsd == pytest.approx(float(entropy.js(lp, lq)), abs=1e-9)
+            assert side.entropy == pytest.approx(float(entropy.entropy(lp)), abs=1e-9)
+
+
+def test_a_gap_of_thousands_of_nats_counts_in_full():
+    """P gives the second token e^-1 / (1 + e^-1), Q gives it e^-5000: worked by hand."""
+    p = math.exp(-1) / (1 + math.exp(-1))
+    _, (seen,) = PairMeter(2).read(np.float32([0, -1]), [np.float32([0, -5000])], 0)
+    assert seen.kld == pytest.approx(5000 * p + p * math.log(p) + (1 - p) * math.log(1 - p), rel=1e-12)
+
+
+@pytest.mark.parametrize(("p", "q"), [([1, 2, 3, -np.inf], [1, 2, -np.inf, 0]), ([1, 2, 3], [1, 2, -np.inf]),
+                                      ([1, -np.inf, 3], [1, 2, 3])])  # fmt: skip
+def test_a_token_that_one_model_alone_rules_out_is_no_finite_number(p, q):
+    """By the formulas one of the divergences is infinite: nothing is guessed in its place."""
+    p, q = np.float32(p), np.float32(q)
+    log_probs = [entropy.log_softmax(row) for row in (p, q)]
+    with np.errstate(divide="ignore"):
+        assert np.inf in (float(entropy.kl(*log_probs)), float(entropy.kl(*log_probs[::-1])))
+    with pytest.raises(LocalentError, match=r"logit of token \d is -inf .* their divergence is infinite"):
+        PairMeter(len(p)).read(p, [p, q], 0)
+
+
+def test_a_base_file_cannot_say_that_a_token_is_impossible():
+    """It says 16 nats below the top: where a model rules such a token out, llama-perplexity leaves it out, too."""
+    q = np.float32([1, 2, 3, -np.inf])
+    stored = np.maximum(entropy.log_softmax(q), entropy.log_softmax(q).max() - 16).astype(np.float32)
+    _, (seen,) = PairMeter(4).read(stored, [q], 0, normalised=True)
+    assert seen.kld_cut == pytest.approx(0.0, abs=1e-6)
+    with pytest.raises(LocalentError, match="infinite"):
+        PairMeter(4).read(stored, [np.float32([1, 2, -np.inf, 3])], 0, normalised=True)
 
 
 def test_a_meter_takes_any_number_of_candidates_in_turn():
@@ -157,7 +189,7 @@ def test_a_meter_takes_any_number_of_candidates_in_turn():
 class Fake:
     """A scorer whose row is a function of the tokens so far; notes what it is fed."""
 
-    can_keep = True
+    can_keep, name = True, "fake"
 
     def __init__(self, n_vocab=16, salt=0.0):
         self.n_vocab, self.salt, self.tokens, self.fed, self.kept = n_vocab, salt, [], [], []
@@ -239,6 +271,20 @@ def test_smaller_pieces_give_the_rows_that_were_asked_for():
         whole.keep(0)
         pieces.keep(0)
         assert np.array_equal(whole.feed(range(8), n_rows), pieces.feed(range(8), n_rows))
+
+
+def test_broken_logits_are_named_by_model_and_place():
+    class Broken(Fake):
+        name = "broken.gguf"
+
+        def row(self, tokens):
+            return super().row(tokens) * (np.nan if 9 in tokens else 1)
+
+    texts = [Text([1, 2, t, 3], first=1, problem=f"chunk {i}") for i, t in enumerate((8, 9))]
+    for trace_id, where in ((None, "chunk 1"), (7, "problem chunk 1")):
+        placed = [replace(text, trace_id=trace_id) for text in texts]
+        with pytest.raises(LocalentError, match=f"^broken.gguf on {where}: a logits row is broken"):
+            forced.score(placed, Fake(), [Fake(), Broken()], chunk=4, n_threads=2)
 
 
 def test_logits_over_different_vocabularies_are_refused():
@@ -484,7 +530,16 @@ def test_a_copy_with_broken_weights_is_an_error_and_not_a_number(tmp_path):
     tensor.data.flush()
     result = CliRunner().invoke(main, ["compare", str(MODEL), str(other), "--text", str(TEXT), "--ctx", "64"])
     assert result.exit_code == 1
-    assert "localent: " in result.output
+    assert "localent: broken.gguf on chunk 0: a logits row is broken (nan in it)" in result.output
+
+
+def test_broken_logits_of_a_free_run_are_named(tmp_path, monkeypatch):
+    def run(*_, **__):
+        raise BrokenLogitsError("NaN.")
+
+    monkeypatch.setattr(onruns.runs, "run", run)
+    with pytest.raises(LocalentError, match=r"^tiny-f16.gguf running free: NaN\."):
+        compare_task(str(MODEL), [str(MODEL)], tasks.load("demo-number"), db=tmp_path / "c.db")
 
 
 @pytest.mark.parametrize(
@@ -532,8 +587,19 @@ def test_ratio_of_perplexities_takes_the_covariance_into_account():
     error = math.sqrt(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
     assert found["Mean ln(PPL(Q)/PPL(base))"].uncertainty == pytest.approx(error)
     assert found["Cor(ln(PPL(Q)), ln(PPL(base)))"].value == pytest.approx(np.corrcoef(mine, base)[0, 1])
-    ratio = found["Mean PPL(Q)"].value / found["Mean PPL(base)"].value
-    assert found["Mean PPL(Q)/PPL(base)"].value == pytest.approx(ratio)
+    mine_, base_ = found["Mean PPL(Q)"].value, found["Mean PPL(base)"].value
+    assert found["Mean PPL(Q)/PPL(base)"].value == pytest.approx(mine_ / base_)
+    error = math.sqrt(mine_**2 * cov[0, 0] + base_**2 * cov[1, 1] - 2 * mine_ * base_ * cov[0, 1])
+    assert found["Mean PPL(Q)-PPL(base)"].uncertainty == pytest.approx(error)
+    itself = {f.name: f for f in divergence.perplexities(base, base.copy())}
+    assert (itself["Mean PPL(Q)-PPL(base)"].value, itself["Mean PPL(Q)-PPL(base)"].uncertainty) == (0.0, 0.0)
+
+
+def test_a_perplexity_beyond_float64_is_infinite():
+    found = {f.name: f.value for f in divergence.perplexities(np.array([1.0, 2.0]), np.array([700.0, 800.0]))}
+    assert (found["Mean PPL(Q)"], found["Mean PPL(Q)/PPL(base)"]) == (math.inf, math.inf)
+    assert found["Mean PPL(base)"] == pytest.approx(math.exp(1.5))
+    assert found["Mean ln(PPL(Q)/PPL(base))"] == 748.5
 
 
 def test_clustered_intervals_are_wider_where_positions_of_a_problem_are_alike():
