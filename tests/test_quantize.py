@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -192,6 +193,40 @@ def test_bad_requests_are_one_sentence(tmp_path, arguments, code, says, bundled)
     assert list(tmp_path.glob("*")) == []
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", ["F16", "F32", "BF16"])
+def test_weights_that_are_not_finite_are_named_before_the_work(tmp_path, capfd, kind, value):
+    """llama.cpp notices only when it is there, and writes past its log to stderr."""
+    source, name = tmp_path / "broken.gguf", "blk.1.ffn_up.weight"
+    llama.quantize(TINY, source, kind, n_threads=1)
+    assert run("quantize", source, "Q8_0", "--out", tmp_path / "whole").exit_code == 0
+    tensor = next(t for t in gguf.GGUFReader(source, "r+").tensors if t.name == name)
+    broken = np.float32(value).tobytes()[2:] if kind == "BF16" else tensor.data.dtype.type(value).tobytes()
+    tensor.data.reshape(-1).view(np.uint8)[-len(broken) :] = np.frombuffer(broken, np.uint8)
+    tensor.data.flush()
+    says = f"broken.gguf holds NaN or infinite weights in {name}: download it again."
+    result = run("quantize", source, "Q8_0", "Q4_0", "--out", tmp_path / "out")
+    assert (result.exit_code, result.stderr) == (1, f"localent: {says}\n")
+    assert capfd.readouterr() == ("", "")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(LocalentError, match=re.escape(says)):
+        quants.make(source, tmp_path / "q.gguf", "Q8_0", n_threads=1)
+
+
+def test_a_vocabulary_without_weights_is_not_quantized(tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "vocab.gguf", "llama")
+    for key, field in gguf.GGUFReader(TINY).fields.items():
+        if not key.startswith("GGUF.") and key != "general.architecture":
+            kind = field.types[1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(key, field.contents(), field.types[0], sub_type=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    result = run("quantize", tmp_path / "vocab.gguf", "Q8_0", "--out", tmp_path / "out")
+    assert (result.exit_code, "holds a vocabulary only, no weights to quantize" in result.output) == (1, True)
+    assert not (tmp_path / "out").exists()
+
+
 # --- importance matrices --------------------------------------------------------------------------------------------
 
 
@@ -260,6 +295,18 @@ def test_an_importance_matrix_of_another_model_is_refused(tmp_path, bundled):
     assert result.exit_code == 1
     assert "other.imatrix is of another model" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_an_importance_matrix_of_another_size_is_refused(tmp_path, bundled):
+    """The same names, as two sizes of one family have: only a size tells."""
+    columns = columns_of(bundled)
+    for name in ("blk.0.attn_k.weight", "token_embd.weight"):
+        sizes = columns | {name: columns[name] // 2}
+        path = as_gguf(tmp_path / "other.imatrix", {n: np.ones(size, np.float32) for n, size in sizes.items()})
+        result = run("quantize", bundled, "Q4_K_M", "--imatrix", path, "--out", tmp_path / "out")
+        says = f"other.imatrix is of another model: it has 128 columns for {name}, {bundled.name} has 256; make one"
+        assert (result.exit_code, says in result.output) == (1, True), result.output
+        assert not (tmp_path / "out").exists()
 
 
 def test_files_that_are_no_importance_matrix_are_refused(tmp_path):

@@ -40,6 +40,7 @@ def quantize(source, quants, imatrix, out, force, requantize, threads, json_) ->
     path = models.resolve(source)
     head = header.read(path)
     targets = making.targets(path, head.model.quant, quants, out or _writable(path), force=force)
+    making.check_source(path, head)
     matrix = making.matrix_for(path, imatrix) if imatrix else None
     how = dict(n_threads=threads or machine.usable_cores(), matrix=matrix, requantize=requantize)
     rows = (_made(path, target, quant, how) for quant, target in targets.items())
