@@ -14,7 +14,7 @@ import pytest
 import scipy.stats
 from click.testing import CliRunner
 
-from localent import entropy, tasks
+from localent import entropy, machine, tasks
 from localent.analysis import divergence, pairs, prefixes
 from localent.analysis.divergence import Figure
 from localent.analysis.pairs import Pair
@@ -381,7 +381,9 @@ def test_a_model_and_itself_differ_by_exactly_nothing():
 def test_a_model_and_its_own_base_file_are_not_called_different(quants):
     """What differs is the rounding to 16 bits; a real quant is still told apart."""
     done = compare_base(GOLDEN / "base.kld", [str(MODEL), quants[1]], plan=replace(PLAN, limit=None))
-    said = render(done)
+    said = " ".join(render(done).split())
+    assert "PPL(base) is the file's, in which no token lies more than 16 nats below the top" in said
+    assert "KLD over tokens with ln p(base) > -16, as llama-perplexity has it." in said
     assert "F16 cannot be told apart from the reference in its next-token distributions" in said
     assert "Q4_0 differs from the reference in its next-token distributions" in said
 
@@ -802,7 +804,7 @@ def test_classes_of_a_trace():
 # --- the whole ------------------------------------------------------------------------------------------------------
 
 
-def test_text_from_the_command_line_into_the_database(tmp_path, quants):
+def test_text_from_the_command_line_into_the_database(tmp_path, quants, monkeypatch):
     db = tmp_path / "c.db"
     arguments = ["compare", str(MODEL), *quants, "--text", str(TEXT), "--ctx", "64", "--threads", "1", "--db", str(db)]
     result = CliRunner().invoke(main, [*arguments, "--positions", "--json"])
@@ -810,7 +812,9 @@ def test_text_from_the_command_line_into_the_database(tmp_path, quants):
     found = json.loads(result.stdout)
     assert [c["model"]["quant"] for c in found["candidates"]] == ["Q8_0", "Q4_0"]
     assert len(found["sentences"]) == 2
-    again = CliRunner().invoke(main, [*arguments, "--positions"])
+    monkeypatch.setattr(machine, "usable_cores", lambda: 1)
+    asked = [word for word in arguments if word not in ("--threads", "1")]
+    again = CliRunner().invoke(main, asked)  # without --positions: the rows that are there stay
     assert again.exit_code == 0
     assert "bits per weight" in again.stdout
     with open_db(db, readonly=True) as store:
@@ -854,8 +858,35 @@ def test_a_task_from_the_command_line(tmp_path, bundled, monkeypatch):
     whole = ["compare", *models, *options, "--db", str(db), "--positions", "--json"]
     with monkeypatch.context() as patch:
         patch.setattr(forced, "score", lambda *_, **__: pytest.fail("the same comparison was computed again"))
-        assert json.loads(CliRunner().invoke(main, whole).stdout) == json.loads(result.stdout)
-    again = CliRunner().invoke(main, ["compare", models[0], models[2], "--run", run, "-n", "2", "--no-free",
-                                      "--threads", "1", "--db", str(db)])  # fmt: skip
-    assert again.exit_code == 0, again.output
-    assert "Beside" in again.output
+        for asked in (whole, [word for word in whole if word != "--positions"]):
+            assert json.loads(CliRunner().invoke(main, asked).stdout) == json.loads(result.stdout)
+    again = ["compare", models[0], models[2], "--run", run, "-n", "2", "--no-free", "--threads", "1", "--db", str(db)]
+    first = CliRunner().invoke(main, again)
+    assert first.exit_code == 0, first.output
+    assert "Beside" in first.output
+    with open_db(db, readonly=True) as store:
+        new = {row["comparison_id"] for row in store.comparisons()} - {c["comparison_id"] for c in (same, coarse)}
+        assert [store.has_divergences(key) for key in new] == [False]
+    assert CliRunner().invoke(main, [*again, "--positions"]).stdout == first.stdout
+    with open_db(db, readonly=True) as store:
+        assert len(store.comparisons()) == 3
+        assert [store.has_divergences(key) for key in new] == [True]
+
+
+def test_the_noise_floors_run_is_called_that_and_left_out_of_pictures(tmp_path, bundled):
+    """The reference's traces once more, in other lanes: no second run of the user's."""
+    db = str(tmp_path / "t.db")
+    options = ["--task", "demo-number", "-n", "2", "--lanes", "2", "--threads", "1", "--max-tokens", "60", "--db", db]
+    assert "note" not in CliRunner().invoke(main, ["runs", "--db", db]).stdout
+    assert CliRunner().invoke(main, ["run", str(bundled), "demo-number", *options[2:]]).exit_code == 0
+    assert "note" not in CliRunner().invoke(main, ["runs", "--db", db]).stdout
+    result = CliRunner().invoke(main, ["compare", str(bundled), str(bundled), *options, "--json"])
+    floor = json.loads(result.stdout)["noise"]["run_id"]
+    listed = [json.loads(line) for line in CliRunner().invoke(main, ["runs", "--db", db, "--json"]).stdout.splitlines()]
+    (own,) = [row for row in listed if row["run_id"] != floor]
+    assert {row["run_id"]: row["note"] for row in listed} == {
+        own["run_id"]: None,
+        floor: "noise floor of " + own["run_id"],
+    }
+    made = CliRunner().invoke(main, ["report", "--db", db, "-o", str(tmp_path / "r.html")])
+    assert "1 run." in made.output

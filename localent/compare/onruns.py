@@ -75,7 +75,7 @@ def compare_run(
     with open_db(db, create=False) as store:
         run = store.run(run_id)
         written = _chosen(running.traces_of(store, run.run_id), task, n, samples)
-        there = kept.on_run(store, run.run_id)
+        there = kept.on_run(store, run.run_id, positions=plan.positions)
     settings, plan = settings_of(run), placed(heads, plan)
     if there and (done := _kept_on_run(there, heads, task, run, written, settings, plan)):
         return done
