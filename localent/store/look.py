@@ -88,6 +88,14 @@ DRAWN = {
 }
 
 
+def noise_floors(db: Database) -> dict[str, str]:
+    """Run id -> the run whose noise floor it is: the same model, problems and seeds in other lanes."""
+    if "comparisons" not in db._schema:
+        return {}
+    sql = "select distinct json_extract(figures, '$.noise.run_id') again, source_name from comparisons"
+    return {row["again"]: row["source_name"] for row in db._all(f"{sql} where source = 'run'") if row["again"]}
+
+
 def comparisons(db: Database, models: list[str]) -> list[dict[str, object]]:
     """Comparisons among these models, as they are stored; none where no comparison was made."""
     if len(models) < 2 or "comparisons" not in db._schema:
