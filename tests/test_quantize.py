@@ -18,6 +18,7 @@ from localent.cli import main
 from localent.compare import quants
 from localent.compare.identity import differing_tensors, inspect
 from localent.engine import header, imatrix, llama
+from localent.engine.llama import interrupts
 from localent.errors import LocalentError, UsageError
 
 TINY = Path(__file__).parent / "data" / "perplexity" / "tiny-f16.gguf"
@@ -169,6 +170,29 @@ def test_a_signal_while_a_tensor_is_made_leaves_no_file(tmp_path, bundled, numbe
     assert done.stdout.endswith("stopped\n") == (code == 0)
     assert "ignored" not in done.stderr  # "Exception ignored on calling ctypes callback function"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_held_signal_reaches_its_owner_after_the_block():
+    """As while a model is loaded: nothing is raised inside, not even by a signal of the host's own."""
+    seen = []
+
+    def block():
+        with interrupts.held(lambda: seen.append("given up")):
+            for number in owners:
+                os.kill(os.getpid(), number)
+            seen.append("inside")
+
+    owners = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: lambda *_: seen.append("term")}
+    owners[signal.SIGHUP] = signal.SIG_IGN
+    before = {number: signal.signal(number, owner) for number, owner in owners.items()}
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            block()
+        assert seen == ["inside", "term"]
+        assert {number: signal.getsignal(number) for number in owners} == owners
+    finally:
+        for number, owner in before.items():
+            signal.signal(number, owner)
 
 
 def test_progress_counts_every_tensor(tmp_path):

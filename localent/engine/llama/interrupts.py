@@ -42,7 +42,7 @@ def held(clean_up: Callable[[], object] | None = None) -> Iterator[None]:
     finally:
         for number, owner in taken.items():
             signal.signal(number, owner)
-        for number in dict.fromkeys(noted):
+        for number in sorted(set(noted), key=signal.SIGINT.__eq__):  # last what raises
             signal.raise_signal(number)
 
 
