@@ -172,6 +172,21 @@ def test_a_signal_while_a_tensor_is_made_leaves_no_file(tmp_path, bundled, numbe
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_stopped_command_makes_no_further_quant(tmp_path, monkeypatch):
+    """The first is whole, Ctrl-C comes in the second, the third is not begun."""
+    whole = llama.quantize
+
+    def make(source, target, quant, **how):
+        if quant == "Q4_0":
+            raise KeyboardInterrupt
+        whole(source, target, quant, **how)
+
+    monkeypatch.setattr(llama, "quantize", make)
+    result = run("quantize", TINY, "Q8_0", "Q4_0", "Q5_0", "--out", tmp_path)
+    assert (result.exit_code, [path.name for path in tmp_path.iterdir()]) == (130, ["tiny-Q8_0.gguf"])
+    assert "Finished quants are kept, and no half one" in result.stderr
+
+
 def test_a_held_signal_reaches_its_owner_after_the_block():
     """As while a model is loaded: nothing is raised inside, not even by a signal of the host's own."""
     seen = []
