@@ -874,7 +874,7 @@ def test_a_task_from_the_command_line(tmp_path, bundled, monkeypatch):
 
 
 def test_the_noise_floors_run_is_called_that_and_left_out_of_pictures(tmp_path, bundled):
-    """The reference's traces once more, in other lanes: no second run of the user's."""
+    """The reference's traces once more, in other lanes: no second run of the user's, and never taken up as one."""
     db = str(tmp_path / "t.db")
     options = ["--task", "demo-number", "-n", "2", "--lanes", "2", "--threads", "1", "--max-tokens", "60", "--db", db]
     assert "note" not in CliRunner().invoke(main, ["runs", "--db", db]).stdout
@@ -888,5 +888,10 @@ def test_the_noise_floors_run_is_called_that_and_left_out_of_pictures(tmp_path, 
         own["run_id"]: None,
         floor: "noise floor of " + own["run_id"],
     }
+    lanes = options.index("--lanes")
+    asked = options[:lanes] + options[lanes + 2 :]  # as many lanes as the user's run had
+    again = CliRunner().invoke(main, ["compare", str(bundled), str(bundled), *asked, "--json"])
+    assert json.loads(again.stdout) == json.loads(result.stdout)
+    assert len(CliRunner().invoke(main, ["runs", "--db", db, "--json"]).stdout.splitlines()) == 2
     made = CliRunner().invoke(main, ["report", "--db", db, "-o", str(tmp_path / "r.html")])
     assert "1 run." in made.output

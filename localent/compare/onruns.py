@@ -76,7 +76,7 @@ def compare_run(
         run = store.run(run_id)
         written = _chosen(running.traces_of(store, run.run_id), task, n, samples)
         there = kept.on_run(store, run.run_id, positions=plan.positions)
-    settings, plan = settings_of(run), placed(heads, plan)
+    settings, plan = replace(settings_of(run), noise_of=None), placed(heads, plan)
     if there and (done := _kept_on_run(there, heads, task, run, written, settings, plan)):
         return done
     own = [None] * len(heads)
@@ -147,13 +147,13 @@ def _free_runs(heads, run: Run, written, task, db, settings, plan: Plan, report,
     """Free-running figures: [the reference against itself in other lanes, each candidate]; and their run ids."""
     order = [p.problem_id for p in task.problems]
     n, samples = max(order.index(p) for p, _ in written) + 1, max(s for _, s in written) + 1
-    other = replace(settings, lanes=max(1, settings.lanes // 2) if settings.lanes > 1 else 2)
+    own_id, base, found = run.run_id, written, []
+    if heads[0].model.sha256 != run.model_sha256:
+        own_id = _run(heads[0].model.path, task, db, n, samples, settings, report, status, "reference").run_id
+        base = _traces(db, own_id, written)
+    other = replace(settings, lanes=max(1, settings.lanes // 2) if settings.lanes > 1 else 2, noise_of=own_id)
     jobs = [(heads[0], other, "reference in other lanes")] if plan.noise else []
     jobs += [(h, settings, label(h.model)) for h in heads[1:]]
-    base, found = written, []
-    if heads[0].model.sha256 != run.model_sha256:
-        own = _run(heads[0].model.path, task, db, n, samples, settings, report, status, "reference")
-        base = _traces(db, own.run_id, written)
     for head, chosen, name in jobs:
         outcome = _run(head.model.path, task, db, n, samples, chosen, report, status, name)
         pairs = running.pairs(base, _traces(db, outcome.run_id, written))

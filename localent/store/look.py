@@ -90,10 +90,8 @@ DRAWN = {
 
 def noise_floors(db: Database) -> dict[str, str]:
     """Run id -> the run whose noise floor it is: the same model, problems and seeds in other lanes."""
-    if "comparisons" not in db._schema:
-        return {}
-    sql = "select distinct json_extract(figures, '$.noise.run_id') again, source_name from comparisons"
-    return {row["again"]: row["source_name"] for row in db._all(f"{sql} where source = 'run'") if row["again"]}
+    found = db._all("select run_id, json_extract(settings, '$.noise_of') as own from runs")
+    return {row["run_id"]: row["own"] for row in found if row["own"]}
 
 
 def comparisons(db: Database, models: list[str]) -> list[dict[str, object]]:
