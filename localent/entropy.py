@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .errors import LocalentError
+from .errors import BrokenLogitsError, LocalentError
 
 Array = NDArray[np.float64]
 Row = NDArray[np.float32]
@@ -257,7 +257,7 @@ def _top2(row: Row) -> tuple[int, float, float]:
         maxima.append(float(np.maximum.reduce(row[full:])))
     top = max(maxima)
     if not math.isfinite(sum(maxima)) and (math.isinf(top) or any(math.isnan(m) for m in maxima)):
-        raise LocalentError(_broken(row))
+        raise BrokenLogitsError(_broken(row))
     winner = maxima.index(top)
     span = row[winner * SPAN : (winner + 1) * SPAN]
     at = int(span.argmax())

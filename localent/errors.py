@@ -7,3 +7,12 @@ class LocalentError(Exception):
 
 class UsageError(LocalentError):
     """The request itself is wrong: an unknown name, a bad option, a broken input file. Exit code 2."""
+
+
+class BrokenLogitsError(LocalentError):
+    """A model's logits are no distribution, or none that can be compared."""
+
+    def __init__(self, message: str, model: int = 0):
+        """model: which of those that were read together."""
+        super().__init__(message)
+        self.model = model

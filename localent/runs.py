@@ -302,7 +302,7 @@ def record_of(head: header.Header, task: tasks.Task, settings: Settings, weights
     chosen = {name: value for name, value in asdict(settings).items() if name != "ctx"}
     options = asdict(options_of(replace(settings, lanes=1)))
     engine = {name: options[name] for name in ("chunk", "flash_attn")}
-    for name in ("alternatives", "system", "template_vars"):
+    for name in ("alternatives", "system", "template_vars", "noise_of"):
         if not chosen[name]:
             del chosen[name]  # a run without them is known as it was before they existed
     if not settings.probe:

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,19 +14,19 @@ import pytest
 import scipy.stats
 from click.testing import CliRunner
 
-from localent import entropy
+from localent import entropy, machine, tasks
 from localent.analysis import divergence, pairs, prefixes
 from localent.analysis.divergence import Figure
 from localent.analysis.pairs import Pair
 from localent.cli import main
-from localent.compare import Plan, compare_base, compare_text, forced, noise, verdict
+from localent.compare import Plan, compare_base, compare_task, compare_text, forced, noise, onruns, scoring, verdict
 from localent.compare.classes import classes_of
 from localent.compare.forced import Text
 from localent.compare.pair import PairMeter
 from localent.compare.verdict import holm
 from localent.engine import header
 from localent.engine.llama import quantize
-from localent.errors import LocalentError
+from localent.errors import BrokenLogitsError, LocalentError
 from localent.records import Step
 from localent.report.compare import CELL, _figure, render
 from localent.store import open_db
@@ -127,17 +128,49 @@ def test_impossible_tokens_are_allowed_and_broken_rows_are_not():
 
 
 @pytest.mark.parametrize("n_vocab", [3, 32_768, 32_769])
-def test_rows_with_tokens_far_below_the_top_keep_to_the_formulas(n_vocab):
-    """Logits thousands of nats apart, and tokens that one model, the other or both rule out."""
+@pytest.mark.parametrize("sd", [400.0, 1e5])
+def test_rows_with_tokens_far_below_the_top_keep_to_the_formulas(n_vocab, sd):
+    """Logits thousands of nats apart, in one model or in both, and tokens that both rule out."""
     meter = PairMeter(n_vocab)
-    for p, q in rows(n_vocab, 1.0, n=4, sd=400.0):
-        p[1:2] = -np.inf
-        q[-1:] = p[-1:] = -np.inf
-        lp, lq = entropy.log_softmax(p), entropy.log_softmax(q)
-        side, (seen,) = meter.read(p, [q], 0)
-        assert seen.kld == pytest.approx(float(entropy.kl(lp, lq)), abs=1e-9)
-        assert seen.jsd == pytest.approx(float(entropy.js(lp, lq)), abs=1e-9)
-        assert side.entropy == pytest.approx(float(entropy.entropy(lp)), abs=1e-9)
+    for p, q in rows(n_vocab, sd / 100, n=4, sd=sd):
+        p[1:2] = q[1:2] = -np.inf
+        for one, two in ((p, q), (p, p[::-1].copy() if n_vocab > 3 else q[[2, 1, 0]])):
+            two[1:2], two[~np.isneginf(one) & np.isneginf(two)] = -np.inf, 0.0
+            lp, lq = entropy.log_softmax(one), entropy.log_softmax(two)
+            side, (seen,) = meter.read(one, [two], 0)
+            assert seen.kld == pytest.approx(float(entropy.kl(lp, lq)), rel=1e-12, abs=1e-9)
+            assert seen.kld_reverse == pytest.approx(float(entropy.kl(lq, lp)), rel=1e-12, abs=1e-9)
+            assert seen.jsd == pytest.approx(float(entropy.js(lp, lq)), abs=1e-9)
+            assert side.entropy == pytest.approx(float(entropy.entropy(lp)), abs=1e-9)
+
+
+def test_a_gap_of_thousands_of_nats_counts_in_full():
+    """P gives the second token e^-1 / (1 + e^-1), Q gives it e^-5000: worked by hand."""
+    p = math.exp(-1) / (1 + math.exp(-1))
+    _, (seen,) = PairMeter(2).read(np.float32([0, -1]), [np.float32([0, -5000])], 0)
+    assert seen.kld == pytest.approx(5000 * p + p * math.log(p) + (1 - p) * math.log(1 - p), rel=1e-12)
+
+
+@pytest.mark.parametrize(("p", "q"), [([1, 2, 3, -np.inf], [1, 2, -np.inf, 0]), ([1, 2, 3], [1, 2, -np.inf]),
+                                      ([1, -np.inf, 3], [1, 2, 3])])  # fmt: skip
+def test_a_token_that_one_model_alone_rules_out_is_no_finite_number(p, q):
+    """By the formulas one of the divergences is infinite: nothing is guessed in its place."""
+    p, q = np.float32(p), np.float32(q)
+    log_probs = [entropy.log_softmax(row) for row in (p, q)]
+    with np.errstate(divide="ignore"):
+        assert np.inf in (float(entropy.kl(*log_probs)), float(entropy.kl(*log_probs[::-1])))
+    with pytest.raises(LocalentError, match=r"logit of token \d is -inf .* their divergence is infinite"):
+        PairMeter(len(p)).read(p, [p, q], 0)
+
+
+def test_a_base_file_cannot_say_that_a_token_is_impossible():
+    """It says 16 nats below the top: where a model rules such a token out, llama-perplexity leaves it out, too."""
+    q = np.float32([1, 2, 3, -np.inf])
+    stored = np.maximum(entropy.log_softmax(q), entropy.log_softmax(q).max() - 16).astype(np.float32)
+    _, (seen,) = PairMeter(4).read(stored, [q], 0, normalised=True)
+    assert seen.kld_cut == pytest.approx(0.0, abs=1e-6)
+    with pytest.raises(LocalentError, match="infinite"):
+        PairMeter(4).read(stored, [np.float32([1, 2, -np.inf, 3])], 0, normalised=True)
 
 
 def test_a_meter_takes_any_number_of_candidates_in_turn():
@@ -156,7 +189,7 @@ def test_a_meter_takes_any_number_of_candidates_in_turn():
 class Fake:
     """A scorer whose row is a function of the tokens so far; notes what it is fed."""
 
-    can_keep = True
+    can_keep, name = True, "fake"
 
     def __init__(self, n_vocab=16, salt=0.0):
         self.n_vocab, self.salt, self.tokens, self.fed, self.kept = n_vocab, salt, [], [], []
@@ -238,6 +271,20 @@ def test_smaller_pieces_give_the_rows_that_were_asked_for():
         whole.keep(0)
         pieces.keep(0)
         assert np.array_equal(whole.feed(range(8), n_rows), pieces.feed(range(8), n_rows))
+
+
+def test_broken_logits_are_named_by_model_and_place():
+    class Broken(Fake):
+        name = "broken.gguf"
+
+        def row(self, tokens):
+            return super().row(tokens) * (np.nan if 9 in tokens else 1)
+
+    texts = [Text([1, 2, t, 3], first=1, problem=f"chunk {i}") for i, t in enumerate((8, 9))]
+    for trace_id, where in ((None, "chunk 1"), (7, "problem chunk 1")):
+        placed = [replace(text, trace_id=trace_id) for text in texts]
+        with pytest.raises(LocalentError, match=f"^broken.gguf on {where}: a logits row is broken"):
+            forced.score(placed, Fake(), [Fake(), Broken()], chunk=4, n_threads=2)
 
 
 def test_logits_over_different_vocabularies_are_refused():
@@ -334,7 +381,9 @@ def test_a_model_and_itself_differ_by_exactly_nothing():
 def test_a_model_and_its_own_base_file_are_not_called_different(quants):
     """What differs is the rounding to 16 bits; a real quant is still told apart."""
     done = compare_base(GOLDEN / "base.kld", [str(MODEL), quants[1]], plan=replace(PLAN, limit=None))
-    said = render(done)
+    said = " ".join(render(done).split())
+    assert "PPL(base) is the file's, in which no token lies more than 16 nats below the top" in said
+    assert "KLD over tokens with ln p(base) > -16, as llama-perplexity has it." in said
     assert "F16 cannot be told apart from the reference in its next-token distributions" in said
     assert "Q4_0 differs from the reference in its next-token distributions" in said
 
@@ -382,6 +431,20 @@ def test_the_noise_floor_sees_enough_positions_of_texts_from_all_over():
     assert noise.sample(short[:3]) == short[:3]
     long = [Text(range(512), first=256, problem=str(i)) for i in range(1000)]
     assert len(noise.sample(long)) == 20
+
+
+@pytest.mark.parametrize("n_ctx", [4, 16, 43, 130, 512])
+def test_the_noise_floor_is_fed_in_other_pieces_however_short_the_texts(monkeypatch, n_ctx):
+    """A third of a call of 128 is 42 tokens: a text that is shorter would be one call both times, and without noise."""
+    made = []
+    monkeypatch.setattr(scoring, "scorer_of", lambda *_: nullcontext(made.append(Fake()) or made[-1]))
+    texts = [Text([(i + j) % 16 for j in range(n_ctx)], first=n_ctx // 2, problem=str(i)) for i in range(2)]
+    _, floor = scoring.score_all([None, None], texts, Plan(threads=1), lambda progress: None)
+    reference, _, again = made
+    in_floor = reference.fed[len(reference.fed) // 2 :]
+    assert sum(map(len, in_floor)) == sum(map(len, again.fed)) == 2 * (n_ctx - 1)
+    assert max(map(len, again.fed)) * 2 < max(map(len, in_floor))
+    assert len(floor) == sum(text.n_rows for text in texts)
 
 
 def test_equal_up_to_rounding_is_not_called_identical():
@@ -469,7 +532,16 @@ def test_a_copy_with_broken_weights_is_an_error_and_not_a_number(tmp_path):
     tensor.data.flush()
     result = CliRunner().invoke(main, ["compare", str(MODEL), str(other), "--text", str(TEXT), "--ctx", "64"])
     assert result.exit_code == 1
-    assert "localent: " in result.output
+    assert "localent: broken.gguf on chunk 0: a logits row is broken (nan in it)" in result.output
+
+
+def test_broken_logits_of_a_free_run_are_named(tmp_path, monkeypatch):
+    def run(*_, **__):
+        raise BrokenLogitsError("NaN.")
+
+    monkeypatch.setattr(onruns.runs, "run", run)
+    with pytest.raises(LocalentError, match=r"^tiny-f16.gguf running free: NaN\."):
+        compare_task(str(MODEL), [str(MODEL)], tasks.load("demo-number"), db=tmp_path / "c.db")
 
 
 @pytest.mark.parametrize(
@@ -517,8 +589,19 @@ def test_ratio_of_perplexities_takes_the_covariance_into_account():
     error = math.sqrt(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
     assert found["Mean ln(PPL(Q)/PPL(base))"].uncertainty == pytest.approx(error)
     assert found["Cor(ln(PPL(Q)), ln(PPL(base)))"].value == pytest.approx(np.corrcoef(mine, base)[0, 1])
-    ratio = found["Mean PPL(Q)"].value / found["Mean PPL(base)"].value
-    assert found["Mean PPL(Q)/PPL(base)"].value == pytest.approx(ratio)
+    mine_, base_ = found["Mean PPL(Q)"].value, found["Mean PPL(base)"].value
+    assert found["Mean PPL(Q)/PPL(base)"].value == pytest.approx(mine_ / base_)
+    error = math.sqrt(mine_**2 * cov[0, 0] + base_**2 * cov[1, 1] - 2 * mine_ * base_ * cov[0, 1])
+    assert found["Mean PPL(Q)-PPL(base)"].uncertainty == pytest.approx(error)
+    itself = {f.name: f for f in divergence.perplexities(base, base.copy())}
+    assert (itself["Mean PPL(Q)-PPL(base)"].value, itself["Mean PPL(Q)-PPL(base)"].uncertainty) == (0.0, 0.0)
+
+
+def test_a_perplexity_beyond_float64_is_infinite():
+    found = {f.name: f.value for f in divergence.perplexities(np.array([1.0, 2.0]), np.array([700.0, 800.0]))}
+    assert (found["Mean PPL(Q)"], found["Mean PPL(Q)/PPL(base)"]) == (math.inf, math.inf)
+    assert found["Mean PPL(base)"] == pytest.approx(math.exp(1.5))
+    assert found["Mean ln(PPL(Q)/PPL(base))"] == 748.5
 
 
 def test_clustered_intervals_are_wider_where_positions_of_a_problem_are_alike():
@@ -579,8 +662,9 @@ def test_classes_and_deciles_are_means_over_their_positions():
     assert one.deciles[0].kld.value == pytest.approx(mine["kld"][first].mean())
 
 
-def candidate(found, quant, free=None):
-    return SimpleNamespace(model=SimpleNamespace(quant=quant, sha256=quant), forced=found, free=free, trajectory=None)
+def candidate(found, quant, free=None, trajectory=None):
+    model = SimpleNamespace(quant=quant, sha256=quant)
+    return SimpleNamespace(model=model, forced=found, free=free, trajectory=trajectory)
 
 
 def test_what_is_said_is_what_the_intervals_say():
@@ -609,7 +693,25 @@ def test_accuracy_is_called_different_only_after_holm():
     beside = verdict.verdicts([candidate(one, "A", nine), candidate(one, "B", nine), candidate(one, "C", same)], None)
     assert any("accuracy" in text for text in alone.differs)
     assert not any("accuracy" in text for text in beside[0].differs)
-    assert any("McNemar p = 0.064" in text for text in beside[0].same)
+    assert any("McNemar p = 0.021)" in text for text in alone.differs)
+    assert any("McNemar p = 0.064 after Holm's rule over 3 candidates)" in text for text in beside[0].same)
+
+
+def test_equal_distributions_are_not_called_equal_where_free_runs_or_answers_differ():
+    """The same weights under another end token write other traces; another reading of answers gives other leaders."""
+    _, (itself,) = teacher_forced(0.0)
+    same, longer = (
+        pairs.free([a_pair(str(i), (True, True), ([1, 2], [1, 2, *more])) for i in range(12)]) for more in ([], [3])
+    )
+    alike, other = (
+        prefixes.trajectory([prefixes.Prefix(0, "a", 0.0, (1, 1), (0.5, 0.5), ("1", leader))]) for leader in "12"
+    )
+    views = [(None, None), (same, alike), (longer, None), (same, other)]
+    said = verdict.verdicts([candidate(itself, str(i), *view) for i, view in enumerate(views)], None)
+    assert [v.identical for v in said] == [True, True, False, False]
+    assert "differs from the reference in length (1.500 times, [1.500, 1.500]) and its free runs" in said[2].sentence
+    assert "its free runs (0.0 % the same to the last token)" in said[2].sentence
+    assert not any("to the last bit" in v.sentence for v in said[2:])
 
 
 def test_a_model_and_itself_have_no_magnitude_in_any_view():
@@ -702,7 +804,7 @@ def test_classes_of_a_trace():
 # --- the whole ------------------------------------------------------------------------------------------------------
 
 
-def test_text_from_the_command_line_into_the_database(tmp_path, quants):
+def test_text_from_the_command_line_into_the_database(tmp_path, quants, monkeypatch):
     db = tmp_path / "c.db"
     arguments = ["compare", str(MODEL), *quants, "--text", str(TEXT), "--ctx", "64", "--threads", "1", "--db", str(db)]
     result = CliRunner().invoke(main, [*arguments, "--positions", "--json"])
@@ -710,7 +812,9 @@ def test_text_from_the_command_line_into_the_database(tmp_path, quants):
     found = json.loads(result.stdout)
     assert [c["model"]["quant"] for c in found["candidates"]] == ["Q8_0", "Q4_0"]
     assert len(found["sentences"]) == 2
-    again = CliRunner().invoke(main, [*arguments, "--positions"])
+    monkeypatch.setattr(machine, "usable_cores", lambda: 1)
+    asked = [word for word in arguments if word not in ("--threads", "1")]
+    again = CliRunner().invoke(main, asked)  # without --positions: the rows that are there stay
     assert again.exit_code == 0
     assert "bits per weight" in again.stdout
     with open_db(db, readonly=True) as store:
@@ -754,8 +858,40 @@ def test_a_task_from_the_command_line(tmp_path, bundled, monkeypatch):
     whole = ["compare", *models, *options, "--db", str(db), "--positions", "--json"]
     with monkeypatch.context() as patch:
         patch.setattr(forced, "score", lambda *_, **__: pytest.fail("the same comparison was computed again"))
-        assert json.loads(CliRunner().invoke(main, whole).stdout) == json.loads(result.stdout)
-    again = CliRunner().invoke(main, ["compare", models[0], models[2], "--run", run, "-n", "2", "--no-free",
-                                      "--threads", "1", "--db", str(db)])  # fmt: skip
-    assert again.exit_code == 0, again.output
-    assert "Beside" in again.output
+        for asked in (whole, [word for word in whole if word != "--positions"]):
+            assert json.loads(CliRunner().invoke(main, asked).stdout) == json.loads(result.stdout)
+    again = ["compare", models[0], models[2], "--run", run, "-n", "2", "--no-free", "--threads", "1", "--db", str(db)]
+    first = CliRunner().invoke(main, again)
+    assert first.exit_code == 0, first.output
+    assert "Beside" in first.output
+    with open_db(db, readonly=True) as store:
+        new = {row["comparison_id"] for row in store.comparisons()} - {c["comparison_id"] for c in (same, coarse)}
+        assert [store.has_divergences(key) for key in new] == [False]
+    assert CliRunner().invoke(main, [*again, "--positions"]).stdout == first.stdout
+    with open_db(db, readonly=True) as store:
+        assert len(store.comparisons()) == 3
+        assert [store.has_divergences(key) for key in new] == [True]
+
+
+def test_the_noise_floors_run_is_called_that_and_left_out_of_pictures(tmp_path, bundled):
+    """The reference's traces once more, in other lanes: no second run of the user's, and never taken up as one."""
+    db = str(tmp_path / "t.db")
+    options = ["--task", "demo-number", "-n", "2", "--lanes", "2", "--threads", "1", "--max-tokens", "60", "--db", db]
+    assert "note" not in CliRunner().invoke(main, ["runs", "--db", db]).stdout
+    assert CliRunner().invoke(main, ["run", str(bundled), "demo-number", *options[2:]]).exit_code == 0
+    assert "note" not in CliRunner().invoke(main, ["runs", "--db", db]).stdout
+    result = CliRunner().invoke(main, ["compare", str(bundled), str(bundled), *options, "--json"])
+    floor = json.loads(result.stdout)["noise"]["run_id"]
+    listed = [json.loads(line) for line in CliRunner().invoke(main, ["runs", "--db", db, "--json"]).stdout.splitlines()]
+    (own,) = [row for row in listed if row["run_id"] != floor]
+    assert {row["run_id"]: row["note"] for row in listed} == {
+        own["run_id"]: None,
+        floor: "noise floor of " + own["run_id"],
+    }
+    lanes = options.index("--lanes")
+    asked = options[:lanes] + options[lanes + 2 :]  # as many lanes as the user's run had
+    again = CliRunner().invoke(main, ["compare", str(bundled), str(bundled), *asked, "--json"])
+    assert json.loads(again.stdout) == json.loads(result.stdout)
+    assert len(CliRunner().invoke(main, ["runs", "--db", db, "--json"]).stdout.splitlines()) == 2
+    made = CliRunner().invoke(main, ["report", "--db", db, "-o", str(tmp_path / "r.html")])
+    assert "1 run." in made.output

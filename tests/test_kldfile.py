@@ -103,3 +103,31 @@ def test_foreign_and_cut_off_files_are_refused(tmp_path):
             kldfile.read(tmp_path / name)
     with pytest.raises(UsageError, match="cannot be read"):
         kldfile.read(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("number", [16.0, np.nan, np.inf, -1e-4])
+@pytest.mark.parametrize("at", [0, 1])
+def test_a_row_that_no_distribution_has_is_named(tmp_path, number, at):
+    """at 0: its scale; at 1: its smallest log-probability."""
+    path = tmp_path / "b.kld"
+    written(path, 261)
+    base = kldfile.read(path)
+    content = bytearray(path.read_bytes())
+    row = len(content) - 2 * base.row_words  # the last of six
+    content[row + 4 * at : row + 4 * at + 4] = np.float32(number).tobytes()
+    path.write_bytes(content)
+    first, second = kldfile.chunks(kldfile.read(path))
+    assert len(list(first)) == 3
+    with pytest.raises(LocalentError, match=r"b\.kld is damaged \(row 5\): write it again"):
+        list(second)
+
+
+@pytest.mark.parametrize("token", [-1, 261])
+def test_token_ids_outside_the_vocabulary_are_refused(tmp_path, token):
+    path = tmp_path / "b.kld"
+    written(path, 261)
+    content = bytearray(path.read_bytes())
+    content[20 + 4 * 9 : 20 + 4 * 10] = np.int32(token).tobytes()
+    path.write_bytes(content)
+    with pytest.raises(LocalentError, match=r"b\.kld is damaged \(token ids from .* among 261\)"):
+        kldfile.read(path)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import signal
 import struct
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from localent.cli import main
 from localent.compare import quants
 from localent.compare.identity import differing_tensors, inspect
 from localent.engine import header, imatrix, llama
+from localent.engine.llama import interrupts
 from localent.errors import LocalentError, UsageError
 
 TINY = Path(__file__).parent / "data" / "perplexity" / "tiny-f16.gguf"
@@ -95,15 +98,16 @@ def test_a_broken_run_leaves_no_file(tmp_path):
 
 
 def test_what_a_killed_run_left_is_swept_away_by_the_next(tmp_path):
-    """kill -9 leaves a half file under a hidden name; one whose process lives is left alone."""
+    """kill -9 leaves a half file under a hidden name, of this quant or another; one whose process lives stays."""
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     dead = tmp_path / f".tiny-Q8_0.gguf.{int(gone.stdout)}.partial"
     alive = tmp_path / f".tiny-Q8_0.gguf.{os.getppid()}.partial"
     other = tmp_path / f".other-Q8_0.gguf.{int(gone.stdout)}.partial"
-    for path in (dead, alive, other):
+    mine = tmp_path / f".notes.{int(gone.stdout)}.partial"  # not of ours
+    for path in (dead, other, alive, mine):
         path.touch()
     assert run("quantize", TINY, "Q8_0", "--out", tmp_path).exit_code == 0
-    assert [path.exists() for path in (dead, alive, other)] == [False, True, True]
+    assert [path.exists() for path in (dead, other, alive, mine)] == [False, False, True, True]
 
 
 def test_every_quant_that_is_offered_can_be_read_again():
@@ -122,6 +126,88 @@ def test_what_stops_the_progress_stops_the_file(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         llama.quantize(TINY, tmp_path / "q.gguf", "Q8_0", n_threads=1, report=stop)
     assert list(tmp_path.iterdir()) == []
+
+
+SIGNALLED = """
+import os, signal, sys, threading
+from pathlib import Path
+from localent.engine import llama
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+source, folder, numbers = Path(sys.argv[1]), Path(sys.argv[2]), [int(n) for n in sys.argv[3:]]
+at_work = threading.Semaphore(0)
+
+def send():
+    for number in numbers:
+        while at_work.acquire(blocking=False):
+            pass
+        at_work.acquire()
+        print(len(list(folder.glob(".*partial"))), "half a file", flush=True)
+        os.kill(os.getpid(), number)
+
+threading.Thread(target=send, daemon=True).start()
+try:
+    llama.quantize(source, folder / "q.gguf", "Q3_K_S", n_threads=1, report=lambda *count: at_work.release())
+except KeyboardInterrupt:
+    print("stopped")
+"""
+
+
+@pytest.mark.parametrize(
+    ("numbers", "code"),
+    [
+        ([signal.SIGINT], 0),
+        ([signal.SIGINT, signal.SIGINT], 130),
+        ([signal.SIGTERM], 143),
+        ([signal.SIGHUP], 129),
+    ],
+)
+def test_a_signal_while_a_tensor_is_made_leaves_no_file(tmp_path, bundled, numbers, code):
+    """Ctrl-C is raised after the call; the second one, SIGTERM and SIGHUP end the process."""
+    command = [sys.executable, "-c", SIGNALLED, str(bundled), str(tmp_path), *(str(int(n)) for n in numbers)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout.count("1 half a file")) == (code, len(numbers)), done.stderr
+    assert done.stdout.endswith("stopped\n") == (code == 0)
+    assert "ignored" not in done.stderr  # "Exception ignored on calling ctypes callback function"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stopped_command_makes_no_further_quant(tmp_path, monkeypatch):
+    """The first is whole, Ctrl-C comes in the second, the third is not begun."""
+    whole = llama.quantize
+
+    def make(source, target, quant, **how):
+        if quant == "Q4_0":
+            raise KeyboardInterrupt
+        whole(source, target, quant, **how)
+
+    monkeypatch.setattr(llama, "quantize", make)
+    result = run("quantize", TINY, "Q8_0", "Q4_0", "Q5_0", "--out", tmp_path)
+    assert (result.exit_code, [path.name for path in tmp_path.iterdir()]) == (130, ["tiny-Q8_0.gguf"])
+    assert "Finished quants are kept, and no half one" in result.stderr
+
+
+def test_a_held_signal_reaches_its_owner_after_the_block():
+    """As while a model is loaded: nothing is raised inside, not even by a signal of the host's own."""
+    seen = []
+
+    def block():
+        with interrupts.held(lambda: seen.append("given up")):
+            for number in owners:
+                os.kill(os.getpid(), number)
+            seen.append("inside")
+
+    owners = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: lambda *_: seen.append("term")}
+    owners[signal.SIGHUP] = signal.SIG_IGN
+    before = {number: signal.signal(number, owner) for number, owner in owners.items()}
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            block()
+        assert seen == ["inside", "term"]
+        assert {number: signal.getsignal(number) for number in owners} == owners
+    finally:
+        for number, owner in before.items():
+            signal.signal(number, owner)
 
 
 def test_progress_counts_every_tensor(tmp_path):
@@ -144,6 +230,40 @@ def test_bad_requests_are_one_sentence(tmp_path, arguments, code, says, bundled)
     result = run("quantize", bundled, *arguments, "--out", tmp_path)
     assert (result.exit_code, says in result.output) == (code, True), result.output
     assert list(tmp_path.glob("*")) == []
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("kind", ["F16", "F32", "BF16"])
+def test_weights_that_are_not_finite_are_named_before_the_work(tmp_path, capfd, kind, value):
+    """llama.cpp notices only when it is there, and writes past its log to stderr."""
+    source, name = tmp_path / "broken.gguf", "blk.1.ffn_up.weight"
+    llama.quantize(TINY, source, kind, n_threads=1)
+    assert run("quantize", source, "Q8_0", "--out", tmp_path / "whole").exit_code == 0
+    tensor = next(t for t in gguf.GGUFReader(source, "r+").tensors if t.name == name)
+    broken = np.float32(value).tobytes()[2:] if kind == "BF16" else tensor.data.dtype.type(value).tobytes()
+    tensor.data.reshape(-1).view(np.uint8)[-len(broken) :] = np.frombuffer(broken, np.uint8)
+    tensor.data.flush()
+    says = f"broken.gguf holds NaN or infinite weights in {name}: download it again."
+    result = run("quantize", source, "Q8_0", "Q4_0", "--out", tmp_path / "out")
+    assert (result.exit_code, result.stderr) == (1, f"localent: {says}\n")
+    assert capfd.readouterr() == ("", "")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(LocalentError, match=re.escape(says)):
+        quants.make(source, tmp_path / "q.gguf", "Q8_0", n_threads=1)
+
+
+def test_a_vocabulary_without_weights_is_not_quantized(tmp_path):
+    writer = gguf.GGUFWriter(tmp_path / "vocab.gguf", "llama")
+    for key, field in gguf.GGUFReader(TINY).fields.items():
+        if not key.startswith("GGUF.") and key != "general.architecture":
+            kind = field.types[1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(key, field.contents(), field.types[0], sub_type=kind)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    result = run("quantize", tmp_path / "vocab.gguf", "Q8_0", "--out", tmp_path / "out")
+    assert (result.exit_code, "holds a vocabulary only, no weights to quantize" in result.output) == (1, True)
+    assert not (tmp_path / "out").exists()
 
 
 # --- importance matrices --------------------------------------------------------------------------------------------
@@ -214,6 +334,18 @@ def test_an_importance_matrix_of_another_model_is_refused(tmp_path, bundled):
     assert result.exit_code == 1
     assert "other.imatrix is of another model" in result.output
     assert not (tmp_path / "out").exists()
+
+
+def test_an_importance_matrix_of_another_size_is_refused(tmp_path, bundled):
+    """The same names, as two sizes of one family have: only a size tells."""
+    columns = columns_of(bundled)
+    for name in ("blk.0.attn_k.weight", "token_embd.weight"):
+        sizes = columns | {name: columns[name] // 2}
+        path = as_gguf(tmp_path / "other.imatrix", {n: np.ones(size, np.float32) for n, size in sizes.items()})
+        result = run("quantize", bundled, "Q4_K_M", "--imatrix", path, "--out", tmp_path / "out")
+        says = f"other.imatrix is of another model: it has 128 columns for {name}, {bundled.name} has 256; make one"
+        assert (result.exit_code, says in result.output) == (1, True), result.output
+        assert not (tmp_path / "out").exists()
 
 
 def test_files_that_are_no_importance_matrix_are_refused(tmp_path):

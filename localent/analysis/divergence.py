@@ -8,7 +8,8 @@ where there are problems. Differences are candidate minus reference.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -19,6 +20,7 @@ from localent.analysis.metrics import Array, Statistic
 Columns = dict[str, Array]
 PERCENTILES_KLD = (99.9, 99.0, 95.0, 90.0, 50.0, 10.0, 5.0, 1.0, 0.1)
 PERCENTILES_DP = (99.9, 99.0, 95.0, 90.0, 75.0, 50.0, 25.0, 10.0, 5.0, 1.0, 0.1)
+MOST = math.log(sys.float_info.max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +101,13 @@ Interval = Callable[[Array], tuple[float | None, float | None]]
 
 
 def mean_and_error(values: Array) -> tuple[float, float]:
-    """Mean and its standard error, sqrt((E[x²] - E[x]²)/(n - 1)): (n,) -> two numbers.
+    """Mean and its standard error, sqrt((E[x²] - E[x]²)/(n - 1)): (n,) -> two numbers; NaN for that of an infinity.
 
     Source: mean_and_uncertainty in llama.cpp's tools/perplexity.
     """
     mean = float(values.mean())
+    if not math.isfinite(mean):
+        return mean, math.nan
     return mean, math.sqrt(float(((values - mean) ** 2).mean()) / (len(values) - 1)) if len(values) > 1 else 0.0
 
 
@@ -115,18 +119,19 @@ def perplexities(base: Array, mine: Array, interval: Interval = lambda values: (
     (m, em), (b, eb) = mean_and_error(mine), mean_and_error(base)
     covariance = float(((mine - m) * (base - b)).mean()) / max(len(mine) - 1, 1)
     ratio, ratio_error = mean_and_error(mine - base)  # its variance is that of both minus twice the covariance
-    ppl_m, ppl_b = math.exp(m), math.exp(b)
-    difference = (ppl_m * em) ** 2 + (ppl_b * eb) ** 2 - 2 * ppl_m * ppl_b * covariance
+    ppl_m, ppl_b = _exp([m, b])
+    with np.errstate(invalid="ignore"):  # two infinities
+        gap = ppl_m * mine - ppl_b * base  # its variance: (PPL_m em)² + (PPL_b eb)² - 2 PPL_m PPL_b covariance
     low, high = interval(mine - base)
-    ends = [None if x is None else math.exp(x) for x in (low, high)]
+    (times,) = _exp([ratio])
     correlation = covariance / (em * eb) if em and eb else math.nan
     return [
         Figure("Mean PPL(Q)", ppl_m, ppl_m * em, *_exp(interval(mine)), unit="perplexity"),
         Figure("Mean PPL(base)", ppl_b, ppl_b * eb, *_exp(interval(base)), unit="perplexity"),
         Figure("Cor(ln(PPL(Q)), ln(PPL(base)))", correlation, unit="correlation"),
         Figure("Mean ln(PPL(Q)/PPL(base))", ratio, ratio_error, low, high),
-        Figure("Mean PPL(Q)/PPL(base)", math.exp(ratio), math.exp(ratio) * ratio_error, *ends, unit="ratio"),
-        Figure("Mean PPL(Q)-PPL(base)", ppl_m - ppl_b, math.sqrt(max(difference, 0.0)), unit="perplexity"),
+        Figure("Mean PPL(Q)/PPL(base)", times, times * ratio_error, *_exp((low, high)), unit="ratio"),
+        Figure("Mean PPL(Q)-PPL(base)", ppl_m - ppl_b, mean_and_error(gap)[1], unit="perplexity"),
     ]
 
 
@@ -191,8 +196,9 @@ def _with_interval(values: Array, interval: Interval) -> tuple[float, float, flo
     return *mean_and_error(values), *interval(values)
 
 
-def _exp(ends: tuple[float | None, float | None]) -> list[float | None]:
-    return [None if x is None else math.exp(x) for x in ends]
+def _exp(numbers: Sequence[float | None]) -> list[float | None]:
+    """Beyond float64: inf."""
+    return [None if x is None else math.exp(x) if x < MOST else math.inf for x in numbers]
 
 
 # --- clustered by problem -----------------------------------------------------------------------------------------

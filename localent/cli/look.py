@@ -161,8 +161,11 @@ def plot(run: tuple[str, ...], kind: str, output: Path, db: Path) -> None:
 
 
 def chosen(store, given: tuple[str, ...]) -> tuple[str, ...]:
-    """The runs that were named; all, where none was."""
-    runs = given or tuple(row["run_id"] for row in store.runs())
+    """The runs that were named; where none was, all but the noise floors of comparisons, which repeat another."""
+    from localent.store.look import noise_floors
+
+    floors = noise_floors(store)
+    runs = given or tuple(row["run_id"] for row in store.runs() if row["run_id"] not in floors)
     if not runs:
         raise UsageError(f"{store.path} has no run; 'localent run MODEL TASK --db {store.path}' makes one.")
     return runs

@@ -6,7 +6,8 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -40,10 +41,23 @@ def quantize(source, quants, imatrix, out, force, requantize, threads, json_) ->
     path = models.resolve(source)
     head = header.read(path)
     targets = making.targets(path, head.model.quant, quants, out or _writable(path), force=force)
+    making.check_source(path, head)
     matrix = making.matrix_for(path, imatrix) if imatrix else None
     how = dict(n_threads=threads or machine.usable_cores(), matrix=matrix, requantize=requantize)
     rows = (_made(path, target, quant, how) for quant, target in targets.items())
-    print_table(["quant", "file", "MB", "bits per weight", "sha256"], rows, "json" if json_ else None)
+    with _stoppable():
+        print_table(["quant", "file", "MB", "bits per weight", "sha256"], rows, "json" if json_ else None)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Ctrl-C in words that are true of quants: the same command would refuse to replace the finished ones."""
+    from localent.cli import STOPPED, fail
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail("Stopped. Finished quants are kept, and no half one: ask for the rest, or for all with --force.", STOPPED)
 
 
 def _made(path: Path, target: Path, quant: str, how: dict) -> tuple:

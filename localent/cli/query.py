@@ -39,10 +39,13 @@ def runs(db: Path, form: str | None) -> None:
     localent runs --db localent-demo.db
     """
     from localent.store import open_db
+    from localent.store.look import noise_floors
 
     with open_db(db, readonly=True) as store:
-        found = store.runs()
-    print_table(SHOWN, [[run[name] for name in SHOWN] for run in found], form)
+        found, floors = store.runs(), noise_floors(store)
+    names = (*SHOWN, "note") if floors else SHOWN
+    notes = {again: f"noise floor of {run}" for again, run in floors.items()}
+    print_table(names, [[(run | {"note": notes.get(run["run_id"])})[name] for name in names] for run in found], form)
 
 
 @click.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from localent import fit, models, runs
+from localent import fit, machine, models, runs
 from localent.compare import noise
 from localent.compare.comparison import Candidate, Comparison, Plan
 from localent.compare.identity import check_same_tokens
@@ -27,9 +27,9 @@ def heads_of(names: Sequence[str]) -> list[header.Header]:
 
 
 def placed(heads: Sequence[header.Header], plan: Plan) -> Plan:
-    """The plan with the layers of each model that go to the GPU: all models are loaded at a time."""
+    """The plan with its threads, and the layers of each model that go to the GPU: all models are loaded at a time."""
     layers = fit.layers_for([h.model for h in heads], plan.gpu_layers, lanes=1, n_ctx=plan.ctx)
-    return replace(plan, gpu_layers=layers)
+    return replace(plan, gpu_layers=layers, threads=plan.threads or machine.usable_cores())
 
 
 def label(model: Model) -> str:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
 
 from localent.compare.pair import Divergence, PairMeter, Side
-from localent.errors import LocalentError
+from localent.errors import BrokenLogitsError, LocalentError
 
 SIDE = tuple(f.name for f in fields(Side) if f.name != "top1_id")
 MEASURES = tuple(f.name for f in fields(Divergence) if f.name != "candidate")
@@ -37,6 +38,11 @@ class Text:
         return len(self.tokens) - 1 - self.first
 
     @property
+    def place(self) -> str:
+        """What to call it in a sentence: a problem's trace, or a chunk."""
+        return f"problem {self.problem}" if self.trace_id is not None else self.problem or "the text"
+
+    @property
     def n_kept(self) -> int:
         """Tokens that need not be fed again: shared, and before the first row that is scored."""
         return min(self.n_shared, self.first)
@@ -45,6 +51,7 @@ class Text:
 class Scorer(Protocol):
     """What can be fed a text and shows its rows: a LlamaScorer, or a base file."""
 
+    name: str  # of its file
     n_vocab: int
     can_keep: bool  # False: recurrent, forgets all or nothing
 
@@ -96,7 +103,9 @@ def score(
                 rows = reference.feed(piece, n_rows)
                 others = [candidate.feed(piece, n_rows) for candidate in candidates]
                 following = text.tokens[end - n_rows + 1 : end + 1]
-                for i, seen in enumerate(meters.read(rows, others, following)):
+                with _named([reference, *candidates], text):
+                    read = meters.read(rows, others, following)
+                for i, seen in enumerate(read):
                     _enter(found, done + i, index, end - n_rows + 1 + i, following[i], *seen)
                 on_rows(rows)
                 report(len(piece))
@@ -116,6 +125,15 @@ def pieces(text: Text, previous: Text | None, chunk: int, scorers: Sequence[Scor
     starts = [*range(kept, n, chunk), *range(n, end, chunk)]
     for start, stop in zip(starts, [*starts[1:], end], strict=True):
         yield start, stop, max(0, stop - max(start, text.first))
+
+
+@contextmanager
+def _named(scorers: Sequence[Scorer], text: Text) -> Iterator[None]:
+    """Say whose logits are broken, and where."""
+    try:
+        yield
+    except BrokenLogitsError as error:
+        raise LocalentError(f"{scorers[error.model].name} on {text.place}: {error}") from None
 
 
 class _Meters:

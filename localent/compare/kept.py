@@ -14,11 +14,14 @@ from localent.store import Database
 Figures = dict[str, Any]  # field of `Candidate`, and "noise" -> JSON
 
 
-def on_run(store: Database, run_id: str) -> dict[str, Figures]:
-    """comparison_id -> what is kept of it, for all comparisons on this run's traces that kept their noise floor."""
+def on_run(store: Database, run_id: str, *, positions: bool) -> dict[str, Figures]:
+    """comparison_id -> what is kept of it, for all comparisons on this run's traces that kept their noise floor.
+
+    positions: only those with rows per position.
+    """
     rows = [row for row in store.comparisons() if row["run_id"] == run_id]
     found = {row["comparison_id"]: json.loads(row["figures"]) for row in rows}
-    return {key: figures for key, figures in found.items() if "noise" in figures}
+    return {k: v for k, v in found.items() if "noise" in v and (not positions or store.has_divergences(k))}
 
 
 def all_of(found: dict[str, Figures], comparison_ids: Sequence[str]) -> list[Figures] | None:

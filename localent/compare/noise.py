@@ -23,7 +23,8 @@ class Rechunked:
     """A scorer that is fed in smaller pieces than asked for."""
 
     def __init__(self, scorer: Scorer, chunk: int):
-        self.scorer, self.chunk, self.n_vocab, self.can_keep = scorer, chunk, scorer.n_vocab, scorer.can_keep
+        self.scorer, self.chunk, self.name = scorer, chunk, scorer.name
+        self.n_vocab, self.can_keep = scorer.n_vocab, scorer.can_keep
 
     def keep(self, n_tokens: int) -> None:
         self.scorer.keep(n_tokens)

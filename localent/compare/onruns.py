@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from localent.compare.prefixes import Given
 from localent.compare.scoring import measured, score_all
 from localent.compare.stored import comparison_id, digest_of, keep
 from localent.engine.llama import LlamaModel
-from localent.errors import UsageError
+from localent.errors import BrokenLogitsError, LocalentError, UsageError
 from localent.records import Run
 from localent.settings import DEFAULTS, Settings, settings_of
 from localent.store import open_db
@@ -75,8 +75,8 @@ def compare_run(
     with open_db(db, create=False) as store:
         run = store.run(run_id)
         written = _chosen(running.traces_of(store, run.run_id), task, n, samples)
-        there = kept.on_run(store, run.run_id)
-    settings, plan = settings_of(run), placed(heads, plan)
+        there = kept.on_run(store, run.run_id, positions=plan.positions)
+    settings, plan = replace(settings_of(run), noise_of=None), placed(heads, plan)
     if there and (done := _kept_on_run(there, heads, task, run, written, settings, plan)):
         return done
     own = [None] * len(heads)
@@ -130,20 +130,30 @@ def _run(model, task, db, n, samples, settings, report: Report, status, name: st
         report(Progress(f"{name} running free", progress.n_done, progress.n_todo, "trace"))
 
     settings = replace(settings, ctx=None)
-    return runs.run(model, task, db=db, n=n, samples=samples, settings=settings, report=tell, status=status)
+    with _named(model, "running free"):
+        return runs.run(model, task, db=db, n=n, samples=samples, settings=settings, report=tell, status=status)
+
+
+@contextmanager
+def _named(model: str | Path, doing: str) -> Iterator[None]:
+    """Say whose logits are broken."""
+    try:
+        yield
+    except BrokenLogitsError as error:
+        raise LocalentError(f"{Path(model).name} {doing}: {error}") from None
 
 
 def _free_runs(heads, run: Run, written, task, db, settings, plan: Plan, report, status) -> list[Free | None]:
     """Free-running figures: [the reference against itself in other lanes, each candidate]; and their run ids."""
     order = [p.problem_id for p in task.problems]
     n, samples = max(order.index(p) for p, _ in written) + 1, max(s for _, s in written) + 1
-    other = replace(settings, lanes=max(1, settings.lanes // 2) if settings.lanes > 1 else 2)
+    own_id, base, found = run.run_id, written, []
+    if heads[0].model.sha256 != run.model_sha256:
+        own_id = _run(heads[0].model.path, task, db, n, samples, settings, report, status, "reference").run_id
+        base = _traces(db, own_id, written)
+    other = replace(settings, lanes=max(1, settings.lanes // 2) if settings.lanes > 1 else 2, noise_of=own_id)
     jobs = [(heads[0], other, "reference in other lanes")] if plan.noise else []
     jobs += [(h, settings, label(h.model)) for h in heads[1:]]
-    base, found = written, []
-    if heads[0].model.sha256 != run.model_sha256:
-        own = _run(heads[0].model.path, task, db, n, samples, settings, report, status, "reference")
-        base = _traces(db, own.run_id, written)
     for head, chosen, name in jobs:
         outcome = _run(head.model.path, task, db, n, samples, chosen, report, status, name)
         pairs = running.pairs(base, _traces(db, outcome.run_id, written))
@@ -189,10 +199,10 @@ def _trajectories(loaded, given, settings, own_probes: bool, report: Report) -> 
 
     how = dict(lanes=settings.lanes, threads=settings.threads)
     names = ["reference", *(m.path.name for m in loaded[1:])]
-    read = [
-        prefixes.probes_under(model, given, settings.effort(), report=tell(name), **how)
-        for model, name in zip(loaded, names, strict=True)
-    ]
+    read = []
+    for model, name in zip(loaded, names, strict=True):
+        with _named(model.path, "on the same prefixes"):
+            read.append(prefixes.probes_under(model, given, settings.effort(), report=tell(name), **how))
     stored = [[p for p in g.trace.probes if p.estimator == g.question.grammar.kind] for g in given]
     same = own_probes and all(len(a) == len(b) for a, b in zip(stored, read[0], strict=True))
     floor = trajectory(prefixes.paired(given, read[0], stored)) if same else None

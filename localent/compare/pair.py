@@ -15,11 +15,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from localent.entropy import Row
-from localent.errors import LocalentError
+from localent.errors import BrokenLogitsError, LocalentError
 
 BLOCK = 32_768  # entries at a time: few calls, and what they leave is still in the cache for the next
 DOT = 8192  # entries of one dot product: BLAS starts no threads for so few
-FLOOR = -700.0  # nats below the top; exp is above 0 in float64 down to -745
+DEEP = -700.0  # nats below the top: soon exp is 0, from -745 down in float64
+IMPOSSIBLE = -1e39  # below any difference of float32 logits, in the place of -inf: 0 times it is 0
+TINY = np.finfo(np.float64).tiny
 CUT = -16.0  # llama-perplexity leaves out what the reference gives less than e^-16
 LN_2 = math.log(2)
 
@@ -63,10 +65,13 @@ class PairMeter:
 
         normalised: the reference row holds log-probabilities and is taken as it is, even where it does not quite sum
         to 1 (the 16-bit rows of a llama-perplexity file).
-        Raises LocalentError where a row is no distribution: NaN, +inf, nothing finite.
+        Raises BrokenLogitsError where a row is no distribution (NaN, +inf, nothing finite), and where one model rules
+        out a token, by a logit of -inf, that the other allows: the divergence is infinite one way.
         """
         rows = [reference, *candidates]
-        tops = [self._top2(row) for row in rows]
+        tops = [self._top2(i, row) for i, row in enumerate(rows)]
+        if deep := any(top.deep for top in tops):
+            _check_possible(rows, CUT if normalised else -math.inf)
         if len(rows) != len(self._exp):
             self._make_room(len(rows))
         sums = _Sums(len(rows))
@@ -76,7 +81,7 @@ class PairMeter:
             sums.close(-tops[0].top if normalised else None)
             least = tops[0].top + sums.log_s[0] + CUT
             for where in self._blocks:
-                self._mixtures(sums, where)
+                self._mixtures(sums, where, deep)
                 self._cut(reference, least, sums, where)
         sides = [sums.side(i, row, top, token_id) for i, (row, top) in enumerate(zip(rows, tops, strict=True))]
         return sides[0], [sums.divergence(i, tops, sides[i]) for i in range(1, len(rows))]
@@ -95,7 +100,7 @@ class PairMeter:
         for row, top, out in zip(rows, tops, z, strict=True):
             np.subtract(row[where], top.top, out=out, dtype=np.float64)
             if top.deep:
-                np.maximum(out, FLOOR, out=out)  # an impossible token adds 0 · finite
+                np.maximum(out, IMPOSSIBLE, out=out)
         np.exp(z, out=e)
         np.multiply(e, z, out=ez)
         sums.s += np.add.reduce(e, axis=1)
@@ -105,11 +110,13 @@ class PairMeter:
         sums.forward += _dot(e[0], gap)
         sums.backward -= _dot(e[1:], gap)
 
-    def _mixtures(self, sums: _Sums, where: slice) -> None:
+    def _mixtures(self, sums: _Sums, where: slice, deep: bool) -> None:
         """Second walk, with the normalisers known: Σ m ln m of the mixtures m = e_reference + e_candidate·ratio."""
         mixture, log = self._scratch[:, 1:, : where.stop - where.start]
         np.multiply(self._exp[1:, where], sums.ratio[:, None], out=mixture)
         np.add(mixture, self._exp[0, where], out=mixture)
+        if deep:
+            np.maximum(mixture, TINY, out=mixture)  # 0 · log 0
         np.log(mixture, out=log)
         sums.mixture += _dot(mixture, log)
 
@@ -121,15 +128,27 @@ class PairMeter:
         sums.likely += float(np.add.reduce(e))
         sums.cut += _dot(e, self._gap[:, where])
 
-    def _top2(self, row: Row) -> _Top:
+    def _top2(self, i: int, row: Row) -> _Top:
         if row.shape != (self.n_vocab,):
             raise LocalentError(f"Expected a logits row of {self.n_vocab}, got one of shape {row.shape}.")
         at = int(row.argmax())  # NaN wins
         top = float(row[at])
         if not math.isfinite(top):
-            raise LocalentError(f"A logits row is broken ({top} in it): the model file or the backend is at fault.")
+            raise BrokenLogitsError(
+                f"a logits row is broken ({top} in it): the model file or the backend is at fault.", i
+            )
         second = max((side.max() for side in (row[:at], row[at + 1 :]) if side.size), default=-math.inf)
-        return _Top(at, top, float(second), float(row.min()) < top + FLOOR)
+        return _Top(at, top, float(second), float(row.min()) < top + DEEP)
+
+
+def _check_possible(rows: Sequence[Row], least: float) -> None:
+    """Raise where a token is impossible in one model only. least: the ln p that the reference must give it."""
+    reference = rows[0]
+    for i, row in enumerate(rows[1:], 1):
+        lost, won = np.isneginf(row) & (reference > least), np.isneginf(reference) & ~np.isneginf(row)
+        if len(apart := np.flatnonzero(lost | won)):
+            said = f"the logit of token {apart[0]} is -inf here or in the reference, not in both"
+            raise BrokenLogitsError(f"{said}: their divergence is infinite.", i)
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
 import gguf
+import numpy as np
 
 from localent.compare.identity import tensors_of
-from localent.engine import imatrix, llama
+from localent.engine import header, imatrix, llama
 from localent.engine.glance import PART
 from localent.errors import LocalentError, UsageError
 
 _READ = {kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in gguf.LlamaFileType}
 QUANTS = tuple(sorted(llama.FTYPES.keys() & _READ))  # what llama.cpp writes and localent can read again
+
+OUTPUT = "output.weight"  # where its importance has another size, llama.cpp goes on without
+EXPONENTS = {"F16": np.uint16(0x7C00), "BF16": np.uint16(0x7F80), "F32": np.uint32(0x7F800000)}
+BLOCK = 1 << 20  # weights looked at in one step
 
 
 def names(quants: Sequence[str]) -> list[str]:
@@ -45,16 +51,46 @@ def targets(source: Path, source_quant: str, quants: Sequence[str], out: Path, *
     return found
 
 
+def check_source(source: Path, head: header.Header) -> None:
+    """Raise LocalentError where there is nothing to quantize: a vocabulary alone, or weights that are not finite."""
+    if not head.has_weights:
+        raise LocalentError(f"{source.name} holds a vocabulary only, no weights to quantize. Name a whole model.")
+    broken = next((tensor.name for tensor in tensors_of(source) if not _is_finite(tensor)), None)
+    if broken:
+        raise LocalentError(_not_finite(source, broken))
+
+
+def _is_finite(tensor: gguf.ReaderTensor) -> bool:
+    """Whether no exponent has all its bits set, as NaN and infinity have; of quantized weights llama.cpp judges."""
+    mask = EXPONENTS.get(tensor.tensor_type.name)
+    if mask is None:
+        return True
+    bits = tensor.data.reshape(-1).view(mask.dtype)
+    return not any(((bits[i : i + BLOCK] & mask) == mask).any() for i in range(0, len(bits), BLOCK))
+
+
+def _not_finite(source: Path, tensor: str) -> str:
+    return f"{source.name} holds NaN or infinite weights in {tensor}: download it again."
+
+
 def matrix_for(source: Path, path: Path) -> llama.Imatrix:
-    """An importance matrix that knows the source's tensors. Raises LocalentError for another model's."""
+    """An importance matrix of the source's tensors and their sizes. Raises LocalentError for another model's."""
     found = imatrix.read(path)
-    if not found.weights.keys() & {tensor.name for tensor in tensors_of(source)}:
-        first = next(iter(found.weights))
-        raise LocalentError(
-            f"{path.name} is of another model: {source.name} has none of its tensors, such as {first}; "
-            "make one of this model with llama-imatrix."
-        )
+    columns = {tensor.name: _columns(tensor) for tensor in tensors_of(source)}
+    sizes = {name: values.size for name, values in found.weights.items()}
+    why = None
+    if not columns.keys() & sizes.keys():
+        why = f"{source.name} has none of its tensors, such as {next(iter(sizes))}"
+    elif other := next((n for n in columns if n != OUTPUT and sizes.get(n, columns[n]) != columns[n]), None):
+        why = f"it has {sizes[other]:,} columns for {other}, {source.name} has {columns[other]:,}"
+    if why:
+        raise LocalentError(f"{path.name} is of another model: {why}; make one of this model with llama-imatrix.")
     return found
+
+
+def _columns(tensor: gguf.ReaderTensor) -> int:
+    """Numbers that an importance matrix holds of a tensor: one a column, of each expert."""
+    return int(tensor.shape[0]) * (int(tensor.shape[2]) if len(tensor.shape) > 2 else 1)
 
 
 def make(
@@ -69,7 +105,7 @@ def make(
 ) -> None:
     """Write `target`, whole or not at all; see engine.llama.quantize. What a killed run left is swept away."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target)
+    _sweep(target.parent)
     try:
         llama.quantize(source, target, quant, n_threads=n_threads, imatrix=matrix, requantize=requantize, report=report)
     except LocalentError as error:
@@ -85,14 +121,16 @@ def _reason(said: str, source: Path, target: Path, quant: str) -> str:
         )
     if "importance matrix" in said or "imatrix!" in said:
         return f"{quant} needs an importance matrix: make one with llama-imatrix and name it with --imatrix."
+    if broken := re.search("tensor '(.+?)' has invalid data", said):
+        return _not_finite(source, broken[1])
     if "iostream error" in said:
         return f"{target} could not be written, though {source.name} could be read: the disk is probably full."
     return said
 
 
-def _sweep(target: Path) -> None:
+def _sweep(folder: Path) -> None:
     """Remove half files of runs that no longer live: nothing can be cleaned up after kill -9 but by the next."""
-    for partial in target.parent.glob(f".{target.name}.*.partial"):
+    for partial in folder.glob(".*.gguf.*.partial"):
         pid = partial.suffixes[-2].removeprefix(".")
         if pid.isdigit() and not _lives(int(pid)):
             partial.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from localent.compare.comparison import Plan, Progress, Report
 from localent.compare.forced import Positions, Scorer, Text
 from localent.engine.llama import LlamaModel, LlamaScorer, Options
 
-NOISE_CHUNK = 3  # times smaller: the reference against itself is fed in chunks of another size
+NOISE_CHUNK = 3  # times smaller than the longest piece: the reference against itself is fed in other pieces
 
 
 def score_all(
@@ -28,7 +28,8 @@ def score_all(
         if not plan.noise:
             return found, None
         again = stack.enter_context(scorer_of(loaded[0], parts, plan))
-        other = noise.Rechunked(again, max(1, plan.chunk // NOISE_CHUNK))
+        longest = min(plan.chunk, max(len(text.tokens) - 1 for text in parts))  # the last token is not fed
+        other = noise.Rechunked(again, max(1, longest // NOISE_CHUNK))
         return found, scored(noise.sample(parts), scorers[0], [other], plan, "noise floor", report)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 
@@ -18,8 +18,11 @@ from localent.store import Database, open_db
 
 
 def comparison_id(reference: Model | None, candidate: Model, kind: str, digest: str, plan: Plan) -> str:
-    """12 hex digits of everything that can change a figure."""
-    how = asdict(plan) | build_info(plan.gpu_layers) | {"localent": localent.__version__}
+    """12 hex digits of everything that can change a bit of a figure: of threads and builds nobody promises the same.
+
+    Rows per position are kept beside the figures and change none.
+    """
+    how = asdict(replace(plan, positions=False)) | build_info(plan.gpu_layers) | {"localent": localent.__version__}
     content = json.dumps([reference and reference.sha256, candidate.sha256, kind, digest, how], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
@@ -33,15 +36,16 @@ def digest_of(parts: Sequence[Text]) -> str:
 
 
 def keep(db, done: Comparison, found: Positions, parts: Sequence[Text], plan: Plan) -> None:
-    """Write the comparison, a row per candidate, and on request a row per position."""
+    """Write the comparison, a row per candidate, and a row per position on request or where there are some already."""
     if db is None:
         return
     with open_db(db) as store:
         for model in filter(None, [done.reference, *(c.model for c in done.candidates)]):
             store.add_model(model)
         for i, candidate in enumerate(done.candidates):
-            _keep_one(store, done, candidate, plan)
-            if plan.positions:
+            positions = plan.positions or store.has_divergences(candidate.comparison_id)
+            _keep_one(store, done, candidate, replace(plan, positions=positions))
+            if positions:
                 store.add_divergences(candidate.comparison_id, _position_rows(found, i, parts))
 
 

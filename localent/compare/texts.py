@@ -67,7 +67,7 @@ class FileScorer:
     can_keep = False
 
     def __init__(self, base: Base):
-        self.n_vocab, self._chunks = base.n_vocab, chunks(base)
+        self.name, self.n_vocab, self._chunks = base.path.name, base.n_vocab, chunks(base)
         self._rows: Iterator[np.ndarray] = iter(())
 
     def keep(self, n_tokens: int) -> None:

@@ -10,6 +10,7 @@ from localent.analysis.intervals import Estimate
 
 ALPHA = 0.05
 STORED = 1e-4  # nats: what the 16 bits of a base file may add to or take from a KLD
+Check = tuple[bool, str]  # whether it differs, and what, with its number
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Verdict:
     name: str
     differs: tuple[str, ...]
     same: tuple[str, ...]
-    identical: bool  # every distribution is the reference's, to the last bit
+    identical: bool  # every distribution, free run and answer on a prefix is the reference's, to the last bit
 
     @property
     def sentence(self) -> str:
@@ -40,10 +41,11 @@ def verdicts(candidates: Sequence, floor: Forced | None, *, stored: bool = False
     stored: the reference is a base file.
     """
     pairs = [c.free.mcnemar_p for c in candidates if c.free]
+    rule = f" after Holm's rule over {len(pairs)} candidates" if len(pairs) > 1 else ""
     adjusted = iter(holm(pairs))
     names = labels([c.model for c in candidates])
     return [
-        _verdict(name, c, floor, next(adjusted) if c.free else None, stored)
+        _verdict(name, c, floor, _accuracy(c.free, next(adjusted), rule) if c.free else None, stored)
         for name, c in zip(names, candidates, strict=True)
     ]
 
@@ -69,13 +71,13 @@ def labels(models: Sequence) -> list[str]:
     return [m.quant if quants.count(m.quant) == 1 else f"{m.quant} {m.sha256[:6]}" for m in models]
 
 
-def _verdict(name: str, candidate, floor: Forced | None, p: float | None, stored: bool) -> Verdict:
+def _verdict(name: str, candidate, floor: Forced | None, accuracy: Check | None, stored: bool) -> Verdict:
     f = candidate.forced
     checks = [_from_file(f["Mean KLD"]) if stored else _distributions(f["Mean KLD"], floor)]
     if any(figure.name == "Mean ΔH" for figure in f.figures):
         checks.append(_uncertainty(f["Mean ΔH"], floor))
     if candidate.free:
-        checks += _free(candidate.free, p)
+        checks += [accuracy, _length(candidate.free), _runs(candidate.free) if is_identical(f) else None]
     if candidate.trajectory:
         path = candidate.trajectory
         checks.append(_interval("answer entropy on the same prefixes", path.delta_entropy, "nats"))
@@ -83,7 +85,7 @@ def _verdict(name: str, candidate, floor: Forced | None, p: float | None, stored
     known = [check for check in checks if check]
     differs = tuple(text for different, text in known if different)
     same = tuple(text for different, text in known if not different)
-    return Verdict(name, differs, same, is_identical(f))
+    return Verdict(name, differs, same, is_identical(f) and _same_paths(candidate))
 
 
 def is_identical(f: Forced) -> bool:
@@ -92,12 +94,20 @@ def is_identical(f: Forced) -> bool:
     return all(f[name].value == 0.0 for name in names)
 
 
-def _from_file(kld: Figure) -> tuple[bool, str]:
+def _same_paths(candidate) -> bool:
+    """Whether free runs and answers on the same prefixes, where they were compared, are equal, too."""
+    free, path = candidate.free, candidate.trajectory
+    runs = free is None or free.identical.value == 1.0
+    changes = (path.abs_delta_entropy, path.abs_delta_p_true) if path else ()
+    return runs and all(c.value == 0.0 for c in changes) and (path is None or path.same_leader.value == 1.0)
+
+
+def _from_file(kld: Figure) -> Check:
     text = f"its next-token distributions (mean KLD {kld.value:.3g}, of which 16 bits leave {STORED:g} open)"
     return _low(kld) > STORED, text
 
 
-def _distributions(kld: Figure, floor: Forced | None) -> tuple[bool, str]:
+def _distributions(kld: Figure, floor: Forced | None) -> Check:
     if floor is None:
         return _low(kld) > 0, f"its next-token distributions (mean KLD {kld.value:.3g}, no noise floor measured)"
     noise = floor["Mean KLD"]
@@ -105,23 +115,32 @@ def _distributions(kld: Figure, floor: Forced | None) -> tuple[bool, str]:
     return _low(kld) > _high(noise), f"its next-token distributions (mean KLD {kld.value:.3g}, {times})"
 
 
-def _uncertainty(change: Figure, floor: Forced | None) -> tuple[bool, str]:
+def _uncertainty(change: Figure, floor: Forced | None) -> Check:
     noise = abs(floor["Mean ΔH"].value) if floor else 0.0
     text = f"its token entropy ({change.value:+.3g} nats)"
     return _low(change) > noise or _high(change) < -noise, text
 
 
-def _free(free, p: float) -> list[tuple[bool, str] | None]:
+def _accuracy(free, p: float, rule: str) -> Check:
     a, b = free.accuracy_reference.value, free.accuracy_candidate.value
-    accuracy = f"accuracy ({100 * b:.1f} % against {100 * a:.1f} %, McNemar p = {p:.2g})"
+    return p < ALPHA, f"accuracy ({100 * b:.1f} % against {100 * a:.1f} %, McNemar p = {p:.2g}{rule})"
+
+
+def _length(free) -> Check | None:
     ratio = free.length_ratio
     if not ratio.known:
-        return [(p < ALPHA, accuracy)]
-    length = f"length ({ratio.value:.3f} times, [{ratio.low:.3f}, {ratio.high:.3f}])"
-    return [(p < ALPHA, accuracy), (ratio.excludes(1.0), length)]
+        return None
+    return ratio.excludes(1.0), f"length ({ratio.value:.3f} times, [{ratio.low:.3f}, {ratio.high:.3f}])"
 
 
-def _interval(name: str, change: Estimate, unit: str) -> tuple[bool, str] | None:
+def _runs(free) -> Check | None:
+    """Where the distributions are the same bits, no noise makes a free run another: its end tokens do, for one."""
+    if free.identical.value == 1.0:
+        return None
+    return True, f"its free runs ({100 * free.identical.value:.1f} % the same to the last token)"
+
+
+def _interval(name: str, change: Estimate, unit: str) -> Check | None:
     if not change.known:
         return None
     return change.excludes(0.0), f"{name} ({change.value:+.3g} {unit}, [{change.low:.3g}, {change.high:.3g}])"

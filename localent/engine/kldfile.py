@@ -7,6 +7,7 @@ q[n_vocab], log p = scale * q + smallest. What lies more than 16 nats below the 
 
 from __future__ import annotations
 
+import math
 import shutil
 import struct
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ MAGIC = b"_logits_"
 HEAD = struct.Struct("<8sIii")
 RANGE = np.float32(16)  # nats below the largest logit that are kept
 LEVELS = 65535
+SLACK = 1e-3  # nats, and a share: float32 and its sums are nearer than that
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,9 @@ def read(path: Path) -> Base:
                 size = f"{path.stat().st_size:,} bytes instead of {expected:,}"
                 raise LocalentError(f"{path} is damaged or cut off ({size}): write it again.")
             tokens = np.fromfile(file, "<i4", n_chunk * n_ctx).reshape(n_chunk, n_ctx)
+            if tokens.min() < 0 or tokens.max() >= n_vocab:
+                ids = f"token ids from {tokens.min():,} to {tokens.max():,} among {n_vocab:,}"
+                raise LocalentError(f"{path} is damaged ({ids}): write it again.")
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
     return Base(path, n_ctx, n_vocab, n_chunk, tokens)
@@ -77,20 +82,33 @@ def chunks(base: Base) -> Iterator[np.ndarray]:
     first = file_bytes(base.n_ctx, base.n_vocab, base.n_chunk) - 2 * base.n_chunk * shape[0] * shape[1]
     for i in range(len(base.tokens)):
         words = np.memmap(base.path, "<u2", "r", offset=first + 2 * i * shape[0] * shape[1], shape=shape)
-        yield Packed(words, base.n_vocab)
+        yield Packed(words, base, i * base.n_rows)
 
 
 class Packed(Sequence):
-    """Rows of a chunk, unpacked one at a time: packed[i] is (n_vocab,) float32 log-probabilities."""
+    """Rows of a chunk, unpacked one at a time: packed[i] is (n_vocab,) float32 log-probabilities.
 
-    def __init__(self, words: np.ndarray, n_vocab: int):
-        self._words, self._n_vocab = words, n_vocab
+    Raises LocalentError for a row whose scale and smallest value no distribution has.
+    """
+
+    def __init__(self, words: np.ndarray, base: Base, n_before: int):
+        self._words, self._base, self._n_before = words, base, n_before
 
     def __len__(self) -> int:
         return len(self._words)
 
     def __getitem__(self, i: int) -> np.ndarray:
-        return unpack(self._words[i], self._n_vocab)
+        words = self._words[i]
+        if not is_sound(words, self._base.n_vocab):
+            raise LocalentError(f"{self._base.path} is damaged (row {self._n_before + i:,}): write it again.")
+        return unpack(words, self._base.n_vocab)
+
+
+def is_sound(words: np.ndarray, n_vocab: int) -> bool:
+    """Whether a stored row's head can be a distribution's: a span of 0 to 16 nats, the top from ln 1/n to ln 1."""
+    scale, least = words[:4].view("<f4").tolist()
+    top = least + LEVELS * scale
+    return 0 <= scale <= RANGE / LEVELS * (1 + SLACK) and -math.log(n_vocab) - SLACK <= top <= SLACK
 
 
 def unpack(words: np.ndarray, n_vocab: int) -> np.ndarray:

@@ -291,6 +291,8 @@ def _footer(c) -> list[str]:
         ["±: standard error, positions taken for independent, as llama-perplexity prints it."] if c.candidates else []
     )
     found += c.warnings
+    if (n := sum(x.free is not None for x in c.candidates)) > 1:
+        found.append(f"McNemar p in the table: of each candidate alone; in the sentences after Holm's rule over {n}.")
     if any(x.free and x.free.n > x.free.n_problems for x in c.candidates):
         found.append("McNemar takes pairs for independent; several pairs of one problem are not: see the interval.")
     if any(x.forced.deciles for x in c.candidates):
@@ -306,12 +308,22 @@ def _footer(c) -> list[str]:
             f"Noise floor: the reference against itself on {c.noise.forced.n:,} positions, fed in chunks of another "
             f"size{free}."
         )
-    if c.source != "run" and c.reference:
-        found.append(
-            "KLD over tokens with ln p(base) > -16, as llama-perplexity has it, unless it says full vocabulary."
-        )
-        found.append(
-            "PPL(base) is the model's own, as llama-perplexity's first pass prints it; its second reads a file in "
-            "which no token lies more than 16 nats below the top."
-        )
-    return found
+    return [*found, *_footer_of_text(c)]
+
+
+def _footer_of_text(c) -> list[str]:
+    """What llama-perplexity's definitions make of KLD and PPL(base)."""
+    if c.source == "run":
+        return []
+    kld = "KLD over tokens with ln p(base) > -16, as llama-perplexity has it"
+    if c.reference is None:
+        return [
+            f"{kld}.",
+            "PPL(base) is the file's, in which no token lies more than 16 nats below the top: the model's own may be "
+            "higher, and ln(PPL(Q)/PPL(base)) lower.",
+        ]
+    return [
+        f"{kld}, unless it says full vocabulary.",
+        "PPL(base) is the model's own, as llama-perplexity's first pass prints it; its second reads a file in which no "
+        "token lies more than 16 nats below the top.",
+    ]

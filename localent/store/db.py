@@ -303,6 +303,10 @@ class Database(Frames):
         """The rows of the table comparisons, by source and candidate."""
         return self._all("select * from comparisons order by source, source_name, comparison_id")
 
+    def has_divergences(self, comparison_id: str) -> bool:
+        """Whether a comparison's positions are stored, too."""
+        return self._one("select 1 from divergences where comparison_id = ? limit 1", comparison_id) is not None
+
     def traces(self, run_id: str, columns: Sequence[str] = ()) -> dict[str, list]:
         """Columns of the view trace_summary, all unless named, ordered by problem and sample."""
         return self._columns("trace_summary", columns, "trace_summary", "problem_id, sample", run_id)

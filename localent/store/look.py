@@ -88,6 +88,12 @@ DRAWN = {
 }
 
 
+def noise_floors(db: Database) -> dict[str, str]:
+    """Run id -> the run whose noise floor it is: the same model, problems and seeds in other lanes."""
+    found = db._all("select run_id, json_extract(settings, '$.noise_of') as own from runs")
+    return {row["run_id"]: row["own"] for row in found if row["own"]}
+
+
 def comparisons(db: Database, models: list[str]) -> list[dict[str, object]]:
     """Comparisons among these models, as they are stored; none where no comparison was made."""
     if len(models) < 2 or "comparisons" not in db._schema:

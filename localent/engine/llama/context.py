@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from localent.engine.llama import log
+from localent.engine.llama import interrupts, log
 from localent.engine.llama.bindings import C
 from localent.errors import LocalentError, UsageError
 
@@ -50,7 +50,8 @@ def new_context(model, options: Options, streams: int, *, n_outputs: int):
     params.kv_unified = False  # one stream a lane: what makes lanes independent to the last bit
     params.swa_full = True  # a sliding window's cache must keep what a rewind comes back to
     params.no_perf = True
-    context = C.llama_init_from_model(model, params)
+    with interrupts.held():
+        context = C.llama_init_from_model(model, params)
     if not context:
         raise LocalentError(
             f"llama.cpp could not set up {options.n_lanes} lanes of {options.n_ctx} tokens: "

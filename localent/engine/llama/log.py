@@ -1,28 +1,24 @@
 """llama.cpp's log, kept instead of printed: it gives no other reason for a failure.
 
-What Python raises inside a callback, Ctrl-C included, cannot pass through C: it is raised again after the call.
+What Python raises inside a callback cannot pass through C: it is raised again after the call. Ctrl-C comes before a
+callback's own `try` and needs `interrupts.held`.
 """
 
 from __future__ import annotations
 
 import collections
 import ctypes
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from localent.engine.llama.bindings import C
 
-_INTERRUPTED = threading.Event()
 _LINES: collections.deque[str] = collections.deque(maxlen=40)
 
 
 @C.llama_log_callback
 def _keep(level, text, _):
-    try:
-        _LINES.append(text.decode("utf-8", "replace"))
-    except KeyboardInterrupt:
-        _INTERRUPTED.set()
+    _LINES.append(text.decode("utf-8", "replace"))
 
 
 C.llama_log_set(_keep, ctypes.c_void_p(0))  # after the import of the bindings, which installs their own printer
@@ -31,13 +27,6 @@ C.llama_log_set(_keep, ctypes.c_void_p(0))  # after the import of the bindings, 
 def clear() -> None:
     """Forget what was said before a call."""
     _LINES.clear()
-
-
-def raise_interrupt() -> None:
-    """Raise the Ctrl-C that came while llama.cpp was speaking."""
-    if _INTERRUPTED.is_set():
-        _INTERRUPTED.clear()
-        raise KeyboardInterrupt
 
 
 def last_words() -> str:

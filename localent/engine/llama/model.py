@@ -7,7 +7,7 @@ from pathlib import Path
 
 from localent.engine import guard
 from localent.engine.glance import glance
-from localent.engine.llama import log
+from localent.engine.llama import interrupts, log
 from localent.engine.llama.bindings import C, check_bindings
 from localent.engine.llama.devices import check_gpu
 from localent.engine.llama.vocab import LlamaVocab
@@ -62,8 +62,8 @@ def _load_model(path: Path, gpu_layers: int, vocab_only: bool):
     if not gpu_layers:  # or a GPU build moves large batches to the GPU all the same
         params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
     log.clear()
-    model = C.llama_model_load_from_file(str(path).encode(), params)
-    log.raise_interrupt()
+    with interrupts.held():
+        model = C.llama_model_load_from_file(str(path).encode(), params)
     if not model:
         short = " Fewer --gpu-layers, or auto, may fit." if gpu_layers else ""
         raise LocalentError(f"llama.cpp could not load {path}. {log.last_words()}{short}")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from localent.engine.imatrix import Imatrix
-from localent.engine.llama import log
+from localent.engine.llama import interrupts, log
 from localent.engine.llama.bindings import C, check_bindings
 from localent.errors import LocalentError, UsageError
 
@@ -44,7 +44,7 @@ def quantize(
     kept = _add_imatrix(params, imatrix) if imatrix else ()
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
-        with log.heard_by(lambda line: _count(line, report)):
+        with interrupts.held(lambda: partial.unlink(missing_ok=True)), log.heard_by(lambda line: _count(line, report)):
             code = C.llama_model_quantize(str(source).encode(), str(partial).encode(), ctypes.byref(params))
         if code:
             raise LocalentError(f"llama.cpp could not quantize {source.name} to {quant}. {log.last_words()}")
