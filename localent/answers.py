@@ -66,10 +66,24 @@ class NumberGrammar:
     def __init__(self, pieces: Sequence[bytes], normalise: Callable[[str], str | None]):
         self._pieces = _readable(pieces, lambda text: not set(text).isdisjoint("0123456789,./") or _may_open(text))
         self._normalise = normalise
-        self.moves = cache(self._moves)
+        self.moves, self.spelling = cache(self._moves), cache(self._spelling)
 
     def _moves(self, phase: str) -> Moves:
         return _sort(self._pieces, lambda text: _walk(phase, text))
+
+    def _spelling(self, value: str) -> tuple[int, ...]:
+        """The tokens of " 18." in the longest pieces there are; none where the format cannot hold the value."""
+        path, phase, rest = (), "start", f" {value}." if self.value(value) == value else ""
+        while fitting := self._next_in(phase, rest):
+            _, text, token, phase = max(fitting)
+            path, rest = (*path, token), rest[len(text) :]
+        return path
+
+    def _next_in(self, phase: str, rest: str) -> list[tuple[int, str, int, str]]:
+        """(length, text, token id, next phase) of the tokens that `rest` may begin with."""
+        moves = self.moves(phase)
+        every = zip(moves.texts, moves.going_on.tolist(), moves.phases, strict=True)
+        return [(len(text), text, *move) for text, *move in every if text and rest.startswith(text)]
 
     def plain(self, text: str) -> str:
         sign, body = _split_sign(text)
