@@ -164,22 +164,17 @@ class _Search:
         yield from self.visit(branch)
 
     def leader(self) -> str | None:
-        """The answer that no other can overtake, wherever the unexplored probability goes."""
+        """The answer that no other can overtake, wherever the unexplored probability goes (see Grammar.stem)."""
         if not self.masses:
             return None
         best = max(self.masses, key=lambda value: (self.masses[value], value))
-        within: dict[str, float] = {}  # unfinished text -> its unexplored probability
+        within: dict[str, float] = {}  # what answers begin with -> the unexplored probability of those that do
         for branch in self.open:
-            plain = self.grammar.plain(branch.text)
-            within[plain] = within.get(plain, 0.0) + branch.mass
-        rivals = {*within, *self.masses} - {best}
-        most = max((self._at_most(rival, within) for rival in rivals), default=0.0)
+            stem = self.grammar.stem(branch.text)
+            within[stem] = within.get(stem, 0.0) + branch.mass
+        met = [mass + _on_the_way(value, within) for value, mass in self.masses.items() if value != best]
+        most = max([*met, *(_on_the_way(stem, within) for stem in within)], default=0.0)
         return best if self.masses[best] > most + self.dropped else None
-
-    def _at_most(self, rival: str, within: dict[str, float]) -> float:
-        """The most that an answer which begins like this one can have: it and all branches on the way to it."""
-        on_the_way = (within.get(rival[:n], 0.0) for n in range(len(rival) + 1))
-        return self.masses.get(rival, 0.0) + math.fsum(on_the_way) + within.get(f"{rival}.", 0.0)
 
     def summary(self) -> dict:
         """What the search knows now, before it looks at the truth."""
@@ -269,6 +264,11 @@ def _levelled(masses: Sequence[float], extra: float) -> list[float]:
         if n == len(rising) or level <= rising[n]:
             return [level] * n + rising[n:]
     raise AssertionError("unreachable: the last n always returns")
+
+
+def _on_the_way(text: str, within: dict[str, float]) -> float:
+    """The unexplored probability of all branches that may become an answer beginning with this text."""
+    return math.fsum(within.get(text[:n], 0.0) for n in range(len(text) + 1))
 
 
 def _common_length(a: Sequence[int], b: Sequence[int]) -> int:
