@@ -32,7 +32,10 @@ CORRECTION = re.compile(r"not\b[^.\n]*?\bbut\s+(?:rather\s+)?", re.IGNORECASE)
 OPERATOR = re.compile(
     r"\s*(?:[a-z]+\s+){0,2}(?:[-+*/\u00d7÷·]|x(?=\s*\d)|\\times|\\cdot|\\div)\s*[$(]?\s?\d", re.IGNORECASE
 )
+PERCENT_OF = re.compile(r"\s*(?:%|percent)\s+of\s+[$€£]?\s?\d", re.IGNORECASE)
 EQUALS = re.compile(r"\s*(?:[a-z]+\s+){0,2}=", re.IGNORECASE)
+NOT_BEFORE = re.compile(r"\bnot\s+[*_$€£(\"']*$", re.IGNORECASE)
+BETWEEN_BEFORE = re.compile(r"\bbetween\s+[*_$€£(\"']*$", re.IGNORECASE)
 ALTERNATIVE = re.compile(r"\s*(?:or|to|-)\s*[$€£]?\s?\d", re.IGNORECASE)
 
 
@@ -83,7 +86,7 @@ def _number(folded: str, begin: int, end: int) -> Found | None:
     if first and _calculates(folded, first, end):
         equals = folded.rfind("=", first.end(), end)
         first = next((m for m in numbers if m.start() > equals >= 0), None)
-    elif first and ALTERNATIVE.match(folded, first.end(), end):
+    elif first and _is_no_answer(folded, first, begin, end):
         first = None
     if first:
         return Found(normal(first), first.start(), first.end(), "answer statement")
@@ -91,7 +94,14 @@ def _number(folded: str, begin: int, end: int) -> Found | None:
 
 
 def _calculates(folded: str, number: re.Match[str], end: int) -> bool:
-    return any(sign.match(folded, number.end(), end) for sign in (OPERATOR, EQUALS))
+    return any(sign.match(folded, number.end(), end) for sign in (OPERATOR, PERCENT_OF, EQUALS))
+
+
+def _is_no_answer(folded: str, number: re.Match[str], begin: int, end: int) -> bool:
+    """Whether the number is one of several ("12 or 13", "between 10 and 20") or ruled out ("not 5")."""
+    before = folded[begin : number.start()]
+    several = ALTERNATIVE.match(folded, number.end(), end) or BETWEEN_BEFORE.search(before)
+    return bool(several or NOT_BEFORE.search(before))
 
 
 def _opens_solution(folded: str, found: Found, begin: int, end: int, kind: str) -> bool:
