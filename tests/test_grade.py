@@ -123,6 +123,7 @@ def test_normalising_is_exact_and_settles():
         ("The answer is 100% of 50 = 50", "50", "answer statement"),
         ("The answer is 20 percent of $50 = $10", "10", "answer statement"),
         ("The answer is 50 percent of the time.", "50", "answer statement"),
+        ("The answer is to share between 2 friends", "2", "answer statement"),
         ("The answer is not just any number: 5", "5", "answer statement"),
         ("The answer is 10 - 3 = 7.", "7", "answer statement"),
         ("The answer is 2 x 3 = 6", "6", "answer statement"),

@@ -36,6 +36,7 @@ PERCENT_OF = re.compile(r"\s*(?:%|percent)\s+of\s+[$€£]?\s?\d", re.IGNORECASE
 EQUALS = re.compile(r"\s*(?:[a-z]+\s+){0,2}=", re.IGNORECASE)
 NOT_BEFORE = re.compile(r"\bnot\s+[*_$€£(\"']*$", re.IGNORECASE)
 BETWEEN_BEFORE = re.compile(r"\bbetween\s+[*_$€£(\"']*$", re.IGNORECASE)
+AND = re.compile(r"\s*(?:[a-z]+\s+){0,2}and\s+[$€£]?\s?\d", re.IGNORECASE)
 ALTERNATIVE = re.compile(r"\s*(?:or|to|-)\s*[$€£]?\s?\d", re.IGNORECASE)
 
 
@@ -100,8 +101,8 @@ def _calculates(folded: str, number: re.Match[str], end: int) -> bool:
 def _is_no_answer(folded: str, number: re.Match[str], begin: int, end: int) -> bool:
     """Whether the number is one of several ("12 or 13", "between 10 and 20") or ruled out ("not 5")."""
     before = folded[begin : number.start()]
-    several = ALTERNATIVE.match(folded, number.end(), end) or BETWEEN_BEFORE.search(before)
-    return bool(several or NOT_BEFORE.search(before))
+    between = BETWEEN_BEFORE.search(before) and AND.match(folded, number.end(), end)
+    return bool(between or ALTERNATIVE.match(folded, number.end(), end) or NOT_BEFORE.search(before))
 
 
 def _opens_solution(folded: str, found: Found, begin: int, end: int, kind: str) -> bool:
