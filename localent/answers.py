@@ -53,6 +53,9 @@ class Grammar(Protocol):
     def plain(self, text: str) -> str:
         """An unfinished answer as a prefix of normalised answers: " $1,0" is "10"."""
 
+    def stem(self, text: str) -> str:
+        """What every answer begins with that an unfinished one may still become: " 18.0" may be "18" or "18.05"."""
+
     def value(self, text: str) -> str | None:
         """The normalised answer of a text that has ended, None if it is none."""
 
@@ -66,14 +69,40 @@ class NumberGrammar:
     def __init__(self, pieces: Sequence[bytes], normalise: Callable[[str], str | None]):
         self._pieces = _readable(pieces, lambda text: not set(text).isdisjoint("0123456789,./") or _may_open(text))
         self._normalise = normalise
-        self.moves = cache(self._moves)
+        self.moves, self.spelling = cache(self._moves), cache(self._spelling)
 
     def _moves(self, phase: str) -> Moves:
         return _sort(self._pieces, lambda text: _walk(phase, text))
 
+    def _spelling(self, value: str) -> tuple[int, ...]:
+        """The tokens of " 18." in the longest pieces there are; none where the format cannot hold the value."""
+        path, phase, rest = (), "start", f" {value}." if self.value(value) == value else ""
+        while fitting := self._next_in(phase, rest):
+            _, text, token, phase = max(fitting)
+            path, rest = (*path, token), rest[len(text) :]
+        return path
+
+    def _next_in(self, phase: str, rest: str) -> list[tuple[int, str, int, str]]:
+        """(length, text, token id, next phase) of the tokens that `rest` may begin with."""
+        moves = self.moves(phase)
+        every = zip(moves.texts, moves.going_on.tolist(), moves.phases, strict=True)
+        return [(len(text), text, *move) for text, *move in every if text and rest.startswith(text)]
+
     def plain(self, text: str) -> str:
         sign, body = _split_sign(text)
         return sign + body.replace(",", "")
+
+    def stem(self, text: str) -> str:
+        """ "18" of "18.0", "1" of "1,0", nothing of "0" (it may be 07), "-" (-0) and "1/".
+
+        A whole number is taken to stay one, though "36" might yet be 36/2.
+        """
+        sign, body = _split_sign(text)
+        whole, point, decimals = body.partition(".")
+        head, comma, group = whole.rpartition(",")
+        digits = (head if comma and len(group) < 3 else whole).replace(",", "").lstrip("0")
+        stem = f"{digits or 0}.{decimals}".rstrip("0").rstrip(".") if point else digits
+        return "" if "/" in body or (sign and stem in ("", "0")) else sign + stem
 
     def value(self, text: str) -> str | None:
         """The longest number at the start of the text: "1,00" is 1, "12." is 12, "3/" is 3.
@@ -113,6 +142,8 @@ class ChoiceGrammar:
 
     def plain(self, text: str) -> str:
         return text
+
+    stem = plain
 
     def _moves(self, phase: str) -> Moves:
         return _sort(self._pieces, lambda text: self._walk(phase, text))

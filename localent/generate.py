@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -31,7 +31,7 @@ class Limits:
     """When a trace ends, beside the model's own end of generation."""
 
     max_tokens: int
-    stops: tuple[bytes, ...] = ()  # texts that end it; they are cut off
+    stops: tuple[bytes, ...] = ()  # texts that end it; they are cut off where a token begins
     top_k: int = 0  # also take the top-k measures with this k; 0: do without them
     alternatives: int = 0  # also keep so many of the most likely tokens
 
@@ -100,7 +100,10 @@ def measured(
 
 
 def _cut_at_stop(tokens: list[Token], stops: Sequence[bytes]) -> bool:
-    """True where a stop text has appeared; it and what follows are cut from the end of `tokens`."""
+    """True where a stop text has appeared; the tokens that begin with it or behind its beginning are dropped.
+
+    One that it begins inside of stays whole: the model wrote that token, and the lane was fed all of it.
+    """
     if not stops:
         return False
     window = max(len(stop) for stop in stops) + len(tokens[-1].text)
@@ -111,14 +114,8 @@ def _cut_at_stop(tokens: list[Token], stops: Sequence[bytes]) -> bool:
     at = min((i for stop in stops if (i := tail.find(stop)) >= 0), default=None)
     if at is None:
         return False
-    _keep_bytes(tokens, start, at)
+    while start < len(tokens) and at > 0:
+        at -= len(tokens[start].text)
+        start += 1
+    del tokens[start:]
     return True
-
-
-def _keep_bytes(tokens: list[Token], start: int, n_bytes: int) -> None:
-    """Keep n_bytes of text from token `start` on: drop the tokens behind, shorten the one across."""
-    for i in range(start, len(tokens)):
-        if n_bytes < len(tokens[i].text):
-            tokens[i:] = [replace(tokens[i], text=tokens[i].text[:n_bytes])] if n_bytes else []
-            return
-        n_bytes -= len(tokens[i].text)

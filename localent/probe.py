@@ -21,7 +21,7 @@ from localent.entropy import Meter, entropy_of_probs
 from localent.errors import LocalentError
 
 NEGLIGIBLE = 1e-5  # branches below this are summed into the residual, not kept apart
-DETOURS = 4  # the true answer is followed through as many tokens as so many plain spellings of it have
+DETOURS = 2  # the true answer is followed through as many tokens as so many plain spellings of it have
 WORTHWHILE = 1e-2  # other spellings of the true answer are followed down to this share of what it has already
 
 
@@ -45,7 +45,7 @@ class Distribution:
     entropy_upper: float  # certified: the residual may be spread over all other answers there are
     leader: str | None  # the likeliest answer; None where unexplored branches could still make another one lead
     p_true: float
-    log_p_true: float | None  # None: no path to the true answer was found
+    log_p_true: float | None  # nats; None: p_true is 0, no answer of this format is the true one (13 digits)
     n_fed: int  # tokens fed: cue, search and the true answer's path
 
 
@@ -66,7 +66,8 @@ def probe(
     """Coroutine: rewind the lane to `n_prefix` tokens, feed the cue, compute the answer distribution.
 
     The entropy and its bounds come from the search that does not know the truth; only then is the true
-    answer's own path followed to its end, so that its probability is known however small it is.
+    answer's own path followed to its end, so that its probability is known however small it is. `p_true` is
+    that of all its spellings looked at: at least that of the plain one, " 18.".
     """
     yield Rewind(n_prefix)
     for token in cue:
@@ -89,6 +90,7 @@ class _Search:
         self.grammar, self.n_base, self.truth, self.meter = grammar, n_base, truth, meter
         self.open: list[_Branch] = []
         self._aside: list[_Branch] = []  # negligible branches that may lead to the truth; their mass is in `dropped`
+        self._visited: dict[tuple[int, ...], _Branch] = {}
         self.masses: dict[str, float] = {}
         self.invalid = self.dropped = 0.0
         self.n_fed = 0
@@ -108,7 +110,7 @@ class _Search:
         for token in branch.path[common:]:
             row = yield token
             self.n_fed += 1
-        self._fed = branch.path
+        self._fed, self._visited[branch.path] = branch.path, branch
         self.expand(branch, row)
 
     def expand(self, branch: _Branch, row: np.ndarray) -> None:
@@ -125,32 +127,54 @@ class _Search:
         self._settle(branch.text, branch.mass * ended)
 
     def follow_truth(self) -> Generator[Rewind | int, np.ndarray, None]:
-        """Expand the branches that can still become the true answer, likeliest first."""
+        """Expand the true answer's plain spelling to its end, then others that it may have, most promising first."""
+        plainly = self.grammar.spelling(self.truth)
         last = self.n_fed + DETOURS * (len(self.truth) + 2)
-        while leading := [b for b in (*self.open, *self._aside) if self._leads_to_truth(b)]:
-            branch = max(leading, key=lambda b: b.mass)
-            if self.n_fed >= last or branch.mass < WORTHWHILE * self.masses.get(self.truth, 0.0):
+        reached = yield from self._spell(plainly)
+        while plainly and self.n_fed < last:
+            enough = WORTHWHILE * self.masses.get(self.truth, 0.0)
+            others = [branch for branch in self._leading() if branch.mass > enough]
+            if not others:
                 return
-            (self.open if branch in self.open else self._aside).remove(branch)
-            yield from self.visit(branch)
+            yield from self._visit_late(max(others, key=lambda branch: self._promise(branch, reached)))
+
+    def _spell(self, path: tuple[int, ...]) -> Generator[Rewind | int, np.ndarray, dict[str, float]]:
+        """Visit what is left of a path. Returns with which probability it came to each of its texts."""
+        reached = {"": 1.0}
+        for n in range(1, len(path) + 1):
+            branch = self._visited.get(path[:n]) or next(b for b in self._leading() if b.path == path[:n])
+            if branch.mass == 0.0:  # a model may rule a token out; none that follows has a probability then
+                break
+            if path[:n] not in self._visited:
+                yield from self._visit_late(branch)
+            reached[self.grammar.plain(branch.text)] = branch.mass
+        return reached
+
+    def _promise(self, branch: _Branch, reached: dict[str, float]) -> float:
+        """What a branch would bring for each part that the plain spelling brings, if both went on alike from here."""
+        plain = self.grammar.plain(branch.text)
+        return branch.mass / next(reached[plain[:n]] for n in range(len(plain), -1, -1) if plain[:n] in reached)
+
+    def _leading(self) -> list[_Branch]:
+        return [branch for branch in (*self.open, *self._aside) if self._leads_to_truth(branch)]
+
+    def _visit_late(self, branch: _Branch) -> Generator[Rewind | int, np.ndarray, None]:
+        """Visit a branch that the search left open or set aside."""
+        (self.open if branch in self.open else self._aside).remove(branch)
+        yield from self.visit(branch)
 
     def leader(self) -> str | None:
-        """The answer that no other can overtake, wherever the unexplored probability goes."""
+        """The answer that no other can overtake, wherever the unexplored probability goes (see Grammar.stem)."""
         if not self.masses:
             return None
         best = max(self.masses, key=lambda value: (self.masses[value], value))
-        within: dict[str, float] = {}  # unfinished text -> its unexplored probability
+        within: dict[str, float] = {}  # what answers begin with -> the unexplored probability of those that do
         for branch in self.open:
-            plain = self.grammar.plain(branch.text)
-            within[plain] = within.get(plain, 0.0) + branch.mass
-        rivals = {*within, *self.masses} - {best}
-        most = max((self._at_most(rival, within) for rival in rivals), default=0.0)
+            stem = self.grammar.stem(branch.text)
+            within[stem] = within.get(stem, 0.0) + branch.mass
+        met = [mass + _on_the_way(value, within) for value, mass in self.masses.items() if value != best]
+        most = max([*met, *(_on_the_way(stem, within) for stem in within)], default=0.0)
         return best if self.masses[best] > most + self.dropped else None
-
-    def _at_most(self, rival: str, within: dict[str, float]) -> float:
-        """The most that an answer which begins like this one can have: it and all branches on the way to it."""
-        on_the_way = (within.get(rival[:n], 0.0) for n in range(len(rival) + 1))
-        return self.masses.get(rival, 0.0) + math.fsum(on_the_way) + within.get(f"{rival}.", 0.0)
 
     def summary(self) -> dict:
         """What the search knows now, before it looks at the truth."""
@@ -240,6 +264,11 @@ def _levelled(masses: Sequence[float], extra: float) -> list[float]:
         if n == len(rising) or level <= rising[n]:
             return [level] * n + rising[n:]
     raise AssertionError("unreachable: the last n always returns")
+
+
+def _on_the_way(text: str, within: dict[str, float]) -> float:
+    """The unexplored probability of all branches that may become an answer beginning with this text."""
+    return math.fsum(within.get(text[:n], 0.0) for n in range(len(text) + 1))
 
 
 def _common_length(a: Sequence[int], b: Sequence[int]) -> int:

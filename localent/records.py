@@ -109,8 +109,8 @@ class Probe:
     entropy_upper: float
     residual: float  # probability not explored
     invalid: float  # probability of continuations that are no answer
-    p_true: float  # probability of the true answer (explored part)
-    log_p_true: float | None  # nats; None where no explored path gives the true answer
+    p_true: float  # probability of the true answer (explored part); 0.0 where its format cannot hold it
+    log_p_true: float | None  # nats; None where p_true is 0.0
     leader: str | None  # the most likely answer; None where what is unexplored could still overtake it
     n_fed: int  # tokens fed for this probe: its cost
     answers: tuple[Answer, ...]  # most likely first

@@ -54,7 +54,7 @@ class Outcome:
     """What an invocation did."""
 
     run_id: str
-    n_before: int  # traces asked for that were there already
+    n_before: int  # traces asked for that were there already, or that another process wrote first
     n_new: int
     lanes: int
 
@@ -91,14 +91,15 @@ def run(
         check_options(options_of(settings))
         record = record_of(head, task, settings, weights)
         todo = missing(store, record, problems, samples)
-        outcome = Outcome(record.run_id, len(problems) * samples - len(todo), len(todo), settings.lanes)
+        n_new = 0
         if todo:
             _check_memory(weights, settings)
             _warn(settings, weights)
             with closing(LlamaEngine(weights, options_of(settings))) as engine:
                 enter(store, record, head, task, problems)
-                _work(store, engine, record.run_id, [(questions[i], s) for i, s in todo], task, settings, report)
-        return outcome
+                pairs = [(questions[i], s) for i, s in todo]
+                n_new = _work(store, engine, record.run_id, pairs, task, settings, report)
+        return Outcome(record.run_id, len(problems) * samples - n_new, n_new, settings.lanes)
 
 
 def _work(
@@ -109,9 +110,9 @@ def _work(
     task: tasks.Task,
     settings: Settings,
     report: Report,
-) -> None:
-    """Drive the attempts; each finished trace is one transaction."""
-    counts = {"done": 0, "tokens": 0}
+) -> int:
+    """Drive the attempts; each finished trace is one transaction. Returns how many were new to the file."""
+    counts = {"done": 0, "tokens": 0, "new": 0}
 
     def tell(n_live: int = 0, trace: Trace | None = None) -> None:
         counts["tokens"] += n_live
@@ -122,9 +123,10 @@ def _work(
     session = store.start_session(run_id)
     store.add_checks(session, _known_of_machine(store, run_id))
     for trace in drive(engine, attempts(engine, todo, task, settings), on_decode=tell):
-        store.add_trace(run_id, trace, session_id=session)
+        counts["new"] += store.add_trace(run_id, trace, session_id=session)
         tell(trace=trace)
     store.end_session(session)
+    return counts["new"]
 
 
 def _known_of_machine(store: Database, run_id: str) -> list[dict[str, object]]:

@@ -17,7 +17,8 @@ from localent.sampling import Sampler
 from localent.tasks import normalise_number
 
 PIECES = [b"<end>", b"?", b"Two and two.\n", b"Then one.\n", b"The answer is", b" 5", b" 4", b".", b"\nQ:", b"."]
-END, ASK, STEP1, STEP2, CUE, FIVE, FOUR, DOT, NEXT, _ = range(len(PIECES))
+PIECES += [b" So.\n", b"Q:"]
+END, ASK, STEP1, STEP2, CUE, FIVE, FOUR, DOT, NEXT, _, SO, REST = range(len(PIECES))
 VOCAB = ScriptedVocab(PIECES, eog=frozenset([END]))
 PROMPT = (ASK, ASK)
 P_FIVE = {0: 0.3, 1: 0.6, 2: 0.9}  # probability that it answers 5 after so many steps
@@ -29,7 +30,7 @@ def model(script):
     def logits(tokens):
         written, probs = tokens[len(PROMPT) :], np.zeros(len(PIECES))
         if written[-1:] == (CUE,):
-            share = P_FIVE[sum(t in (STEP1, STEP2) for t in written)]
+            share = P_FIVE[sum(t in (STEP1, STEP2, SO) for t in written)]
             probs[FIVE], probs[FOUR] = share, 1 - share
         elif tuple(script[: len(written)]) == written and len(written) < len(script):
             probs[script[len(written)]] = 1.0
@@ -40,7 +41,10 @@ def model(script):
         with np.errstate(divide="ignore"):
             return np.log(probs)
 
-    return ScriptedEngine(VOCAB, logits, n_lanes=2)
+    asked = []
+    engine = ScriptedEngine(VOCAB, lambda tokens: asked.append(tokens) or logits(tokens), n_lanes=2)
+    engine.asked = asked
+    return engine
 
 
 def make(script, *, max_tokens=20, stops=(), temperature=0.0, opens_thought=False):
@@ -95,6 +99,17 @@ def test_a_stop_text_ends_the_trace_and_is_cut_off():
     trace, _ = make([STEP1, CUE, FIVE, NEXT, ASK], stops=(b"\nQ:",))
     assert (trace.text, trace.finish, len(trace.tokens)) == ("Two and two.\nThe answer is 5", "stop", 3)
     check_probes(trace, [0, 1])
+
+
+def test_a_stop_text_that_begins_inside_a_token_leaves_that_token_whole():
+    """The lane was fed " So.\n", so what a probe sees at the end, the tokens and the text all have it."""
+    trace, engine = make([STEP1, SO, REST, ASK], stops=(b"\nQ:",))
+    assert (trace.text, trace.finish) == ("Two and two.\n So.\n", "stop")
+    assert [PIECES[token.token_id] for token in trace.tokens] == [token.text for token in trace.tokens]
+    check_probes(trace, [0, 1, 2])
+    asked = {tokens for tokens in engine.asked if tokens[-1] == CUE}
+    assert asked == {(*PROMPT, *(t.token_id for t in trace.tokens[: probe.n_tokens]), CUE) for probe in trace.probes}
+    assert "".join(step.text for step in trace.steps) == trace.text
 
 
 def test_a_trace_that_says_nothing_is_probed_at_its_start():

@@ -140,7 +140,7 @@ BAD_MODELS = [
     (gguf_vocabulary_only, 1, "holds a vocabulary only"),
     (lambda path, source: path.write_text("hello"), 1, "is not a GGUF file"),
     (lambda path, source: path.mkdir(), 1, "is a folder"),
-    (lambda path, source: None, 1, "There is no file"),
+    (lambda path, source: None, 2, "There is no file"),
 ]
 
 
@@ -192,6 +192,7 @@ def test_the_broken_line_is_named(cli, tiny, tmp_path):
         (("run", "abacus-sft", "demo-number", "--template-var", "thinking"), 2, "not written NAME=VALUE"),
         (("run", "abacus-sft", "demo-number", "--lans", "3"), 2, "'--lanes'.*'localent run --help' tells more"),
         (("run", "abacus-sft"), 2, "Missing argument 'TASK'"),
+        (("run", "nothere.gguf", "demo-number"), 2, "There is no file .*nothere.gguf: 'localent models' lists those"),
         (("rnu", "abacus-sft"), 2, "No such command 'rnu'"),
         (("sql", "select 1", "--db", "absent.db"), 2, "absent.db"),
         (("runs", "--db", "absent.db"), 2, "absent.db"),

@@ -117,7 +117,7 @@ def test_the_command(examined, random_model):
     assert "Speed" not in done.stdout
     told = json.loads(CliRunner().invoke(main, ["doctor", path, "--quick", "--json"]).stdout)
     assert told["model_sha256"] == examined.model_sha256
-    assert CliRunner().invoke(main, ["doctor", "absent.gguf"]).exit_code == 1
+    assert CliRunner().invoke(main, ["doctor", "absent.gguf"]).exit_code == 2
 
 
 def test_a_model_too_big_for_the_machine(random_model, monkeypatch):

@@ -82,6 +82,7 @@ def test_equal_numbers_are_equal_strings(text, value):
     "text",
     [
         *("", " ", "abc", "nan", "5 - 3", "16-3", "1,0000", "12,5", "1.000,50", "3:30", "2024-05-17", "5/17/2024"),
+        *("1.234,50", "3.500,00 €", "12.5,3", "12.5,000", "12 000.5,3", "10^3.5"),
         *("1.2.3", "1/0", "2^3", "A1", "x2", "1e999999999", "9" * 401, "9" * 5000, "$", "-", "1,00"),
     ],
 )
@@ -119,6 +120,11 @@ def test_normalising_is_exact_and_settles():
         ("<answer>42</answer>", "42", "answer statement"),
         ("The answer (in dollars) is 12", "12", "answer statement"),
         ("The answer to question 2 is 12", "12", "answer statement"),
+        ("The answer is 100% of 50 = 50", "50", "answer statement"),
+        ("The answer is 20 percent of $50 = $10", "10", "answer statement"),
+        ("The answer is 50 percent of the time.", "50", "answer statement"),
+        ("The answer is to share between 2 friends", "2", "answer statement"),
+        ("The answer is not just any number: 5", "5", "answer statement"),
         ("The answer is 10 - 3 = 7.", "7", "answer statement"),
         ("The answer is 2 x 3 = 6", "6", "answer statement"),
         ("The answer is 20/4 = 5", "5", "answer statement"),
@@ -168,6 +174,15 @@ def test_number_read(text, value, method):
         ("answer: 12 or 13", "no single number"),
         ("The answer is 6-3", "no single number"),
         ("The answer is 12,5", "no single number"),
+        ("The answer is 1.000,50", "no single number"),
+        ("The answer is 1.234,50", "no single number"),
+        ("3.500,00 €", "no answer statement"),
+        ("12.5,3", "no answer statement"),
+        ("The answer is 12 000.5,3", "no single number"),
+        ("The answer is between 10 and 20.", "no single number"),
+        ("The answer is between $10 and $20, or so.", "no single number"),
+        ("It is 6. The answer is not 5.", "no single number"),
+        ("The answer is 100% of 50", "no single number"),
         ("The answer is " + "1" * 401, "no single number"),
     ],
 )
@@ -221,8 +236,24 @@ def test_the_article_and_the_excluded_are_no_labels(text):
     assert found.problem
 
 
-def test_two_labels_are_no_answer():
-    assert "no single option" in extract("It is A. The answer is B or C", "choice", CHOICES).problem
+@pytest.mark.parametrize("clause", ["B or C", "either B or C", "either (B), or (C)", "both B and C", "between B and C"])
+def test_two_labels_are_no_answer(clause):
+    assert "no single option" in extract(f"It is A. The answer is {clause}", "choice", CHOICES).problem
+
+
+def test_one_label_or_an_option_of_such_words_is_an_answer():
+    choices = (Choice("A", "neither"), Choice("B", "both the first and the second"), Choice("C", "between them"))
+    for text, label in [("B", "B"), ("both the first and the second", "B"), ("between them", "C"), ("neither", "A")]:
+        assert extract(f"The answer is {text}.", "choice", choices).value == label
+
+
+def test_an_option_may_have_several_sentences():
+    """ARC's easy-test-1709."""
+    texts = ("Magma is below ground. Lava is above ground.", "Magma is cool. Lava is hot.", "Magma is below ground.")
+    choices = tuple(Choice(label, text) for label, text in zip("ABC", texts, strict=True))
+    for choice in choices:
+        for end in ("", " So it is.", "\nDone."):
+            assert extract(f"The answer is {choice.text}{end}", "choice", choices).value == choice.label
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 import itertools
 import math
 import re
+from contextlib import closing
 
 import numpy as np
 import pytest
 
 from localent.answers import ChoiceGrammar, NumberGrammar
 from localent.engine import Prompt, drive
-from localent.engine.llama import LlamaModel
+from localent.engine.llama import LlamaEngine, LlamaModel, Options
 from localent.engine.scripted import ScriptedEngine, ScriptedVocab
 from localent.entropy import Meter
 from localent.errors import UsageError
@@ -36,17 +37,17 @@ def ask(engine, truth, effort=FULL, grammar=None, cue=(10,)):
     return next(drive(engine, [job()]))
 
 
-def script(distribution):
+def script(distribution, vocabulary=PIECES):
     """Logits of a model whose continuations after the cue have these probabilities, by their pieces."""
 
     def logits(tokens):
-        done = tuple(PIECES[t] for t in tokens[2:])
-        mass = np.full(len(PIECES), 0.0)
+        done = tuple(vocabulary[t] for t in tokens[2:])
+        mass = np.full(len(vocabulary), 0.0)
         for pieces, p in distribution.items():
             if pieces[: len(done)] == done and len(pieces) > len(done):
-                mass[PIECES.index(pieces[len(done)])] += p
+                mass[vocabulary.index(pieces[len(done)])] += p
         with np.errstate(divide="ignore"):
-            return np.log(mass) if mass.any() else np.zeros(len(PIECES))
+            return np.log(mass) if mass.any() else np.zeros(len(vocabulary))
 
     return logits
 
@@ -163,11 +164,109 @@ def test_an_unlikely_truth_is_found_however_it_is_spelled(ending):
     assert found.p_true == pytest.approx(1e-3, rel=0.05)
 
 
+NUMBERS = [f"{n:0{width}}".encode() for width in (1, 2, 3) for n in range(10**width)]
+LARGE = [b"cue", b" ", b" -", b"-", b"$", b".", b",", b"/", b"\n", b" :", b" *", b".\n", b"x", *NUMBERS]
+UNLIKELY = ["8142", "70000", "3.5", "-3"]
+
+
+def wild(tokens):
+    """A model of random logits over numbers of up to three digits; every prefix has its own."""
+    return np.random.default_rng(tokens).normal(0, 6, len(LARGE)).astype(np.float32)
+
+
+def chain_rule(engine, prompt, tokens):
+    """Log-probability in nats that the model goes on with these tokens, one factor for each."""
+
+    def job():
+        row, total = (yield Prompt(prompt)), 0.0
+        for token in tokens:
+            total += float(row[token]) - np.logaddexp.reduce(row.astype(np.float64))
+            row = yield token
+        return total
+
+    return next(drive(engine, [job()]))
+
+
+@pytest.mark.parametrize("truth", UNLIKELY)
+def test_an_unlikely_truth_has_the_probability_of_its_plain_spelling_or_more_in_a_random_model(truth):
+    engine = ScriptedEngine(ScriptedVocab(LARGE), wild)
+    found = ask(engine, truth, Effort(), cue=(0,))
+    assert found.log_p_true >= chain_rule(engine, [10, 0], engine.vocab.tokenize(f" {truth}.")) - 1e-9
+    assert found.p_true == pytest.approx(math.exp(found.log_p_true))
+
+
+@pytest.mark.parametrize("truth", UNLIKELY)
+def test_an_unlikely_truth_has_the_probability_of_its_plain_spelling_or_more_in_the_bundled_model(bundled, truth):
+    with LlamaModel(bundled, 0) as model, closing(LlamaEngine(model, Options(2, 512, 1))) as engine:
+        prompt = model.vocab.tokenize("Question: Mia had 12 books and bought 7 more. How many are there?\nSolution:")
+        cue, grammar = model.vocab.tokenize(" The answer is"), NumberGrammar(model.vocab.pieces, normalise_number)
+        plainly = chain_rule(engine, prompt + cue, model.vocab.tokenize(f" {truth}."))
+
+        def job():
+            yield Prompt(prompt)
+            return (yield from probe(len(prompt), cue, grammar, truth, Effort(), Meter(engine.n_vocab)))
+
+        assert next(drive(engine, [job()])).log_p_true >= plainly - 1e-9
+
+
+@pytest.mark.parametrize("truth", ["1234567890123", "0.1234567", "7" * 399])
+def test_a_truth_that_the_format_cannot_hold_costs_nothing(truth):
+    known = {(b" ", b"1", b"2", b"\n"): 0.5, (b" ", b"12", b"\n"): 0.5}
+    found, other = (ask(scripted(script(known)), t, Effort(0.0, 4)) for t in (truth, "12"))
+    assert (found.p_true, found.log_p_true) == (0.0, None)
+    assert found.n_fed <= other.n_fed
+
+
 def test_only_a_certain_leader_is_named():
     """One digit ends early: after little search it is found first, but a longer answer may be likelier."""
     known = {(b" ", b"1", b"\n"): 0.2, (b" ", b"2", b"0", b"0", b"0", b"\n"): 0.8}
     leaders = [ask(scripted(script(known)), "1", Effort(0.0, n)).leader for n in (0, 2, 30)]
     assert leaders == [None, None, "2000"]
+
+
+SPELLINGS = {  # value -> how a model may write it; "|" parts tokens, "@" ends the answer
+    "18": ("1|8|@", "1|8|@", "18@", "18.|0|@", "18.|@", "1|8|.|0|0|@", "0|1|8|@", "36/|2|@", "+|1|8|@"),
+    "3": ("3|@", "3@", "3|.|@", "0|3|@", "3|.|0|@", "36/|1|2|@"),
+    "35": ("3|5|@", "3|5|.|0|@"),
+    "3.5": ("3|.|5|@", "3|.|5|0|@"),
+    "0.5": ("0|.|5|@", ".|5|@", "1/|2|@", "0|0|.|5|0|@"),
+    "0": ("0|@", "-|0|@", "0|.|0|@", "-|0|.|0|@"),
+    "-3": ("-|3|@", "-|0|3|@", "-|3|.|@"),
+    "10": ("1|0|@", "1|0|,|0|@", "1|0|,|@", "1|0|.|@"),
+    "1": ("1|@", "1|,|0|@", "1|,|0|0|@", "0|1|.|0|@"),
+    "1000": ("1|0|0|0|@", "1|,|0|0|0|@", "1|,|0|0|0|.|0|@"),
+}
+SPELLED = [(value, text) for value, texts in SPELLINGS.items() for text in texts]
+PARTS = sorted({part for _, text in SPELLED for part in text.split("|")})
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_named_leader_leads_when_all_is_known(seed):
+    """However little was searched: spellings that end as another number than they begin are counted for it."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(SPELLED), 4, replace=False)
+    shares = rng.dirichlet(np.full(4, 3.0))
+    known, masses = {}, {}
+    for i, share in zip(chosen.tolist(), shares.tolist(), strict=True):
+        value, text = SPELLED[i]
+        pieces = tuple(part.encode() for part in text.split("|"))
+        known[pieces] = known.get(pieces, 0.0) + share
+        masses[value] = masses.get(value, 0.0) + share
+    vocabulary = [part.encode() for part in PARTS] + [b"cue"] * 11
+    engine = ScriptedEngine(ScriptedVocab(vocabulary), script(known, vocabulary), n_lanes=2)
+    leaders = [ask(engine, "999", Effort(0.0, n), cue=(len(PARTS),)).leader for n in (0, 1, 2, 3, 5, 40)]
+    best = max(masses, key=masses.get)
+    assert set(leaders) <= {None, best}
+    assert leaders[-1] == best
+
+
+@pytest.mark.parametrize(
+    ("text", "stem"),
+    [(" 18", "18"), (" 18.", "18"), ("18.50", "18.5"), ("0", ""), ("007", "7"), ("0.", "0"), (".5", "0.5"), ("-", ""),
+     ("-0.", ""), ("-0.5", "-0.5"), ("1,", "1"), ("10,0", "10"), ("1,000", "1000"), ("1/", ""), (" $", "")],
+)  # fmt: skip
+def test_the_stem_of_an_unfinished_number(text, stem):
+    assert NumberGrammar([], normalise_number).stem(text) == stem
 
 
 def test_a_number_longer_than_the_format_is_no_answer():
@@ -195,7 +294,7 @@ def test_what_is_fed_is_counted_and_bounded():
     found = ask(engine, "777", Effort(0.0, 6))
     fed = sum(call[0] == "decode" for call in engine.calls)
     assert found.n_fed == fed
-    assert fed <= 1 + 6 + 4 + 4 * (3 + 2) + 4  # cue, budget, one path beyond it; then detours, one path beyond them
+    assert fed <= 1 + 6 + 4 + 2 * (3 + 2) + 4  # cue, budget, one path beyond it; then the truth, one path beyond it
 
 
 def test_labels_merge_their_spellings():

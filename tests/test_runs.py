@@ -70,6 +70,19 @@ def test_a_finished_run_does_nothing(model, sums, tmp_path):
     assert content(db) == before
 
 
+def test_of_two_at_work_on_one_run_each_counts_what_it_wrote(model, sums, tmp_path):
+    """Here the second one begins while the first has written one trace, and comes to its end before it."""
+    db, outcomes = tmp_path / "runs.db", []
+
+    def report(progress):
+        if progress.trace and not outcomes:
+            outcomes.append(make(model, sums, db, 4))
+
+    outcomes.append(run(model, tasks.load("sums", sums), db=db, n=4, settings=SETTINGS, report=report))
+    assert [(x.n_before, x.n_new) for x in outcomes] == [(1, 3), (3, 1)]
+    assert len(content(db)["traces"]) == 4
+
+
 def test_the_order_of_problems_changes_nothing(model, sums, tmp_path):
     shuffled = tmp_path / "shuffled.jsonl"
     lines = sums.read_text().splitlines()

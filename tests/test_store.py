@@ -463,6 +463,12 @@ def test_half_a_character_is_refused_in_words(db):
     assert len(db.problems("sums")) == 2
 
 
+def test_a_number_beyond_sqlite_is_refused_in_words(db):
+    with pytest.raises(UsageError, match=r"holds whole numbers below 2\^63 only"):
+        db.add_problems("sums", [replace(NUMBER, problem_id="02", n_steps=2**63)])
+    assert len(db.problems("sums")) == 2
+
+
 def test_a_problem_whose_line_has_moved_is_the_same_problem(db):
     db.add_problems("sums", [replace(NUMBER, source_id="line 99")])
     assert db.problems("sums")[0].source_id == NUMBER.source_id

@@ -15,7 +15,7 @@ from pathlib import Path
 import gguf
 
 from localent.engine.glance import glance, parts
-from localent.errors import LocalentError
+from localent.errors import LocalentError, UsageError
 from localent.records import Model
 
 CHUNK_BYTES = 1 << 22
@@ -36,7 +36,7 @@ class Header:
 def read(path: Path) -> Header:
     """Read and check a GGUF file. The answer is remembered by path, size and time of change.
 
-    Raises LocalentError for a missing, foreign, cut-off or damaged file.
+    Raises UsageError for a missing file, LocalentError for a foreign, cut-off or damaged one.
     """
     path = Path(path).expanduser().resolve()
     _check_magic(path)
@@ -66,7 +66,7 @@ def _check_magic(path: Path) -> None:
         with path.open("rb") as file:
             magic = file.read(4)
     except FileNotFoundError:
-        raise LocalentError(f"There is no file {path}: 'localent models' lists those on this disk.") from None
+        raise UsageError(f"There is no file {path}: 'localent models' lists those on this disk.") from None
     except OSError as error:
         raise LocalentError(f"{path} cannot be read: {error.strerror}.") from None
     if not magic:

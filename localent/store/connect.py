@@ -38,6 +38,8 @@ def explained(path: Path) -> Iterator[None]:
             if name.startswith(beginning):
                 raise kind(sentence.format(path=path, folder=path.absolute().parent, busy=BUSY_S)) from error
         raise
+    except OverflowError as error:
+        raise UsageError(f"{path} holds whole numbers below 2^63 only; give a smaller one.") from error
     except UnicodeEncodeError as error:
         broken = error.object[max(0, error.start - 20) : error.end].encode(errors="backslashreplace").decode()
         raise UsageError(f"Half a character in {broken!r} cannot be stored; repair the text it came from.") from error

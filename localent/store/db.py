@@ -99,17 +99,18 @@ class Database(Frames):
         with self._writing():
             self._put(rows.run_row(run), key=1)
 
-    def add_trace(self, run_id: str, trace: Trace, *, session_id: int | None = None) -> None:
-        """One transaction: the trace with all its tokens, steps, probes and answers, or nothing."""
+    def add_trace(self, run_id: str, trace: Trace, *, session_id: int | None = None) -> bool:
+        """One transaction: the trace with all its tokens, steps, probes and answers. Returns False if it was there."""
         parts = rows.trace_rows(self._run(run_id), trace)
         tables = [rows.checked(part, self._schema[part.table]) for part in parts][::-1]  # parents first
         with self._writing():
             if self._has(tables):
-                return
+                return False
             for table in tables:
                 self._insert(table)
             if session_id is not None:
                 self._count(session_id, trace)
+        return True
 
     def add_comparison(self, **row: object) -> None:
         """A row of `comparisons`, by column; one that is there, and its positions, give way to it."""

@@ -141,7 +141,7 @@ TABLES_1 = (
   residual real not null,              -- probability not explored
   invalid real not null,               -- probability of what is no answer
   p_true real not null,                -- probability of the true answer
-  log_p_true real,                     -- nats; null: no explored path gives the true answer
+  log_p_true real,                     -- nats; null: p_true is 0, no answer of this format is the true one
   leader text,                         -- the most likely answer
   n_fed integer not null,              -- tokens fed for this probe: its cost
   primary key (trace_id, k, estimator)

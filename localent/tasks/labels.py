@@ -11,7 +11,7 @@ from localent.tasks.text import Found, sentence_ends
 FILLER = (
     r"(?:[\s*_\"'`:$\\{\[(]|(?:text|textbf|mathrm|mathbf|textrm)(?=\{)|"
     r"(?:option|choice|letter|label|number|answer|the|clearly|probably|definitely|likely|most|correct|one|therefore|thus|"
-    r"indeed|simply|actually|obviously|definitively)\b)*"
+    r"indeed|simply|actually|obviously|definitively|either|between|both)\b)*"
 )
 LINK = re.compile(
     r"\s+(?:because|since|as|is|was|are|and|but|for|which|due|would|will|can|does|seems|in|by|from|with|if|so|-)\b|\s+-",
@@ -40,7 +40,7 @@ def stated(text: str, begin: int, end: int, choices: Sequence[Choice]) -> Found 
         return Found(None, begin, end, "none")
     if match and _is_label(plain, match.start("label"), match.end(), choices):
         return Found(_spelled(match["label"], choices), match.start("label"), match.end(), "answer statement")
-    return _by_text(text, begin, end, choices, "answer text")
+    return _by_text(text, begin, _end_of_option(text, begin, end, choices), choices, "answer text")
 
 
 def last(text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
@@ -100,6 +100,12 @@ def _stands_alone(text: str, match: re.Match[str], choices: Sequence[Choice]) ->
     if match[0].isdigit() or match[0].islower():
         return False
     return match[0] not in ("A", "I") or not re.match(r"\s+\w", after) or bool(LINK.match(after) and match[0] == "A")
+
+
+def _end_of_option(text: str, begin: int, end: int, choices: Sequence[Choice]) -> int:
+    """Where the clause ends, later than its sentence if it opens with an option of several sentences."""
+    given = (len(c.text) for c in choices if text[begin : begin + len(c.text)].casefold() == c.text.casefold())
+    return max(end, *(begin + n for n in given), begin)
 
 
 def _by_text(text: str, begin: int, end: int, choices: Sequence[Choice], method: str) -> Found | None:

@@ -14,6 +14,7 @@ from localent.records import Choice, Problem
 from localent.tasks.numbers import normalise_number
 
 CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K: "48/2 = <<48/2=24>>24"
+STEP_DIGITS = 9  # a larger number of steps is no number of steps, and SQLite holds 18 digits only
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -42,7 +43,7 @@ def problem_of(row: Mapping[str, Any], columns: Columns, file: str, where: str) 
         answer=answer,
         choices=choices,
         solution=solution,
-        n_steps=_n_steps(row.get(columns.n_steps), solution, "####" in str(row[columns.answer])),
+        n_steps=_n_steps(row.get(columns.n_steps), solution, "####" in str(row[columns.answer]), place),
     )
 
 
@@ -120,7 +121,9 @@ def _answer(
 ) -> tuple[str, str | None]:
     """(true answer, worked solution). An answer "steps #### 18" holds both."""
     cell = _cell(row, columns.answer, place)
-    answer = "" if cell is None or isinstance(cell, bool) else str(cell).strip()
+    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
+        raise UsageError(f"{place} has the answer {json.dumps(cell)[:40]}: give a number, or a text in quotes.")
+    answer = str(cell).strip()
     solution = str(row.get(columns.solution) or "").strip() or None
     if "####" in answer:
         worked, answer = answer.rsplit("####", 1)
@@ -150,8 +153,10 @@ def _label(answer: str, choices: tuple[Choice, ...], place: str) -> str:
     return by_text[0]
 
 
-def _n_steps(cell: Any, solution: str | None, gsm8k: bool) -> int | None:
+def _n_steps(cell: Any, solution: str | None, gsm8k: bool, place: str) -> int | None:
     """The difficulty that the data set states; GSM8K states it as lines before the answer."""
     if isinstance(cell, int | str) and str(cell).isascii() and str(cell).isdigit():
+        if len(str(cell)) > STEP_DIGITS:
+            raise UsageError(f"{place} counts {str(cell)[:20]}... steps: give a number of steps, or none.")
         return int(cell)
     return len([line for line in (solution or "").splitlines() if line.strip()]) - 1 if gsm8k else None

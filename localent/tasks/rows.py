@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,11 @@ def read_rows(path: Path) -> Iterator[Row]:
         raise UsageError(f"{path} is empty: expected one problem per line (JSON Lines), a JSON list, or CSV.")
     if path.suffix.lower() in (".csv", ".tsv"):
         return _csv_rows(path, text)
-    return _list_rows(path, text) if text.lstrip().startswith("[") else _json_lines(path, text)
+    if text.lstrip().startswith("["):
+        return _list_rows(path, text)
+    if _over_several_lines(text.strip()):
+        raise UsageError(f"{path} has one JSON object over several lines: write one object a line, or a list of them.")
+    return _json_lines(path, text)
 
 
 def _text(path: Path) -> str:
@@ -41,6 +45,14 @@ def _json_lines(path: Path, text: str) -> Iterator[Row]:
     for number, line in enumerate(text.split("\n"), start=1):  # splitlines() would also cut at U+2028 in a question
         if line.strip():
             yield f"line {number}", _object(path, f"line {number}", _json(path, line, first_line=number))
+
+
+def _over_several_lines(text: str) -> bool:
+    """Whether the first JSON value ends on a later line than it begins."""
+    try:
+        return "\n" in text[: json.JSONDecoder().raw_decode(text)[1]]
+    except (ValueError, RecursionError):  # its line will be named
+        return False
 
 
 def _list_rows(path: Path, text: str) -> Iterator[Row]:
@@ -72,6 +84,7 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
     reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
+        _check_header(path, reader.fieldnames or [])
         for row in reader:
             if None in row or None in row.values():
                 raise UsageError(
@@ -81,3 +94,12 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
     except csv.Error as error:
         place = f"line {reader.line_num + 1}"  # of the last good row, plus one: where the broken one begins
         raise UsageError(f"{path}, {place} is not CSV ({error}): mend or remove that line.") from None
+
+
+def _check_header(path: Path, names: Sequence[str]) -> None:
+    """Refuse a header that reads otherwise than it was meant."""
+    if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
+        raise UsageError(f"{path} has no comma in its header: separate cells by commas, or by tabs in a .tsv file.")
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise UsageError(f"{path} has the column {twice!r} twice: give every column a name of its own.")

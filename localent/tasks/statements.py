@@ -32,7 +32,11 @@ CORRECTION = re.compile(rf"not\b[^.\n]{{0,{LONGEST}}}?\bbut\s+(?:rather\s+)?", r
 OPERATOR = re.compile(
     r"\s*(?:[a-z]+\s+){0,2}(?:[-+*/\u00d7÷·]|x(?=\s*\d)|\\times|\\cdot|\\div)\s*[$(]?\s?\d", re.IGNORECASE
 )
+PERCENT_OF = re.compile(r"\s*(?:%|percent)\s+of\s+[$€£]?\s?\d", re.IGNORECASE)
 EQUALS = re.compile(r"\s*(?:[a-z]+\s+){0,2}=", re.IGNORECASE)
+NOT_BEFORE = re.compile(r"\bnot\s+[*_$€£(\"']*$", re.IGNORECASE)
+BETWEEN_BEFORE = re.compile(r"\bbetween\s+[*_$€£(\"']*$", re.IGNORECASE)
+AND = re.compile(r"\s*(?:[a-z]+\s+){0,2}and\s+[$€£]?\s?\d", re.IGNORECASE)
 ALTERNATIVE = re.compile(r"\s*(?:or|to|-)\s*[$€£]?\s?\d", re.IGNORECASE)
 
 
@@ -83,7 +87,7 @@ def _number(folded: str, begin: int, end: int) -> Found | None:
     if first and _calculates(folded, first, end):
         equals = folded.rfind("=", first.end(), end)
         first = next((m for m in numbers if m.start() > equals >= 0), None)
-    elif first and ALTERNATIVE.match(folded, first.end(), end):
+    elif first and _is_no_answer(folded, first, begin, end):
         first = None
     if first:
         return Found(normal(first), first.start(), first.end(), "answer statement")
@@ -91,7 +95,14 @@ def _number(folded: str, begin: int, end: int) -> Found | None:
 
 
 def _calculates(folded: str, number: re.Match[str], end: int) -> bool:
-    return any(sign.match(folded, number.end(), end) for sign in (OPERATOR, EQUALS))
+    return any(sign.match(folded, number.end(), end) for sign in (OPERATOR, PERCENT_OF, EQUALS))
+
+
+def _is_no_answer(folded: str, number: re.Match[str], begin: int, end: int) -> bool:
+    """Whether the number is one of several ("12 or 13", "between 10 and 20") or ruled out ("not 5")."""
+    before = folded[begin : number.start()]
+    between = BETWEEN_BEFORE.search(before) and AND.match(folded, number.end(), end)
+    return bool(between or ALTERNATIVE.match(folded, number.end(), end) or NOT_BEFORE.search(before))
 
 
 def _opens_solution(folded: str, found: Found, begin: int, end: int, kind: str) -> bool:
