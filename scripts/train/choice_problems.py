@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from number_problems import LARGEST, factors, number_problem, some
-from problems import LABELS, Equation, Problem, Remark, Step, options, values
+from problems import LABELS, Equation, Problem, Remark, Step, held_out, options, values
 from words import OBJECTS, ORDERS, PEOPLE
 
 
@@ -33,18 +33,37 @@ def near_misses(rng: random.Random, true: int, n: int, first: list[int]) -> list
     return pool[:n]
 
 
-def checked(choices: tuple[tuple[str, str], ...], answer: str, reasons: dict[str, str]) -> list[Step]:
-    """One step per option, up to the right one. reasons: option text -> why it is or is not the answer."""
-    steps: list[Step] = []
+def held(choices: tuple[tuple[str, str], ...], answer: str, reasons: dict[str, str]) -> list[str]:
+    """Every option held against what is known, a line each. reasons: option text -> why it is or is not the answer."""
+    lines: list[str] = []
     for label, text in choices:
         why = f"{reasons[text]}, " if text in reasons else ""
-        steps.append(Remark(f"{label}) {text}: {why}{'yes' if label == answer else 'no'}."))
-        if label == answer:
-            break
-    return steps
+        lines.append(f"{label}) {text}: {why}{'yes' if label == answer else 'no'}.")
+    return lines
 
 
-def first_in_order(rng: random.Random) -> Problem | None:
+def checked(choices: tuple[tuple[str, str], ...], answer: str, reasons: dict[str, str]) -> list[Step]:
+    """One step per option, up to the right one."""
+    lines = held(choices, answer, reasons)
+    return [Remark(line) for line in lines[: LABELS.index(answer) + 1]]
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """told: what the story says; first: who is wanted; reasons: name -> the comparison that is lost."""
+
+    told: str
+    asked: str
+    first: str
+    reasons: dict[str, str]
+    skeleton: str
+
+    @property
+    def held_out(self) -> bool:
+        return held_out(self.skeleton)
+
+
+def ordering(rng: random.Random) -> Ordering:
     """Who is the tallest (or the shortest, ...): everyone else loses one comparison."""
     ranked, (up, top, down, bottom) = people(rng, n_options(rng)), rng.choice(ORDERS)
     if rng.random() < 0.5:
@@ -52,12 +71,23 @@ def first_in_order(rng: random.Random) -> Problem | None:
     pairs = [(rng.choice(ranked[:i]), ranked[i]) for i in range(1, len(ranked))]
     rng.shuffle(pairs)
     told = [f"{a} was {up} than {b}." if rng.random() < 0.6 else f"{b} was {down} than {a}." for a, b in pairs]
-    choices = options(rng, ranked)
-    answer = next(label for label, text in choices if text == ranked[0])
-    reasons = {b: f"{down} than {a}" for a, b in pairs} | {ranked[0]: f"{down} than none"}
-    text = " ".join([*told, f"Who was the {top}?"])
+    lost = {b: a for a, b in pairs}
+    reasons = {name: f"{down} than {lost.get(name, 'none')}" for name in ranked}
     skeleton = f"order {up} {' '.join(f'{a}>{b}' for a, b in pairs)}"
-    return Problem("choice", text, answer, tuple(checked(choices, answer, reasons)), skeleton, choices)
+    return Ordering(" ".join(told), f"Who was the {top}?", ranked[0], reasons, skeleton)
+
+
+def first_in_order(rng: random.Random) -> Problem | None:
+    """Who is first in an ordering."""
+    return posed(ordering(rng), rng)
+
+
+def posed(story: Ordering, rng: random.Random) -> Problem:
+    """An ordering as multiple choice: the options are gone through until one loses no comparison."""
+    choices = options(rng, list(story.reasons))
+    answer = next(label for label, text in choices if text == story.first)
+    steps = tuple(checked(choices, answer, story.reasons))
+    return Problem("choice", f"{story.told} {story.asked}", answer, steps, story.skeleton, choices)
 
 
 def verdict(amounts: list[int], largest: bool) -> list[str]:

@@ -10,10 +10,22 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from functools import partial
 
-from choice_problems import best_rate, choice_problem, sequence, who_has_most, word_sum
-from number_problems import MOST_STEPS, number_problem
-from problems import Equation, Problem, Remark, draw, equation_text, lines, values
+from choice_problems import (
+    best_rate,
+    choice_problem,
+    held,
+    near_misses,
+    ordering,
+    posed,
+    sequence,
+    who_has_most,
+    word_sum,
+)
+from number_problems import LARGEST, MOST_STEPS, number_problem
+from problems import LABELS, Equation, Problem, Remark, draw, equation_text, lines, options, values
+from words import PEOPLE
 
 CUE = "The answer is"
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -22,8 +34,8 @@ EARLY_SHARE = 0.25
 QUESTION_SHARE = 0.1  # of pretraining questions count in the loss; their drawn numbers and names are noise to it
 WRONG_SHARE = 0.15
 CHOICE_SHARE = 0.4
-WORKSHEET_SHARE = {"pretrain": 0.25, "finetune": 0.1, "refine": 0.0, "settle": 0.0}
-DRILL_SHARE = {"refine": 0.3, "settle": 0.5}  # comparisons, checks of options
+WORKSHEET_SHARE = {"pretrain": 0.25, "finetune": 0.1}
+DRILL_SHARE = {"refine": 0.3, "settle": 0.5, "recall": 0.6, "match": 0.7, "judge": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +162,70 @@ def checks(rng: random.Random) -> list[Piece]:
     return [Piece(f"{options}{value}.\n", False), solved, Piece(END_OF_TEXT, True)]
 
 
+def option_lookups(rng: random.Random) -> list[Piece]:
+    """Options, some sums, then each label again, in random order; only the text that belongs to a label counts."""
+    names = [name for name, _ in PEOPLE]
+    n, numbers = rng.randint(3, 5), range(1, LARGEST + 1)
+    choices = options(rng, rng.sample(names, n) if rng.random() < 0.3 else [str(x) for x in rng.sample(numbers, n)])
+    between = terse(any_number_problem(rng), {})[: rng.randint(0, 4)]
+    read = [*(f"{label}) {text}" for label, text in choices), *between]
+    pieces = [Piece("".join(f"{line}\n" for line in read), False)]
+    for label, text in rng.sample(choices, n):
+        pieces += [Piece(f"{label})", False), Piece(f" {text}\n", True)]
+    return [*pieces, Piece(END_OF_TEXT, True)]
+
+
+def shuffled_checks(rng: random.Random) -> list[Piece]:
+    """A problem as it is asked and its sums, then all options held against it in random order, the labels only read."""
+    if rng.random() < 0.3:
+        story = draw(ordering, rng, held_out=False)
+        problem, reasons = posed(story, rng), story.reasons
+    else:
+        problem, reasons = draw(rng.choice((sequence, word_sum)), rng, held_out=False), {}
+    sums = [line for step, line in zip(problem.steps, lines(problem), strict=True) if isinstance(step, Equation)]
+    pieces = [Piece(chat_prompt(problem) + "".join(f"{line}\n" for line in sums), False)]
+    every = held(problem.choices, problem.answer, reasons)
+    for line in rng.sample(every, len(every)):
+        pieces += [Piece(line[:2], False), Piece(f"{line[2:]}\n", True)]
+    return [*pieces, Piece(TURN_END, True)]
+
+
+def equalities(rng: random.Random, near: bool = True) -> list[Piece]:
+    """Sums, then numbers held against the result, half of them equal to it; only verdicts count.
+
+    near: the others are near misses, after the problem as it is asked; else any numbers, after the sums alone.
+    """
+    problem = draw(rng.choice((sequence, word_sum)), rng, held_out=False)
+    sums = [line for step, line in zip(problem.steps, lines(problem), strict=True) if isinstance(step, Equation)]
+    result = values(tuple(s for s in problem.steps if isinstance(s, Equation)))[-1]
+    others = near_misses(rng, result, 6, []) if near else [x for x in range(1, LARGEST + 1) if x != result]
+    asked = chat_prompt(problem) if near else ""
+    pieces = [Piece(asked + "".join(f"{line}\n" for line in sums), False)]
+    for _ in range(14):
+        number = result if rng.random() < 0.5 else rng.choice(others)
+        verdict = "yes" if number == result else "no"
+        pieces += [Piece(f"{rng.choice(LABELS)}) {number}:", False), Piece(f" {verdict}", True), Piece(".\n", False)]
+    return [*pieces, Piece(TURN_END, False)]
+
+
+def order_lookups(rng: random.Random) -> list[Piece]:
+    """The story of an ordering, then its people in random order; only what the story says of them counts."""
+    story = draw(ordering, rng, held_out=False)
+    pieces = [Piece(f"{story.told} {story.asked}\n", False)]
+    for name in rng.choices(tuple(story.reasons), k=8):
+        pieces += [Piece(f"{name}:", False), Piece(f" {story.reasons[name]}\n", True)]
+    return [*pieces, Piece(END_OF_TEXT, True)]
+
+
+DRILLS = {
+    "refine": (comparisons, checks),
+    "settle": (comparisons, checks),
+    "recall": (option_lookups, order_lookups, shuffled_checks, equalities, equalities),
+    "judge": (comparisons, shuffled_checks, equalities, equalities, option_lookups, order_lookups),
+    "match": (option_lookups, partial(equalities, near=False), partial(equalities, near=False)),
+}
+
+
 def chat_document(rng: random.Random, early: bool) -> list[Piece]:
     """One problem with its clean solution in the chat template; only the solution is trained on."""
     problem = any_problem(rng)
@@ -176,10 +252,10 @@ def document(stage: str, index: int, rng: random.Random) -> list[Piece]:
     Worksheets are mixed in: they teach in a few tokens what stories teach in many. Pretraining begins with short
     problems: 2 steps at most, then 4, then all.
     """
-    if rng.random() < WORKSHEET_SHARE[stage]:
+    if rng.random() < WORKSHEET_SHARE.get(stage, 0.0):
         return worksheet(rng)
     if stage in DRILL_SHARE and rng.random() < DRILL_SHARE[stage]:
-        return rng.choice((comparisons, checks))(rng)
+        return rng.choice(DRILLS[stage])(rng)
     if stage != "pretrain":
         return finetune_document(rng)
     return pretrain_document(rng, min(MOST_STEPS, 2 + 2 * (index // 10)))

@@ -11,6 +11,7 @@ import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 LABELS = "ABCDE"
 HELD_OUT_PERCENT = 10
@@ -71,9 +72,13 @@ class Problem:
 
     @property
     def held_out(self) -> bool:
-        """Whether the skeleton's hash falls into the held-out bucket."""
-        digest = hashlib.sha256(self.skeleton.encode()).digest()
-        return int.from_bytes(digest[:4], "big") % 100 < HELD_OUT_PERCENT
+        return held_out(self.skeleton)
+
+
+def held_out(skeleton: str) -> bool:
+    """Whether the skeleton's hash falls into the held-out bucket."""
+    digest = hashlib.sha256(skeleton.encode()).digest()
+    return int.from_bytes(digest[:4], "big") % 100 < HELD_OUT_PERCENT
 
 
 def values(steps: tuple[Step, ...], slips: dict[int, int] | None = None) -> list[int]:
@@ -113,9 +118,19 @@ def options(rng: random.Random, texts: list[str]) -> tuple[tuple[str, str], ...]
     return tuple(zip(LABELS, rng.sample(texts, len(texts)), strict=False))
 
 
-def draw(make: Callable[[random.Random], Problem | None], rng: random.Random, held_out: bool) -> Problem:
-    """The next problem of `make` that fits (not None) and lies on the wanted side of the split."""
+class Splittable(Protocol):
+    """Whatever lies on one side of the split."""
+
+    @property
+    def held_out(self) -> bool: ...
+
+
+T = TypeVar("T", bound=Splittable)
+
+
+def draw(make: Callable[[random.Random], T | None], rng: random.Random, held_out: bool) -> T:
+    """The next thing of `make` that fits (not None) and lies on the wanted side of the split."""
     while True:
-        problem = make(rng)
-        if problem is not None and problem.held_out == held_out:
-            return problem
+        made = make(rng)
+        if made is not None and made.held_out == held_out:
+            return made

@@ -32,14 +32,18 @@ HERE = Path(__file__).parent
 class Settings:
     """n_problems times n_samples solutions an update; a group that is all right or all wrong teaches nothing."""
 
-    n_updates: int = 30
+    n_updates: int = 200
     n_problems: int = 24
     n_samples: int = 8
     n_early: int = 24
     early_weight: float = 0.1
-    lr: float = 1e-4
+    lr: tuple[tuple[int, float], ...] = ((0, 1e-4), (75, 2e-4))  # (from update, rate)
     temperature: float = 1.0
     warmup: int = 5
+
+    def rate(self, done: int) -> float:
+        """Learning rate of the next update, after `done`: short warmup, then in steps."""
+        return [rate for start, rate in self.lr if start <= done][-1] * min(1.0, (done + 1) / self.warmup)
 
 
 def advantages(rewards: Tensor) -> Tensor:
@@ -62,17 +66,25 @@ class Tuner:
         self.tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
         self.model = Abacus(Shape())
         self.model.load_state_dict(torch.load(work / "sft.pt")["model"])
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=settings.lr, betas=(0.9, 0.95), weight_decay=0.0)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=settings.rate(0), betas=(0.9, 0.95), weight_decay=0.0
+        )
         self.done = 0
         if self.checkpoint.exists():
             kept = torch.load(self.checkpoint)
             self.model.load_state_dict(kept["model"])
             self.optimizer.load_state_dict(kept["optimizer"])
             self.done = kept["done"]
+            kept_rows = self.log_file.read_text().splitlines()[: self.done]  # later ones will be written again
+            self.log_file.write_text("".join(f"{row}\n" for row in kept_rows))
 
     @property
     def checkpoint(self) -> Path:
         return self.work / "rl-resume.pt"
+
+    @property
+    def log_file(self) -> Path:
+        return self.work / "rl.jsonl"
 
     def save(self) -> None:
         part = self.checkpoint.with_suffix(".part")
@@ -123,7 +135,7 @@ class Tuner:
         gains = advantages(rewards).flatten().tolist()
         self.push(list(zip(prompts, solutions, gains, strict=True)), sum(map(len, solutions)))
         self.remember(rng)
-        self.optimizer.param_groups[0]["lr"] = self.settings.lr * min(1.0, (self.done + 1) / self.settings.warmup)
+        self.optimizer.param_groups[0]["lr"] = self.settings.rate(self.done)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad()
@@ -141,7 +153,7 @@ class Tuner:
         started = time.monotonic()
         while self.done < self.settings.n_updates:
             row = {**self.update(), "seconds": round(time.monotonic() - started, 1)}
-            with (self.work / "rl.jsonl").open("a") as file:
+            with self.log_file.open("a") as file:
                 file.write(json.dumps(row) + "\n")
             if self.done % 5 == 0:
                 self.save()

@@ -1,4 +1,6 @@
-"""Supervised stages: `python train.py pretrain`, then `finetune`, `refine`, `settle`. The same command again continues.
+"""Supervised stages: `python train.py pretrain`, then `finetune`, `refine`, `settle`, `recall`, `match`, `judge`.
+
+The same command again continues.
 
 A checkpoint holds weights, both optimizers and the position in the data; batches are a function of seed and
 position, so a run that was cut off sees exactly the batches that an uninterrupted one sees.
@@ -49,8 +51,19 @@ STAGES = {
     "finetune": Stage("finetune", tokens=5_500_000, lr=0.015, start="base", cooldown=0.9),
     "refine": Stage("refine", tokens=4_500_000, lr=0.012, start="finetuned", cooldown=1.0),
     "settle": Stage("settle", tokens=2_500_000, lr=0.012, start="refined", cooldown=1.0),
+    "recall": Stage("recall", tokens=6_000_000, lr=0.012, start="settled", cooldown=1.0),
+    "match": Stage("match", tokens=3_000_000, lr=0.012, start="recalled", cooldown=1.0),
+    "judge": Stage("judge", tokens=5_000_000, lr=0.012, start="matched", cooldown=1.0),
 }
-RESULT = {"pretrain": "base", "finetune": "finetuned", "refine": "refined", "settle": "sft"}
+RESULT = {
+    "pretrain": "base",
+    "finetune": "finetuned",
+    "refine": "refined",
+    "settle": "settled",
+    "recall": "recalled",
+    "match": "matched",
+    "judge": "sft",
+}
 
 
 def optimizers(model: Abacus, lr: float) -> list[torch.optim.Optimizer]:
