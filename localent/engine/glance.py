@@ -51,6 +51,7 @@ class Glance:
     tensors: tuple[Tensor, ...]
     data_start: int
     file_bytes: int
+    spans: dict[str, tuple[int, int]]  # first byte and end of each field in the file, its name included
 
     @property
     def arch(self) -> str:
@@ -154,11 +155,14 @@ class _Reader:
         n_tensors, n_keys = self.number("<Q"), self.number("<Q")
         if n_keys > MOST_KEYS or n_tensors > MOST_TENSORS:
             raise DamagedError(f"it claims {n_keys:,} fields and {n_tensors:,} tensors")
-        fields = dict(self.field() for _ in range(n_keys))
+        fields, spans = {}, {}
+        for _ in range(n_keys):
+            start, (key, value) = self.at, self.field()
+            fields[key], spans[key] = value, (start, self.at)
         tensors = tuple(self.tensor() for _ in range(n_tensors))
         step = fields.get("general.alignment", 32)
         step = step if isinstance(step, int) and step > 0 else 32
-        return Glance(path, version, fields, tensors, -(-self.at // step) * step, len(self.view))
+        return Glance(path, version, fields, tensors, -(-self.at // step) * step, len(self.view), spans)
 
     def take(self, n: int) -> bytes:
         if n > self.end - self.at:

@@ -14,11 +14,12 @@ from pathlib import Path
 
 import gguf
 
-from localent.engine.glance import glance, parts
+from localent.engine.glance import Glance, glance, parts
 from localent.errors import LocalentError, UsageError
 from localent.records import Model
 
 CHUNK_BYTES = 1 << 22
+VERSIONS = (2, 3)
 _BROKEN = (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, MemoryError, struct.error, EOFError)
 
 
@@ -85,15 +86,14 @@ def _check_parts(path: Path) -> None:
 
 
 def _parse(path: Path) -> Header:
-    glance(path)  # says in words what a reader stumbles over
+    seen = glance(path)
     try:
-        reader = gguf.GGUFReader(path)
-        model, template = _identity(path, reader)
+        model, template = _identity(path, seen)
         model = _with_parts(model, path)
     except _BROKEN as error:
         raise LocalentError(f"{path} is damaged or cut off ({error}): download it again.") from None
-    has_tokenizer = _value(reader, "tokenizer.ggml.model") not in (None, "none", "no_vocab")
-    writes = _value(reader, f"{model.arch}.attention.causal") is not False
+    has_tokenizer = seen.fields.get("tokenizer.ggml.model") not in (None, "none", "no_vocab")
+    writes = seen.arch_field("attention.causal") is not False
     return Header(model, template, model.n_params > 0, has_tokenizer, writes)
 
 
@@ -111,7 +111,7 @@ def _with_parts(model: Model, path: Path) -> Model:
         n_params=n_params,
         file_bytes=sum(part.file_bytes for part in seen),
         bits_per_weight=sum((part.bits_per_weight or 0.0) * part.n_params for part in seen) / max(n_params, 1),
-        tensor_types=_summed([_histogram(gguf.GGUFReader(part)) for part in parts(path)]),
+        tensor_types=_summed([_histogram(part) for part in seen]),
     )
 
 
@@ -120,27 +120,27 @@ def _summed(counts: list[dict[str, int]]) -> dict[str, int]:
     return {name: sum(count.get(name, 0) for count in counts) for name in names}
 
 
-def _identity(path: Path, reader: gguf.GGUFReader) -> tuple[Model, str | None]:
-    size = path.stat().st_size
-    arch = _value(reader, "general.architecture")
+def _identity(path: Path, seen: Glance) -> tuple[Model, str | None]:
+    fields, arch = seen.fields, seen.fields.get("general.architecture")
     if not isinstance(arch, str):
         raise ValueError("it names no architecture")
-    n_params = sum(int(t.n_elements) for t in reader.tensors)
-    template = _value(reader, "tokenizer.chat_template")
-    tokens = reader.get_field("tokenizer.ggml.tokens")
+    if seen.version not in VERSIONS:
+        raise ValueError(f"GGUF version {seen.version}")
+    template = fields.get("tokenizer.chat_template")
+    tokens = fields.get("tokenizer.ggml.tokens")
     return Model(
         sha256=file_sha256(path),
-        name=_value(reader, "general.name") or path.stem,
+        name=fields.get("general.name") or path.stem,
         path=str(path),
         arch=arch,
-        quant=_quant(reader),
-        n_params=n_params,
-        file_bytes=size,
-        bits_per_weight=8 * sum(int(t.n_bytes) for t in reader.tensors) / n_params if n_params else 0.0,
-        tensor_types=_histogram(reader),
-        n_vocab=len(tokens.data) if tokens else int(_value(reader, f"{arch}.vocab_size") or 0),
-        n_ctx_train=int(_value(reader, f"{arch}.context_length") or 0),
-        tokenizer_sha256=_tokenizer_sha256(reader),
+        quant=seen.quant,
+        n_params=seen.n_params,
+        file_bytes=seen.file_bytes,
+        bits_per_weight=seen.bits_per_weight or 0.0,
+        tensor_types=_histogram(seen),
+        n_vocab=len(tokens) if tokens else int(seen.arch_field("vocab_size", 0)),
+        n_ctx_train=int(seen.arch_field("context_length", 0)),
+        tokenizer_sha256=_tokenizer_sha256(seen),
         template_sha256=hashlib.sha256(template.encode()).hexdigest() if template else None,
     ), template
 
@@ -154,33 +154,23 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _value(reader: gguf.GGUFReader, key: str):
-    field = reader.get_field(key)
-    return field.contents() if field else None
-
-
-def _quant(reader: gguf.GGUFReader) -> str:
-    file_type = _value(reader, "general.file_type")
-    if file_type is None:
-        return max(_histogram(reader).items(), key=lambda item: item[1], default=("unknown", 0))[0]
-    name = gguf.LlamaFileType(file_type).name
-    return name.removeprefix("MOSTLY_").removeprefix("ALL_")
-
-
-def _histogram(reader: gguf.GGUFReader) -> dict[str, int]:
+def _histogram(seen: Glance) -> dict[str, int]:
+    """Weights by tensor type. Raises ValueError for a type that the gguf package does not know."""
     counts: dict[str, int] = {}
-    for tensor in reader.tensors:
-        counts[tensor.tensor_type.name] = counts.get(tensor.tensor_type.name, 0) + int(tensor.n_elements)
+    for tensor in seen.tensors:
+        name = gguf.GGMLQuantizationType(tensor.kind).name
+        counts[name] = counts.get(name, 0) + tensor.n_elements
     return dict(sorted(counts.items()))
 
 
-def _tokenizer_sha256(reader: gguf.GGUFReader) -> str:
+def _tokenizer_sha256(seen: Glance) -> str:
     """Hash of all tokenizer fields but the chat template: equal means token ids can be compared."""
     digest = hashlib.sha256()
-    for key in sorted(k for k in reader.fields if k.startswith("tokenizer.ggml.")):
-        digest.update(key.encode())
-        for part in reader.fields[key].parts:
-            digest.update(part.tobytes())
+    with seen.path.open("rb") as file:
+        for key in sorted(k for k in seen.fields if k.startswith("tokenizer.ggml.")):
+            start, end = seen.spans[key]
+            file.seek(start)
+            digest.update(key.encode() + file.read(end - start))
     return digest.hexdigest()
 
 
