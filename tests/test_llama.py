@@ -7,6 +7,7 @@ import pytest
 
 from localent.engine import Prompt, Rewind, drive
 from localent.engine.llama import LlamaEngine, LlamaModel, Options, quantize
+from localent.engine.llama.vocab import Pieces
 from localent.errors import LocalentError, UsageError
 
 ARCHS = ["tiny-llama", "tiny-qwen2", "tiny-gemma2"]
@@ -187,3 +188,12 @@ def test_published_tokenizer_cases(shared, name):
     wanted = [[int(t) for t in line.split()] for line in (path.parent / f"{path.name}.out").read_text().splitlines()]
     with LlamaModel(path, vocab_only=True) as model:
         assert [model.vocab.tokenize(text) for text in texts] == wanted
+
+
+def test_pieces_in_one_block_are_the_pieces():
+    pieces = [b"", b"a", "é".encode(), b"", b"\xff\x00", b"bc"]
+    block = Pieces(iter(pieces))
+    assert (list(block), len(block), block[4]) == (pieces, 6, b"\xff\x00")
+    for beyond in (6, -1):
+        with pytest.raises(IndexError):
+            block[beyond]

@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 import ctypes
+from array import array
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 from localent.engine.llama.bindings import C
 from localent.errors import LocalentError
+
+
+class Pieces(Sequence[bytes]):
+    """The bytes of every token, end to end in one block: 150,000 objects less than a list of them."""
+
+    def __init__(self, pieces: Iterable[bytes]):
+        block, self._ends = bytearray(), array("Q", [0])
+        for piece in pieces:
+            block += piece
+            self._ends.append(len(block))
+        self._block = bytes(block)
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    def __getitem__(self, token_id: int) -> bytes:
+        if not 0 <= token_id < len(self):
+            raise IndexError(f"token {token_id} of {len(self)}")
+        return self._block[self._ends[token_id] : self._ends[token_id + 1]]
 
 
 class LlamaVocab:
@@ -26,10 +47,10 @@ class LlamaVocab:
         return {name: self.pieces[i].decode("utf-8", "replace") for name, i in ids.items() if 0 <= i < self.n_tokens}
 
     @cached_property
-    def pieces(self) -> list[bytes]:
+    def pieces(self) -> Pieces:
         """The bytes of every token; control tokens by their spelling."""
         buffer = ctypes.create_string_buffer(256)
-        return [self._piece(i, buffer) for i in range(self.n_tokens)]
+        return Pieces(self._piece(i, buffer) for i in range(self.n_tokens))
 
     def tokenize(self, text: str, *, special: bool = False) -> list[int]:
         if self._spellable is not None:
