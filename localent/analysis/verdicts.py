@@ -120,7 +120,8 @@ def by_length(family: Sequence[Verdict]) -> list[Verdict]:
     if not any(v.claim == EARLY_ANY and v.verdict == LENGTH for v in family):
         return list(family)
     none = [v.claim == EARLY and v.effect.known and v.effect.low <= 0 for v in family]
-    return [replace(v, verdict=LENGTH) if explained else v for v, explained in zip(family, none, strict=True)]
+    note = "length separates at any K; at equal K nothing is shown"
+    return [replace(v, verdict=LENGTH, note=note) if gone else v for v, gone in zip(family, none, strict=True)]
 
 
 # --- information about the true answer: all traces, nothing selected ----------------------------------------------

@@ -102,7 +102,7 @@ def verdict_table(found: Iterable[tuple[str, object]], seeds: Sequence = ()) -> 
     rows = []
     for task, v in found:
         note = v.effect.reason or v.note
-        if v.verdict == "explained by length":
+        if v.verdict == "explained by length" and v.effect.excludes(0):
             note = f"with length held fixed: rank correlation {short(v.given_length, 2)}"
         others = [_told(other.verdict_of(task, v), v.verdict) for other in seeds]
         counts = [p_cell(v.p_holm), v.test, v.effect.n, v.effect.n_problems, note]
