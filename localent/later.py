@@ -38,11 +38,12 @@ class Wanted:
 
     def counts(self, problem_id: str, sample: int) -> bool:
         """Whether a trace counts."""
-        return (self.problems is None or problem_id in self.problems) and (self.samples or sample + 1) > sample
+        asked = self.problems is None or problem_id in self.problems
+        return asked and (self.samples is None or sample < self.samples)
 
     def controlled(self, sample: int) -> bool:
         """Whether a trace that counts has controls."""
-        return (self.control_samples or sample + 1) > sample
+        return self.control_samples is None or sample < self.control_samples
 
     def rolled(self, samples: Sequence[int]) -> list[int]:
         """Which of the traces that count, given by their samples, are rolled out: their indices."""
@@ -132,10 +133,8 @@ def _lacking(store: Database, run: Run, kind: str, written: Sequence[Written], w
 
 def _to_roll(store: Database, run: Run, written: Sequence[Written], wanted: Wanted) -> set[int]:
     """Ids of the traces that lack rollouts. Raises where they have others than those that are wanted."""
-    ids, there = (
-        {written[i].trace_id for i in wanted.rolled([w.sample for w in written])},
-        rolled_out(store, run.run_id),
-    )
+    ids = {written[i].trace_id for i in wanted.rolled([w.sample for w in written])}
+    there = rolled_out(store, run.run_id)
     if others := {there[i] for i in ids & there.keys()} - {wanted.m}:
         raise UsageError(
             f"Run {run.run_id} has rollouts of {min(others)} continuations a prefix, not {wanted.m}: ask for --rollouts"

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from localent import later, models, runs, tasks
-from localent.analysis import signatures, verdicts
-from localent.analysis.curves import Curve, at_position
+from localent.analysis import beyond_controls, signatures, verdicts
+from localent.analysis.curves import HALF, Curve, at_position, half_way
 from localent.analysis.family import FAMILY, MECHANISM, is_family
 from localent.analysis.intervals import Estimate, estimate, problem_index, separation, share
 from localent.analysis.metrics import Array, mean_of
@@ -269,9 +269,8 @@ def _subject(name: str, task: str, run_id: str, read: _Read, ln_others: float, o
     p = read.own
     shape = signatures.signatures(p, ln_others=ln_others, **options)
     moves = profile(p, **options)
-    half = at_position(p.trajectory(p.entropy), verdicts.HALF)
-    several = np.where(p.n_steps >= 2, half, np.nan)
-    beyond = {c: verdicts.along(p, control, **options) for c, control in read.controls.items()}
+    half = at_position(p.trajectory(p.entropy), HALF)
+    beyond = {c: beyond_controls.along(p, control, **options) for c, control in read.controls.items()}
 
     def mean(values: np.ndarray) -> Estimate:
         return estimate(mean_of, values, problems=p.problems, **options)
@@ -285,14 +284,14 @@ def _subject(name: str, task: str, run_id: str, read: _Read, ln_others: float, o
         unread=read.unread,
         gain=mean(verdicts.gain_slope(p)),
         gain_half=mean(verdicts.gain_half(p)),
-        auroc_half=separation(several, p.wrong, p.problems, p.n_steps, **options),
+        auroc_half=separation(half_way(p.trajectory(p.entropy)), p.wrong, p.problems, p.n_steps, **options),
         auroc_half_any=separation(half, p.wrong, p.problems, **options),
         lock_right=shape.lock_right,
         lock_wrong=shape.lock_wrong,
         abandoned=moves.abandoned_of_wrong,
         gains_of_controls={c: mean(_gain_of(p, control)) for c, control in read.controls.items()},
         beyond_controls=beyond,
-        beyond_all_from=verdicts.earliest_over(list(beyond.values())),
+        beyond_all_from=beyond_controls.earliest_over(list(beyond.values())),
         signatures=shape,
         profile=moves,
         agreement=None if read.rolled is None else agreement(p, read.rolled, read.m),

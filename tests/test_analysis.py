@@ -424,15 +424,15 @@ def test_information_gain_by_hand():
     assert gains[0] == pytest.approx([0, math.log(2), math.log(8)])
     assert np.isnan(gains[1]).all()
     assert gains[2] == pytest.approx([0, math.log(4 / 1000), math.log(4 / 1000)])
-    mean = curves.mean_gain(traj, 1.0)
+    mean = curves.mean_gain(traj)
     assert mean.value == pytest.approx((math.log(8) + math.log(4 / 1000)) / 2)
     assert (mean.n, mean.n_missing) == (2, 1)
 
 
 def test_half_way_a_trace_of_one_step_has_gained_nothing_yet_and_is_left_out():
     traj = curves.trajectories(probes((False, [1 / 8, 1 / 4, 1.0]), (False, [1 / 8, 1.0])), "x")
-    assert curves.mean_gain(traj, 0.5).value == pytest.approx(math.log(2))
-    assert curves.mean_gain(traj, 1.0).value == pytest.approx(math.log(8))
+    assert curves.mean_gain_half(traj).value == pytest.approx(math.log(2))
+    assert curves.mean_gain(traj).value == pytest.approx(math.log(8))
 
 
 # --- a whole run --------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from test_runs import query
 
 from localent import study, tasks
-from localent.analysis import verdicts
+from localent.analysis import beyond_controls, verdicts
 from localent.analysis.curves import Curve
 from localent.analysis.intervals import Estimate
 from localent.analysis.probed import Probed, probed
@@ -110,7 +110,7 @@ def test_reasoning_replaced_by_filler_is_refuted(tmp_path):
     with open_db(path) as db:
         found = probed(db, run_id)
     own, filler = found["choice"], found["choice:filler"]
-    as_if = verdicts.replaced(own, filler)
+    as_if = beyond_controls.replaced(own, filler)
     lengths = np.ones(len(own.wrong))
     by_claim = {v.claim: v for v in verdicts.judge("filler", as_if, {}, lengths, n_resamples=300)}
     assert by_claim[GAIN].verdict == REFUTED
@@ -213,7 +213,7 @@ def test_a_trained_model_whose_text_is_replaced_by_filler_is_refuted(bundled, tm
     with open_db(tmp_path / "runs.db") as db:
         read = probed(db, found.subjects[0].run_id)
     own, filler = read["number"], read["number:filler"]
-    as_if = verdicts.replaced(own, filler)
+    as_if = beyond_controls.replaced(own, filler)
     assert (filler.there_at_all == (own.n_steps > 0)).all()
     by_claim = {v.claim: v for v in verdicts.judge("filler", as_if, {}, np.ones(len(own.wrong)), n_resamples=300)}
     assert by_claim[GAIN].verdict == REFUTED
@@ -322,13 +322,13 @@ def test_controls_are_exceeded_along_the_trace_not_only_at_its_end(tmp_path):
     with open_db(path) as db:
         found = probed(db, run_id)
     own, controls = found["choice"], {"filler": found["choice:filler"]}
-    curve = verdicts.along(own, controls["filler"], n_resamples=300)
+    curve = beyond_controls.along(own, controls["filler"], n_resamples=300)
     assert curve.value[0] == 0
     assert (np.diff(curve.value[curve.n > 0]) > -0.2).all()
-    assert verdicts.earliest_over([curve]) <= 0.5
+    assert beyond_controls.earliest_over([curve]) <= 0.5
     late = replace(own, p_true=np.where((own.position > 0) & (own.position < 1), own.p_true[:, :1], own.p_true))
-    late_curve = verdicts.along(late, controls["filler"], n_resamples=300)
-    assert verdicts.earliest_over([late_curve]) == 1.0
+    late_curve = beyond_controls.along(late, controls["filler"], n_resamples=300)
+    assert beyond_controls.earliest_over([late_curve]) == 1.0
     lengths = np.ones(len(own.wrong))
     by_claim = {v.claim: v for v in verdicts.judge("late", late, controls, lengths, n_resamples=300)}
     assert by_claim[EVERY].verdict == SUPPORTED
@@ -342,11 +342,11 @@ def test_a_control_that_was_not_read_at_a_step_is_missing_there(tmp_path):
         found = probed(db, run_id)
     read = np.isin(np.arange(5), (2, 4))  # half-way and at the end
     filler = replace(found["choice:filler"], p_true=np.where(read, found["choice:filler"].p_true, np.nan))
-    gaps = verdicts.gap_to(found["choice"], filler)
+    gaps = beyond_controls.gap_to(found["choice"], filler)
     assert np.isnan(gaps[:, [1, 3]]).all()
     own, control = found["choice"].log_true, filler.log_true
     assert gaps[:, 4] == pytest.approx(own[:, 4] - control[:, 4])
-    assert verdicts.over_steps(gaps) == pytest.approx(gaps[:, [2, 4]].mean(1))
+    assert beyond_controls.over_steps(gaps) == pytest.approx(gaps[:, [2, 4]].mean(1))
 
 
 def test_rollouts_are_judged_by_the_same_claim(tmp_path):
@@ -432,7 +432,7 @@ def test_beyond_every_control_needs_every_control_at_the_end():
 
     def of(*names):
         kept = {name: curves[name] for name in names}
-        return verdicts.earliest_over(list(kept.values())), verdicts.untested(kept)
+        return beyond_controls.earliest_over(list(kept.values())), beyond_controls.untested(kept)
 
     assert of("above") == (0.5, [])
     assert of("gap") == of("above", "gap") == (1.0, [])

@@ -19,6 +19,7 @@ from localent.analysis.metrics import Array, Statistic, mean_of
 FLOOR = 1e-3  # a true answer less likely than this counts as this likely, so that no single trace rules a mean
 FLOORED = f"A true answer less likely than {FLOOR:g} counts as {FLOOR:g}."
 GRID = tuple(i / 10 for i in range(11))  # t, share of the reasoning steps
+HALF = 0.5
 TOUCH = 1e-9  # 3/10 computed in another way is still the same position
 
 
@@ -80,6 +81,11 @@ def at_position(traj: Trajectories, t: float | Sequence[float]) -> Array:
     last = reached.shape[-1] - 1 - np.argmax(reached[..., ::-1], axis=-1)
     found = np.where(reached.any(-1), np.take_along_axis(traj.values, last, axis=1), np.nan)
     return found[:, 0] if np.ndim(t) == 0 else found
+
+
+def half_way(traj: Trajectories) -> Array:
+    """The value of each trace half-way: (n_traces,); NaN for a trace of one step, whose half is its start."""
+    return np.where(n_steps(traj) >= 2, at_position(traj, HALF), np.nan)
 
 
 def by_position(traj: Trajectories, grid: Sequence[float] = GRID, **options) -> ByClass:
@@ -144,11 +150,12 @@ def gains(p_true: Trajectories, grid: Sequence[float] = GRID) -> Array:
     return log_true(at_position(p_true, grid)) - log_true(at_position(p_true, 0.0))[:, None]
 
 
-def mean_gain(p_true: Trajectories, t: float = 1.0, **options) -> Estimate:
-    """Mean information gain I at position t over all traces, in nats: no selection on the outcome.
+def mean_gain(p_true: Trajectories, **options) -> Estimate:
+    """Mean information gain I by the end over all traces, in nats: no selection on the outcome."""
+    return estimate(mean_of, gains(p_true, (1.0,))[:, 0], problems=p_true.problems, **options)
 
-    Before the end only traces of two steps or more count: half-way, one of a single step is at its start.
-    """
-    gained = gains(p_true, (t,))[:, 0]
-    counted = np.where((n_steps(p_true) >= 2) | (t >= 1), gained, np.nan)
-    return estimate(mean_of, counted, problems=p_true.problems, **options)
+
+def mean_gain_half(p_true: Trajectories, **options) -> Estimate:
+    """The same half-way, over the traces of two steps or more."""
+    gained = log_true(half_way(p_true)) - log_true(at_position(p_true, 0.0))
+    return estimate(mean_of, gained, problems=p_true.problems, **options)

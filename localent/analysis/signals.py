@@ -14,7 +14,7 @@ import numpy as np
 
 from localent.analysis import metrics, scores
 from localent.analysis.beyond import correlation_p, holm, length_bins, partial_rank_of, separation_of, separation_p
-from localent.analysis.curves import TOUCH, at_position
+from localent.analysis.curves import HALF, TOUCH, at_position
 from localent.analysis.family import caveat
 from localent.analysis.intervals import SEED, Estimate, estimate, separation
 from localent.analysis.metrics import Array, UndefinedError
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 N_RESAMPLES = 1000  # three intervals for each of some forty signals
 ALPHA = 0.05  # of the whole family
-HALF = 0.5
 TRACES = ("trace_id", "problem_id", "correct", "finish", "answer", "n_tokens", "n_steps", "mean_surprisal")
 TOKENS = ("entropy", "surprisal", "varentropy", "renyi2", "top1_prob", "margin", "rank", "self_certainty")
 TOP_K = ("topk_confidence", "topk_bias")

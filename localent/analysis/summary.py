@@ -17,7 +17,6 @@ from localent.analysis.metrics import Array, Statistic, auroc_of, gap_of, mean_o
 if TYPE_CHECKING:
     from localent.store import Database
 
-HALF = 0.5
 COMPUTED = ("number", "choice")  # estimators that read the answer distribution off the logits
 TRACE_COLUMNS = ("trace_id", "problem_id", "correct", "finish", "extraction_problem", "problem_steps", "n_tokens")
 PROBE_COLUMNS = ("trace_id", "problem_id", "correct", "estimator", "k", "position", "entropy", "p_true")
@@ -189,7 +188,7 @@ def _answers(probes: dict[str, list], traces: dict[str, list], options: dict) ->
     entropy, p_true, residual = (curves.trajectories(probes, name) for name in names)
     n_tokens = dict(zip(traces["trace_id"], traces["n_tokens"], strict=True))
     lengths = [n_tokens[trace_id] for trace_id in entropy.trace_ids.tolist()]
-    half, n_steps = curves.at_position(entropy, HALF), curves.n_steps(entropy)
+    half, n_steps = curves.at_position(entropy, curves.HALF), curves.n_steps(entropy)
     about = (half, lengths, entropy.wrong, entropy.problems)
     return Answers(
         estimator=estimator,
@@ -201,6 +200,6 @@ def _answers(probes: dict[str, list], traces: dict[str, list], options: dict) ->
         by_step=curves.by_step(entropy, **options),
         p_true_by_step=curves.mean_by_step(p_true, **options),
         residual_by_step=curves.mean_by_step(residual, **options),
-        gain_half=curves.mean_gain(p_true, HALF, **options),
-        gain_end=curves.mean_gain(p_true, 1.0, **options),
+        gain_half=curves.mean_gain_half(p_true, **options),
+        gain_end=curves.mean_gain(p_true, **options),
     )

@@ -28,14 +28,14 @@ from localent.analysis.beyond import (
     separation_p,
     sign_flip_p,
 )
-from localent.analysis.curves import FLOOR, FLOORED, GRID, Curve, at_position, curve, log_true
+from localent.analysis.beyond_controls import gap_to, over_steps
+from localent.analysis.curves import FLOOR, FLOORED, HALF, at_position, half_way, log_true
 from localent.analysis.intervals import Estimate, estimate, in_pair, of_those, paired, separation
 from localent.analysis.metrics import Array, Statistic, UndefinedError, gap_of, mean_of
 from localent.analysis.probed import Probed
 from localent.analysis.signatures import LOCK, SLACK, gap_values, lock_time, modal_lock, saturation, slope, violations
 
 SUPPORTED, REFUTED, UNDECIDED, LENGTH = "supported", "refuted", "undecided", "explained by length"
-HALF = 0.5
 GAIN_RISES = "information gain rises with steps"
 EARLY, EARLY_ANY = "early separability, t = 0.5", "early separability, t = 0.5, any K"
 NO_SPREAD = "nothing varies"
@@ -145,14 +145,9 @@ def gain_slope(p: Probed) -> Array:
     return slope(p.gain, p.position)
 
 
-def half_way(p: Probed, values: Array) -> Array:
-    """values (n, K_max + 1) half-way: (n,); NaN for a trace of one step, whose half is its start."""
-    return np.where(p.n_steps >= 2, at_position(p.trajectory(values), HALF), np.nan)
-
-
 def gain_half(p: Probed) -> Array:
-    """Information gained by half of the steps: (n,) nats; see half_way."""
-    return half_way(p, p.gain)
+    """Information gained by half of the steps: (n,) nats; see curves.half_way."""
+    return half_way(p.trajectory(p.gain))
 
 
 def _of_means(
@@ -182,7 +177,7 @@ def _controls(subject: str, p: Probed, controls: dict[str, Probed], options: dic
     """Each control over all steps, the least of them, and the least of them by half of the steps."""
     gaps = {name: gap_to(p, control) for name, control in controls.items()}
     every = [_over(subject, p, name, over_steps(gap), options) for name, gap in gaps.items()]
-    by_half = [_over(subject, p, name, half_way(p, gap), options) for name, gap in gaps.items()]
+    by_half = [_over(subject, p, name, half_way(p.trajectory(gap)), options) for name, gap in gaps.items()]
     yield from every
     if every:
         yield _every("exceeds every control", subject, every)
@@ -194,49 +189,6 @@ def _over(subject: str, p: Probed, control: str, gaps: Array, options: dict) -> 
     note = "also where the trace itself is wrong: all traces count" if by_outcome else ""
     found = _of_means(f"exceeds control: {control}", subject, gaps, p.problems, "nats", options, note)
     return replace(found, selected=by_outcome)
-
-
-def gap_to(p: Probed, control: Probed) -> Array:
-    """ln p_k(a*) after the trace's own steps minus the same after the control's: (n, K_max + 1) nats, 0 at k = 0.
-
-    Both gains count from the same k = 0, which cancels. NaN where the control was not read.
-    """
-    width = min(p.p_true.shape[1], control.p_true.shape[1])
-    gaps = np.full(p.p_true.shape, np.nan)
-    gaps[:, :width] = p.log_true[:, :width] - control.log_true[:, :width]
-    gaps[:, 0] = np.where(control.there_at_all & p.there, 0.0, np.nan)
-    return gaps
-
-
-def over_steps(gaps: Array) -> Array:
-    """Mean over the k from 1 at which there is a control: (n,) nats."""
-    n = (~np.isnan(gaps[:, 1:])).sum(1)
-    return np.divide(np.nansum(gaps[:, 1:], 1), n, out=np.full(len(gaps), np.nan), where=n > 0)
-
-
-def along(p: Probed, control: Probed, **options) -> Curve:
-    """What the own steps tell beyond the control's at t = 0, 0.1, ..., 1: mean over the traces that have both, nats."""
-    return curve(GRID, at_position(p.trajectory(gap_to(p, control)), GRID), p.problems, **options)
-
-
-def earliest_over(curves: Sequence[Curve]) -> float | None:
-    """The first t at which every control is exceeded, and none falls back to the end, each interval above 0.
-
-    None: not at the end, or not known there of every control; see untested. A t on the way at which a control was not
-    read, or by too few traces, says nothing.
-    """
-    if not curves:
-        return None
-    low = np.array([c.low for c in curves])
-    above = ((low > 0) | np.isnan(low)).all(0)
-    lasting = np.logical_and.accumulate(above[::-1])[::-1] & (low > 0).all(0)
-    return float(curves[0].at[lasting.argmax()]) if lasting.any() and (low[:, -1] > 0).all() else None
-
-
-def untested(curves: dict[str, Curve]) -> list[str]:
-    """Controls without an interval at the end, where all others are exceeded: whether every one is, is not known."""
-    low = {name: c.low[-1] for name, c in curves.items()}
-    return [name for name, end in low.items() if np.isnan(end)] if not any(end <= 0 for end in low.values()) else []
 
 
 def _every(claim: str, subject: str, found: Sequence[Verdict]) -> Verdict:
@@ -254,22 +206,6 @@ def _every(claim: str, subject: str, found: Sequence[Verdict]) -> Verdict:
     p = max(ps) if ps else None
     selected = any(v.selected for v in known)
     return replace(least, claim=claim, p=p, verdict=verdict, selected=selected, note=note)
-
-
-def replaced(p: Probed, control: Probed) -> Probed:
-    """The run as if every trace's reasoning had been the control's text: its own k = 0, then the control's probes."""
-    there = np.argsort(np.isnan(control.position), axis=1, kind="stable")
-    n_kept = max(int((~np.isnan(control.position)).sum(1).max(initial=0)), 1)
-
-    def joined(name: str) -> Array:
-        own, other = getattr(p, name), getattr(control, name)
-        kept = np.take_along_axis(other, there[:, :n_kept], 1)
-        return np.c_[np.where(control.there_at_all, own[:, 0], -1 if name == "leader" else np.nan), kept]
-
-    names = ("position", "entropy", "p_true", "leader", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed")
-    arrays = {name: joined(name) for name in names}
-    nothing = np.full((len(p.wrong), n_kept), np.nan)
-    return replace(p, estimator=control.estimator, motion=nothing, net_motion=nothing[:, 0], **arrays)
 
 
 # --- signatures: right against wrong, selected on the outcome -------------------------------------------------------
@@ -321,7 +257,8 @@ def _comparable(effect: Estimate, scores: Array, wrong: Array) -> Estimate:
 
 def _early(subject: str, p: Probed, length: Array, options: dict) -> Iterator[Verdict]:
     """Early separability between traces of equally many steps, and what it has beyond the start: see above."""
-    half, start = half_way(p, p.entropy), np.where(p.n_steps >= 2, p.entropy[:, 0], np.nan)
+    half = half_way(p.trajectory(p.entropy))
+    start = np.where(np.isnan(half), np.nan, p.entropy[:, 0])
     effect = scaled(separation(half, p.wrong, p.problems, p.n_steps, **options), 1, -0.5)
     found = _beside_length(EARLY, subject, p, half, effect, "AUROC - 0.5", length, options, p.n_steps)
     yield replace(found, note=found.note or "pairs of equally many steps, two or more")
@@ -357,7 +294,7 @@ def _gain_of(after: Array, before: Array, wrong: Array, strata: Array, problems:
 
 def _within(subject: str, p: Probed, length: Array, options: dict) -> Verdict:
     """Pairs of one question, of two steps or more: at k = 0 all its traces are alike."""
-    half = half_way(p, p.entropy)
+    half = half_way(p.trajectory(p.entropy))
     effect = scaled(separation(half, p.wrong, p.problems, p.problems, **options), 1, -0.5)
     claim, unit = "within-question separability, t = 0.5", "AUROC - 0.5"
     return _beside_length(claim, subject, p, half, effect, unit, length, options, p.problems)

@@ -103,7 +103,7 @@ def score(
                 rows = reference.feed(piece, n_rows)
                 others = [candidate.feed(piece, n_rows) for candidate in candidates]
                 following = text.tokens[end - n_rows + 1 : end + 1]
-                with _named([reference, *candidates], text):
+                with named([s.name for s in (reference, *candidates)], f"on {text.place}"):
                     read = meters.read(rows, others, following)
                 for i, seen in enumerate(read):
                     _enter(found, done + i, index, end - n_rows + 1 + i, following[i], *seen)
@@ -128,12 +128,12 @@ def pieces(text: Text, previous: Text | None, chunk: int, scorers: Sequence[Scor
 
 
 @contextmanager
-def _named(scorers: Sequence[Scorer], text: Text) -> Iterator[None]:
-    """Say whose logits are broken, and where."""
+def named(models: Sequence[str], doing: str) -> Iterator[None]:
+    """Say which of the models that are read together has broken logits, and at what."""
     try:
         yield
     except BrokenLogitsError as error:
-        raise LocalentError(f"{scorers[error.model].name} on {text.place}: {error}") from None
+        raise LocalentError(f"{models[error.model]} {doing}: {error}") from None
 
 
 class _Meters:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from localent.analysis.prefixes import Trajectory, trajectory
 from localent.compare import kept, prefixes, running, texts
 from localent.compare.assembly import assemble, heads_of, label, placed
 from localent.compare.comparison import DEFAULT, Candidate, Comparison, Plan, Progress, Report
-from localent.compare.forced import Text
+from localent.compare.forced import Text, named
 from localent.compare.prefixes import Given
 from localent.compare.scoring import measured, score_all
 from localent.compare.stored import comparison_id, digest_of, keep
 from localent.engine.llama import LlamaModel
-from localent.errors import BrokenLogitsError, LocalentError, UsageError
+from localent.errors import UsageError
 from localent.records import Run
 from localent.settings import DEFAULTS, Settings, settings_of
 from localent.store import open_db
@@ -130,17 +130,8 @@ def _run(model, task, db, n, samples, settings, report: Report, status, name: st
         report(Progress(f"{name} running free", progress.n_done, progress.n_todo, "trace"))
 
     settings = replace(settings, ctx=None)
-    with _named(model, "running free"):
+    with named([Path(model).name], "running free"):
         return runs.run(model, task, db=db, n=n, samples=samples, settings=settings, report=tell, status=status)
-
-
-@contextmanager
-def _named(model: str | Path, doing: str) -> Iterator[None]:
-    """Say whose logits are broken."""
-    try:
-        yield
-    except BrokenLogitsError as error:
-        raise LocalentError(f"{Path(model).name} {doing}: {error}") from None
 
 
 def _free_runs(heads, run: Run, written, task, db, settings, plan: Plan, report, status) -> list[Free | None]:
@@ -201,7 +192,7 @@ def _trajectories(loaded, given, settings, own_probes: bool, report: Report) -> 
     names = ["reference", *(m.path.name for m in loaded[1:])]
     read = []
     for model, name in zip(loaded, names, strict=True):
-        with _named(model.path, "on the same prefixes"):
+        with named([model.path.name], "on the same prefixes"):
             read.append(prefixes.probes_under(model, given, settings.effort(), report=tell(name), **how))
     stored = [[p for p in g.trace.probes if p.estimator == g.question.grammar.kind] for g in given]
     same = own_probes and all(len(a) == len(b) for a, b in zip(stored, read[0], strict=True))

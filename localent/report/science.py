@@ -8,8 +8,8 @@ from dataclasses import fields, is_dataclass
 
 import numpy as np
 
+from localent.analysis.beyond_controls import untested
 from localent.analysis.intervals import Estimate
-from localent.analysis.verdicts import untested
 from localent.report.terminal import number
 
 Table = tuple[list[str], list[list]]

@@ -1,0 +1,71 @@
+"""What a trace's own steps tell about the true answer beyond a control's text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from localent.analysis.curves import GRID, Curve, at_position, curve
+from localent.analysis.metrics import Array
+from localent.analysis.probed import Probed
+
+
+def gap_to(p: Probed, control: Probed) -> Array:
+    """ln p_k(a*) after the trace's own steps minus the same after the control's: (n, K_max + 1) nats, 0 at k = 0.
+
+    Both gains count from the same k = 0, which cancels. NaN where the control was not read.
+    """
+    width = min(p.p_true.shape[1], control.p_true.shape[1])
+    gaps = np.full(p.p_true.shape, np.nan)
+    gaps[:, :width] = p.log_true[:, :width] - control.log_true[:, :width]
+    gaps[:, 0] = np.where(control.there_at_all & p.there, 0.0, np.nan)
+    return gaps
+
+
+def over_steps(gaps: Array) -> Array:
+    """Mean over the k from 1 at which there is a control: (n,) nats."""
+    n = (~np.isnan(gaps[:, 1:])).sum(1)
+    return np.divide(np.nansum(gaps[:, 1:], 1), n, out=np.full(len(gaps), np.nan), where=n > 0)
+
+
+def along(p: Probed, control: Probed, **options) -> Curve:
+    """What the own steps tell beyond the control's at t = 0, 0.1, ..., 1: mean over the traces that have both, nats."""
+    return curve(GRID, at_position(p.trajectory(gap_to(p, control)), GRID), p.problems, **options)
+
+
+def earliest_over(curves: Sequence[Curve]) -> float | None:
+    """The first t at which every control is exceeded, and none falls back to the end, each interval above 0.
+
+    None: not at the end, or not known there of every control; see untested. A t on the way at which a control was not
+    read, or by too few traces, says nothing.
+    """
+    if not curves:
+        return None
+    low = np.array([c.low for c in curves])
+    above = ((low > 0) | np.isnan(low)).all(0)
+    lasting = np.logical_and.accumulate(above[::-1])[::-1] & (low > 0).all(0)
+    return float(curves[0].at[lasting.argmax()]) if lasting.any() and (low[:, -1] > 0).all() else None
+
+
+def untested(curves: dict[str, Curve]) -> list[str]:
+    """Controls without an interval at the end, where all others are exceeded: whether every one is, is not known."""
+    low = {name: c.low[-1] for name, c in curves.items()}
+    return [name for name, end in low.items() if np.isnan(end)] if not any(end <= 0 for end in low.values()) else []
+
+
+def replaced(p: Probed, control: Probed) -> Probed:
+    """The run as if every trace's reasoning had been the control's text: its own k = 0, then the control's probes."""
+    there = np.argsort(np.isnan(control.position), axis=1, kind="stable")
+    n_kept = max(int((~np.isnan(control.position)).sum(1).max(initial=0)), 1)
+
+    def joined(name: str) -> Array:
+        own, other = getattr(p, name), getattr(control, name)
+        kept = np.take_along_axis(other, there[:, :n_kept], 1)
+        return np.c_[np.where(control.there_at_all, own[:, 0], -1 if name == "leader" else np.nan), kept]
+
+    names = ("position", "entropy", "p_true", "leader", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed")
+    arrays = {name: joined(name) for name in names}
+    nothing = np.full((len(p.wrong), n_kept), np.nan)
+    return replace(p, estimator=control.estimator, motion=nothing, net_motion=nothing[:, 0], **arrays)
