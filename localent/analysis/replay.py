@@ -130,15 +130,12 @@ class Field:
         self.traces, self.several = traces, several(traces)
         self.whole = to_the_end(traces)
         self.vote = voting(traces, answers, np.ones(len(traces.wrong)))
-        self.cap = None if p is None else length_cap(traces, p)
-        self.capped = None if self.cap is None else self.cap.play(self.choose(self.cap), self.test)
+        self.capped = None if p is None else self.best(length_cap(traces, p))
 
     def judge(self, policy: Policy) -> Outcome:
         """Choose the setting on one half, report on the other."""
         setting = self.choose(policy)
         play, usual = policy.play(setting, self.test), self.usual(policy, self.test)
-        against = {"against_cap": NO_CAP if self.capped is None else self.gain(play, self.capped)}
-        majority = self.gain(play, self.vote(self.test)) if self.several else NO_BASELINE
         options = dict(problems=play.problems, **self.options)
         return Outcome(
             policy.name,
@@ -147,11 +144,15 @@ class Field:
             accuracy=estimate(mean_of, np.where(play.answered, play.right, np.nan), **options),
             coverage=estimate(mean_of, play.answered.astype(float), **options),
             change=self.gain(play, usual),
-            **against,
-            against_majority=majority,
+            against_cap=NO_CAP if self.capped is None else self.gain(play, self.capped),
+            against_majority=self.gain(play, self.vote(self.test)) if self.several else NO_BASELINE,
             tokens_saved=self.saved(play.tokens, usual, play.problems),
             tokens_saved_net=self.saved(play.tokens + play.probe_tokens, usual, play.problems),
         )
+
+    def best(self, policy: Policy) -> Play:
+        """What comes of the policy on the half for reporting, with the setting chosen on the other."""
+        return policy.play(self.choose(policy), self.test)
 
     def choose(self, policy: Policy) -> float:
         """The best setting on the half for choosing; ties go to the earlier one."""
