@@ -7,6 +7,7 @@ import math
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pytest
@@ -34,15 +35,14 @@ def sample(n=200, effect=0.7, seed=0, decimals=1, share_wrong=0.4):
 @pytest.mark.parametrize("seed", range(20))
 @pytest.mark.parametrize("decimals", [0, 1, 8])
 def test_auroc_and_average_precision_are_scikit_learns(seed, decimals):
-    """With ties and without, and with weights."""
+    """With ties and without, and the precision also with weights."""
     scores, wrong = sample(97 + seed, seed=seed, decimals=decimals)
     counts = np.random.default_rng(seed).integers(0, 4, len(scores))
-    for mine, theirs in (
-        (metrics.auroc, sklearn.metrics.roc_auc_score),
-        (metrics.average_precision, sklearn.metrics.average_precision_score),
-    ):
-        assert mine(scores, wrong) == pytest.approx(theirs(wrong, scores), abs=1e-12)
-        assert mine(scores, wrong, counts) == pytest.approx(theirs(wrong, scores, sample_weight=counts), abs=1e-12)
+    auroc, precision = sklearn.metrics.roc_auc_score, sklearn.metrics.average_precision_score
+    assert metrics.auroc(scores, wrong) == pytest.approx(auroc(wrong, scores), abs=1e-12)
+    assert metrics.average_precision(scores, wrong) == pytest.approx(precision(wrong, scores), abs=1e-12)
+    weighted = precision(wrong, scores, sample_weight=counts)
+    assert metrics.average_precision(scores, wrong, counts) == pytest.approx(weighted, abs=1e-12)
 
 
 def test_auroc_is_mann_whitneys_u():
@@ -153,7 +153,6 @@ def test_ece_with_equal_mass_puts_equal_probabilities_together():
 
 
 METRICS = [
-    metrics.auroc,
     metrics.average_precision,
     metrics.aurc,
     metrics.excess_aurc,
@@ -183,6 +182,10 @@ def test_one_class_is_undefined_and_says_which(metric):
         metric([1, 2], [True, True])
     with pytest.raises(UndefinedError, match="no traces"):
         metric([], [])
+
+
+@pytest.mark.parametrize("metric", [metrics.average_precision, metrics.prr])
+def test_a_resample_of_one_class_is_nan(metric):
     both = metric([1.0, 2.0, 3.0], [False, True, False], [[1, 1, 1], [1, 0, 2]])
     assert not np.isnan(both[0])
     assert np.isnan(both[1])
@@ -252,8 +255,8 @@ def test_resamples_are_samples_written_out():
     expected = []
     for row in drawn:
         taken = np.concatenate([np.flatnonzero(index == p) for p in np.repeat(np.arange(20), row)])
-        expected.append(sklearn.metrics.roc_auc_score(wrong[taken], scores[taken]))
-    found = intervals.replicates(metrics.auroc_of(scores, wrong), index, drawn)
+        expected.append(sklearn.metrics.average_precision_score(wrong[taken], scores[taken]))
+    found = intervals.replicates(partial(metrics.average_precision, scores, wrong), index, drawn)
     assert found == pytest.approx(expected, abs=1e-12)
 
 
@@ -262,7 +265,7 @@ def test_memory_is_bounded_without_changing_the_result(monkeypatch):
     statistic, index, drawn = metrics.auroc_of(scores, wrong), np.arange(60), intervals.resample(60, 40, seed=3)
     whole = intervals.replicates(statistic, index, drawn)
     monkeypatch.setattr(intervals, "CHUNK", 100)
-    assert (intervals.replicates(statistic, index, drawn) == whole).all()
+    assert intervals.replicates(statistic, index, drawn) == pytest.approx(whole, abs=1e-14)
 
 
 @pytest.mark.parametrize("make", [metrics.auroc_of, metrics.gap_of, metrics.prr_of])
@@ -315,6 +318,24 @@ def test_perfect_separation_of_few_is_not_certain():
     found = intervals.separation(wrong * 1.0, wrong, range(40))
     assert found.value == found.high == 1.0
     assert found.low == pytest.approx(12 / (12 + 3.841), abs=1e-3)  # Wilson's bound for 12 of 12
+
+
+def test_two_wrong_traces_make_no_interval():
+    """However many right ones there are; three do."""
+    two, three = (
+        intervals.separation(np.arange(40), np.isin(np.arange(40), at), range(40)) for at in ([5, 30], [5, 30, 9])
+    )
+    assert two.reason == "too few right or wrong traces for an interval"
+    assert two.value == pytest.approx(metrics.auroc(np.arange(40), np.isin(np.arange(40), [5, 30])))
+    assert three.known
+
+
+def test_the_interval_of_an_auroc_stays_inside_its_range():
+    scores, wrong = sample(30, 3.0)
+    found = intervals.separation(scores, wrong, range(30))
+    assert estimate(metrics.auroc_of, scores, wrong, problems=range(30)).high > 1
+    assert 0.5 < found.low < found.value < found.high <= 1
+    assert found.value == pytest.approx(sklearn.metrics.roc_auc_score(wrong, scores), abs=1e-12)
 
 
 def test_perfect_separation_counts_the_problems_that_are_in_a_pair():

@@ -39,9 +39,9 @@ token mean     0.518 [0.474, 0.583]                0.698    0.180 [0.101, 0.249]
 answer at half    1.31 [1.14, 1.53]                 1.80       0.49 [0.26, 0.71]
 
 entropy                       AUROC      AUROC of length           beyond length
-token mean     0.930 [0.641, 1.000] 0.527 [0.275, 0.776]    0.402 [0.093, 0.660]
-answer at half 0.859 [0.600, 1.000] 0.527 [0.275, 0.776]    0.332 [0.136, 0.595]
-  equal steps  1.000 [0.676, 1.000] 0.568 [0.167, 0.919]    0.432 [0.081, 0.833]
+token mean     0.930 [0.498, 0.989] 0.527 [0.302, 0.769]    0.402 [0.083, 0.632]
+answer at half 0.859 [0.573, 0.968] 0.527 [0.302, 0.769]    0.332 [0.128, 0.553]
+  equal steps  1.000 [0.676, 1.000] 0.568 [0.267, 0.833]    0.432 [0.138, 0.740]
 
 answer entropy, nats, mean of traces: wrong solid, right dotted
  2.00 ┤⠉⠉⠉⠉⠉⠉⠉⠉⠛⠑⠶⠒⣒⠒⣒⠒⣒⠒⣒⠒⠒⠢⠤⠤⠤⠤⢄⣀⣀⡀
@@ -68,13 +68,13 @@ step  right  answer entropy       wrong  answer entropy      p(true)  unexplored
 
 Wrong traces stay uncertain: half-way their answer entropy is 0.49 nats [0.26,
   0.71] above that of right ones.
-The mean token entropy tells wrong traces from right ones: AUROC 0.93 [0.64,
-  1.00], better than the trace's length (0.53 [0.28, 0.78]).
+By the mean token entropy, wrong and right traces cannot be told apart: AUROC
+  0.93 [0.50, 0.99] includes 0.5.
 The answer entropy half-way tells wrong traces from right ones: AUROC 0.86
-  [0.60, 1.00], better than the trace's length (0.53 [0.28, 0.78]).
+  [0.57, 0.97], better than the trace's length (0.53 [0.30, 0.77]).
 The answer entropy half-way among traces of equally many steps tells wrong
   traces from right ones: AUROC 1.00 [0.68, 1.00], better than the trace's
-  length (0.57 [0.17, 0.92]).
+  length (0.57 [0.27, 0.83]).
 The reasoning gathers information about the true answer: 1.45 nats [1.00, 1.81]
   by its end, 0.93 [0.59, 1.23] half-way.
 Only 8 wrong traces: this rests on little.

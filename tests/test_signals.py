@@ -32,12 +32,18 @@ def read(tmp_path, law, **options):
         return {row.name: row for row in signals.signals(db, run_id, n_resamples=400).rows}
 
 
-def test_separation_is_the_auroc_of_scikit_learn_and_of_metrics():
-    ours = beyond.separation_of(SCORES, WRONG)
-    assert float(ours(np.ones(N))) == pytest.approx(roc_auc_score(WRONG, SCORES), abs=1e-12)
-    counts = RNG.integers(0, 4, (5, N)).astype(float)
-    assert ours(counts) == pytest.approx(metrics.auroc(SCORES, WRONG, counts), abs=1e-6)
-    assert ours(counts)[0] == pytest.approx(roc_auc_score(WRONG, SCORES, sample_weight=counts[0]), abs=1e-6)
+def test_auroc_is_scikit_learns():
+    assert metrics.auroc(SCORES, WRONG) == pytest.approx(roc_auc_score(WRONG, SCORES), abs=1e-12)
+    assert float(metrics.auroc_of(SCORES, WRONG)(np.ones(N))) == pytest.approx(roc_auc_score(WRONG, SCORES), abs=1e-12)
+
+
+def test_the_part_of_a_trace_is_how_its_weight_moves_scikit_learns_auroc():
+    weights, step = np.ones(N), 1e-5
+    statistic = metrics.auroc_of(SCORES, WRONG)
+    for i in range(0, N, 37):
+        one = np.eye(N)[i] * step
+        up, down = (roc_auc_score(WRONG, SCORES, sample_weight=weights + change) for change in (one, -one))
+        assert float(statistic(weights + one) - statistic(weights - one)) == pytest.approx(up - down, abs=1e-11)
 
 
 def test_within_strata_only_pairs_of_one_stratum_count():
@@ -47,38 +53,45 @@ def test_within_strata_only_pairs_of_one_stratum_count():
         for j in np.flatnonzero(~WRONG)
         if PROBLEMS[i] == PROBLEMS[j]
     ]
-    assert float(beyond.separation_of(SCORES, WRONG, PROBLEMS)(np.ones(N))) == pytest.approx(np.mean(pairs), abs=1e-7)
+    assert metrics.auroc(SCORES, WRONG, PROBLEMS) == pytest.approx(np.mean(pairs), abs=1e-12)
 
 
 def test_no_stratum_with_both_classes_is_undefined():
-    for one in (beyond.separation_of, metrics.auroc_of):
-        with pytest.raises(metrics.UndefinedError, match="no stratum has both"):
-            one(SCORES, WRONG, np.arange(N))
+    with pytest.raises(metrics.UndefinedError, match="no stratum has both"):
+        metrics.auroc(SCORES, WRONG, np.arange(N))
     with pytest.raises(metrics.UndefinedError, match="no stratum has both"):
         beyond.separation_p(SCORES, WRONG, PROBLEMS, np.arange(N))
 
 
+def taken_as_often(counts, strata):
+    """AUROC with each problem taken so often, pair by pair: two traces of one problem are a pair once a draw of it."""
+    above = np.subtract.outer(SCORES[WRONG], SCORES[~WRONG])
+    same = [np.equal.outer(x[WRONG], x[~WRONG]) for x in (PROBLEMS, strata)]
+    often = np.where(
+        same[0], counts[PROBLEMS[WRONG]][:, None], np.outer(counts[PROBLEMS[WRONG]], counts[PROBLEMS[~WRONG]])
+    )
+    weight = often * same[1]
+    return (weight * ((above > 0) + (above == 0) / 2)).sum() / weight.sum()
+
+
 @pytest.mark.parametrize("strata", [None, PROBLEMS, PROBLEMS % 7, LENGTH // 10])
-@pytest.mark.parametrize("make", [beyond.separation_of, metrics.auroc_of])
-def test_a_problem_drawn_twice_brings_its_own_pairs_twice(make, strata):
-    """Resamples written out, each draw a problem of its own, and no pair between two draws of the same one."""
-    strata_of = np.zeros(N) if strata is None else strata
-    statistic = make(SCORES, WRONG, strata, PROBLEMS)
-    for drawn in RNG.integers(0, N // 3, (3, N // 3)):
-        taken = (3 * drawn[:, None] + np.arange(3)).ravel()
-        wrong = WRONG[taken]
-        columns = (SCORES[taken], strata_of[taken], PROBLEMS[taken], np.repeat(np.arange(N // 3), 3))
-        above, stratum, problem, draw = (np.subtract.outer(x[wrong], x[~wrong]) for x in columns)
-        kept = (stratum == 0) & ((problem != 0) | (draw == 0))
-        expected = ((above > 0) + (above == 0) / 2)[kept].mean()
-        assert float(statistic(np.bincount(taken, minlength=N) * 1.0)) == pytest.approx(expected, abs=1e-12)
+def test_a_problem_drawn_twice_brings_its_own_pairs_twice(strata):
+    """How the AUROC moves with the count of a problem, against all pairs written out."""
+    strata_of, counts, step = np.zeros(N) if strata is None else strata, np.ones(N // 3), 1e-5
+    statistic = metrics.auroc_of(SCORES, WRONG, strata, PROBLEMS)
+    for problem in range(0, N // 3, 9):
+        one = np.eye(N // 3)[problem] * step
+        expected = taken_as_often(counts + one, strata_of) - taken_as_often(counts - one, strata_of)
+        found = statistic((counts + one)[PROBLEMS]) - statistic((counts - one)[PROBLEMS])
+        assert float(found) == pytest.approx(expected, abs=1e-11)
 
 
 @pytest.mark.parametrize("strata", [None, PROBLEMS, PROBLEMS % 7])
-def test_both_ways_to_the_auroc_agree_under_any_counts(strata):
-    counts = RNG.integers(0, 4, (20, N)).astype(float)
-    pairs, sorting = (one(SCORES, WRONG, strata)(counts) for one in (beyond.separation_of, metrics.auroc_of))
-    assert pairs == pytest.approx(sorting, abs=1e-12)
+def test_each_trace_once_gives_the_auroc_and_traces_in_no_pair_have_no_part(strata):
+    value, parts, among = metrics.auroc_parts(SCORES, WRONG, strata, PROBLEMS)
+    assert value == metrics.auroc(SCORES, WRONG, strata)
+    assert float(metrics.auroc_of(SCORES, WRONG, strata, PROBLEMS)(np.ones(N))) == pytest.approx(value, abs=1e-12)
+    assert not parts[~among].any()
 
 
 def questions(effect, rng):
@@ -129,12 +142,11 @@ def test_gain_within_a_question_has_the_variance_of_the_problems_own_gains():
 
 
 def test_auroc_of_many_traces_is_scikit_learns_to_the_last_digits():
-    """20,000 traces: 96 million pairs, more than float32 can count."""
+    """20,000 traces: 96 million pairs."""
     rng = np.random.default_rng(5)
     wrong = rng.random(20_000) < 0.4
     scores = np.round(rng.normal(size=20_000) + 0.3 * wrong, 2)
-    ours = beyond.separation_of(scores, wrong)
-    assert float(ours(np.ones(20_000))) == pytest.approx(roc_auc_score(wrong, scores), abs=1e-12)
+    assert metrics.auroc(scores, wrong) == pytest.approx(roc_auc_score(wrong, scores), abs=1e-12)
 
 
 def test_partial_correlation_is_that_of_the_residuals():
@@ -183,7 +195,7 @@ def test_p_value_with_one_trace_a_problem_is_delongs():
 
 
 def test_p_value_within_strata_agrees_with_the_bootstrap_of_the_same():
-    found = signals.estimate(beyond.separation_of, SCORES, WRONG, PROBLEMS % 7, problems=PROBLEMS)
+    found = intervals.separation(SCORES, WRONG, PROBLEMS, PROBLEMS % 7)
     p = beyond.separation_p(SCORES, WRONG, PROBLEMS, PROBLEMS % 7)
     error = abs(found.value - 0.5) / stats.t.isf(p / 2, N // 3 - 1)
     assert error == pytest.approx((found.high - found.low) / (2 * 1.99), rel=0.1)

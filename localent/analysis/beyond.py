@@ -1,4 +1,4 @@
-"""Is it more than length, more than the question? AUROC within strata, partial correlation, clustered p-values, Holm.
+"""Is it more than length, more than the question? Partial correlation, clustered p-values, Holm, bins of like length.
 
 The statistics map how often each trace is taken, counts (..., n), to (...), as those of metrics.py do.
 """
@@ -12,45 +12,9 @@ from functools import lru_cache
 import numpy as np
 
 from localent.analysis.intervals import SEED, Estimate, problem_index
-from localent.analysis.metrics import NO_PAIR, Array, OwnPairs, Statistic, UndefinedError, auroc_of, crossed, placements
+from localent.analysis.metrics import Array, Statistic, auroc_parts
 
-MANY_PAIRS = 1 << 20  # 4 MB as float32, in which their sums are exact
 N_FLIPS = 9999
-
-
-def separation_of(scores: Array, wrong: Array, strata: Array | None = None, problems: Array | None = None) -> Statistic:
-    """metrics.auroc_of by another way: over all pairs at once, (n_wrong, n_right), while they are few.
-
-    There it is faster under many resamples, which is what 40 scores of one run can afford.
-    Raises: UndefinedError where no pair is left.
-    """
-    scores, wrong = np.asarray(scores, float), np.asarray(wrong, bool)
-    if not wrong.any() or wrong.all() or wrong.sum() * (~wrong).sum() > MANY_PAIRS:
-        return auroc_of(scores, wrong, strata, problems)
-    won = win_matrix(scores, wrong)
-    kept = None if strata is None else np.equal.outer(strata[wrong], strata[~wrong]).astype(np.float32)
-    if kept is not None and not kept.any():
-        raise UndefinedError(NO_PAIR)
-    won = won if kept is None else won * kept
-    own = OwnPairs(scores, wrong, strata, problems)
-
-    def statistic(counts: Array) -> Array:
-        of_wrong, of_right = (counts[..., at].astype(np.float32) for at in (wrong, ~wrong))
-        pairs = _count(of_wrong, of_right) if kept is None else ((of_wrong @ kept) * of_right).sum(-1, dtype=float)
-        found = ((of_wrong @ won) * of_right).sum(-1, dtype=float)
-        return own.ratio(found, pairs, of_wrong.astype(float))
-
-    return statistic
-
-
-def _count(of_wrong: Array, of_right: Array) -> Array:
-    return of_wrong.sum(-1, dtype=float) * of_right.sum(-1, dtype=float)
-
-
-def win_matrix(scores: Array, wrong: Array) -> Array:
-    """1 where the wrong trace scores above the right one, ½ where as high: (n_wrong, n_right), float32."""
-    above, below = scores[wrong][:, None], scores[~wrong][None, :]
-    return (above > below).astype(np.float32) + (above == below).astype(np.float32) / 2
 
 
 def partial_rank_of(scores: Array, other: Array, given: Array) -> Statistic:
@@ -98,13 +62,13 @@ def _centred_ranks(values: Array) -> Array:
 def separation_p(scores: Array, wrong: Array, problems: Sequence, strata: Array | None = None) -> float:
     """Two-sided p that the AUROC is 0.5, attempts at one problem being alike: in (0, 1].
 
-    `strata` (n,): only pairs from one stratum count, as in separation_of.
+    `strata` (n,): only pairs from one stratum count, as in metrics.auroc.
     The variance is that of the sums over problems of each trace's part in the AUROC (DeLong's components), a pair of
     one problem in them once; Student's t with one degree of freedom less than there are problems with a pair.
     Where all pairs agree there is no variance: then a sign test, n the number of problems in the rarer class [ours].
     Source: Obuchowski (1997), doi:10.2307/2533958; DeLong et al. (1988), doi:10.2307/2531595.
     """
-    value, parts, among = _parts(scores, wrong, strata, problems)
+    value, parts, among = auroc_parts(scores, wrong, strata, problems)
     index = problem_index(np.asarray(problems)[among])
     p = _p_of(value - 0.5, parts[among], index)
     if p is None:
@@ -117,26 +81,11 @@ def separation_gain_p(
     scores: Array, before: Array, wrong: Array, problems: Sequence, strata: Array | None = None
 ) -> float:
     """Two-sided p that `scores` separate no better than `before`, over the same pairs; sources as separation_p."""
-    value, parts, among = _parts(scores, wrong, strata, problems)
-    value_before, parts_before, _ = _parts(before, wrong, strata, problems)
+    value, parts, among = auroc_parts(scores, wrong, strata, problems)
+    value_before, parts_before, _ = auroc_parts(before, wrong, strata, problems)
     index = problem_index(np.asarray(problems)[among])
     p = _p_of(value - value_before, (parts - parts_before)[among], index)
     return 1.0 if p is None else p
-
-
-def _parts(scores: Array, wrong: Array, strata: Array | None, problems: Sequence) -> tuple[float, Array, Array]:
-    """(AUROC, each trace's part in its deviation (n,), which traces are in a pair (n,) bool).
-
-    A pair of one problem is the part of its right trace alone, so that the problem's sum has it once.
-    """
-    won, pairs = placements(scores, wrong, strata)
-    if not pairs.any():
-        raise UndefinedError(NO_PAIR)
-    n_pairs = pairs[wrong].sum()
-    value = won[wrong].sum() / n_pairs
-    own_won, own_pairs = placements(scores, wrong, crossed(strata, problems))
-    parts = won - value * pairs - wrong * (own_won - value * own_pairs)
-    return float(value), parts / n_pairs, pairs > 0
 
 
 def _p_of(effect: float, parts: Array, index: Array) -> float | None:

@@ -13,12 +13,13 @@ from statistics import NormalDist
 
 import numpy as np
 
-from localent.analysis.metrics import NO_TRACES, Array, Statistic, UndefinedError, auroc_of
+from localent.analysis.metrics import NO_TRACES, Array, Statistic, UndefinedError, auroc, auroc_of
 
 NORMAL = NormalDist()
 N_RESAMPLES, LEVEL, SEED = 2000, 0.95, 0
 CHUNK = 1 << 20  # counts held at a time: 8 MB
 MIN_PROBLEMS = 10  # no interval where fewer problems move the statistic: it would be far too narrow
+MIN_RARER = 3  # nor, of an AUROC, where all right or all wrong traces are in fewer problems than this
 MAX_UNDEFINED = 0.05  # nor where more of the resamples than this leave it undefined
 
 
@@ -81,26 +82,50 @@ def _scalar(statistic: Statistic, index: Array, size: dict, level: float, n_resa
     return Estimate(value, float(low), float(high), **size)
 
 
-def separation(
-    scores: Array, wrong: Array, problems: Sequence, strata: Array | None = None, *, make=auroc_of, **options
-) -> Estimate:
-    """AUROC of a score with its interval (see metrics.auroc_of), for any sample. n: the traces that are in a pair.
+def separation(scores: Array, wrong: Array, problems: Sequence, strata: Array | None = None, **options) -> Estimate:
+    """AUROC of a score with its interval (see _angle_of), for any sample. n: the traces that are in a pair.
 
-    Where every wrong trace lies on one side of every right one, all resamples agree and the bootstrap would be certain
-    after three traces. There the interval is Wilson's, n the number of problems in the rarer class, of those in a
-    pair [ours]. `make`: the statistic, auroc_of or another way to it.
+    No interval where all wrong traces, or all right ones, of those in a pair are in fewer than MIN_RARER problems.
     """
     strata, problems = np.zeros(len(wrong), int) if strata is None else np.asarray(strata), np.asarray(problems)
-    found = estimate(make, scores, wrong, strata, problems, problems=problems, **options)
+    found = estimate(_angle_of, scores, wrong, strata, problems, problems=problems, **options)
     if found.value is None:
         return found
-    kept = in_pair(scores, wrong, strata)
-    found = of_those(found, problems[kept])
-    if not found.known or found.value not in (0.0, 1.0):
+    found = replace(found, **{end: _from_angle(getattr(found, end)) for end in ("value", "low", "high")})
+    kept, wrong = in_pair(scores, wrong, strata), np.asarray(wrong, bool)
+    n_rarer = min(len(np.unique(problems[kept & side])) for side in (wrong, ~wrong))
+    return _bounded(of_those(found, problems[kept]), n_rarer, options.get("level", LEVEL))
+
+
+def _angle_of(scores: Array, wrong: Array, strata: Array, problems: Array) -> Statistic:
+    """The AUROC, see metrics.auroc_of, as the angle whose squared sine it is: in [0, pi / 2].
+
+    There an AUROC near 1 spreads as widely as one near 0.5, so that few wrong traces miss the truth no more often.
+    Source: Bartlett (1947), doi:10.2307/3001536, of shares; for the AUROC [ours], scripts/coverage.py.
+    """
+    value, moved = auroc(scores, wrong, strata), auroc_of(scores, wrong, strata, problems)
+    slope = 2 * np.sqrt(value * (1 - value)) or np.inf
+    return lambda counts: np.arcsin(np.sqrt(value)) + (moved(counts) - value) / slope
+
+
+def _from_angle(angle: float | None) -> float | None:
+    return None if angle is None else float(np.sin(np.clip(angle, 0, np.pi / 2)) ** 2)
+
+
+def _bounded(found: Estimate, n_rarer: int, level: float) -> Estimate:
+    """An AUROC whose interval can be trusted; n_rarer: problems with a trace of the rarer class.
+
+    Where every wrong trace lies on one side of every right one, all resamples agree and the bootstrap would be certain
+    after three traces. There the interval is Wilson's, of n_rarer [ours].
+    """
+    if not found.known:
         return found
-    n = min(len(np.unique(problems[kept & side])) for side in (np.asarray(wrong, bool), ~np.asarray(wrong, bool)))
-    low, high = wilson(found.value * n, n, options.get("level", LEVEL))
-    return replace(found, low=low, high=high)
+    if n_rarer < MIN_RARER:
+        return replace(found, low=None, high=None, reason="too few right or wrong traces for an interval")
+    if found.value in (0.0, 1.0):
+        low, high = wilson(found.value * n_rarer, n_rarer, level)
+        return replace(found, low=low, high=high)
+    return found
 
 
 def in_pair(scores: Array, wrong: Array, strata: Array) -> Array:

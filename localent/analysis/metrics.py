@@ -10,6 +10,7 @@ Conventions, the same everywhere:
   out, and counted, before they come here (see intervals.estimate): a NaN raises.
 
 `*_of` functions fix scores and labels and do the sorting once; what they return maps counts (..., n) to (...).
+The AUROC alone is followed to first order in the counts (see auroc_of).
 """
 
 from __future__ import annotations
@@ -34,56 +35,46 @@ class UndefinedError(LocalentError):
 # --- which is more uncertain, right or wrong? -----------------------------------------------------------------
 
 
-def auroc(scores: Array, wrong: Array, counts: Array | None = None) -> float | Array:
+def auroc(scores: Array, wrong: Array, strata: Array | None = None) -> float:
     """Probability that a wrong trace has a higher score than a right one, ties half: in [0, 1].
 
-    Raises: UndefinedError where all traces are right, or all wrong.
+    With `strata` (n,), only pairs from one stratum count: the traces of one question, or of like length.
+    Raises: UndefinedError where all traces are right, or all wrong, or no stratum has both.
     Source: Mann and Whitney (1947), doi:10.1214/aoms/1177730491; Hanley and McNeil (1982).
     """
-    return _at(auroc_of(scores, wrong), counts, len(scores))
+    return auroc_parts(scores, wrong, strata)[0]
 
 
 def auroc_of(scores: Array, wrong: Array, strata: Array | None = None, problems: Array | None = None) -> Statistic:
-    """See auroc. With `strata` (n,), only pairs from one stratum count: the traces of one question, or of like length.
+    """The AUROC and how it moves with the counts, to first order: each trace's part as often as the trace is taken.
 
-    `problems` (n,): what is resampled, so that all traces of a problem are taken equally often; see OwnPairs.
-    Raises: UndefinedError also where no stratum has both a right and a wrong trace.
+    Resampled pair by pair, the AUROC would have the noise of single pairs twice, and intervals within small strata
+    would be 1.2 times too wide (scripts/coverage.py). `problems` (n,): what is resampled; see auroc_parts.
+    """
+    value, parts, _ = auroc_parts(scores, wrong, strata, problems)
+    return lambda counts: value - parts.sum() + counts @ parts
+
+
+def auroc_parts(
+    scores: Array, wrong: Array, strata: Array | None = None, problems: Array | None = None
+) -> tuple[float, Array, Array]:
+    """(AUROC, each trace's part in its deviation (n,), which traces are in a pair (n,) bool).
+
+    With `problems` (n,), a pair of one problem is the part of its right trace alone: a problem that is taken c times
+    brings its own pairs c times, not c² times.
+    Source: the components of DeLong et al. (1988), doi:10.2307/2531595; clusters as in Obuchowski (1997).
     """
     scores, wrong = _two_classes(scores, wrong)
-    keys = _Keys(scores, strata)
-    right_at, wrong_at = np.flatnonzero(~wrong), np.flatnonzero(wrong)
-    right_at = right_at[np.argsort(keys.values[right_at], kind="stable")]
-    start, lower, upper, end = keys.places(wrong_at, keys.values[right_at])
-    if not (end > start).any():
+    won, pairs = placements(scores, wrong, strata)
+    if not pairs.any():
         raise UndefinedError(NO_PAIR)
-    own = OwnPairs(scores, wrong, strata, problems)
-
-    def statistic(counts: Array) -> Array:
-        rank = _cumulative(counts[..., right_at])  # (..., n_right + 1): right traces among the first so many
-        below, of_wrong = rank[..., start], counts[..., wrong_at]
-        won = (of_wrong * (rank[..., lower] + rank[..., upper] - 2 * below)).sum(-1) / 2
-        return own.ratio(won, (of_wrong * (rank[..., end] - below)).sum(-1), of_wrong)
-
-    return statistic
-
-
-class OwnPairs:
-    """The pairs inside one problem, which a problem that is drawn c times brings c times.
-
-    A product of counts would have them c² times, as if a trace could be held against another draw of its own problem:
-    a pair that no sample has. Where every pair is one of these (strata are the questions), intervals would be 1.6 times
-    too wide. Without `problems` there are none.
-    """
-
-    def __init__(self, scores: Array, wrong: Array, strata: Array | None, problems: Array | None) -> None:
-        self.won = self.pairs = np.zeros(int(wrong.sum()))
-        if problems is not None:
-            self.won, self.pairs = (x[wrong] for x in placements(scores, wrong, crossed(strata, problems)))
-
-    def ratio(self, won: Array, pairs: Array, of_wrong: Array) -> Array:
-        """won / pairs, each (...), once what the counts of the wrong traces (..., n_wrong) have too often is gone."""
-        twins = of_wrong * (of_wrong - 1)
-        return _ratio(won - twins @ self.won, pairs - twins @ self.pairs)
+    n_pairs = pairs[wrong].sum()
+    value = won[wrong].sum() / n_pairs
+    parts = won - value * pairs
+    if problems is not None:
+        own_won, own_pairs = placements(scores, wrong, crossed(strata, problems))
+        parts = parts - wrong * (own_won - value * own_pairs)
+    return float(value), parts / n_pairs, pairs > 0
 
 
 def crossed(strata: Array | None, problems: Array) -> Array:
@@ -315,13 +306,6 @@ def _mid_ranks(values: Array) -> Array:
     """Number of smaller values, plus half of the other equal ones: (n,) -> (n,), from 0."""
     ordered = np.sort(values)
     return (np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right") - 1) / 2
-
-
-def _cumulative(counts: Array) -> Array:
-    """(..., n) -> (..., n + 1), from 0."""
-    out = np.zeros((*counts.shape[:-1], counts.shape[-1] + 1))
-    np.cumsum(counts, -1, out=out[..., 1:])
-    return out
 
 
 def _ratio(above: Array, below: Array, otherwise: float = np.nan) -> Array:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from localent.analysis import metrics, scores
-from localent.analysis.beyond import correlation_p, holm, length_bins, partial_rank_of, separation_of, separation_p
+from localent.analysis.beyond import correlation_p, holm, length_bins, partial_rank_of, separation_p
 from localent.analysis.curves import HALF, TOUCH, at_position
 from localent.analysis.family import caveat
 from localent.analysis.intervals import SEED, Estimate, estimate, separation
@@ -148,7 +148,7 @@ def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed:
     length = np.asarray(traces.n_tokens, float)
 
     def apart(strata: Array) -> Estimate:
-        return separation(score.values, traces.wrong, strata=strata, make=separation_of, **options)
+        return separation(score.values, traces.wrong, strata=strata, **options)
 
     point = partial(_defined, values, wrong)
     stated = partial(_defined, 1 - values, ~wrong) if score.calibrated else lambda metric: None
@@ -180,7 +180,7 @@ def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed:
 def auroc(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed: int = SEED) -> Estimate:
     """How often a wrong trace scores above a right one: all that a figure of the signals needs."""
     options = dict(n_resamples=n_resamples, seed=seed)
-    return separation(score.values, traces.wrong, traces.problems, make=separation_of, **options)
+    return separation(score.values, traces.wrong, traces.problems, **options)
 
 
 def _defined(values: Array, labels: Array, metric: Callable) -> float | None:

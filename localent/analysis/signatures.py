@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from localent.analysis import curves
-from localent.analysis.beyond import separation_of
 from localent.analysis.curves import GRID, at_position
 from localent.analysis.fano import fano_bound
 from localent.analysis.intervals import Estimate, estimate, separation
@@ -233,9 +232,3 @@ def _decaying(t: Array, first: float, plateau: float, rate: float) -> Array:
 def _median(values: Array, among: Array) -> float | None:
     kept = values[among & ~np.isnan(values)]
     return float(np.quantile(kept, 0.5, method="lower")) if len(kept) else None
-
-
-def cliffs_delta(values: Array, wrong: Array) -> Statistic:
-    """P(wrong > right) - P(wrong < right), in [-1, 1]; twice the AUROC minus 1. Source: Cliff (1993)."""
-    auroc = separation_of(values, wrong)
-    return lambda counts: 2 * auroc(counts) - 1

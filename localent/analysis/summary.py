@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from localent.analysis import curves, intervals
-from localent.analysis.beyond import separation_of
 from localent.analysis.curves import ByClass, Curve
 from localent.analysis.intervals import SEED, Estimate, estimate
 from localent.analysis.metrics import Array, Statistic, auroc_of, gap_of, mean_of
@@ -143,8 +142,7 @@ def signal(
 
 def _advantage_of(scores: Array, baseline: Array, wrong: Array, problems: Array, *strata: Array) -> Statistic:
     """AUROC of the scores minus that of the baseline."""
-    make = separation_of if strata else auroc_of
-    mine, theirs = (make(values, wrong, *strata, problems=problems) for values in (scores, baseline))
+    mine, theirs = (auroc_of(values, wrong, *strata, problems=problems) for values in (scores, baseline))
     return lambda counts: mine(counts) - theirs(counts)
 
 

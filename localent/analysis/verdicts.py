@@ -20,18 +20,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from localent.analysis.beyond import (
-    holm,
-    partial_rank_of,
-    separation_gain_p,
-    separation_of,
-    separation_p,
-    sign_flip_p,
-)
+from localent.analysis.beyond import holm, partial_rank_of, separation_gain_p, separation_p, sign_flip_p
 from localent.analysis.beyond_controls import gap_to, over_steps
 from localent.analysis.curves import FLOOR, FLOORED, HALF, at_position, half_way, log_true
 from localent.analysis.intervals import Estimate, estimate, in_pair, of_those, paired, separation
-from localent.analysis.metrics import Array, Statistic, UndefinedError, gap_of, mean_of
+from localent.analysis.metrics import Array, Statistic, UndefinedError, auroc, auroc_of, gap_of, mean_of
 from localent.analysis.probed import Probed
 from localent.analysis.signatures import LOCK, SLACK, gap_values, lock_time, modal_lock, saturation, slope, violations
 
@@ -280,15 +273,15 @@ def gain_of_separation(
         return gain
     gain = of_those(gain, problems[in_pair(after, wrong, strata)])
     known = ~np.isnan(after)
-    start = float(separation_of(before[known], wrong[known], strata[known])(np.ones(known.sum())))
-    if start in (0.0, 1.0):
-        return replace(gain, low=None, high=None, reason=f"all pairs agree at k = 0 already: AUROC {start:g}")
+    at_start = auroc(before[known], wrong[known], strata[known])
+    if at_start in (0.0, 1.0):
+        return replace(gain, low=None, high=None, reason=f"all pairs agree at k = 0 already: AUROC {at_start:g}")
     return _varying(gain)
 
 
 def _gain_of(after: Array, before: Array, wrong: Array, strata: Array, problems: Array) -> Statistic:
     """AUROC of `after` minus that of `before`, over the same pairs."""
-    one, other = (separation_of(values, wrong, strata, problems) for values in (after, before))
+    one, other = (auroc_of(values, wrong, strata, problems) for values in (after, before))
     return lambda counts: one(counts) - other(counts)
 
 
