@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+COMPUTED = ("number", "choice")  # estimators that read the answer distribution off the logits
+
 
 @dataclass(frozen=True, slots=True)
 class Model:

@@ -227,15 +227,19 @@ def _read(store: Database, run_id: str, wanted: Wanted) -> _Read:
 def _controls(
     own: Probed, found: dict[str, Probed], samples: Sequence[int], wanted: Wanted
 ) -> Iterator[tuple[str, Probed]]:
-    """Each control, read where it is wanted: other readings are as if they were not there."""
-    for name in (name for name in COMPARED if name in found and name in wanted.controls):
-        control, rows = found[name], np.array([wanted.controlled(sample) for sample in samples], bool)
+    """Each control, read where it is wanted: other readings are as if they were not there.
+
+    One that could be read nowhere is empty, so that "every control" is not decided without it. Of one trace a problem
+    there is no wrong sibling to ask for.
+    """
+    asked = found if wanted.problems is None else wanted.controls
+    for name in (n for n in COMPARED if n in asked and not (n == "wrong-trace" and wanted.samples == 1)):
+        control, rows = found.get(name, only(own, own.position < 0)), np.array([*map(wanted.controlled, samples)], bool)
         rows &= own.there & (has_wrong_sibling(own) if name == "wrong-trace" else True)
         k = np.arange(control.position.shape[1])
         ks = [np.isin(k, compared_at(int(n), wanted.at)) for n in np.nan_to_num(own.n_steps)]
         read = only(control, rows[:, None] & np.array(ks, bool).reshape(len(rows), len(k)))
-        if read.there_at_all.any():
-            yield name, read
+        yield name, read
 
 
 def has_wrong_sibling(p: Probed) -> Array:

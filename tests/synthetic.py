@@ -1,7 +1,7 @@
 """Runs made up from known laws, written through the store like real ones: what an analysis must find is known."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -93,3 +93,19 @@ def probe(law, problem, given, k, n_steps, start, gain, estimator, rng):
     true = float(p[LABELS.index(problem.answer)])
     h = float(-(p * np.log(p)).sum())
     return Probe(k, 4 * k, t, estimator, h, h, h, 0.0, 0.0, true, math.log(true), answers[0].value, 3, answers)
+
+
+def replaced(p, control):
+    """The run as if every trace's reasoning had been the control's text: its own k = 0, then the control's probes."""
+    there = np.argsort(np.isnan(control.position), axis=1, kind="stable")
+    n_kept = max(int((~np.isnan(control.position)).sum(1).max(initial=0)), 1)
+
+    def joined(name):
+        own, other = getattr(p, name), getattr(control, name)
+        kept = np.take_along_axis(other, there[:, :n_kept], 1)
+        return np.c_[np.where(control.there_at_all, own[:, 0], -1 if name == "leader" else np.nan), kept]
+
+    names = ("position", "entropy", "p_true", "leader", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed")
+    arrays = {name: joined(name) for name in names}
+    nothing = np.full((len(p.wrong), n_kept), np.nan)
+    return replace(p, estimator=control.estimator, motion=nothing, net_motion=nothing[:, 0], **arrays)

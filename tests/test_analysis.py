@@ -320,14 +320,22 @@ def test_perfect_separation_of_few_is_not_certain():
     assert found.low == pytest.approx(12 / (12 + 3.841), abs=1e-3)  # Wilson's bound for 12 of 12
 
 
-def test_two_wrong_traces_make_no_interval():
-    """However many right ones there are; three do."""
-    two, three = (
-        intervals.separation(np.arange(40), np.isin(np.arange(40), at), range(40)) for at in ([5, 30], [5, 30, 9])
+def test_all_attempts_at_one_problem_are_one():
+    """A hundred tries at one question say of others what one try says."""
+    flags = np.arange(100) < 50
+    one = intervals.share(flags, np.zeros(100))
+    assert (one.low, one.high) == pytest.approx(intervals.wilson(0.5, 1))
+
+
+def test_few_wrong_traces_make_no_interval():
+    """However many right ones there are; five do."""
+    four, five = (
+        intervals.separation(np.arange(40), np.isin(np.arange(40), at), range(40))
+        for at in ([5, 30, 9, 14], [5, 30, 9, 14, 21])
     )
-    assert two.reason == "too few right or wrong traces for an interval"
-    assert two.value == pytest.approx(metrics.auroc(np.arange(40), np.isin(np.arange(40), [5, 30])))
-    assert three.known
+    assert four.reason == "too few right or wrong traces for an interval"
+    assert four.value == pytest.approx(metrics.auroc(np.arange(40), np.isin(np.arange(40), [5, 30, 9, 14])))
+    assert five.known
 
 
 def test_the_interval_of_an_auroc_stays_inside_its_range():

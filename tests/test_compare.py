@@ -622,6 +622,21 @@ def test_deciles_are_ten_groups_of_one_size_by_entropy():
     assert tops == sorted(tops)
 
 
+def test_attempts_at_one_problem_that_are_lost_together_count_once():
+    """Five problems lost, three attempts each: 5 of 5, not 15 of 15."""
+    lost = [Pair(f"p{i}", (True, i >= 5), ("1", "1"), ((1,), (1,))) for i in range(40) for _ in range(3)]
+    found = pairs.free(lost)
+    assert found.right_to_wrong == 15
+    assert found.mcnemar_p == pytest.approx(scipy.stats.binomtest(5, 5).pvalue)
+    assert found.flips.high > 0.2  # 5 of 40 problems, not 15 of 120 traces
+
+
+def test_two_answers_that_are_missing_are_not_the_same():
+    none = [Pair(f"p{i}", (False, False), (None, None), ((1,), (1,))) for i in range(12)]
+    assert pairs.free(none).same_answer.value is None
+    assert pairs.free([*none, Pair("q", (True, False), ("1", None), ((1,), (1,)))]).same_answer.value == 0.0
+
+
 @pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (7, 2), (10, 10), (3, 25)])
 def test_mcnemar_is_the_exact_binomial(b, c):
     expected = (

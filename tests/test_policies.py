@@ -1,6 +1,7 @@
 """Policies: stops, votes and abstentions recounted by hand; settings that never see the half they are reported on."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -47,6 +48,23 @@ def test_a_stop_takes_the_leader_at_the_first_probe_that_allows_it(parts):
         assert (play.right[i], play.tokens[i]) == expected
         n_probes = ks[0] + 1 if ks else int(p.n_steps[i]) + 1
         assert play.probe_tokens[i] == 3 * n_probes
+
+
+def test_no_stop_where_no_answer_leads(parts):
+    """However certain the rule is there: it waits for an answer to take, or lets the trace end."""
+    traces, p, _ = parts
+    stopped = [next(x for x in policies.stops(traces, q) if x.name.startswith("entropy")) for q in (p, led_late(p))]
+    first, late = (policy.play(np.inf, np.ones(len(traces.wrong), bool)) for policy in stopped)
+    assert (first.tokens == p.n_tokens[:, 0]).all()
+    assert (late.tokens == p.n_tokens[:, 1]).all()
+    assert (late.right == p.leader_true[:, 1]).all()
+
+
+def led_late(p):
+    """The same probes, but none at the start knows which answer leads."""
+    leader = p.leader.copy()
+    leader[:, 0] = -2
+    return replace(p, leader=leader)
 
 
 def test_a_length_cap_cuts_at_the_last_step_within_it(parts):

@@ -38,7 +38,6 @@ CASES = {
     "std": (scores.std, np.std),
     "median": (lambda x: scores.quantile(x, 0.5), np.median),
     "q90": (lambda x: scores.quantile(x, 0.9), lambda h: np.quantile(h, 0.9)),
-    "perplexity": (scores.perplexity, lambda h: math.exp(np.mean(h))),
     "spikes": (scores.spike_count, lambda h: sum(abs(b - a) > 0.7 for a, b in pairwise(h))),
     "forking": (scores.forking_share, lambda h: np.mean([v >= FORK_LEVEL for v in h])),
     "edis": (scores.edis, edis_by_hand),

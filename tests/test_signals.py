@@ -149,6 +149,53 @@ def test_auroc_of_many_traces_is_scikit_learns_to_the_last_digits():
     assert metrics.auroc(scores, wrong) == pytest.approx(roc_auc_score(wrong, scores), abs=1e-12)
 
 
+@pytest.mark.parametrize("n_wrong", [5, 6, 8])
+@pytest.mark.parametrize("two_valued", [False, True])
+def test_p_of_few_wrong_traces_is_no_smaller_than_chance(n_wrong, two_valued):
+    """A null score, 100 traces: below 0.05 in about one of twenty, though five traces carry the variance."""
+    rng, wrong = np.random.default_rng(0), np.arange(100) < n_wrong
+    ps = []
+    for _ in range(300):
+        scores = rng.normal(size=100)
+        ps.append(beyond.separation_p(scores > 0.3 if two_valued else scores, wrong, np.arange(100)))
+    assert (np.array(ps) < 0.05).mean() < 0.1
+    assert (np.array(ps) < 0.05 / 40).mean() < 0.01
+
+
+def test_fewer_than_five_wrong_traces_have_no_p():
+    with pytest.raises(metrics.UndefinedError, match="too few right or wrong"):
+        beyond.separation_p(SCORES[:50], np.arange(50) < 4, np.arange(50))
+    assert beyond.separation_p(SCORES[:50], np.arange(50) < 5, np.arange(50)) > 0
+
+
+def test_p_of_a_gap_with_one_trace_a_problem_is_welchs():
+    expected = stats.ttest_ind(SCORES[WRONG], SCORES[~WRONG], equal_var=False)
+    found = beyond.gap_p(SCORES, WRONG, np.arange(N))
+    assert stats.t.isf(found / 2, min(WRONG.sum(), (~WRONG).sum()) - 1) == pytest.approx(
+        abs(expected.statistic), rel=0.01
+    )
+    copies = beyond.gap_p(np.repeat(SCORES, 5), np.repeat(WRONG, 5), np.repeat(np.arange(N), 5))
+    assert copies == pytest.approx(found, rel=0.02)
+
+
+def test_a_constant_score_tells_nothing():
+    found = intervals.separation(np.ones(N), WRONG, PROBLEMS)
+    assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
+    assert not found.excludes(0.5)
+    assert beyond.separation_p(np.ones(N), WRONG, PROBLEMS) == 1.0
+
+
+def test_partial_correlation_within_strata_is_of_ranks_within_them():
+    index = PROBLEMS % 7
+    x, y, z = np.zeros((3, N))
+    for own in (index == stratum for stratum in range(7)):
+        for ranks, values in ((x, SCORES), (y, WRONG), (z, LENGTH)):
+            ranks[own] = (stats.rankdata(values[own]) - (own.sum() + 1) / 2) / own.sum()
+    residuals = [v - z * (v @ z) / (z @ z) for v in (x, y)]
+    ours = beyond.partial_rank_of(SCORES, WRONG, LENGTH, index)
+    assert float(ours(np.ones(N))) == pytest.approx(stats.pearsonr(*residuals).statistic, abs=1e-10)
+
+
 def test_partial_correlation_is_that_of_the_residuals():
     x, y, z = (stats.rankdata(v) for v in (SCORES, WRONG, LENGTH))
     design = np.c_[np.ones(N), z]
@@ -191,7 +238,7 @@ def test_p_value_with_one_trace_a_problem_is_delongs():
     variance = won.mean(1).var(ddof=1) / len(a) + won.mean(0).var(ddof=1) / len(b)
     z = (won.mean() - 0.5) / np.sqrt(variance)
     ours = beyond.separation_p(SCORES, WRONG, np.arange(N))
-    assert stats.t.isf(ours / 2, N - 1) == pytest.approx(abs(z), rel=0.005)
+    assert stats.t.isf(ours / 2, min(len(a), len(b)) - 1) == pytest.approx(abs(z), rel=0.005)
 
 
 def test_p_value_within_strata_agrees_with_the_bootstrap_of_the_same():
@@ -217,9 +264,9 @@ def test_p_values_within_strata_are_uniform_for_a_null_score():
 
 
 def test_perfect_separation_gets_the_p_of_a_sign_test():
-    wrong = np.array([0, 0, 0, 1, 1, 1, 1], bool)
-    assert beyond.separation_p(wrong * 1.0, wrong, np.arange(7)) == pytest.approx(2 * 0.5**3)
-    assert beyond.separation_p(np.ones(7), wrong, np.arange(7)) == 1.0
+    wrong = np.array([0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1], bool)
+    assert beyond.separation_p(wrong * 1.0, wrong, np.arange(11)) == pytest.approx(2 * 0.5**5)
+    assert beyond.separation_p(np.ones(11), wrong, np.arange(11)) == 1.0
 
 
 def test_p_of_a_partial_correlation_agrees_with_pearson_on_plain_data():

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import synthetic
 from click.testing import CliRunner
+from scipy import stats
 from test_runs import query
 
 from localent import study, tasks
-from localent.analysis import beyond_controls, verdicts
+from localent.analysis import beyond_controls, scores, verdicts
 from localent.analysis.curves import Curve
 from localent.analysis.intervals import Estimate
 from localent.analysis.probed import Probed, probed
@@ -110,7 +111,7 @@ def test_reasoning_replaced_by_filler_is_refuted(tmp_path):
     with open_db(path) as db:
         found = probed(db, run_id)
     own, filler = found["choice"], found["choice:filler"]
-    as_if = beyond_controls.replaced(own, filler)
+    as_if = synthetic.replaced(own, filler)
     lengths = np.ones(len(own.wrong))
     by_claim = {v.claim: v for v in verdicts.judge("filler", as_if, {}, lengths, n_resamples=300)}
     assert by_claim[GAIN].verdict == REFUTED
@@ -213,7 +214,7 @@ def test_a_trained_model_whose_text_is_replaced_by_filler_is_refuted(bundled, tm
     with open_db(tmp_path / "runs.db") as db:
         read = probed(db, found.subjects[0].run_id)
     own, filler = read["number"], read["number:filler"]
-    as_if = beyond_controls.replaced(own, filler)
+    as_if = synthetic.replaced(own, filler)
     assert (filler.there_at_all == (own.n_steps > 0)).all()
     by_claim = {v.claim: v for v in verdicts.judge("filler", as_if, {}, np.ones(len(own.wrong)), n_resamples=300)}
     assert by_claim[GAIN].verdict == REFUTED
@@ -346,7 +347,7 @@ def test_a_control_that_was_not_read_at_a_step_is_missing_there(tmp_path):
     assert np.isnan(gaps[:, [1, 3]]).all()
     own, control = found["choice"].log_true, filler.log_true
     assert gaps[:, 4] == pytest.approx(own[:, 4] - control[:, 4])
-    assert beyond_controls.over_steps(gaps) == pytest.approx(gaps[:, [2, 4]].mean(1))
+    assert scores.mean(gaps[:, 1:]) == pytest.approx(gaps[:, [2, 4]].mean(1))
 
 
 def test_rollouts_are_judged_by_the_same_claim(tmp_path):
@@ -380,7 +381,7 @@ def test_a_start_that_tells_all_leaves_nothing_to_refute():
     found = {v.claim: v for v in verdicts.judge("m", drawn(wrong, entropy), {}, np.ones(60), n_resamples=300)}
     assert (found[EARLY].effect.value, found[BEYOND].effect.value) == (0.5, 0.0)
     assert (found[BEYOND].verdict, found[BEYOND].effect.low) == (UNDECIDED, None)
-    assert found[BEYOND].effect.reason == "all pairs agree at k = 0 already: AUROC 1"
+    assert found[BEYOND].effect.reason == "AUROC 1 at k = 0 leaves nothing to gain or lose"
     assert (found[GAIN].verdict, found[GAIN].effect.reason) == (UNDECIDED, "nothing varies")
 
 
@@ -456,6 +457,109 @@ def test_every_control_shows_the_one_that_decides():
     assert verdicts._every("every", "m", [high]).note == "the least of 1: high"
 
 
+def test_a_control_that_could_be_read_nowhere_leaves_every_control_undecided(tmp_path):
+    """With fewer data a claim gets no easier. Of one trace a problem no wrong sibling is asked for."""
+    path = tmp_path / "made.db"
+    run_id = synthetic.write(path, replace(PLANTED, share_right=1 - 1e-9), n_samples=2)
+    with open_db(path) as db:
+        problems = frozenset(p.problem_id for p in db.problems("made"))
+        wanted = study.Wanted(problems=problems, samples=2, controls=("filler", "wrong-trace"))
+        two = {v.claim: v for _, v in study.analyse(db, [("m", "made", run_id)], wanted, n_resamples=300).verdicts}
+        wanted = replace(wanted, samples=1)
+        one = {v.claim: v for _, v in study.analyse(db, [("m", "made", run_id)], wanted, n_resamples=300).verdicts}
+    assert two["exceeds control: filler"].verdict == two[GAIN].verdict == SUPPORTED
+    assert two[EVERY].verdict == UNDECIDED
+    assert "none to be had: wrong-trace" in two[EVERY].note
+    assert one[EVERY].verdict == SUPPORTED
+
+
+def test_two_wrong_traces_show_nothing_beyond_the_start():
+    """However sure the right ones are among themselves: of two, either may lie anywhere by chance."""
+    rng, wrong = np.random.default_rng(3), np.arange(100) < 2
+    before, after = rng.normal(size=100), rng.normal(size=100) - 3.0 * wrong
+    gain = verdicts.gain_of_separation(after, before, wrong, np.arange(100), np.zeros(100), n_resamples=300)
+    assert gain.value is not None
+    assert gain.reason == "too few right or wrong traces for an interval"
+    five = verdicts.gain_of_separation(
+        after, before, np.arange(100) < 5, np.arange(100), np.zeros(100), n_resamples=300
+    )
+    assert five.known
+
+
+def test_a_start_near_1_leaves_nothing_to_gain_and_is_no_refutation():
+    rng, wrong = np.random.default_rng(3), np.arange(300) < 100
+    after = rng.normal(size=300) + 9.0 * wrong
+    before = np.where(np.arange(300) == 0, -9.0, after)
+    gain = verdicts.gain_of_separation(after, before, wrong, np.arange(300), np.zeros(300), n_resamples=300)
+    assert 0 < gain.value < 0.02
+    assert gain.reason == "AUROC 0.99 at k = 0 leaves nothing to gain or lose"
+
+
+def questioned(n=100, seed=0):
+    """Claims about made traces, 4 a question: what entropy and length follow is put in by the caller."""
+    rng = np.random.default_rng(seed)
+    problems, difficulty = np.repeat(np.arange(n), 4), np.repeat(rng.normal(size=n), 4)
+    return rng, problems, difficulty, rng.normal(size=4 * n)
+
+
+def within(scores, wrong, problems, length):
+    """The within-question claim by its own function, on scores that are already those of half-way."""
+    made = type("Made", (), dict(wrong=wrong, problems=problems))
+    effect = verdicts.scaled(verdicts.separation(scores, wrong, problems, problems, n_resamples=300), 1, -0.5)
+    options = dict(n_resamples=300)
+    return verdicts._beside_length(WITHIN, "m", made, scores, effect, "AUROC - 0.5", length, options, problems)
+
+
+def test_length_within_a_question_explains_what_it_explains_there():
+    """Difficulty ties entropy to being wrong between questions; within one, only length does."""
+    rng, problems, difficulty, length = questioned()
+    wrong = rng.random(400) < 1 / (1 + np.exp(-2 * difficulty - 3 * length))
+    by_length = difficulty + 0.6 * length + 0.02 * rng.normal(size=400)
+    found = within(by_length, wrong, problems, length)
+    assert found.effect.low > 0.1
+    assert found.verdict == LENGTH
+    by_outcome = difficulty + 1.0 * wrong + 0.5 * rng.normal(size=400)
+    assert within(by_outcome, wrong, problems, length).verdict == SUPPORTED
+
+
+def test_a_length_that_never_varies_explains_nothing():
+    """A skewed score: the mean of the wrong traces is higher, most of them lie lower."""
+    rng = np.random.default_rng(0)
+    wrong = np.arange(200) < 100
+    scores = np.where(wrong, np.where(np.arange(200) % 4 == 0, 2.5, 0.9), 1.0) + 0.01 * rng.normal(size=200)
+    made = type("Made", (), dict(wrong=wrong, problems=np.arange(200)))
+    found = verdicts._contrast("claim", "m", made, scores, "nats", np.full(200, 50.0), dict(n_resamples=300))
+    assert found.effect.low > 0
+    assert (found.verdict, found.note) == (UNDECIDED, "by ranks nothing is shown")
+    assert found.test == "clustered t"
+    by_hand = stats.ttest_ind(scores[wrong], scores[~wrong], equal_var=False)
+    assert stats.t.isf(found.p / 2, 99) == pytest.approx(abs(by_hand.statistic), rel=0.01)
+
+
+def test_a_refutation_is_not_overwritten_by_length():
+    effect = Estimate(-0.2, -0.3, -0.1, 100, 0, 100)
+    shown = verdicts.Verdict(EARLY, "m", effect, "AUROC - 0.5", "", 0.001, REFUTED, None, True)
+    length = replace(shown, claim=PLAIN, verdict=LENGTH)
+    assert [v.verdict for v in verdicts.by_length([shown, length])] == [REFUTED, LENGTH]
+    nothing = replace(shown, effect=Estimate(0.0, -0.04, 0.04, 100, 0, 100))
+    assert [v.verdict for v in verdicts.by_length([nothing, length])] == [LENGTH, LENGTH]
+
+
+def test_training_is_paired_by_problem_however_many_traces_each_has(tmp_path):
+    """Each problem gains the same in both stages; only the numbers of its traces change. Nothing is gained."""
+    path = tmp_path / "made.db"
+    run_id = synthetic.write(path, PLANTED, n_problems=40, n_samples=4)
+    with open_db(path) as db:
+        p = probed(db, run_id)["choice"]
+    first = p.among(np.arange(160) % 4 == 0)
+    number = np.unique(first.problems, return_inverse=True)[1]
+    alike = replace(first, p_true=first.p_true[0] * np.where(number % 2, 1.0, 0.2)[:, None] ** first.position)
+    often = [alike.among(np.repeat(np.arange(40), np.where(number % 2, *n))) for n in ((3, 1), (1, 3))]
+    found = verdicts.training(("a", often[0]), ("b", often[1]), n_resamples=300)
+    assert found.effect.value == pytest.approx(0, abs=1e-9)
+    assert found.verdict == UNDECIDED
+
+
 def test_study_on_the_command_line(random_model, tmp_path):
     rows = [{"question": f"Which is {i}?", "choices": [str(i), "x"], "answer": "AB"[i % 2]} for i in range(12)]
     path, model = tmp_path / "made.jsonl", str(random_model("tiny-qwen2"))
@@ -468,6 +572,7 @@ def test_study_on_the_command_line(random_model, tmp_path):
     assert "Under seed" not in plain.output
     other = CliRunner().invoke(main, [*arguments, "--seed", "1", "--json"])
     told = [json.loads(line) for line in other.stdout.splitlines() if line.startswith("{")]
+    assert told
     assert {row["verdict_seed_0"] for row in told} <= {SUPPORTED, REFUTED, UNDECIDED, LENGTH}
     assert "Under seed 0" in other.stderr
     chosen = ["--top-p", "0.9", "--top-k", "5", "--system", "Think."]

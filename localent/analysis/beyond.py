@@ -11,19 +11,20 @@ from functools import lru_cache
 
 import numpy as np
 
-from localent.analysis.intervals import SEED, Estimate, problem_index
-from localent.analysis.metrics import Array, Statistic, auroc_parts
+from localent.analysis.intervals import MIN_RARER, SEED, TOO_FEW, Estimate, n_rarer, problem_index
+from localent.analysis.metrics import ALL_RIGHT, ALL_WRONG, Array, Statistic, UndefinedError, auroc_parts
 
 N_FLIPS = 9999
 
 
-def partial_rank_of(scores: Array, other: Array, given: Array) -> Statistic:
+def partial_rank_of(scores: Array, other: Array, given: Array, strata: Array | None = None) -> Statistic:
     """Spearman's rank correlation of `scores` and `other` with `given` held fixed: in [-1, 1].
 
-    Ranks are those of the sample, mean ranks for ties; a constant `given` holds nothing fixed.
+    Ranks are those of the sample, mean ranks for ties; a constant `given` holds nothing fixed. With `strata` (n,),
+    ranks are those within a stratum: what differs between strata is no correlation.
     Source: Kendall (1942), doi:10.1093/biomet/32.3-4.277, on ranks: the correlation of the residuals of both.
     """
-    columns = np.stack([_centred_ranks(values) for values in (scores, other, given)], 1)  # (n, 3)
+    columns = np.stack([_centred_ranks(values, strata) for values in (scores, other, given)], 1)  # (n, 3)
     products = (columns[:, :, None] * columns[:, None, :]).reshape(len(columns), 9)
     moments = np.c_[np.ones(len(columns)), columns, products]
 
@@ -49,11 +50,15 @@ def _partial(covariance: Array) -> Array:
     return np.clip(found, -1.0, 1.0)  # rounding alone can leave the range
 
 
-def _centred_ranks(values: Array) -> Array:
+def _centred_ranks(values: Array, strata: Array | None) -> Array:
+    """Ranks within each stratum, from its middle, as a share of its size: (n,) in (-0.5, 0.5)."""
     from scipy.stats import rankdata
 
-    ranks = rankdata(np.asarray(values, float))
-    return (ranks - ranks.mean()) / len(ranks)
+    level = np.unique(np.asarray(values, float), return_inverse=True)[1].ravel()
+    index = problem_index(np.zeros(len(level)) if strata is None else strata)
+    size = np.bincount(index)
+    ranks = rankdata(index * (level.max() + 1) + level) - (np.cumsum(size) - size)[index]
+    return (ranks - (size[index] + 1) / 2) / size[index]
 
 
 # --- p-values -----------------------------------------------------------------------------------------------------
@@ -64,17 +69,11 @@ def separation_p(scores: Array, wrong: Array, problems: Sequence, strata: Array 
 
     `strata` (n,): only pairs from one stratum count, as in metrics.auroc.
     The variance is that of the sums over problems of each trace's part in the AUROC (DeLong's components), a pair of
-    one problem in them once; Student's t with one degree of freedom less than there are problems with a pair.
-    Where all pairs agree there is no variance: then a sign test, n the number of problems in the rarer class [ours].
+    one problem in them once; see _p_of for the rest. Raises UndefinedError for fewer than MIN_RARER problems.
     Source: Obuchowski (1997), doi:10.2307/2533958; DeLong et al. (1988), doi:10.2307/2531595.
     """
     value, parts, among = auroc_parts(scores, wrong, strata, problems)
-    index = problem_index(np.asarray(problems)[among])
-    p = _p_of(value - 0.5, parts[among], index)
-    if p is None:
-        rarer = min(len(set(index[at[among]].tolist())) for at in (wrong, ~wrong))
-        return min(1.0, 2 * 0.5**rarer) if value in (0.0, 1.0) else 1.0
-    return p
+    return _p_of(value - 0.5, parts[among], np.asarray(problems)[among], wrong[among])
 
 
 def separation_gain_p(
@@ -83,18 +82,36 @@ def separation_gain_p(
     """Two-sided p that `scores` separate no better than `before`, over the same pairs; sources as separation_p."""
     value, parts, among = auroc_parts(scores, wrong, strata, problems)
     value_before, parts_before, _ = auroc_parts(before, wrong, strata, problems)
-    index = problem_index(np.asarray(problems)[among])
-    p = _p_of(value - value_before, (parts - parts_before)[among], index)
-    return 1.0 if p is None else p
+    return _p_of(value - value_before, (parts - parts_before)[among], np.asarray(problems)[among], wrong[among])
 
 
-def _p_of(effect: float, parts: Array, index: Array) -> float | None:
-    """Student's t of an effect whose deviations are sums of parts over problems; None where nothing varies."""
+def gap_p(values: Array, wrong: Array, problems: Sequence) -> float:
+    """Two-sided p that wrong and right traces have the same mean, attempts at one problem being alike; see _p_of."""
+    values, wrong = np.asarray(values, float), np.asarray(wrong, bool)
+    if wrong.all() or not wrong.any():
+        raise UndefinedError(ALL_WRONG if wrong.any() else ALL_RIGHT)
+    parts = np.where(wrong, values - values[wrong].mean(), values[~wrong].mean() - values)
+    parts = parts / np.where(wrong, wrong.sum(), (~wrong).sum())
+    return _p_of(values[wrong].mean() - values[~wrong].mean(), parts, np.asarray(problems), wrong)
+
+
+def _p_of(effect: float, parts: Array, problems: Array, wrong: Array) -> float:
+    """Two-sided p of wrong against right: Student's t of an effect whose deviations are sums of parts over problems.
+
+    The degrees of freedom are one less than the problems of the rarer class, which carry the variance. And p is at
+    least that of a sign test among these: 3 wrong traces may all lie high by chance, and the same, which would leave
+    no variance at all [ours].
+    """
     from scipy.stats import t
 
+    index, rarer = problem_index(problems), n_rarer(problems, wrong)
+    if rarer < MIN_RARER:
+        raise UndefinedError(TOO_FEW)
     n = int(index.max()) + 1
-    error = np.sqrt((np.bincount(index, parts) ** 2).sum() * n / max(n - 1, 1))
-    return None if n < 2 or error < 1e-12 else float(2 * t.sf(abs(effect) / error, n - 1))
+    error, least = np.sqrt((np.bincount(index, parts) ** 2).sum() * n / (n - 1)), 2 * 0.5**rarer
+    if error < 1e-12:
+        return least if abs(effect) > 1e-12 else 1.0
+    return max(least, float(2 * t.sf(abs(effect) / error, rarer - 1)))
 
 
 def sign_flip_p(values: Array, problems: Sequence) -> float | None:

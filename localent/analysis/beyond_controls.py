@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -22,12 +21,6 @@ def gap_to(p: Probed, control: Probed) -> Array:
     gaps[:, :width] = p.log_true[:, :width] - control.log_true[:, :width]
     gaps[:, 0] = np.where(control.there_at_all & p.there, 0.0, np.nan)
     return gaps
-
-
-def over_steps(gaps: Array) -> Array:
-    """Mean over the k from 1 at which there is a control: (n,) nats."""
-    n = (~np.isnan(gaps[:, 1:])).sum(1)
-    return np.divide(np.nansum(gaps[:, 1:], 1), n, out=np.full(len(gaps), np.nan), where=n > 0)
 
 
 def along(p: Probed, control: Probed, **options) -> Curve:
@@ -53,19 +46,3 @@ def untested(curves: dict[str, Curve]) -> list[str]:
     """Controls without an interval at the end, where all others are exceeded: whether every one is, is not known."""
     low = {name: c.low[-1] for name, c in curves.items()}
     return [name for name, end in low.items() if np.isnan(end)] if not any(end <= 0 for end in low.values()) else []
-
-
-def replaced(p: Probed, control: Probed) -> Probed:
-    """The run as if every trace's reasoning had been the control's text: its own k = 0, then the control's probes."""
-    there = np.argsort(np.isnan(control.position), axis=1, kind="stable")
-    n_kept = max(int((~np.isnan(control.position)).sum(1).max(initial=0)), 1)
-
-    def joined(name: str) -> Array:
-        own, other = getattr(p, name), getattr(control, name)
-        kept = np.take_along_axis(other, there[:, :n_kept], 1)
-        return np.c_[np.where(control.there_at_all, own[:, 0], -1 if name == "leader" else np.nan), kept]
-
-    names = ("position", "entropy", "p_true", "leader", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed")
-    arrays = {name: joined(name) for name in names}
-    nothing = np.full((len(p.wrong), n_kept), np.nan)
-    return replace(p, estimator=control.estimator, motion=nothing, net_motion=nothing[:, 0], **arrays)

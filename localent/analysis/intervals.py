@@ -19,7 +19,8 @@ NORMAL = NormalDist()
 N_RESAMPLES, LEVEL, SEED = 2000, 0.95, 0
 CHUNK = 1 << 20  # counts held at a time: 8 MB
 MIN_PROBLEMS = 10  # no interval where fewer problems move the statistic: it would be far too narrow
-MIN_RARER = 3  # nor, of an AUROC, where all right or all wrong traces are in fewer problems than this
+MIN_RARER = 5  # nor, of right against wrong, where all of either are in fewer problems than this
+TOO_FEW = "too few right or wrong traces for an interval"
 MAX_UNDEFINED = 0.05  # nor where more of the resamples than this leave it undefined
 
 
@@ -77,8 +78,8 @@ def _scalar(statistic: Statistic, index: Array, size: dict, level: float, n_resa
         raise UndefinedError("too few traces")
     low, high = bootstrap(statistic, index, level=level, n_resamples=n_resamples, seed=seed)
     if np.isnan(low):
-        few = "problems" if size["n_problems"] < MIN_PROBLEMS else "right or wrong traces"
-        return Estimate(value, **size, reason=f"too few {few} for an interval")
+        few = "too few problems for an interval" if size["n_problems"] < MIN_PROBLEMS else TOO_FEW
+        return Estimate(value, **size, reason=few)
     return Estimate(value, float(low), float(high), **size)
 
 
@@ -91,10 +92,22 @@ def separation(scores: Array, wrong: Array, problems: Sequence, strata: Array | 
     found = estimate(_angle_of, scores, wrong, strata, problems, problems=problems, **options)
     if found.value is None:
         return found
-    found = replace(found, **{end: _from_angle(getattr(found, end)) for end in ("value", "low", "high")})
     kept, wrong = in_pair(scores, wrong, strata), np.asarray(wrong, bool)
-    n_rarer = min(len(np.unique(problems[kept & side])) for side in (wrong, ~wrong))
-    return _bounded(of_those(found, problems[kept]), n_rarer, options.get("level", LEVEL))
+    value = auroc(np.array(scores, float)[kept], wrong[kept], strata[kept])
+    low, high = (value, value) if found.flat else (_from_angle(end) for end in (found.low, found.high))
+    found = of_those(replace(found, value=value, low=low, high=high), problems[kept])
+    return _bounded(found, n_rarer(problems[kept], wrong[kept]), options.get("level", LEVEL))
+
+
+def n_rarer(problems: Array, wrong: Array) -> int:
+    """In how many problems all the right traces are, or all the wrong ones, whichever are fewer: both (n,)."""
+    return min(len(np.unique(np.asarray(problems)[side])) for side in (wrong, ~wrong))
+
+
+def if_enough(found: Estimate, n_rarer: int) -> Estimate:
+    """Right against wrong: without the interval where the rarer class is in fewer than MIN_RARER problems."""
+    few = found.known and n_rarer < MIN_RARER
+    return replace(found, low=None, high=None, reason=TOO_FEW) if few else found
 
 
 def _angle_of(scores: Array, wrong: Array, strata: Array, problems: Array) -> Statistic:
@@ -118,14 +131,11 @@ def _bounded(found: Estimate, n_rarer: int, level: float) -> Estimate:
     Where every wrong trace lies on one side of every right one, all resamples agree and the bootstrap would be certain
     after three traces. There the interval is Wilson's, of n_rarer [ours].
     """
-    if not found.known:
+    found = if_enough(found, n_rarer)
+    if not found.known or found.value not in (0.0, 1.0):
         return found
-    if n_rarer < MIN_RARER:
-        return replace(found, low=None, high=None, reason="too few right or wrong traces for an interval")
-    if found.value in (0.0, 1.0):
-        low, high = wilson(found.value * n_rarer, n_rarer, level)
-        return replace(found, low=low, high=high)
-    return found
+    low, high = wilson(found.value * n_rarer, n_rarer, level)
+    return replace(found, low=low, high=high)
 
 
 def in_pair(scores: Array, wrong: Array, strata: Array) -> Array:
@@ -174,7 +184,8 @@ def paired(
 ) -> Estimate:
     """Arm b minus arm a over the problems that both have; a resample takes the same problems in both arms.
 
-    `n` counts the traces of both arms, `n_missing` those of problems that only one arm has.
+    `n` counts the traces of both arms, `n_missing` those of problems that only one arm has. The statistics have to be
+    exact at any counts: metrics.auroc_of is only where all problems are shared.
     """
     names = np.intersect1d(problems_a, problems_b)
     taken_a, n_a = _by_problem(arm_a, problems_a, names)
@@ -284,7 +295,8 @@ def share(flags: Array, problems: Sequence, level: float = LEVEL) -> Estimate:
     """A share of traces with Wilson's interval, n made smaller where attempts at one problem are alike.
 
     The effective n is n / design effect, the clustered variance of the mean over the independent one; at most n, and
-    the number of problems where all flags are equal. One attempt per problem gives plain Wilson.
+    the number of problems where all flags are equal or all are of one problem. One attempt per problem gives plain
+    Wilson.
     Source: Korn and Graubard (1998), Survey Methodology 24, with Wilson's interval in place of Clopper-Pearson's.
     """
     flags, index = np.asarray(flags, float), problem_index(problems)
@@ -294,6 +306,7 @@ def share(flags: Array, problems: Sequence, level: float = LEVEL) -> Estimate:
     mean = flags.mean()
     residuals = np.bincount(index, flags - mean)
     independent = mean * (1 - mean) * n
-    effect = (residuals**2).sum() / independent if independent else n / n_problems
+    varies = independent and n_problems > 1
+    effect = (residuals**2).sum() / independent if varies else n / n_problems
     low, high = wilson(mean * n / max(effect, 1.0), n / max(effect, 1.0), level)
     return Estimate(float(mean), low, high, n=n, n_problems=n_problems)

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from localent.analysis.divergence import ratio_of
-from localent.analysis.intervals import Estimate, estimate
+from localent.analysis.intervals import Estimate, estimate, problem_index, share
 from localent.analysis.metrics import mean_of
 from localent.analysis.profile import RIGHT, WRONG
 
@@ -30,7 +30,7 @@ class Free:
     wrong_to_right: int
     mcnemar_p: float  # exact, two-sided
     flips: Estimate  # share of pairs of which one is right and the other wrong
-    same_answer: Estimate
+    same_answer: Estimate  # of the pairs in which one of the two gave an answer
     length_ratio: Estimate  # mean tokens of the candidate / of the reference
     diverged_early: Estimate  # share that differ within the first 32 tokens
     first_divergence: float | None  # median token index among the pairs that differ; None: none do
@@ -69,22 +69,27 @@ def free(pairs: Sequence[Pair]) -> Free:
     def mean(values) -> Estimate:
         return estimate(mean_of, np.asarray(values, float), problems=problems)
 
-    lost, won = (int(((right[:, 0] - right[:, 1]) == sign).sum()) for sign in (1, -1))
+    def share_of(flags) -> Estimate:
+        return share(np.array(flags, bool), problems)
+
+    change = right[:, 1] - right[:, 0]
+    answered = np.array([p.answer != (None, None) for p in pairs], bool)
+    same = np.array([p.answer[0] == p.answer[1] for p in pairs], bool)
     return Free(
         n=len(pairs),
         n_problems=len(set(problems)),
-        accuracy_reference=mean(right[:, 0]),
-        accuracy_candidate=mean(right[:, 1]),
-        accuracy_change=mean(right[:, 1] - right[:, 0]),
-        right_to_wrong=lost,
-        wrong_to_right=won,
-        mcnemar_p=mcnemar(lost, won),
-        flips=mean(right[:, 0] != right[:, 1]),
-        same_answer=mean([p.answer[0] == p.answer[1] for p in pairs]),
+        accuracy_reference=share_of(right[:, 0]),
+        accuracy_candidate=share_of(right[:, 1]),
+        accuracy_change=mean(change),
+        right_to_wrong=int((change < 0).sum()),
+        wrong_to_right=int((change > 0).sum()),
+        mcnemar_p=mcnemar(*_lost_and_won(change, problems)),
+        flips=share_of(change != 0),
+        same_answer=share(same[answered], problems[answered]),
         length_ratio=estimate(ratio_of, lengths[:, 1], lengths[:, 0], problems=problems),
-        diverged_early=mean([i is not None and i < HORIZON for i in first]),
+        diverged_early=share_of([i is not None and i < HORIZON for i in first]),
         first_divergence=float(np.median(apart)) if apart else None,
-        identical=mean([i is None for i in first]),
+        identical=share_of([i is None for i in first]),
         mechanisms=shares(mechanisms[1]),
         mechanisms_reference=shares(mechanisms[0]),
         abandoned=mean(given_up[:, 1]),
@@ -99,6 +104,12 @@ def mcnemar(b: int, c: int) -> float:
     Source: McNemar (1947), doi:10.1007/BF02295996, in its exact binomial form.
     """
     return float(binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
+
+
+def _lost_and_won(change: np.ndarray, problems: np.ndarray) -> tuple[int, int]:
+    """Problems with more attempts lost than won, and with more won: attempts at one problem are alike."""
+    net = np.bincount(problem_index(problems), change)
+    return int((net < 0).sum()), int((net > 0).sum())
 
 
 def first_difference(a: Sequence[int], b: Sequence[int]) -> int | None:

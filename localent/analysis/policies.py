@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -92,8 +93,13 @@ def stops(traces: Traces, p: Probed) -> Iterator[Policy]:
         "answer convergence": (lambda x: unchanged(p.leader) >= -x, tuple(-r for r in range(6, 0, -1)), "minus steps"),
     }
     for name, (rule, settings, unit) in rules.items():
-        yield Policy(name, "stop", never + settings, _stopping(traces, p, rule), unit)
+        yield Policy(name, "stop", never + settings, _stopping(traces, p, partial(_where_one_leads, rule, p)), unit)
     yield length_cap(traces, p)
+
+
+def _where_one_leads(rule: Callable[[float], Array], p: Probed, setting: float) -> Array:
+    """Where the rule would stop and there is an answer to take."""
+    return rule(setting) & (p.leader >= 0)
 
 
 def length_cap(traces: Traces, p: Probed) -> Policy:

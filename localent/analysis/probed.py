@@ -10,11 +10,11 @@ import numpy as np
 
 from localent.analysis.curves import TOUCH, Trajectories, log_true
 from localent.analysis.metrics import Array
+from localent.records import COMPUTED
 
 if TYPE_CHECKING:
     from localent.store import Database
 
-COMPUTED = ("number", "choice")  # estimators that read the answer distribution off the logits
 COLUMNS = ("trace_id", "estimator", "k", "position", "entropy", "p_true", "leader", "invalid", "n_tokens")
 COLUMNS += ("n_fed",)
 
@@ -30,9 +30,9 @@ class Probed:
     position: Array  # k / K
     entropy: Array  # nats
     p_true: Array
-    leader: Array  # int: a code for the most likely answer; -2: no answer at all
-    leader_true: Array  # 1: the most likely answer is the true one
-    p_leader: Array  # probability of the most likely answer; 0 where there is no answer
+    leader: Array  # int: a code for the most likely answer; -2: none, or not known which
+    leader_true: Array  # 1: the true answer is known to lead
+    p_leader: Array  # probability of the likeliest answer found; 0 where there is none
     invalid: Array  # probability of what is no answer
     n_tokens: Array  # generated tokens in the prefix
     n_fed: Array  # tokens that the probe cost
@@ -53,6 +53,11 @@ class Probed:
     def n_steps(self) -> Array:
         """K, reasoning steps: (n,) float, NaN where not probed."""
         return np.where(self.there, (~np.isnan(self.position)).sum(1) - 1.0, np.nan)
+
+    @property
+    def open_leader(self) -> Array:
+        """(n, K_max + 1) bool: answers were found, but what was left unexplored could still overtake them."""
+        return (self.leader == -2) & (self.p_leader > 0)
 
     def among(self, kept: Array) -> Probed:
         """Some of the traces: kept (n,) bool."""

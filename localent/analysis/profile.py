@@ -68,9 +68,9 @@ def profile(p: Probed, **options) -> Profile:
 def mechanisms(p: Probed) -> Array:
     """The mechanism of each trace: (n,) of text, "" where it was not probed.
 
-    With g_k = "the true answer leads at k", K the last. Right: stable, g at all k; rescue, not g_0 but g_K; detour, g_0
-    and g_K with a break between; fragile, not g_K. Wrong: never-discovered, g at no k; escape, g_0 and not g_K;
-    failed-rescue, g only in the middle; stochastic-miss, g_K, yet answered wrong.
+    With g_k = "the true answer is known to lead at k", K the last. Right: stable, g at all k; rescue, not g_0 but g_K;
+    detour, g_0 and g_K with a break between; fragile, not g_K. Wrong: never-discovered, g at no k; escape, g_0 and not
+    g_K; failed-rescue, g only in the middle; stochastic-miss, g_K, yet answered wrong.
     """
     leads, n = p.leader_true, p.n_steps
     inside = ~np.isnan(leads)

@@ -108,7 +108,7 @@ def _accuracies(values: Array, wrong: Array) -> tuple[float, ...]:
 
 
 def _notes(p: Probed | None, traces: Traces, n_ranked: int) -> tuple[str, ...]:
-    notes = ["Settings are chosen on one half of the problems; all figures are of the other half."]
+    notes = ["Settings are chosen on one half of the problems; the figures of policies are of the other half."]
     notes.append("Thresholds to choose from are quantiles over all traces of the run; no label enters them.")
     if n_ranked > 1:
         notes.append(

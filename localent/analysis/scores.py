@@ -70,11 +70,6 @@ def quantile(x: Array, q: float) -> Array:
     return low + (place - np.floor(place)) * (high - low)
 
 
-def perplexity(surprisal: Array) -> Array:
-    """exp of the mean surprisal: (n, T) -> (n,). Orders traces as the mean does."""
-    return np.exp(mean(surprisal))
-
-
 def spike_count(entropy: Array, threshold: float = SPIKE) -> Array:
     """How often the entropy jumps by more than `threshold` nats from one token to the next: (n, T) -> (n,).
 

@@ -20,7 +20,7 @@ from localent.analysis.intervals import SEED, Estimate, estimate, separation
 from localent.analysis.metrics import Array, UndefinedError
 from localent.analysis.probed import Probed, computed, probed, until
 from localent.analysis.profile import path_length, switches
-from localent.analysis.signatures import last, lock_time, modal_lock, slope, violations
+from localent.analysis.signatures import coherence, last, lock_time, modal_lock, slope, violations
 from localent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -309,7 +309,7 @@ def _answer_scores(p: Probed | None, n: int, at: float) -> dict[str, tuple[Array
     """Name -> (values, whether 1 - values is a stated probability of being right)."""
     if p is None:
         return {"answer entropy": (np.full(n, np.nan), False)}
-    drop = p.entropy[:, 0] - last(p.entropy)
+    drop = coherence(p.entropy)
     return {
         "answer entropy at start": (p.entropy[:, 0], False),
         **_by_position(p, at, "answer entropy", "1 - leader's probability"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from localent.analysis import curves
+from localent.analysis import curves, scores
 from localent.analysis.curves import GRID, at_position
 from localent.analysis.fano import fano_bound
 from localent.analysis.intervals import Estimate, estimate, separation
@@ -71,7 +71,7 @@ def slope(values: Array, position: Array) -> Array:
     """Least-squares slope over k/K, in the unit of `values` per whole trace: (n,); NaN for fewer than two probes."""
     there = ~np.isnan(values) & ~np.isnan(position)
     n = there.sum(1)
-    x, y = (np.where(there, v - mean_rows(np.where(there, v, np.nan))[:, None], 0) for v in (position, values))
+    x, y = (np.where(there, v - scores.mean(np.where(there, v, np.nan))[:, None], 0) for v in (position, values))
     return np.divide((x * y).sum(1), (x * x).sum(1), out=np.full(len(n), np.nan), where=n > 1)
 
 
@@ -121,14 +121,14 @@ class Signatures:
     modal_right: float | None  # median of the modal lock
     modal_wrong: float | None
     saturation: Estimate  # slope of |H_k+1 - H_k| on H_k
-    early_drop: Estimate  # H_0 - H_half minus H_half - H_1
+    early_drop: Estimate  # H_0 - H_half minus H_half - H_1, traces of two steps or more
     tail_slope: Estimate  # of H over the last third of the grid, nats per whole trace
     decay: Decay | None
     monotone_right: Estimate  # share of traces without a rise above SLACK
     monotone_wrong: Estimate
     coherence_right: Estimate
     coherence_wrong: Estimate
-    error: Array  # share of traces whose leader at t is not the true answer
+    error: Array  # share of traces whose leader at t is not the true answer, of those whose leader is known
     fano: Array  # the least error that the mean entropy at t allows, were the probes calibrated
     fano_violated: Array  # bool: the bound stands above what was observed
 
@@ -140,7 +140,8 @@ def signatures(p: Probed, *, ln_others: float, **options) -> Signatures:
         return estimate(mean_of, values[among], problems=p.problems[among], **options)
 
     entropy, gain = at_position(p.trajectory(p.entropy), GRID), at_position(p.trajectory(p.gain), GRID)
-    error = mean_of(1 - at_position(p.trajectory(p.leader_true), GRID))(np.ones(len(p.wrong)))
+    wrong_leads = np.where(p.open_leader, np.nan, 1 - p.leader_true)
+    error = mean_of(at_position(p.trajectory(wrong_leads), GRID))(np.ones(len(p.wrong)))
     mean_curve = curves.curve(GRID, entropy, p.problems, **options)
     found = [separation(entropy[:, i], p.wrong, p.problems, **options) for i in range(len(GRID))]
     bound = fano_bound(mean_curve.value, ln_others=ln_others)
@@ -162,7 +163,7 @@ def signatures(p: Probed, *, ln_others: float, **options) -> Signatures:
         lock_right=_median(locks[0], ~p.wrong), lock_wrong=_median(locks[0], p.wrong),
         modal_right=_median(locks[1], ~p.wrong), modal_wrong=_median(locks[1], p.wrong),
         saturation=saturation(p, **options),
-        early_drop=mean(entropy[:, 0] - 2 * entropy[:, 5] + entropy[:, 10]),
+        early_drop=mean(entropy[:, 0] - 2 * entropy[:, 5] + entropy[:, 10], p.n_steps >= 2),
         tail_slope=mean(slope(entropy[:, 7:], np.tile(GRID[7:], (len(entropy), 1)))),
         decay=decay(mean_curve.value),
         monotone_right=mean(monotone, ~p.wrong), monotone_wrong=mean(monotone, p.wrong),
@@ -174,12 +175,7 @@ def signatures(p: Probed, *, ln_others: float, **options) -> Signatures:
 
 def gap_values(p: Probed) -> Array:
     """Mean of a trace's answer entropy over t, in nats: (n,). The gap of it is the area under the gap curve."""
-    return mean_rows(at_position(p.trajectory(p.entropy), GRID))
-
-
-def mean_rows(values: Array) -> Array:
-    n = (~np.isnan(values)).sum(1)
-    return np.divide(np.nansum(values, 1), n, out=np.full(len(n), np.nan), where=n > 0)
+    return scores.mean(at_position(p.trajectory(p.entropy), GRID))
 
 
 def saturation(p: Probed, **options) -> Estimate:

@@ -12,11 +12,11 @@ from localent.analysis import curves, intervals
 from localent.analysis.curves import ByClass, Curve
 from localent.analysis.intervals import SEED, Estimate, estimate
 from localent.analysis.metrics import Array, Statistic, auroc_of, gap_of, mean_of
+from localent.records import COMPUTED
 
 if TYPE_CHECKING:
     from localent.store import Database
 
-COMPUTED = ("number", "choice")  # estimators that read the answer distribution off the logits
 TRACE_COLUMNS = ("trace_id", "problem_id", "correct", "finish", "extraction_problem", "problem_steps", "n_tokens")
 PROBE_COLUMNS = ("trace_id", "problem_id", "correct", "estimator", "k", "position", "entropy", "p_true")
 PROBE_COLUMNS += ("residual",)
@@ -63,7 +63,7 @@ class Answers:
     by_step: ByClass  # answer entropy after k steps
     p_true_by_step: Curve  # probability of the true answer, all traces
     residual_by_step: Curve  # probability that the search left unexplored, all traces
-    gain_half: Estimate  # information gained about the true answer by t = 0.5, all traces
+    gain_half: Estimate  # information gained about the true answer by t = 0.5, all traces of two steps or more
     gain_end: Estimate  # by the end of the reasoning
 
 
@@ -133,10 +133,12 @@ def signal(
     labels = (wrong, problems) if strata is None else (wrong, problems, strata)
     length = intervals.separation(n_tokens, wrong, strata=strata, **options)
     direction = -1 if length.value is not None and length.value < 0.5 else 1
+    advantage = estimate(_advantage_of, scores, direction * n_tokens, *labels, **options)
+    kept = intervals.in_pair(scores, wrong, np.zeros(len(wrong)) if strata is None else strata)
     return Signal(
         auroc=intervals.separation(scores, wrong, strata=strata, **options),
         length=length,
-        advantage=estimate(_advantage_of, scores, direction * n_tokens, *labels, **options),
+        advantage=intervals.if_enough(advantage, intervals.n_rarer(problems[kept], wrong[kept])),
     )
 
 

@@ -20,13 +20,23 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from localent.analysis.beyond import holm, partial_rank_of, separation_gain_p, separation_p, sign_flip_p
-from localent.analysis.beyond_controls import gap_to, over_steps
+from localent.analysis.beyond import gap_p, holm, partial_rank_of, separation_gain_p, separation_p, sign_flip_p
+from localent.analysis.beyond_controls import gap_to
 from localent.analysis.curves import FLOOR, FLOORED, HALF, at_position, half_way, log_true
-from localent.analysis.intervals import Estimate, estimate, in_pair, of_those, paired, separation
+from localent.analysis.intervals import Estimate, estimate, if_enough, in_pair, n_rarer, of_those, separation
 from localent.analysis.metrics import Array, Statistic, UndefinedError, auroc, auroc_of, gap_of, mean_of
 from localent.analysis.probed import Probed
-from localent.analysis.signatures import LOCK, SLACK, gap_values, lock_time, modal_lock, saturation, slope, violations
+from localent.analysis.scores import mean
+from localent.analysis.signatures import (
+    LOCK,
+    SLACK,
+    gap_values,
+    lock_time,
+    modal_lock,
+    saturation,
+    slope,
+    violations,
+)
 
 SUPPORTED, REFUTED, UNDECIDED, LENGTH = "supported", "refuted", "undecided", "explained by length"
 GAIN_RISES = "information gain rises with steps"
@@ -34,6 +44,7 @@ EARLY, EARLY_ANY = "early separability, t = 0.5", "early separability, t = 0.5, 
 NO_SPREAD = "nothing varies"
 ALPHA = 0.05
 FLIPS, DELONG, INTERVAL = "sign flips of problem means", "clustered DeLong", "interval alone"
+GAP, GAPS = "clustered t", ("nats", "share")  # right against wrong by their means
 BY_OUTCOME = ("wrong-trace",)  # controls that are chosen by how a trace ended
 SMALLEST = {  # the smallest effect that would count, by unit
     "nats a trace": 0.1, "nats": 0.05, "nats a nat": 0.05, "share": 0.05, "AUROC - 0.5": 0.05, "AUROC": 0.05,
@@ -112,7 +123,7 @@ def by_length(family: Sequence[Verdict]) -> list[Verdict]:
     """Where length explains the separation of any K with any other, and equal K show none, it explains both."""
     if not any(v.claim == EARLY_ANY and v.verdict == LENGTH for v in family):
         return list(family)
-    none = [v.claim == EARLY and v.effect.known and v.effect.low <= 0 for v in family]
+    none = [v.claim == EARLY and v.effect.known and v.effect.low <= 0 <= v.effect.high for v in family]
     note = "length separates at any K; at equal K nothing is shown"
     return [replace(v, verdict=LENGTH, note=note) if gone else v for v, gone in zip(family, none, strict=True)]
 
@@ -169,7 +180,7 @@ def _by_rollouts(subject: str, rolled: Probed, m: int, options: dict) -> Verdict
 def _controls(subject: str, p: Probed, controls: dict[str, Probed], options: dict) -> Iterator[Verdict]:
     """Each control over all steps, the least of them, and the least of them by half of the steps."""
     gaps = {name: gap_to(p, control) for name, control in controls.items()}
-    every = [_over(subject, p, name, over_steps(gap), options) for name, gap in gaps.items()]
+    every = [_over(subject, p, name, mean(gap[:, 1:]), options) for name, gap in gaps.items()]
     by_half = [_over(subject, p, name, half_way(p.trajectory(gap)), options) for name, gap in gaps.items()]
     yield from every
     if every:
@@ -229,7 +240,7 @@ def _signatures(subject: str, p: Probed, length: Array, options: dict) -> Iterat
 
 def _contrast(claim: str, subject: str, p: Probed, scores: Array, unit: str, length: Array, options: dict) -> Verdict:
     """Wrong against right by one score (n,), higher = as claimed for wrong traces."""
-    if unit in ("nats", "share"):
+    if unit in GAPS:
         effect = estimate(gap_of, scores, p.wrong, problems=p.problems, **options)
     else:
         scale = 2 if unit == "Cliff's delta" else 1
@@ -266,16 +277,18 @@ def gain_of_separation(
 ) -> Estimate:
     """AUROC of `after` minus that of `before`, over the same pairs: n, the traces in one.
 
-    No interval where all pairs agree before: resamples do not see how sure that is, and a 1 leaves nothing to gain.
+    No interval where all pairs agree before: resamples do not see how sure that is, and near 1 there is no room.
     """
     gain = estimate(_gain_of, after, before, wrong, strata, problems, problems=problems, **options)
     if gain.value is None:
         return gain
-    gain = of_those(gain, problems[in_pair(after, wrong, strata)])
-    known = ~np.isnan(after)
-    at_start = auroc(before[known], wrong[known], strata[known])
-    if at_start in (0.0, 1.0):
-        return replace(gain, low=None, high=None, reason=f"all pairs agree at k = 0 already: AUROC {at_start:g}")
+    kept = in_pair(after, wrong, strata)
+    gain = if_enough(of_those(gain, problems[kept]), n_rarer(problems[kept], wrong[kept]))
+    at_start = auroc(before[kept], wrong[kept], strata[kept])
+    if at_start == 0 or at_start > 1 - SMALLEST["AUROC"]:
+        return replace(
+            gain, low=None, high=None, reason=f"AUROC {at_start:.3g} at k = 0 leaves nothing to gain or lose"
+        )
     return _varying(gain)
 
 
@@ -305,15 +318,26 @@ def _beside_length(
     strata: Array | None = None,
 ) -> Verdict:
     effect = _varying(_comparable(effect, scores, p.wrong))
-    given = estimate(partial_rank_of, scores, p.wrong, length, problems=p.problems, **options)
-    verdict, note = decide(effect, unit), ""
-    if verdict == SUPPORTED and not given.known:
-        verdict, note = UNDECIDED, "length cannot be held fixed"
-    elif verdict == SUPPORTED and given.low <= 0:
-        verdict = LENGTH
     strata = np.zeros(len(p.wrong), int) if strata is None else strata
-    test = _p_of(~np.isnan(scores), separation_p, scores, p.wrong, p.problems, strata)
-    return Verdict(claim, subject, effect, unit, DELONG, test, verdict, given, True, note)
+    given, verdict, note = _rank_correlation(p, scores, length, strata, options), decide(effect, unit), ""
+    if verdict == SUPPORTED and not (given.known and given.low > 0):
+        verdict, note = _without_length(given, _rank_correlation(p, scores, 0 * length, strata, options))
+    name, arrays = (GAP, (gap_p,)) if unit in GAPS else (DELONG, (separation_p, strata))
+    test = _p_of(~np.isnan(scores), arrays[0], scores, p.wrong, p.problems, *arrays[1:])
+    return Verdict(claim, subject, effect, unit, name, test, verdict, given, True, note)
+
+
+def _rank_correlation(p: Probed, scores: Array, given: Array, strata: Array, options: dict) -> Estimate:
+    """Of the scores with being wrong, `given` (n,) held fixed, over the traces that have a pair in their stratum."""
+    ranked = np.where(in_pair(scores, p.wrong, strata), scores, np.nan)
+    return estimate(partial_rank_of, ranked, p.wrong, given, strata, problems=p.problems, **options)
+
+
+def _without_length(given: Estimate, whatever: Estimate) -> tuple[str, str]:
+    """Verdict and note on an effect that ranks at equal length do not show. whatever: the same, whatever the length."""
+    if not given.known:
+        return UNDECIDED, "length cannot be held fixed"
+    return (LENGTH, "") if whatever.known and whatever.low > 0 else (UNDECIDED, "by ranks nothing is shown")
 
 
 def _p_of(known: Array, test: Callable, *arrays: Array) -> float | None:
@@ -336,10 +360,8 @@ def training(earlier: tuple[str, Probed], later: tuple[str, Probed], **options) 
     """Training increases the gain: later minus earlier stage, paired by problem, in nats per whole trace."""
     (name_a, a), (name_b, b) = earlier, later
     gains = gain_slope(a), gain_slope(b)
-    kept = [~np.isnan(gain) for gain in gains]
-    arms = [(mean_of(g[k]), p.problems[k]) for g, k, p in zip(gains, kept, (a, b), strict=True)]
-    effect = _varying(paired(*arms[0], *arms[1], **options))
     values, problems = _differences(gains, (a.problems, b.problems))
+    effect = _varying(estimate(mean_of, values, problems=problems, **options))
     unit, subject = "nats a trace", f"{name_a} -> {name_b}"
     p = sign_flip_p(values, problems)
     return Verdict("training increases the gain", subject, effect, unit, FLIPS, p, decide(effect, unit), None, False)

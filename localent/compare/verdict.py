@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from localent.analysis.beyond import holm
 from localent.analysis.divergence import Figure, Forced
 from localent.analysis.intervals import Estimate
 
@@ -48,16 +49,6 @@ def verdicts(candidates: Sequence, floor: Forced | None, *, stored: bool = False
         _verdict(name, c, floor, _accuracy(c.free, next(adjusted), rule) if c.free else None, stored)
         for name, c in zip(names, candidates, strict=True)
     ]
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """p values adjusted for having looked at all of them: (n,) -> (n,). Source: Holm (1979)."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted, highest = [0.0] * len(p_values), 0.0
-    for rank, i in enumerate(order):
-        highest = max(highest, min(1.0, p_values[i] * (len(p_values) - rank)))
-        adjusted[i] = highest
-    return adjusted
 
 
 def times_noise(ratio: float) -> str:

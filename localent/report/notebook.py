@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from localent.records import Probe, Token, Trace
+from localent.records import COMPUTED, Probe, Token, Trace
 from localent.report.table import harmless
-from localent.report.trace import COMPUTED, level_of
+from localent.report.trace import level_of
 from localent.store.rows import completed_texts
 
 COLOURS = ("", "#fff3d6", "#ffdf9e", "#ffc266", "#f79a3e", "#d9601a")  # as in the report

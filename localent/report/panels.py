@@ -16,8 +16,9 @@ from localent.analysis import curves, intervals
 from localent.analysis.curves import GRID, Trajectories, at_position, trajectories
 from localent.analysis.intervals import Estimate
 from localent.analysis.metrics import aurc_of, mean_of, risk_coverage
-from localent.analysis.summary import COMPUTED, PROBE_COLUMNS, TRACE_COLUMNS, Summary, summarise
+from localent.analysis.summary import PROBE_COLUMNS, TRACE_COLUMNS, Summary, summarise
 from localent.errors import UsageError
+from localent.records import COMPUTED
 from localent.report.table import cell_text
 
 if TYPE_CHECKING:

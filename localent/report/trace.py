@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 
-from localent.records import Probe, Problem, Token, Trace
+from localent.records import COMPUTED, Probe, Problem, Token, Trace
 from localent.report.table import cell_text, pad, text_width
 
 LEVELS = {  # measure -> (unit, where each level begins)
@@ -27,7 +27,6 @@ RESET = "\x1b[0m"
 N_ANSWERS = 4
 UNEXPLORED = 0.2  # from this share on a row says so
 NOTHING = 0.0005  # below this a share would read 0.0 %
-COMPUTED = ("number", "choice")
 
 
 @dataclass(frozen=True, slots=True)
