@@ -8,28 +8,18 @@ A problem has a hidden difficulty, normal, that makes its traces wrong and raise
 higher by `--effect`. The truth is the same metric over 250,000 problems. One run in twenty may miss it; with
 1,000 runs the coverage itself is known to about 0.7 points.
 
-Seen with 1,000 runs per row, AUROC (plain, with ties, within strata, within question), lowest and highest in %:
+Seen with 1,000 runs per row, coverage in %, lowest and highest over all metrics:
 
-    300 problems, 1 or 4 attempts, 30 % wrong    93.8 to 95.5
-    100 problems, 1 or 4 attempts, 30 % wrong    94.4 to 96.3
-    100 problems, 10 % wrong                     93.7 to 96.5
-     30 problems, 4 attempts, 30 % wrong         92.7 to 95.5
-     30 problems, 1 attempt, 30 % wrong          96.9 to 98.8 (within strata: wider than it need be)
+    300 problems, 1 or 4 attempts, 30 % wrong    93.4 (AUROC b - a) to 95.6
+    100 problems, 1 or 4 attempts, 30 % wrong    93.5 (gap) to 96.3
+    100 problems, 1 attempt, 10 % wrong          92.1 (PRR) to 97.0 (accuracy)
+     30 problems, 4 attempts, 30 % wrong         92.4 (gap) to 95.8
+     30 problems, 1 attempt, 30 % wrong          92.5 (gap) to 98.8 (AUROC within strata: wider than need be)
 
-The misses lie on both sides alike. Two things did that. Resamples of pairs have the noise of single pairs twice; to
-first order (metrics.auroc_of) they have not: in strata, 100 problems with one attempt went from 98.3 to 96.3. And on
-the scale of the arcsine (intervals._angle_of) few wrong traces with an AUROC near 1 miss the truth no more often: 1,500
-runs of 100 problems, 5 % wrong, effect 2, went from 87.6 to 93.2. The difference of two AUROC has 93.3 to 95.4 from
-30 problems on.
-
-Seen with 600 runs per row (known to about 0.9 points), 100 or 300 problems, 4 attempts, 30 % wrong: mean of a skewed
-score 94.3 and 94.7, gap 94.0 and 94.7, accuracy 95.0 and 96.2; PRR 96.2 in 400 runs of 100 problems.
-
-Seen with 300 runs per row (known to about 1.3 points), mean, gap, PRR, AURC and accuracy:
-
-    300 problems, 1 or 4 attempts, 30 % wrong    91.7 (mean of a skewed score) to 96.3
-    100 problems, 1 or 4 attempts, 30 % wrong    92.7 (gap) to 97.0
-     15 problems, 40 % wrong                     89.8 (gap) and more
+AUROC misses on both sides alike. Two things did that. Resamples of pairs have the noise of single pairs twice; to
+first order (metrics.auroc_of) they have not: in strata, 100 problems with one attempt went from 98.3 to 96.3. On the
+scale of the arcsine (intervals._angle_of) few wrong traces with an AUROC near 1 miss the truth no more often: in
+1,500 runs of 100 problems, 5 % wrong, effect 2, from 87.6 to 93.2.
 
 In 400 other runs, the widening for few problems (intervals._wide_z) took PRR of 100 problems with 10 % wrong from 87.0
 to 90.8; percentiles had 84.8.
