@@ -46,9 +46,9 @@ def sample(texts: Sequence[Text]) -> list[Text]:
 
 
 def multiples(mine: Forced | Free | Trajectory, floor: Forced | Free | Trajectory) -> dict[str, float | None]:
-    """Every difference over the same one of the reference against itself; None where that is 0."""
+    """Every difference over the same one of the reference against itself; None where that is 0, or not known."""
     ours, noise = magnitudes(mine), magnitudes(floor)
-    return {name: value / noise[name] if noise[name] else None for name, value in ours.items()}
+    return {name: value / noise[name] if noise.get(name) else None for name, value in ours.items()}
 
 
 def magnitudes(found: Forced | Free | Trajectory) -> dict[str, float]:
@@ -62,16 +62,14 @@ def magnitudes(found: Forced | Free | Trajectory) -> dict[str, float]:
         case Free():
             sizes = {"flips": found.flips, "accuracy_change": found.accuracy_change}
             sizes |= {"diverged_early": found.diverged_early, "abandoned_change": found.abandoned_change}
-            return _known(sizes) | {
-                "length_ratio": abs((found.length_ratio.value or 1.0) - 1),
-                "same_answer": 1 - (found.same_answer.value or 0.0),
-                "identical": 1 - (found.identical.value or 0.0),
-            }
+            alike = {"same_answer": found.same_answer, "identical": found.identical}
+            return _known(sizes) | _known({"length_ratio": found.length_ratio} | alike, 1.0)
         case Trajectory():
             names = ("abs_delta_entropy", "abs_delta_p_true", "gain_change")
             sizes = _known({name: getattr(found, name) for name in names})
-            return sizes | {"same_leader": 1 - (found.same_leader.value or 0.0)}
+            return sizes | _known({"same_leader": found.same_leader}, 1.0)
 
 
-def _known(estimates: dict) -> dict[str, float]:
-    return {name: abs(found.value) for name, found in estimates.items() if found.value is not None}
+def _known(estimates: dict, alike: float = 0.0) -> dict[str, float]:
+    """How far each estimate that has a value is from what a model and itself give."""
+    return {name: abs(found.value - alike) for name, found in estimates.items() if found.value is not None}
