@@ -13,6 +13,7 @@ import numpy as np
 
 from localent import later, models, runs, tasks
 from localent.analysis import beyond_controls, signatures, verdicts
+from localent.analysis.claims import KNOBS, REFUTED, SUPPORTED, Verdict, settled
 from localent.analysis.curves import HALF, Curve, at_position, half_way
 from localent.analysis.family import FAMILY, MECHANISM, is_family
 from localent.analysis.intervals import Estimate, estimate, problem_index, separation, share
@@ -20,7 +21,6 @@ from localent.analysis.metrics import Array, mean_of
 from localent.analysis.probed import Probed, computed, only, probed
 from localent.analysis.profile import Profile, profile
 from localent.analysis.signatures import Signatures
-from localent.analysis.verdicts import KNOBS, Verdict
 from localent.answers import LN_NUMBERS
 from localent.controls import COMPARED, EVERY, compared_at
 from localent.errors import LocalentError, UsageError
@@ -89,7 +89,7 @@ class OtherSeed:
     def agreement(self, found: Sequence[tuple[str, Verdict]]) -> tuple[int, int, int]:
         """(verdicts that are the same, that are opposite, that both have); opposite: supported here, refuted there."""
         both = [(v.verdict, told) for task, v in found if (told := self.verdict_of(task, v)) is not None]
-        opposite = sum({here, there} == {verdicts.SUPPORTED, verdicts.REFUTED} for here, there in both)
+        opposite = sum({here, there} == {SUPPORTED, REFUTED} for here, there in both)
         return sum(here == there for here, there in both), opposite, len(both)
 
 
@@ -178,7 +178,7 @@ def analyse(
         claims = verdicts.judge(name, read.own, read.controls, read.n_tokens, read.rolled, read.m, **options)
         judged += [(task, v) for v in claims]
         by_task.setdefault(task, []).append((name, read.own))
-    judged += [(task, v) for task, stages in by_task.items() for v in verdicts.settled([*_training(stages, options)])]
+    judged += [(task, v) for task, stages in by_task.items() for v in settled([*_training(stages, options)])]
     notes = (SELECTED, KNOBS, *([MECHANISM] if family else []))
     return Study(study_id([run_id for *_, run_id in found], wanted), tuple(subjects), tuple(judged), notes)
 

@@ -11,11 +11,11 @@ from scipy import stats
 from test_runs import query
 
 from localent import study, tasks
-from localent.analysis import beyond_controls, scores, verdicts
+from localent.analysis import beyond_controls, claims, contrasts, scores, verdicts
+from localent.analysis.claims import LENGTH, REFUTED, SUPPORTED, UNDECIDED
 from localent.analysis.curves import Curve
 from localent.analysis.intervals import Estimate
 from localent.analysis.probed import Probed, probed
-from localent.analysis.verdicts import LENGTH, REFUTED, SUPPORTED, UNDECIDED
 from localent.cli import main
 from localent.errors import UsageError
 from localent.report.science import mechanism_table, sentences, stage_table, verdict_table
@@ -161,11 +161,9 @@ def test_the_rule_of_verdicts(ends, verdict):
 
 def test_a_claim_that_holms_rule_does_not_pass_is_undecided():
     effect = Estimate(0.3, 0.2, 0.4)
-    family = [
-        verdicts.Verdict(str(p), "m", effect, "nats", "t", p, SUPPORTED, None, False) for p in (0.001, 0.03, 0.04)
-    ]
-    family.append(verdicts.Verdict("without p", "m", effect, "nats", "t", None, SUPPORTED, None, False))
-    found = verdicts.settled(family)
+    family = [claims.Verdict(str(p), "m", effect, "nats", "t", p, SUPPORTED, None, False) for p in (0.001, 0.03, 0.04)]
+    family.append(claims.Verdict("without p", "m", effect, "nats", "t", None, SUPPORTED, None, False))
+    found = claims.settled(family)
     assert [v.verdict for v in found] == [SUPPORTED, UNDECIDED, UNDECIDED, SUPPORTED]
     assert [v.p_holm for v in found] == pytest.approx([0.003, 0.06, 0.06, None])
 
@@ -407,8 +405,8 @@ def test_an_effect_of_length_that_holms_rule_does_not_pass_is_undecided():
 
     def family(p):
         found = [(PLAIN, effect, LENGTH, p), (EARLY, none, UNDECIDED, 0.9), ("other", none, UNDECIDED, 0.8)]
-        made = [verdicts.Verdict(c, "m", e, "AUROC - 0.5", "t", q, told, none, True) for c, e, told, q in found]
-        return [v.verdict for v in verdicts.by_length(verdicts.settled(made))]
+        made = [claims.Verdict(c, "m", e, "AUROC - 0.5", "t", q, told, none, True) for c, e, told, q in found]
+        return [v.verdict for v in claims.by_length(claims.settled(made))]
 
     assert family(0.04) == [UNDECIDED, UNDECIDED, UNDECIDED]
     assert family(0.004) == [LENGTH, LENGTH, UNDECIDED]
@@ -445,7 +443,7 @@ def test_every_control_shows_the_one_that_decides():
     """The least effect of all may be undecided: what refutes is shown, what is not known has no say."""
 
     def one(name, told, *ends):
-        return verdicts.Verdict(f"exceeds control: {name}", "m", Estimate(*ends), "nats", "t", 0.5, told, None, False)
+        return claims.Verdict(f"exceeds control: {name}", "m", Estimate(*ends), "nats", "t", 0.5, told, None, False)
 
     wide, low = one("wide", UNDECIDED, -0.2, -0.9, 0.5), one("low", REFUTED, 0.01, -0.01, 0.02)
     high, absent = one("high", SUPPORTED, 0.5, 0.4, 0.6), one("absent", UNDECIDED, None)
@@ -477,10 +475,10 @@ def test_two_wrong_traces_show_nothing_beyond_the_start():
     """However sure the right ones are among themselves: of two, either may lie anywhere by chance."""
     rng, wrong = np.random.default_rng(3), np.arange(100) < 2
     before, after = rng.normal(size=100), rng.normal(size=100) - 3.0 * wrong
-    gain = verdicts.gain_of_separation(after, before, wrong, np.arange(100), np.zeros(100), n_resamples=300)
+    gain = contrasts.gain_of_separation(after, before, wrong, np.arange(100), np.zeros(100), n_resamples=300)
     assert gain.value is not None
     assert gain.reason == "too few right or wrong traces for an interval"
-    five = verdicts.gain_of_separation(
+    five = contrasts.gain_of_separation(
         after, before, np.arange(100) < 5, np.arange(100), np.zeros(100), n_resamples=300
     )
     assert five.known
@@ -490,7 +488,7 @@ def test_a_start_near_1_leaves_nothing_to_gain_and_is_no_refutation():
     rng, wrong = np.random.default_rng(3), np.arange(300) < 100
     after = rng.normal(size=300) + 9.0 * wrong
     before = np.where(np.arange(300) == 0, -9.0, after)
-    gain = verdicts.gain_of_separation(after, before, wrong, np.arange(300), np.zeros(300), n_resamples=300)
+    gain = contrasts.gain_of_separation(after, before, wrong, np.arange(300), np.zeros(300), n_resamples=300)
     assert 0 < gain.value < 0.02
     assert gain.reason == "AUROC 0.99 at k = 0 leaves nothing to gain or lose"
 
@@ -505,9 +503,9 @@ def questioned(n=100, seed=0):
 def within(scores, wrong, problems, length):
     """The within-question claim by its own function, on scores that are already those of half-way."""
     made = type("Made", (), dict(wrong=wrong, problems=problems))
-    effect = verdicts.scaled(verdicts.separation(scores, wrong, problems, problems, n_resamples=300), 1, -0.5)
+    effect = contrasts.scaled(contrasts.separation(scores, wrong, problems, problems, n_resamples=300), 1, -0.5)
     options = dict(n_resamples=300)
-    return verdicts._beside_length(WITHIN, "m", made, scores, effect, "AUROC - 0.5", length, options, problems)
+    return contrasts._beside_length(WITHIN, "m", made, scores, effect, "AUROC - 0.5", length, options, problems)
 
 
 def test_length_within_a_question_explains_what_it_explains_there():
@@ -528,7 +526,7 @@ def test_a_length_that_never_varies_explains_nothing():
     wrong = np.arange(200) < 100
     scores = np.where(wrong, np.where(np.arange(200) % 4 == 0, 2.5, 0.9), 1.0) + 0.01 * rng.normal(size=200)
     made = type("Made", (), dict(wrong=wrong, problems=np.arange(200)))
-    found = verdicts._contrast("claim", "m", made, scores, "nats", np.full(200, 50.0), dict(n_resamples=300))
+    found = contrasts._contrast("claim", "m", made, scores, "nats", np.full(200, 50.0), dict(n_resamples=300))
     assert found.effect.low > 0
     assert (found.verdict, found.note) == (UNDECIDED, "by ranks nothing is shown")
     assert found.test == "clustered t"
@@ -538,11 +536,11 @@ def test_a_length_that_never_varies_explains_nothing():
 
 def test_a_refutation_is_not_overwritten_by_length():
     effect = Estimate(-0.2, -0.3, -0.1, 100, 0, 100)
-    shown = verdicts.Verdict(EARLY, "m", effect, "AUROC - 0.5", "", 0.001, REFUTED, None, True)
+    shown = claims.Verdict(EARLY, "m", effect, "AUROC - 0.5", "", 0.001, REFUTED, None, True)
     length = replace(shown, claim=PLAIN, verdict=LENGTH)
-    assert [v.verdict for v in verdicts.by_length([shown, length])] == [REFUTED, LENGTH]
+    assert [v.verdict for v in claims.by_length([shown, length])] == [REFUTED, LENGTH]
     nothing = replace(shown, effect=Estimate(0.0, -0.04, 0.04, 100, 0, 100))
-    assert [v.verdict for v in verdicts.by_length([nothing, length])] == [LENGTH, LENGTH]
+    assert [v.verdict for v in claims.by_length([nothing, length])] == [LENGTH, LENGTH]
 
 
 def test_training_is_paired_by_problem_however_many_traces_each_has(tmp_path):

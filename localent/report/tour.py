@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 
+from localent.analysis.claims import Verdict
 from localent.analysis.curves import FLOORED
 from localent.analysis.divergence import Figure
 from localent.analysis.intervals import Estimate
 from localent.analysis.signatures import LOCK
-from localent.analysis.verdicts import Verdict
 from localent.compare import Candidate, Comparison
 from localent.compare.verdict import times_noise, verdicts
 from localent.report.science import Table, lock, short
