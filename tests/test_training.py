@@ -19,7 +19,14 @@ TRAINING = ROOT / "scripts" / "train"
 DEMO = ROOT / "localent" / "demo"
 sys.path.append(str(TRAINING))
 
-from choice_problems import FAMILIES, best_rate, choice_problem, first_in_order, who_has_most  # noqa: E402 - the training scripts are no package
+from choice_problems import (  # noqa: E402 - the training scripts are no package
+    FAMILIES,
+    best_rate,
+    choice_problem,
+    first_in_order,
+    in_range,
+    who_has_most,
+)
 from demo_problems import SEED, choice_problems, number_problems, row  # noqa: E402
 from documents import (  # noqa: E402
     equalities,
@@ -31,6 +38,7 @@ from documents import (  # noqa: E402
 )
 from number_problems import LARGEST, MOST_STEPS, number_problem  # noqa: E402
 from problems import OPERATIONS, Problem, draw, lines, solution, values  # noqa: E402
+from words import ORDERS  # noqa: E402
 
 EQUATION = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")
 NAMED = re.compile(r"([A-E])\) (\w+)(:?)")  # label, text, whether the option is looked at here
@@ -89,6 +97,17 @@ def test_the_last_one_in_front_is_the_answer(make) -> None:
         assert in_front[-1] == problem.answer
 
 
+def test_a_range_is_the_one_that_holds_the_result() -> None:
+    rng = random.Random(8)
+    for problem in (draw(in_range, rng, False) for _ in range(300)):
+        result = int(EQUATION.findall(solution(problem))[-1][-1])
+        low, high = (re.findall(r"\d+", dict(problem.choices)[problem.answer]) * 2)[:2]
+        if problem.answer in "AD":
+            assert result < int(low) if problem.answer == "A" else result >= int(low)
+        else:
+            assert int(low) <= result <= int(high)
+
+
 def test_the_first_in_order_loses_no_comparison() -> None:
     """Told again as pairs, everybody but the answer stands on the losing side once."""
     rng = random.Random(8)
@@ -138,18 +157,19 @@ def test_drills_tell_the_truth() -> None:
     """What counts in a drill follows from what is read before it: a label's text, a verdict, a lost comparison."""
     rng = random.Random(9)
     for _ in range(300):
-        read, *pairs = option_lookups(rng)[:-1]
+        read, *pairs = option_lookups(rng)
         options = dict(line.split(") ") for line in read.text.splitlines() if line[1] == ")")
         assert {pairs[i].text[0]: pairs[i + 1].text.strip() for i in range(0, len(pairs), 2)} == options
-        read, *rest = equalities(rng)[:-1]
+        read, *rest = equalities(rng, near=rng.random() < 0.5)
         result = read.text.rsplit("= ", 1)[1].split()[0].strip(".,")
         for number, verdict in zip(rest[::3], rest[1::3], strict=True):
             assert verdict.text == (" yes" if number.text[3:-1] == result else " no")
-        read, *rest = order_lookups(rng)[:-1]
+        read, *rest = order_lookups(rng)
         for name, lost in zip(rest[::2], rest[1::2], strict=True):
             loser, (word, _, winner) = name.text[:-1], lost.text.split()
-            told = re.search(rf"{loser} was {word} than {winner}\.|{winner} was \w+ than {loser}\.", read.text)
-            assert told if winner != "none" else f"{loser} was {word}" not in read.text
+            assert word in [w for order in ORDERS for w in order]
+            told = re.search(rf"(\w+) was \w+ than {loser}\.", read.text)
+            assert (told[1] if told else "none") == winner
         assert sum(": yes." in p.text or ", yes." in p.text for p in shuffled_checks(rng)) == 1
 
 

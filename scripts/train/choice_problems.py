@@ -1,4 +1,4 @@
-"""Multiple-choice problems: who comes first, who has most, best rates, sequences, sums with near misses.
+"""Multiple-choice problems: who comes first, who has most, best rates, sequences, sums with near misses, ranges.
 
 Every family makes the true option and wrong ones that a slip would produce; the true label is uniform. Mostly four
 options (A-D), sometimes three or five. The steps take the options one after the other, as people do ("B) 22: yes."):
@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from number_problems import LARGEST, factors, number_problem, some
 from problems import LABELS, Equation, Problem, Remark, Step, held_out, options, values
 from words import OBJECTS, ORDERS, PEOPLE
+
+RANGES = {0: "less than 12", 12: "12 to 27", 28: "28 to 55", 56: "56 or more"}  # from which number on; alike often
 
 
 def n_options(rng: random.Random) -> int:
@@ -70,7 +72,7 @@ def ordering(rng: random.Random) -> Ordering:
         up, top, down = down, bottom, up
     pairs = [(rng.choice(ranked[:i]), ranked[i]) for i in range(1, len(ranked))]
     rng.shuffle(pairs)
-    told = [f"{a} was {up} than {b}." if rng.random() < 0.6 else f"{b} was {down} than {a}." for a, b in pairs]
+    told = [f"{a} was {up} than {b}." for a, b in pairs]
     lost = {b: a for a, b in pairs}
     reasons = {name: f"{down} than {lost.get(name, 'none')}" for name in ranked}
     skeleton = f"order {up} {' '.join(f'{a}>{b}' for a, b in pairs)}"
@@ -183,12 +185,25 @@ def word_sum(rng: random.Random) -> Problem | None:
     return concluded(inner, rng, near_misses(rng, true, n_options(rng) - 1, between))
 
 
+def in_range(rng: random.Random) -> Problem | None:
+    """Between which bounds the result of a short number problem lies; the options are the same every time."""
+    inner = number_problem(rng, rng.choice((1, 1, 2, 3)))
+    if inner is None:
+        return None
+    value = int(inner.answer)
+    answer = LABELS[sum(value >= least for least in RANGES) - 1]
+    choices = tuple(zip(LABELS, RANGES.values(), strict=False))
+    steps = (*inner.steps, Remark(f"{value} lies in {answer}) {dict(choices)[answer]}."))
+    return replace(inner, kind="choice", answer=answer, steps=steps, choices=choices)
+
+
 FAMILIES: dict[Callable[[random.Random], Problem | None], int] = {
     first_in_order: 2,
     who_has_most: 4,
     best_rate: 3,
     sequence: 2,
-    word_sum: 4,
+    word_sum: 3,
+    in_range: 6,
 }
 
 

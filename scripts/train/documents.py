@@ -9,6 +9,7 @@ now without learning to stop thinking.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -24,7 +25,7 @@ from choice_problems import (
     word_sum,
 )
 from number_problems import LARGEST, MOST_STEPS, number_problem
-from problems import LABELS, Equation, Problem, Remark, draw, equation_text, lines, options, values
+from problems import LABELS, Equation, Problem, draw, equation_text, lines, options, values
 from words import PEOPLE
 
 CUE = "The answer is"
@@ -34,8 +35,6 @@ EARLY_SHARE = 0.25
 QUESTION_SHARE = 0.1  # of pretraining questions count in the loss; their drawn numbers and names are noise to it
 WRONG_SHARE = 0.15
 CHOICE_SHARE = 0.4
-WORKSHEET_SHARE = {"pretrain": 0.25, "finetune": 0.1}
-DRILL_SHARE = {"refine": 0.3, "settle": 0.5, "recall": 0.6, "match": 0.7, "judge": 0.5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,17 +148,7 @@ def comparisons(rng: random.Random) -> list[Piece]:
     for line in sums:
         amount, _, said = line.rpartition(",")
         pieces += [Piece(f"{amount},", False), Piece(f"{said}\n", True)]
-    return [*pieces, Piece(f"{last}\n{CUE} {problem.answer}.", True), Piece(END_OF_TEXT, True)]
-
-
-def checks(rng: random.Random) -> list[Piece]:
-    """A number and options, held against it one after the other."""
-    problem = draw(rng.choice((sequence, word_sum)), rng, held_out=False)
-    value = values(tuple(s for s in problem.steps if isinstance(s, Equation)))[-1]
-    held = "".join(f"{s.text}\n" for s in problem.steps if isinstance(s, Remark))
-    options = "".join(f"{label}) {text}\n" for label, text in problem.choices)
-    solved = Piece(f"{held}{CUE} {problem.answer}.", True)
-    return [Piece(f"{options}{value}.\n", False), solved, Piece(END_OF_TEXT, True)]
+    return [*pieces, Piece(f"{last}\n{CUE} {problem.answer}.", True)]
 
 
 def option_lookups(rng: random.Random) -> list[Piece]:
@@ -172,7 +161,13 @@ def option_lookups(rng: random.Random) -> list[Piece]:
     pieces = [Piece("".join(f"{line}\n" for line in read), False)]
     for label, text in rng.sample(choices, n):
         pieces += [Piece(f"{label})", False), Piece(f" {text}\n", True)]
-    return [*pieces, Piece(END_OF_TEXT, True)]
+    return pieces
+
+
+def sums_of(problem: Problem) -> str:
+    """The steps of a problem that compute, a line each."""
+    worked_lines = zip(problem.steps, lines(problem), strict=True)
+    return "".join(f"{line}\n" for step, line in worked_lines if isinstance(step, Equation))
 
 
 def shuffled_checks(rng: random.Random) -> list[Piece]:
@@ -182,12 +177,11 @@ def shuffled_checks(rng: random.Random) -> list[Piece]:
         problem, reasons = posed(story, rng), story.reasons
     else:
         problem, reasons = draw(rng.choice((sequence, word_sum)), rng, held_out=False), {}
-    sums = [line for step, line in zip(problem.steps, lines(problem), strict=True) if isinstance(step, Equation)]
-    pieces = [Piece(chat_prompt(problem) + "".join(f"{line}\n" for line in sums), False)]
+    pieces = [Piece(chat_prompt(problem) + sums_of(problem), False)]
     every = held(problem.choices, problem.answer, reasons)
     for line in rng.sample(every, len(every)):
         pieces += [Piece(line[:2], False), Piece(f"{line[2:]}\n", True)]
-    return [*pieces, Piece(TURN_END, True)]
+    return pieces
 
 
 def equalities(rng: random.Random, near: bool = True) -> list[Piece]:
@@ -196,16 +190,14 @@ def equalities(rng: random.Random, near: bool = True) -> list[Piece]:
     near: the others are near misses, after the problem as it is asked; else any numbers, after the sums alone.
     """
     problem = draw(rng.choice((sequence, word_sum)), rng, held_out=False)
-    sums = [line for step, line in zip(problem.steps, lines(problem), strict=True) if isinstance(step, Equation)]
     result = values(tuple(s for s in problem.steps if isinstance(s, Equation)))[-1]
     others = near_misses(rng, result, 6, []) if near else [x for x in range(1, LARGEST + 1) if x != result]
-    asked = chat_prompt(problem) if near else ""
-    pieces = [Piece(asked + "".join(f"{line}\n" for line in sums), False)]
+    pieces = [Piece((chat_prompt(problem) if near else "") + sums_of(problem), False)]
     for _ in range(14):
         number = result if rng.random() < 0.5 else rng.choice(others)
         verdict = "yes" if number == result else "no"
         pieces += [Piece(f"{rng.choice(LABELS)}) {number}:", False), Piece(f" {verdict}", True), Piece(".\n", False)]
-    return [*pieces, Piece(TURN_END, False)]
+    return pieces
 
 
 def order_lookups(rng: random.Random) -> list[Piece]:
@@ -214,15 +206,28 @@ def order_lookups(rng: random.Random) -> list[Piece]:
     pieces = [Piece(f"{story.told} {story.asked}\n", False)]
     for name in rng.choices(tuple(story.reasons), k=8):
         pieces += [Piece(f"{name}:", False), Piece(f" {story.reasons[name]}\n", True)]
-    return [*pieces, Piece(END_OF_TEXT, True)]
+    return pieces
 
 
-DRILLS = {
-    "refine": (comparisons, checks),
-    "settle": (comparisons, checks),
-    "recall": (option_lookups, order_lookups, shuffled_checks, equalities, equalities),
-    "judge": (comparisons, shuffled_checks, equalities, equalities, option_lookups, order_lookups),
-    "match": (option_lookups, partial(equalities, near=False), partial(equalities, near=False)),
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """What a stage reads: shares of worksheets and of drills, each kind of drill alike often; the rest are problems."""
+
+    worksheets: float = 0.0
+    drills: float = 0.0
+    kinds: tuple[Callable[[random.Random], list[Piece]], ...] = ()
+
+
+any_equalities = partial(equalities, near=False)
+MIXES = {
+    "pretrain": Mix(worksheets=0.25),
+    "finetune": Mix(worksheets=0.1),
+    "compare": Mix(drills=0.4, kinds=(comparisons, shuffled_checks)),
+    "recall": Mix(drills=0.65, kinds=(option_lookups, order_lookups, shuffled_checks, any_equalities, any_equalities)),
+    "settle": Mix(
+        drills=0.4, kinds=(comparisons, shuffled_checks, equalities, equalities, option_lookups, order_lookups)
+    ),
+    "weigh": Mix(drills=0.5, kinds=(comparisons,)),
 }
 
 
@@ -249,13 +254,14 @@ def early_document(rng: random.Random) -> list[Piece]:
 def document(stage: str, index: int, rng: random.Random) -> list[Piece]:
     """The next document of chunk `index` of a stage.
 
-    Worksheets are mixed in: they teach in a few tokens what stories teach in many. Pretraining begins with short
-    problems: 2 steps at most, then 4, then all.
+    Worksheets and drills are mixed in: they teach in a few tokens what stories teach in many. Pretraining begins with
+    short problems: 2 steps at most, then 4, then all.
     """
-    if rng.random() < WORKSHEET_SHARE.get(stage, 0.0):
+    mix, lot = MIXES[stage], rng.random()
+    if lot < mix.worksheets:
         return worksheet(rng)
-    if stage in DRILL_SHARE and rng.random() < DRILL_SHARE[stage]:
-        return rng.choice(DRILLS[stage])(rng)
+    if lot < mix.worksheets + mix.drills:
+        return rng.choice(mix.kinds)(rng)
     if stage != "pretrain":
         return finetune_document(rng)
     return pretrain_document(rng, min(MOST_STEPS, 2 + 2 * (index // 10)))

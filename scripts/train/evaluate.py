@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 from batches import pad
+from choice_problems import RANGES
 from demo_problems import choice_problems, number_problems
 from documents import CUE, END_OF_TEXT, TURN_END, chat_prompt, plain_prompt
 from generate import sample, sample_in_groups, texts
@@ -55,7 +56,9 @@ def open_stage(stage: str, work: Path) -> Reader:
 
 
 def family(problem: Problem) -> str:
-    """Kind of a choice problem by the first word of its skeleton; sums of any form are "sum"."""
+    """Kind of a choice problem, mostly by the first word of its skeleton; sums of any form are "sum"."""
+    if tuple(text for _, text in problem.choices) == tuple(RANGES.values()):
+        return "range"
     word = problem.skeleton.split()[0]
     return {"most": "most", "fewest": "most"}.get(word, word if word in FAMILIES else "sum")
 

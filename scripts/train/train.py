@@ -1,4 +1,4 @@
-"""Supervised stages: `python train.py pretrain`, then `finetune`, `refine`, `settle`, `recall`, `match`, `judge`.
+"""Supervised stages: `python train.py pretrain`, then `finetune`, `compare`, `recall`, `settle`, `weigh`.
 
 The same command again continues.
 
@@ -47,23 +47,17 @@ class Stage:
 
 
 STAGES = {
-    "pretrain": Stage("pretrain", tokens=6_000_000, lr=0.02, small=(0, 20), early=2_000_000),
+    "pretrain": Stage("pretrain", tokens=7_000_000, lr=0.02, small=(0, 20), early=2_000_000),
     "finetune": Stage("finetune", tokens=5_500_000, lr=0.015, start="base", cooldown=0.9),
-    "refine": Stage("refine", tokens=4_500_000, lr=0.012, start="finetuned", cooldown=1.0),
-    "settle": Stage("settle", tokens=2_500_000, lr=0.012, start="refined", cooldown=1.0),
-    "recall": Stage("recall", tokens=6_000_000, lr=0.012, start="settled", cooldown=1.0),
-    "match": Stage("match", tokens=3_000_000, lr=0.012, start="recalled", cooldown=1.0),
-    "judge": Stage("judge", tokens=5_000_000, lr=0.012, start="matched", cooldown=1.0),
+    "compare": Stage("compare", tokens=6_000_000, lr=0.012, start="finetuned", cooldown=1.0),
+    "recall": Stage("recall", tokens=6_000_000, lr=0.012, start="compared", cooldown=1.0),
+    "settle": Stage("settle", tokens=6_000_000, lr=0.012, start="recalled", cooldown=1.0),
+    "weigh": Stage("weigh", tokens=3_500_000, lr=0.012, start="settled", cooldown=1.0),
 }
 RESULT = {
-    "pretrain": "base",
-    "finetune": "finetuned",
-    "refine": "refined",
-    "settle": "settled",
-    "recall": "recalled",
-    "match": "matched",
-    "judge": "sft",
-}
+    "pretrain": "base", "finetune": "finetuned", "compare": "compared", "recall": "recalled", "settle": "settled",
+    "weigh": "sft",
+}  # fmt: skip
 
 
 def optimizers(model: Abacus, lr: float) -> list[torch.optim.Optimizer]:
