@@ -168,6 +168,13 @@ def test_fewer_than_five_wrong_traces_have_no_p():
     assert beyond.separation_p(SCORES[:50], np.arange(50) < 5, np.arange(50)) > 0
 
 
+def test_a_run_with_three_wrong_traces_says_that_they_are_too_few(tmp_path):
+    rows = read(tmp_path, synthetic.Law(gain=3, gain_wrong=0, share_right=0.97), n_problems=60, seed=2)
+    wrong = [row for row in rows.values() if row.family != "baseline" and row.auroc.value is not None]
+    assert wrong
+    assert {(row.p, row.auroc.low, row.reading) for row in wrong} == {(None, None, "too few")}
+
+
 def test_p_of_a_gap_with_one_trace_a_problem_is_welchs():
     expected = stats.ttest_ind(SCORES[WRONG], SCORES[~WRONG], equal_var=False)
     found = beyond.gap_p(SCORES, WRONG, np.arange(N))

@@ -194,10 +194,12 @@ def _reading(row: Signal) -> str:
     """What the row shows, once it tells right from wrong: is anything left with length held fixed?
 
     Beyond length: the partial correlation points the same way as the AUROC, and is not 0 by Holm's rule. Explained by
-    length: its interval reaches 0, or lies on the other side. Undecided: neither is shown.
+    length: its interval reaches 0, or lies on the other side. Undecided: neither is shown. Too few: no p, see beyond.
     """
-    if row.family == "baseline" or row.auroc.value is None or row.p_holm is None:
+    if row.family == "baseline" or row.auroc.value is None:
         return "baseline" if row.family == "baseline" else "undefined"
+    if row.p_holm is None:
+        return "too few"
     if row.p_holm >= ALPHA:
         return "not shown"
     given = row.given_length
