@@ -16,7 +16,7 @@ SIGNALS_NOTES = (
     "given length: rank correlation with being wrong, length held fixed. within question: AUROC over pairs of one"
     " question. PRR: 1 is an oracle, 0 a coin. ECE, Brier: of signals that state a probability.",
     "explained by length: given length, the interval reaches 0. undecided beyond length: it has none, or Holm's rule"
-    " does not pass it.",
+    " does not pass it. too few: right or wrong traces of fewer than five problems.",
 )
 
 
