@@ -534,6 +534,23 @@ def test_a_length_that_never_varies_explains_nothing():
     assert stats.t.isf(found.p / 2, 99) == pytest.approx(abs(by_hand.statistic), rel=0.01)
 
 
+@pytest.mark.parametrize("unit", ["nats", "AUROC - 0.5"])
+def test_four_wrong_traces_support_no_contrast(unit):
+    """Neither by their mean nor by pairs, however far they lie from the right ones; a few more do."""
+
+    def verdict(n_wrong):
+        wrong = np.arange(200) < n_wrong
+        scores = 5.0 * wrong + np.random.default_rng(0).normal(size=200)
+        made = type("Made", (), dict(wrong=wrong, problems=np.arange(200)))
+        length = np.random.default_rng(1).normal(size=200)
+        return contrasts._contrast("claim", "m", made, scores, unit, length, dict(n_resamples=300))
+
+    four, twenty = verdict(4), verdict(20)
+    assert (four.verdict, four.p, four.effect.low) == (UNDECIDED, None, None)
+    assert four.effect.reason == "too few right or wrong traces for an interval"
+    assert twenty.verdict == SUPPORTED
+
+
 def test_a_refutation_is_not_overwritten_by_length():
     effect = Estimate(-0.2, -0.3, -0.1, 100, 0, 100)
     shown = claims.Verdict(EARLY, "m", effect, "AUROC - 0.5", "", 0.001, REFUTED, None, True)

@@ -129,8 +129,10 @@ def _beside_length(
     options: dict,
     strata: Array | None = None,
 ) -> Verdict:
-    effect = varying(_comparable(effect, scores, p.wrong))
     strata = np.zeros(len(p.wrong), int) if strata is None else strata
+    kept = in_pair(scores, p.wrong, strata)
+    enough = if_enough(_comparable(effect, scores, p.wrong), n_rarer(p.problems[kept], p.wrong[kept]))
+    effect = varying(enough)
     given, verdict, note = _rank_correlation(p, scores, length, strata, options), decide(effect, unit), ""
     if verdict == SUPPORTED and not (given.known and given.low > 0):
         verdict, note = _without_length(given, _rank_correlation(p, scores, 0 * length, strata, options))

@@ -117,7 +117,8 @@ def contrast(values: Sequence, wrong: Array, problems: Sequence, **options) -> C
     right, wrong_ = (estimate(mean_of, values[m], problems=problems[m], **options) for m in (~wrong, wrong))
     if right.value is None or wrong_.value is None:
         return Contrast(right, wrong_, Estimate(None, reason="needs right and wrong traces"))
-    return Contrast(right, wrong_, estimate(gap_of, values, wrong, problems=problems, **options))
+    gap, known = estimate(gap_of, values, wrong, problems=problems, **options), ~np.isnan(values)
+    return Contrast(right, wrong_, intervals.if_enough(gap, intervals.n_rarer(problems[known], wrong[known])))
 
 
 def signal(
