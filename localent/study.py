@@ -232,9 +232,10 @@ def _controls(
     One that could be read nowhere is empty, so that "every control" is not decided without it. Of one trace a problem
     there is no wrong sibling to ask for.
     """
-    asked = found if wanted.problems is None else wanted.controls
-    for name in (n for n in COMPARED if n in asked and not (n == "wrong-trace" and wanted.samples == 1)):
-        control, rows = found.get(name, only(own, own.position < 0)), np.array([*map(wanted.controlled, samples)], bool)
+    nowhere = only(own, own.position < 0)
+    can_be = found if wanted.problems is None else set(COMPARED) - ({"wrong-trace"} if wanted.samples == 1 else set())
+    for name in (name for name in COMPARED if name in wanted.controls and name in can_be):
+        control, rows = found.get(name, nowhere), np.array([wanted.controlled(sample) for sample in samples], bool)
         rows &= own.there & (has_wrong_sibling(own) if name == "wrong-trace" else True)
         k = np.arange(control.position.shape[1])
         ks = [np.isin(k, compared_at(int(n), wanted.at)) for n in np.nan_to_num(own.n_steps)]

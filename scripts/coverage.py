@@ -105,8 +105,10 @@ def truth(design: Design, effect: float) -> dict[str, float]:
     return {
         "AUROC": metrics.auroc(found.scores, found.wrong),
         "AUROC, ties": metrics.auroc(found.other, found.wrong),
-        "AUROC, strata": _stratified(found, found.strata),
-        "AUROC within question": _stratified(found, found.problems) if design.n_samples > 1 else np.nan,
+        "AUROC, strata": metrics.auroc(found.scores, found.wrong, found.strata),
+        "AUROC within question": metrics.auroc(found.scores, found.wrong, found.problems)
+        if design.n_samples > 1
+        else np.nan,
         "AUROC b - a": metrics.auroc(found.other, found.wrong) - metrics.auroc(found.scores, found.wrong),
         "PRR": metrics.prr(found.scores, found.wrong),
         "AURC": metrics.aurc(found.scores, found.wrong),
@@ -114,10 +116,6 @@ def truth(design: Design, effect: float) -> dict[str, float]:
         "gap": found.scores[found.wrong].mean() - found.scores[~found.wrong].mean(),
         "accuracy": 1 - found.wrong.mean(),
     }
-
-
-def _stratified(s: Sample, strata: np.ndarray) -> float:
-    return metrics.auroc(s.scores, s.wrong, strata)
 
 
 def rows(n_runs: int, effect: float, seed: int, designs: list[Design], wanted: list[str]) -> Iterator[str]:

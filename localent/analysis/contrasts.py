@@ -18,7 +18,7 @@ import numpy as np
 from localent.analysis.beyond import gap_p, partial_rank_of, separation_gain_p, separation_p
 from localent.analysis.claims import EARLY, EARLY_ANY, LENGTH, SMALLEST, SUPPORTED, UNDECIDED, Verdict, decide, varying
 from localent.analysis.curves import HALF, at_position, half_way
-from localent.analysis.intervals import Estimate, estimate, if_enough, in_pair, n_rarer, of_those, separation
+from localent.analysis.intervals import Estimate, estimate, if_enough, in_pair, of_those, separation
 from localent.analysis.metrics import Array, Statistic, UndefinedError, auroc, auroc_of, gap_of
 from localent.analysis.probed import Probed
 from localent.analysis.signatures import gap_values, lock_time, modal_lock, saturation, violations
@@ -95,7 +95,7 @@ def gain_of_separation(
     if gain.value is None:
         return gain
     kept = in_pair(after, wrong, strata)
-    gain = if_enough(of_those(gain, problems[kept]), n_rarer(problems[kept], wrong[kept]))
+    gain = if_enough(of_those(gain, problems[kept]), problems[kept], wrong[kept])
     at_start = auroc(before[kept], wrong[kept], strata[kept])
     if at_start == 0 or at_start > 1 - SMALLEST["AUROC"]:
         return replace(
@@ -131,13 +131,15 @@ def _beside_length(
 ) -> Verdict:
     strata = np.zeros(len(p.wrong), int) if strata is None else strata
     kept = in_pair(scores, p.wrong, strata)
-    enough = if_enough(_comparable(effect, scores, p.wrong), n_rarer(p.problems[kept], p.wrong[kept]))
-    effect = varying(enough)
+    effect = varying(if_enough(_comparable(effect, scores, p.wrong), p.problems[kept], p.wrong[kept]))
     given, verdict, note = _rank_correlation(p, scores, length, strata, options), decide(effect, unit), ""
     if verdict == SUPPORTED and not (given.known and given.low > 0):
         verdict, note = _without_length(given, _rank_correlation(p, scores, 0 * length, strata, options))
-    name, arrays = (GAP, (gap_p,)) if unit in GAPS else (DELONG, (separation_p, strata))
-    test = _p_of(~np.isnan(scores), arrays[0], scores, p.wrong, p.problems, *arrays[1:])
+    known, labels = ~np.isnan(scores), (scores, p.wrong, p.problems)
+    if unit in GAPS:
+        name, test = GAP, _p_of(known, gap_p, *labels)
+    else:
+        name, test = DELONG, _p_of(known, separation_p, *labels, strata)
     return Verdict(claim, subject, effect, unit, name, test, verdict, given, True, note)
 
 

@@ -96,7 +96,7 @@ def separation(scores: Array, wrong: Array, problems: Sequence, strata: Array | 
     value = auroc(np.array(scores, float)[kept], wrong[kept], strata[kept])
     low, high = (value, value) if found.flat else (_from_angle(end) for end in (found.low, found.high))
     found = of_those(replace(found, value=value, low=low, high=high), problems[kept])
-    return _bounded(found, n_rarer(problems[kept], wrong[kept]), options.get("level", LEVEL))
+    return _bounded(found, problems[kept], wrong[kept], options.get("level", LEVEL))
 
 
 def n_rarer(problems: Array, wrong: Array) -> int:
@@ -104,9 +104,9 @@ def n_rarer(problems: Array, wrong: Array) -> int:
     return min(len(np.unique(np.asarray(problems)[side])) for side in (wrong, ~wrong))
 
 
-def if_enough(found: Estimate, n_rarer: int) -> Estimate:
+def if_enough(found: Estimate, problems: Array, wrong: Array) -> Estimate:
     """Right against wrong: without the interval where the rarer class is in fewer than MIN_RARER problems."""
-    few = found.known and n_rarer < MIN_RARER
+    few = found.known and n_rarer(problems, wrong) < MIN_RARER
     return replace(found, low=None, high=None, reason=TOO_FEW) if few else found
 
 
@@ -125,16 +125,16 @@ def _from_angle(angle: float | None) -> float | None:
     return None if angle is None else float(np.sin(np.clip(angle, 0, np.pi / 2)) ** 2)
 
 
-def _bounded(found: Estimate, n_rarer: int, level: float) -> Estimate:
-    """An AUROC whose interval can be trusted; n_rarer: problems with a trace of the rarer class.
+def _bounded(found: Estimate, problems: Array, wrong: Array, level: float) -> Estimate:
+    """An AUROC whose interval can be trusted, or without it.
 
     Where every wrong trace lies on one side of every right one, all resamples agree and the bootstrap would be certain
-    after three traces. There the interval is Wilson's, of n_rarer [ours].
+    after three traces. There the interval is Wilson's, of the problems of the rarer class [ours].
     """
-    found = if_enough(found, n_rarer)
+    found, n = if_enough(found, problems, wrong), n_rarer(problems, wrong)
     if not found.known or found.value not in (0.0, 1.0):
         return found
-    low, high = wilson(found.value * n_rarer, n_rarer, level)
+    low, high = wilson(found.value * n, n, level)
     return replace(found, low=low, high=high)
 
 

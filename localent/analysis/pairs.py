@@ -28,7 +28,7 @@ class Free:
     accuracy_change: Estimate
     right_to_wrong: int
     wrong_to_right: int
-    mcnemar_p: float  # exact, two-sided
+    mcnemar_p: float  # exact, two-sided; over problems, by their net of attempts lost and won
     flips: Estimate  # share of pairs of which one is right and the other wrong
     same_answer: Estimate  # of the pairs in which one of the two gave an answer
     length_ratio: Estimate  # mean tokens of the candidate / of the reference

@@ -118,7 +118,7 @@ def contrast(values: Sequence, wrong: Array, problems: Sequence, **options) -> C
     if right.value is None or wrong_.value is None:
         return Contrast(right, wrong_, Estimate(None, reason="needs right and wrong traces"))
     gap, known = estimate(gap_of, values, wrong, problems=problems, **options), ~np.isnan(values)
-    return Contrast(right, wrong_, intervals.if_enough(gap, intervals.n_rarer(problems[known], wrong[known])))
+    return Contrast(right, wrong_, intervals.if_enough(gap, problems[known], wrong[known]))
 
 
 def signal(
@@ -139,7 +139,7 @@ def signal(
     return Signal(
         auroc=intervals.separation(scores, wrong, strata=strata, **options),
         length=length,
-        advantage=intervals.if_enough(advantage, intervals.n_rarer(problems[kept], wrong[kept])),
+        advantage=intervals.if_enough(advantage, problems[kept], wrong[kept]),
     )
 
 
