@@ -25,7 +25,7 @@ import bench_speed
 from bench_figures import Figure, as_rows, table
 
 from localent.errors import LocalentError
-from localent.machine import host, usable_cores
+from localent.machine.hardware import host, usable_cores
 
 VOCAB = Path(__file__).parents[2] / "shared" / "data" / "vocab" / "ggml-vocab-qwen2.gguf"
 

@@ -20,10 +20,10 @@ import bench_scene
 import random_model
 from bench_figures import Figure, of_many, table
 
-from localent.compare import forced
-from localent.compare.forced import Text
+from localent.compare import teacher_forcing
+from localent.compare.teacher_forcing import Text
 from localent.engine.llama import LlamaModel, LlamaScorer, Options, quantize
-from localent.machine import usable_cores
+from localent.machine.hardware import usable_cores
 
 CTX, CHUNK = 512, 128  # as `localent compare --text`
 
@@ -60,12 +60,12 @@ def _ratio(scorers: Sequence[LlamaScorer], first: int, seed: int, threads: int) 
     tokens = [(seed * 7919 + i * 104729) % 150_000 for i in range(CTX + 1)]
     text = Text(tokens, first)
     bare = _timed(lambda: _bare(scorers, text))
-    whole = _timed(lambda: forced.score([text], scorers[0], scorers[1:], chunk=CHUNK, n_threads=threads))
+    whole = _timed(lambda: teacher_forcing.score([text], scorers[0], scorers[1:], chunk=CHUNK, n_threads=threads))
     return whole / (bare + _timed(lambda: _bare(scorers, text))) * 2  # before and after: the machine drifts
 
 
 def _bare(scorers: Sequence[LlamaScorer], text: Text) -> None:
-    for start, end, n_rows in forced.pieces(text, None, CHUNK, scorers):
+    for start, end, n_rows in teacher_forcing.pieces(text, None, CHUNK, scorers):
         for scorer in scorers:
             scorer.feed(text.tokens[start:end], n_rows)
 
@@ -118,7 +118,7 @@ def _alone(paths: Sequence[Path], threads: int, n_chunks: int) -> None:
         models = [stack.enter_context(LlamaModel(path)) for path in paths]
         scorers = [stack.enter_context(closing(LlamaScorer(model, options))) for model in models]
         texts = [Text([(n * 31 + i * 17) % 1000 for i in range(CTX)], CTX // 2) for n in range(n_chunks)]
-        forced.score(texts, scorers[0], scorers[1:], chunk=CHUNK, n_threads=threads)
+        teacher_forcing.score(texts, scorers[0], scorers[1:], chunk=CHUNK, n_threads=threads)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 

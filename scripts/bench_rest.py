@@ -20,9 +20,10 @@ from bench_figures import Figure, of_many
 from bench_speed import RUN, store
 from llama_cpp import llama_cpp as C  # noqa: N812
 
-from localent.engine import drive, header
+from localent.engine import drive
+from localent.files import identity
+from localent.measure.sampling import Sampler
 from localent.records import Answer, Extraction, Probe, Step, Token, Trace
-from localent.sampling import Sampler
 from localent.store import select
 
 MB = 1e6
@@ -54,7 +55,7 @@ def _child(model: Path, threads: int, lanes: int, n_ctx: int) -> dict[str, float
     log = C.llama_log_callback(lambda level, text, _: _note(sizes, text.decode("utf-8", "replace")))
     C.llama_log_set(log, None)
     with Watcher(model) as reading:
-        header.read(model)
+        identity.read(model)
     with Watcher(model) as watcher:
         scene = bench_scene.scene(model, threads)
         with scene.engine(lanes, n_ctx) as engine:

@@ -19,19 +19,19 @@ import numpy as np
 import random_model
 
 from localent import tasks
-from localent.answers import NumberGrammar
-from localent.attempt import Question, Setup, attempt
 from localent.engine import Coroutine, Prompt, Rewind, Vocab
 from localent.engine.llama import LlamaEngine, LlamaModel, Options, quantize
-from localent.entropy import Meter
 from localent.errors import UsageError
-from localent.generate import Limits
-from localent.machine import usable_cores
-from localent.probe import Effort
-from localent.prompts import continued, prompt_tokens
+from localent.machine.hardware import usable_cores
+from localent.measure.meter import Meter
+from localent.measure.sampling import Sampler
 from localent.records import Problem, Trace
-from localent.sampling import Sampler
 from localent.tasks.examples import EXAMPLES
+from localent.tasks.grammars import NumberGrammar
+from localent.tracing.attempt import Question, Setup, attempt
+from localent.tracing.generate import Limits
+from localent.tracing.probe import Effort
+from localent.tracing.prompt_tokens import continued, prompt_tokens
 
 SHAPE = "qwen2.5-0.5b"
 SHARP = 8.0  # spread of the logits: 1.4 nats of entropy a token, more than a model that reasons has; 1 gives 11.4

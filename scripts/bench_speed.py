@@ -24,10 +24,10 @@ from llama_cpp import llama_cpp as C  # noqa: N812
 from localent.engine import Coroutine, drive
 from localent.engine.lanes import _Scheduler as Scheduler
 from localent.engine.llama import LlamaEngine
-from localent.entropy import Meter
 from localent.errors import LocalentError
+from localent.measure.meter import Meter
+from localent.measure.sampling import Sampler
 from localent.records import Model, Run
-from localent.sampling import Sampler
 from localent.store import Database, open_db
 
 SEGMENT = 2  # decodes timed together, before the other side has its turn: short, so that both meet the same noise

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
 SHARED = Path(os.environ.get("LOCALENT_TEST_DATA", ROOT.parent / "shared" / "data"))
-sys.path.insert(0, str(ROOT / "scripts"))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,3 +62,13 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"no shared test data at {SHARED} (set LOCALENT_TEST_DATA)")
     return SHARED
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that other users may enter too, which pytest's are not."""
+    if not hasattr(os, "seteuid"):
+        pytest.skip("this system has no POSIX permissions")
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o777)
+        yield Path(name)

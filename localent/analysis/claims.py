@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from localent.analysis.beyond import holm
 from localent.analysis.curves import FLOORED
 from localent.analysis.intervals import Estimate
 from localent.analysis.signatures import LOCK, SLACK
+from localent.analysis.significance import holm
 
 SUPPORTED, REFUTED, UNDECIDED, LENGTH = "supported", "refuted", "undecided", "explained by length"
 EARLY, EARLY_ANY = "early separability, t = 0.5", "early separability, t = 0.5, any K"

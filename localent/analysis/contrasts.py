@@ -15,13 +15,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from localent.analysis.beyond import gap_p, partial_rank_of, separation_gain_p, separation_p
 from localent.analysis.claims import EARLY, EARLY_ANY, LENGTH, SMALLEST, SUPPORTED, UNDECIDED, Verdict, decide, varying
 from localent.analysis.curves import HALF, at_position, half_way
 from localent.analysis.intervals import Estimate, estimate, if_enough, in_pair, of_those, separation
 from localent.analysis.metrics import Array, Statistic, UndefinedError, auroc, auroc_of, gap_of
 from localent.analysis.probed import Probed
 from localent.analysis.signatures import gap_values, lock_time, modal_lock, saturation, violations
+from localent.analysis.significance import gap_p, partial_rank_of, separation_gain_p, separation_p
 
 DELONG, INTERVAL = "clustered DeLong", "interval alone"
 GAP, GAPS = "clustered t", ("nats", "share")  # compared by their means

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from localent.analysis import metrics, scores
-from localent.analysis.beyond import correlation_p, holm, length_bins, partial_rank_of, separation_p
 from localent.analysis.curves import HALF, TOUCH, at_position
 from localent.analysis.family import caveat
 from localent.analysis.intervals import SEED, Estimate, estimate, separation
@@ -21,6 +20,7 @@ from localent.analysis.metrics import Array, UndefinedError
 from localent.analysis.probed import Probed, computed, probed, until
 from localent.analysis.profile import path_length, switches
 from localent.analysis.signatures import coherence, last, lock_time, modal_lock, slope, violations
+from localent.analysis.significance import correlation_p, holm, length_bins, partial_rank_of, separation_p
 from localent.errors import UsageError
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from localent.analysis.beyond import sign_flip_p
 from localent.analysis.beyond_controls import gap_to
 from localent.analysis.claims import REFUTED, SUPPORTED, UNDECIDED, Verdict, by_length, decide, settled, varying
 from localent.analysis.contrasts import signatures
@@ -17,6 +16,7 @@ from localent.analysis.metrics import Array, mean_of
 from localent.analysis.probed import Probed
 from localent.analysis.scores import mean
 from localent.analysis.signatures import slope
+from localent.analysis.significance import sign_flip_p
 
 GAIN_RISES = "information gain rises with steps"
 FLIPS = "sign flips of problem means"

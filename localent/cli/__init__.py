@@ -12,12 +12,12 @@ import localent
 from localent.cli.data import models, pull
 from localent.cli.demo import demo
 from localent.cli.doctor import doctor
-from localent.cli.look import ask, plot, report, show
 from localent.cli.prompt import prompt
 from localent.cli.quant import compare, inspect, quantize
 from localent.cli.query import export, runs, schema, serve, sql
 from localent.cli.run import run
 from localent.cli.science import replay, score, signals, study
+from localent.cli.views import ask, plot, report, show
 from localent.errors import LocalentError, UsageError
 
 STOPPED = 130  # as shells count an interrupt

@@ -137,10 +137,10 @@ def _place(entry, files: dict[str, Path]) -> str | None:
 
 
 def _here(folders: tuple[Path, ...], family: str | None, lanes: int, ctx: int) -> list[tuple]:
-    from localent import machine
+    from localent.machine import hardware
     from localent.models import disk
 
-    found, room = disk.discover(folders), machine.available_memory()
+    found, room = disk.discover(folders), hardware.available_memory()
     rows = [_here_row(one, disk.details(one, lanes=lanes, n_ctx=ctx), room) for one in _watched(found)]
     return [row for row in rows if family is None or family in row[0].lower() or family == row[1]]
 

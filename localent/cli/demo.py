@@ -20,7 +20,7 @@ from localent.cli.run import Bar, described
 from localent.cli.show import as_plain, show_summary, summary_of
 
 if TYPE_CHECKING:
-    from localent.tour import Tour
+    from localent.study.demo import Tour
 
 N_PROBLEMS, WIDTH = 300, 100
 NEXT = """Next:
@@ -39,7 +39,7 @@ def command() -> str:
 
 def main_job(tour: Tour, echo: Echo) -> dict:
     """Part 1: one model on its problems."""
-    from localent.report.tour import MAIN
+    from localent.report.demo import MAIN
 
     begin("1. The main job: a tiny model reasons, and its uncertainty is watched", MAIN, echo)
     with Bar() as bar:
@@ -52,7 +52,7 @@ def main_job(tour: Tour, echo: Echo) -> dict:
 
 def stages(tour: Tour, echo: Echo) -> dict:
     """Part 2: the same problems at every stage of training."""
-    from localent.report import tour as report
+    from localent.report import demo as report
 
     begin("2. What training changes: the stages of one model, on the same held-out problems", report.STAGES, echo)
     with Bar() as bar:
@@ -66,7 +66,7 @@ def stages(tour: Tour, echo: Echo) -> dict:
 
 def quants(tour: Tour, echo: Echo) -> dict:
     """Part 3: quants beside the model they were made from."""
-    from localent.report import tour as report
+    from localent.report import demo as report
 
     begin("3. What quantization changes: quants of that model, made here, beside it", report.QUANTED, echo)
     with StageBar() as bar:
@@ -95,8 +95,8 @@ def demo(n: int, parts: Sequence[str], threads: int | None, db: Path, json_: boo
     localent demo
     localent demo --part quants
     """
-    from localent.study import MECHANISM
-    from localent.tour import Tour
+    from localent.study.demo import Tour
+    from localent.study.study import MECHANISM
 
     tour, echo = Tour(db=db, n=n, threads=threads), (lambda text: None) if json_ else click.echo
     found = {name: part(tour, echo) for name, part in PARTS.items() if name in (parts or PARTS)}

@@ -34,7 +34,7 @@ def prompt(model: str, task: str, number: int, data: ProblemFile, only_text: boo
     """
     from localent import models
     from localent.report.table import harmless, json_text
-    from localent.settings import Settings
+    from localent.runs.settings import Settings
 
     loaded = data.load(task)
     shown = _shown(models.resolve(model), loaded, _problem(loaded, number), Settings(**chosen))
@@ -60,11 +60,11 @@ def _problem(task, number: int):
 def _shown(path: Path, task, problem, settings) -> dict:
     """The prompt as a run would feed it, from the same functions."""
     from localent import runs, tasks
-    from localent.engine import header
     from localent.engine.llama import LlamaModel
-    from localent.prompts import prompt_tokens
+    from localent.files import identity
+    from localent.tracing.prompt_tokens import prompt_tokens
 
-    head = header.read(path)
+    head = identity.read(path)
     with LlamaModel(path, vocab_only=True) as model:
         vocab = model.vocab
         text = runs.prompt_text(task, problem, head, settings, vocab)

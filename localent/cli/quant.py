@@ -34,16 +34,17 @@ def quantize(source, quants, imatrix, out, force, requantize, threads, json_) ->
     localent quantize model-f16.gguf Q8_0 Q6_K Q4_K_M Q3_K_M Q2_K
     localent quantize model-f16.gguf IQ3_XXS --imatrix imatrix.gguf --out quants
     """
-    from localent import machine, models
-    from localent.compare import quants as making
-    from localent.engine import header
+    from localent import models
+    from localent.files import identity
+    from localent.machine import hardware
+    from localent.runs import quantize as making
 
     path = models.resolve(source)
-    head = header.read(path)
+    head = identity.read(path)
     targets = making.targets(path, head.model.quant, quants, out or _writable(path), force=force)
     making.check_source(path, head)
     matrix = making.matrix_for(path, imatrix) if imatrix else None
-    how = dict(n_threads=threads or machine.usable_cores(), matrix=matrix, requantize=requantize)
+    how = dict(n_threads=threads or hardware.usable_cores(), matrix=matrix, requantize=requantize)
     rows = (_made(path, target, quant, how) for quant, target in targets.items())
     with _stoppable():
         print_table(["quant", "file", "MB", "bits per weight", "sha256"], rows, "json" if json_ else None)
@@ -62,8 +63,8 @@ def _stoppable() -> Iterator[None]:
 
 def _made(path: Path, target: Path, quant: str, how: dict) -> tuple:
     """Make one quant; its row of the table."""
-    from localent.compare.identity import fallback_sentence, inspect
-    from localent.compare.quants import make
+    from localent.files.tensors import fallback_sentence, inspect
+    from localent.runs.quantize import make
 
     with Bar() as bar:
         make(path, target, quant, report=lambda done, total: bar.show(quant, done, total, "tensor"), **how)
@@ -92,8 +93,8 @@ def inspect(files, json_) -> None:
     localent inspect model-Q4_K_M.gguf other-Q4_K_M.gguf
     """
     from localent import models
-    from localent.compare.identity import fallback_sentence
-    from localent.compare.identity import inspect as look
+    from localent.files.tensors import fallback_sentence
+    from localent.files.tensors import inspect as look
 
     found = [look(models.resolve(name)) for name in files]
     if json_:
@@ -162,7 +163,7 @@ def _counterpart(earlier: Sequence, details):
 
 
 def _difference(one, other) -> str:
-    from localent.compare.identity import differing_tensors
+    from localent.files.tensors import differing_tensors
 
     a, b = one.model, other.model
     same_name = Path(a.path).name == Path(b.path).name

@@ -39,7 +39,7 @@ def runs(db: Path, form: str | None) -> None:
     localent runs --db localent-demo.db
     """
     from localent.store import open_db
-    from localent.store.look import noise_floors
+    from localent.store.traces import noise_floors
 
     with open_db(db, readonly=True) as store:
         found, floors = store.runs(), noise_floors(store)

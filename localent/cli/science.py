@@ -234,9 +234,9 @@ def score(model, source, gold, data, n, window, db, form, **chosen) -> None:
     localent score model.gguf gsm8k --gold --data test.jsonl -n 100
     """
     from localent import runs
-    from localent import score as scoring
     from localent.analysis.family import caveat
     from localent.report.science import gold_table, text_table
+    from localent.runs import score as scoring
 
     if not gold:
         how = {name: chosen[name] for name in ("lanes", "threads", "gpu_layers")}

@@ -5,31 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from localent import fit, machine, models, runs
+from localent import models, runs
 from localent.compare import noise
 from localent.compare.comparison import Candidate, Comparison, Plan
-from localent.compare.identity import check_same_tokens
 from localent.compare.stored import comparison_id
-from localent.engine import header
+from localent.files import identity
+from localent.files.tensors import check_same_tokens
+from localent.machine import fit, hardware
 from localent.records import Model
 
 
-def heads_of(names: Sequence[str]) -> list[header.Header]:
+def heads_of(names: Sequence[str]) -> list[identity.Header]:
     """Every model's header; raise unless all can write and have the first one's tokens."""
     found = []
     for name in names:
         path = models.resolve(name)
-        head = header.read(path)
+        head = identity.read(path)
         runs.refuse_unfit(head, path)
         found.append(replace(head, model=replace(head.model, path=str(path))))
         check_same_tokens(found[0].model, found[-1].model)
     return found
 
 
-def placed(heads: Sequence[header.Header], plan: Plan) -> Plan:
+def placed(heads: Sequence[identity.Header], plan: Plan) -> Plan:
     """The plan with its threads, and the layers of each model that go to the GPU: all models are loaded at a time."""
     layers = fit.layers_for([h.model for h in heads], plan.gpu_layers, lanes=1, n_ctx=plan.ctx)
-    return replace(plan, gpu_layers=layers, threads=plan.threads or machine.usable_cores())
+    return replace(plan, gpu_layers=layers, threads=plan.threads or hardware.usable_cores())
 
 
 def label(model: Model) -> str:

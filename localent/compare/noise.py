@@ -13,7 +13,7 @@ import numpy as np
 from localent.analysis.divergence import Forced
 from localent.analysis.pairs import Free
 from localent.analysis.prefixes import Trajectory
-from localent.compare.forced import Scorer, Text
+from localent.compare.teacher_forcing import Scorer, Text
 
 SHARE, LEAST, MOST = 0.02, 2, 40  # of the texts that are scored twice
 LEAST_ROWS = 500  # positions, where there are so many: a few short traces do not know the size of the noise

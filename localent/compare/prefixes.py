@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from localent.analysis.prefixes import Prefix
-from localent.attempt import Question, Setup, probe_steps
 from localent.engine import Engine, Prompt, drive
 from localent.engine.llama import LlamaEngine, LlamaModel, Options
-from localent.entropy import Meter
-from localent.generate import Generation, Limits
-from localent.probe import Effort
+from localent.measure.meter import Meter
+from localent.measure.sampling import Sampler
 from localent.records import Probe, Trace
-from localent.sampling import Sampler
+from localent.tracing.attempt import Question, Setup, probe_steps
+from localent.tracing.generate import Generation, Limits
+from localent.tracing.probe import Effort
 
 SLACK = 24  # tokens of context for a cue and one answer beyond the search's budget
 

@@ -7,13 +7,13 @@ from contextlib import ExitStack, closing
 
 import numpy as np
 
-from localent import machine
 from localent.analysis import divergence
 from localent.analysis.divergence import Forced
-from localent.compare import forced, noise
+from localent.compare import noise, teacher_forcing
 from localent.compare.comparison import Plan, Progress, Report
-from localent.compare.forced import Positions, Scorer, Text
+from localent.compare.teacher_forcing import Positions, Scorer, Text
 from localent.engine.llama import LlamaModel, LlamaScorer, Options
+from localent.machine import hardware
 
 NOISE_CHUNK = 3  # times smaller than the longest piece: the reference against itself is fed in other pieces
 
@@ -41,13 +41,13 @@ def scored(parts, reference: Scorer, others, plan: Plan, stage: str, report: Rep
         done += n
         report(Progress(stage, min(done, total), total, "tok"))
 
-    n_threads = plan.threads or machine.usable_cores()
-    return forced.score(parts, reference, others, chunk=plan.chunk, n_threads=n_threads, report=tell, **how)
+    n_threads = plan.threads or hardware.usable_cores()
+    return teacher_forcing.score(parts, reference, others, chunk=plan.chunk, n_threads=n_threads, report=tell, **how)
 
 
 def scorer_of(model: LlamaModel, parts: Sequence[Text], plan: Plan):
     n_ctx = max(len(text.tokens) for text in parts)
-    threads = plan.threads or machine.usable_cores()
+    threads = plan.threads or hardware.usable_cores()
     return closing(LlamaScorer(model, Options(n_lanes=1, n_ctx=n_ctx, n_threads=threads, chunk=plan.chunk)))
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import localent
 from localent.compare.comparison import Candidate, Comparison, Plan
-from localent.compare.forced import Positions, Text
+from localent.compare.teacher_forcing import Positions, Text
 from localent.engine.llama import build_info
 from localent.records import Model
 from localent.store import Database, open_db

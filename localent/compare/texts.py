@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 
 from localent.compare.classes import classes_of
-from localent.compare.forced import Text
+from localent.compare.teacher_forcing import Text
 from localent.engine import Prompt, Vocab
-from localent.engine.kldfile import Base, chunks
 from localent.errors import UsageError
+from localent.files.kld_base import Base, chunks
 from localent.records import Trace
 
 

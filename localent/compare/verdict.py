@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from localent.analysis.beyond import holm
 from localent.analysis.divergence import Figure, Forced
 from localent.analysis.intervals import Estimate
+from localent.analysis.significance import holm
 
 ALPHA = 0.05
 STORED = 1e-4  # nats: what the 16 bits of a base file may add to or take from a KLD

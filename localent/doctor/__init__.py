@@ -15,10 +15,10 @@ from localent.doctor.findings import Finding, Report, remembered, rows, save
 from localent.doctor.inventory import install_line, unused_features
 from localent.doctor.noise import noise
 from localent.doctor.repeats import invariance
-from localent.engine import header
-from localent.engine.glance import glance
 from localent.engine.llama import LlamaModel, build_info, supports_gpu
-from localent.fit import gpu_layers
+from localent.files import identity
+from localent.files.header import glance
+from localent.machine.fit import gpu_layers
 
 __all__ = ["Finding", "Report", "examine", "install_line", "remembered", "rows", "save", "unused_features"]
 
@@ -38,7 +38,7 @@ def examine(
     findings = [*inventory.this_machine(), *inventory.build(), *inventory.gpus()]
     if path is None:
         return Report(None, _identity(0), tuple(findings))
-    model, head = header.read(path).model, glance(path)
+    model, head = identity.read(path).model, glance(path)
     findings += inventory.the_model(path, head, model)
     fitting = gpu_layers([path])
     if supports_gpu():

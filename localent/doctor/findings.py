@@ -7,7 +7,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from localent.engine import header
+from localent.files import identity
 
 BUILD = ("llama_cpp_python", "backend", "cpu", "machine", "localent")  # of a run's record: what a report is about
 
@@ -71,4 +71,4 @@ def _row(finding: Finding) -> dict[str, object]:
 def _place(model_sha256: str, build: dict[str, str]) -> Path:
     same = {name: build.get(name) for name in BUILD}
     key = hashlib.sha256(json.dumps([model_sha256, same], sort_keys=True).encode()).hexdigest()[:32]
-    return header.cache_dir() / "doctor" / f"{key}.json"
+    return identity.cache_dir() / "doctor" / f"{key}.json"

@@ -10,13 +10,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import localent
-from localent import machine
 from localent.doctor import trial
 from localent.doctor.findings import Finding
-from localent.engine import header
-from localent.engine.glance import Glance, parts
 from localent.engine.llama import PINNED, build_info, check_bindings, devices, supports_gpu
 from localent.errors import LocalentError
+from localent.files import identity
+from localent.files.header import Glance, parts
+from localent.machine import hardware
 from localent.models.disk import needed_bytes
 from localent.models.hub import hub_cache
 
@@ -26,17 +26,17 @@ FEATURES |= {"asimddp": "DOTPROD", "i8mm": "MATMUL_INT8", "sve": "SVE"}
 
 
 def this_machine() -> Iterator[Finding]:
-    cores, room, total = machine.cores(), machine.available_memory(), machine.total_memory()
+    cores, room, total = hardware.cores(), hardware.available_memory(), hardware.total_memory()
     yield Finding("machine", "Python", platform.python_version(), ok=sys.version_info >= (3, 11))
     yield Finding("machine", "system", platform.platform())
-    yield Finding("machine", "processor", machine.host()["cpu"])
+    yield Finding("machine", "processor", hardware.host()["cpu"])
     limits = {"affinity": cores.allowed, "physical cores": cores.physical, "control group": cores.quota}
     told = ", ".join(f"{name} {limit}" for name, limit in limits.items() if limit)
     yield Finding("machine", "threads allowed", cores.usable, None, True, f"the least of {told}")
     if room is not None:
         yield Finding("machine", "memory free", round(room / 1e9, 2), "GB", None, f"of {(total or room) / 1e9:.1f} GB")
-    for name, folder in (("models", hub_cache()), ("cache", header.cache_dir())):
-        free = machine.free_disk(folder)
+    for name, folder in (("models", hub_cache()), ("cache", identity.cache_dir())):
+        free = hardware.free_disk(folder)
         yield Finding("machine", f"disk free for {name}", round(free / 1e9, 1), "GB", free > 1e9, str(folder))
 
 
@@ -50,7 +50,7 @@ def build() -> Iterator[Finding]:
     except LocalentError as error:
         yield Finding("build", "bindings fit the library", "no", None, False, str(error))
     yield Finding("build", "features in use", info["cpu"])
-    unused = unused_features(machine.cpu_flags(), info["cpu"])
+    unused = unused_features(hardware.cpu_flags(), info["cpu"])
     if unused:
         line = install_line("NATIVE")
         yield Finding("build", "features not in use", ", ".join(unused), None, False, f"build for this CPU: {line}")
@@ -73,7 +73,7 @@ def install_line(backend: str, arch: str | None = None) -> str:
 
 
 def gpus() -> Iterator[Finding]:
-    found, usable = machine.gpus(), [device for device in devices() if device.kind != "cpu"]
+    found, usable = hardware.gpus(), [device for device in devices() if device.kind != "cpu"]
     for device in usable:
         free = f"{device.free_bytes / 1e9:.1f} of {device.total_bytes / 1e9:.1f} GB free"
         yield Finding("gpu", device.name, device.description, None, True, free)
@@ -83,7 +83,7 @@ def gpus() -> Iterator[Finding]:
         yield Finding("gpu", "GPU", "none found", None, None, f"if there is one: {install_line('VULKAN')}")
 
 
-def _advice(gpu: machine.Gpu) -> str:
+def _advice(gpu: hardware.Gpu) -> str:
     """How to let llama.cpp use a GPU."""
     memory = "" if gpu.total_bytes is None else f"{gpu.total_bytes / 1e9:.1f} GB. "
     lacks = (
@@ -101,7 +101,7 @@ def the_model(path: Path, head: Glance, model) -> Iterator[Finding]:
     yield Finding("model", "size", round(n_bytes / 1e9, 3), "GB")
     yield Finding("model", "context", model.n_ctx_train, "tokens")
     yield Finding("model", "a lane of 1,024 tokens", round(head.kv_bytes * 1024 / 1e9, 4), "GB")
-    room = machine.available_memory()
+    room = hardware.available_memory()
     if room is None:
         return
     limit = model.n_ctx_train or max(CONTEXTS)

@@ -12,9 +12,10 @@ from localent.doctor.findings import Finding
 from localent.doctor.trial import PROMPT_TOKENS, STEPS
 from localent.engine import Prompt, drive
 from localent.engine.llama import LlamaEngine, LlamaModel
-from localent.entropy import entropy as entropy_of
-from localent.entropy import kl, log_softmax
 from localent.errors import LocalentError
+from localent.measure.divergence import kl
+from localent.measure.entropy import entropy as entropy_of
+from localent.measure.entropy import log_softmax
 
 
 def noise(model: LlamaModel) -> Iterator[Finding]:

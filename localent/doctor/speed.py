@@ -6,20 +6,20 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
-from localent import machine
 from localent.doctor import trial
 from localent.doctor.findings import Finding
 from localent.engine import Prompt
 from localent.engine.llama import CTX_STEP, LlamaEngine, LlamaModel
-from localent.entropy import Meter
-from localent.sampling import Sampler
+from localent.machine import hardware
+from localent.measure.meter import Meter
+from localent.measure.sampling import Sampler
 
 SPEED_S = 0.5  # seconds for each lane count
 
 
 def speeds(model: LlamaModel) -> dict[int, float]:
     """Lanes -> tokens per second of bare decodes, the fastest of those that fit into the time."""
-    room, found = machine.available_memory(), {}
+    room, found = hardware.available_memory(), {}
     for n in trial.LANES:
         if room is not None and model.kv_bytes((n + 1) * CTX_STEP) > room / 2:
             break

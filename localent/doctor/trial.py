@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from localent import machine
 from localent.engine.llama import CTX_STEP, LlamaModel, Options
+from localent.machine import hardware
 
 LANES = (1, 4, 8, 16, 32)
 BASE = dict(lanes=4, chunk=256, flash_attn=True)
@@ -24,7 +24,7 @@ def options(model: LlamaModel, **changed) -> Options:
 
 def n_threads() -> int:
     """Those of a run."""
-    return machine.usable_cores()
+    return hardware.usable_cores()
 
 
 def text(model: LlamaModel, n: int, start: int = 0) -> list[int]:

@@ -10,8 +10,8 @@ import os
 from importlib import resources
 from pathlib import Path
 
-from localent.engine.header import cache_dir, file_sha256
 from localent.errors import LocalentError, UsageError
+from localent.files.identity import cache_dir, file_sha256
 from localent.models import disk, hub
 from localent.models.names import Entry, entries, find
 
@@ -65,7 +65,7 @@ def _bundled(entry: Entry, quant: str) -> Path:
 def _made_quant(entry: Entry, source: Path, quant: str) -> Path:
     """A quant of a bundled model, made once and kept in the cache folder."""
     from localent.engine.llama import quantize
-    from localent.machine import usable_cores
+    from localent.machine.hardware import usable_cores
 
     target = cache_dir() / "quants" / f"{entry.name}-{file_sha256(source)[:12]}-{quant}.gguf"
     if not target.exists():

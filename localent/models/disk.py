@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from localent.engine.glance import PART, Glance, glance, parts
 from localent.errors import LocalentError, UsageError
+from localent.files.header import PART, Glance, glance, parts
 from localent.models.hub import hub_cache
 
 DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")

@@ -12,9 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from localent.engine.glance import PART, parts
-from localent.engine.header import cache_dir, file_sha256
 from localent.errors import LocalentError, UsageError
+from localent.files.header import PART, parts
+from localent.files.identity import cache_dir, file_sha256
 from localent.models.names import SAFE, Entry
 
 ENDPOINT = "https://huggingface.co"

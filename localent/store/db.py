@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from localent.errors import LocalentError, UsageError
-from localent.frames import Frames
 from localent.records import Model, Probe, Problem, Run, Trace
 from localent.store import rows
 from localent.store.connect import columns_of, explained, reader, writer, writing
+from localent.store.frames import Frames
 from localent.store.rows import Rows
 from localent.store.schema import MIGRATIONS, version
 

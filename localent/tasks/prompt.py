@@ -124,10 +124,7 @@ def _chat(
     chosen: Mapping[str, Any],
 ) -> tuple[list[Segment], list[Segment]]:
     """(segments before the question, the others)."""
-    from localent.tasks.template import (  # jinja2 doubles the start-up time, and only chats need it
-        check_names,
-        render_chat,
-    )
+    from localent.tasks.template import check_names, render_chat
 
     check_names(template, chosen)
     ask = [f"{question_text(p)}\n\n{task.instruction}".strip() for p in (*examples, problem)]

@@ -5,13 +5,12 @@ from __future__ import annotations
 import ctypes
 from pathlib import Path
 
-from localent.engine import guard
-from localent.engine.glance import glance
-from localent.engine.llama import interrupts, log
+from localent.engine.llama import guard, interrupts, log
 from localent.engine.llama.bindings import C, check_bindings
 from localent.engine.llama.devices import check_gpu
 from localent.engine.llama.vocab import LlamaVocab
 from localent.errors import LocalentError
+from localent.files.header import glance
 
 
 class LlamaModel:

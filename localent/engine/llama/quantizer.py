@@ -8,10 +8,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from localent.engine.imatrix import Imatrix
 from localent.engine.llama import interrupts, log
 from localent.engine.llama.bindings import C, check_bindings
 from localent.errors import LocalentError, UsageError
+from localent.files.imatrix import Imatrix
 
 _TENSOR_COUNT = re.compile(r"\[ *(\d+)/ *(\d+)\]")  # how the quantizer counts tensors in its log
 FTYPES = {

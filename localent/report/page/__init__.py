@@ -25,7 +25,7 @@ from localent.report import terminal
 from localent.report.panels import KINDS, Panel, RunFacts, by_task, differences, facts, in_words, panels
 from localent.report.svg import draw
 from localent.report.table import cell_text, csv_lines
-from localent.store import look
+from localent.store import traces
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -150,7 +150,7 @@ def run_row(run: RunFacts, db: Database) -> dict[str, object]:
 
 def comparison_rows(db: Database, runs: Sequence[RunFacts]) -> list[dict[str, object]]:
     """Teacher-forced comparisons of these models, where the database has any."""
-    found = look.comparisons(db, sorted({db.run(run.run_id).model_sha256 for run in runs}))
+    found = traces.comparisons(db, sorted({db.run(run.run_id).model_sha256 for run in runs}))
     return [{head: as_cell(row[name]) for name, head in COMPARED.items()} for row in found]
 
 
@@ -206,7 +206,7 @@ def packed_traces(db: Database, runs: Sequence[RunFacts], report: Callable) -> I
     some: list[dict] = []
     for run in runs:
         for trace_id in db.traces(run.run_id, ("trace_id",))["trace_id"]:
-            some.append(for_page(look.drawn(db, trace_id)))
+            some.append(for_page(traces.drawn(db, trace_id)))
             report(1)
             if len(some) == CHUNK:
                 yield packed(some)

@@ -1,0 +1,141 @@
+"""Whether two files can be compared at all, and what is in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import gguf
+
+from localent.errors import LocalentError
+from localent.files import identity
+from localent.files.header import parts
+from localent.records import Model
+
+VOCAB = "tokenizer.ggml."
+TOKENS = VOCAB + "tokens"
+BESIDE = {  # fields that change no token id of a text: which tokens end or pad it
+    VOCAB + name for name in ("padding_token_id", "eos_token_id", "eot_token_id", "eom_token_id", "unknown_token_id")
+} | {VOCAB + name for name in ("seperator_token_id", "mask_token_id", "add_eos_token", "eos_token_ids")}
+QUANTIZED_BY = "quantize.imatrix."
+BLOCK, SMALL_BLOCK = 256, 32  # weights of a block: K- and I-quants; what stands in for them
+FALLBACKS = ("IQ4_NL", "Q4_0", "Q5_0", "Q5_1", "Q8_0")
+
+
+@dataclass(frozen=True, slots=True)
+class Details:
+    """One file as `inspect` shows it."""
+
+    model: Model
+    imatrix: dict[str, object]  # what llama-quantize noted of its importance matrix; empty: none
+    n_tensors: int
+    fallbacks: tuple[Fallback, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """Weights that the quant's own type could not hold, because its blocks do not fit the rows."""
+
+    type: str  # what they are stored in
+    share: float  # of all weights
+    rows: tuple[str, ...]  # their lengths of row: "n_embd 896", "n_ff 4864", "rows of 352"
+    tensor: str  # the first of them
+
+
+def inspect(path: Path) -> Details:
+    """Identity and make of one GGUF file. Raises LocalentError for a missing, foreign or damaged one."""
+    found = identity.read(path)
+    reader = gguf.GGUFReader(path)
+    noted = {k.removeprefix(QUANTIZED_BY): f.contents() for k, f in reader.fields.items() if QUANTIZED_BY in k}
+    tensors = tensors_of(path)
+    return Details(found.model, noted, len(tensors), fallbacks(reader, tensors, found.model))
+
+
+def tensors_of(path: Path) -> list[gguf.ReaderTensor]:
+    """The tensors of a model, of all its parts where it is split."""
+    return [tensor for part in parts(path) for tensor in gguf.GGUFReader(part).tensors]
+
+
+def fallbacks(reader: gguf.GGUFReader, tensors: Sequence[gguf.ReaderTensor], model: Model) -> tuple[Fallback, ...]:
+    """Where a K- or I-quant gave way to another type: rows that are no multiple of 256 cannot hold its blocks.
+
+    Source: tensor_type_fallback in llama.cpp's llama-quant.cpp.
+    """
+    if not (model.quant.endswith("_K") or "_K_" in model.quant or model.quant.startswith(("IQ", "TQ"))):
+        return ()
+    fallen = [t for t in tensors if len(t.shape) > 1 and _fell_back(t, model.quant)]
+    found = []
+    for name in dict.fromkeys(t.tensor_type.name for t in fallen):
+        mine = [t for t in fallen if t.tensor_type.name == name]
+        share = sum(int(t.n_elements) for t in mine) / model.n_params
+        rows = tuple(_row_name(reader, model.arch, row) for row in sorted({int(t.shape[0]) for t in mine}))
+        found.append(Fallback(name, share, rows, mine[0].name))
+    return tuple(sorted(found, key=lambda f: -f.share))
+
+
+def _fell_back(tensor: gguf.ReaderTensor, quant: str) -> bool:
+    """IQ4_NL's own blocks are small. F16 is the last resort, but also what convolutions are always stored in."""
+    row, kind = int(tensor.shape[0]), tensor.tensor_type.name
+    if kind == "F16":
+        return row % SMALL_BLOCK != 0 and "conv" not in tensor.name
+    return row % BLOCK != 0 and kind in FALLBACKS and kind != quant
+
+
+def _row_name(reader: gguf.GGUFReader, arch: str, row: int) -> str:
+    for name, key in (("n_embd", "embedding_length"), ("n_ff", "feed_forward_length")):
+        field = reader.get_field(f"{arch}.{key}")
+        if field and field.contents() == row:
+            return f"{name} {row}"
+    return f"rows of {row}"
+
+
+def fallback_sentence(details: Details) -> str | None:
+    """ "Q4_K_M of this model is 71 % Q5_0: n_embd 896 is not a multiple of 256 ..."; None where nothing fell back."""
+    if not details.fallbacks:
+        return None
+    shares = ", ".join(f"{100 * f.share:.0f} % {f.type}" for f in details.fallbacks)
+    rows = list(dict.fromkeys(row for f in details.fallbacks for row in f.rows))
+    is_not = "is not a multiple" if len(rows) == 1 and not rows[0].startswith("rows") else "are not multiples"
+    return (
+        f"{details.model.quant} of this model is {shares}: {' and '.join(rows)} {is_not} of {BLOCK}, "
+        f"the block of K- and I-quants ({details.model.bits_per_weight:.2f} bits per weight)."
+    )
+
+
+def differing_tensors(a: Path, b: Path) -> list[str] | None:
+    """Names of the tensors whose bytes differ; None where the two files do not hold the same tensors."""
+    one, two = ({t.name: t for t in tensors_of(path)} for path in (a, b))
+    if {n: (t.tensor_type, tuple(t.shape)) for n, t in one.items()} != {
+        n: (t.tensor_type, tuple(t.shape)) for n, t in two.items()
+    }:
+        return None
+    return [name for name, tensor in one.items() if tensor.data.tobytes() != two[name].data.tobytes()]
+
+
+def check_same_tokens(reference: Model, candidate: Model) -> None:
+    """Raise unless a token id means the same in both. Says what differs."""
+    if reference.tokenizer_sha256 == candidate.tokenizer_sha256:
+        return
+    names = f"{Path(reference.path).name} and {Path(candidate.path).name}"
+    a, b = (_fields(Path(model.path)) for model in (reference, candidate))
+    if (n := len(a.get(TOKENS, ()))) != (m := len(b.get(TOKENS, ()))):
+        short = min(n, m)
+        padded = a[TOKENS][:short] == b[TOKENS][:short]
+        why = "one is padded, so convert both with the same padding" if padded else "their tokenizers are different"
+        raise LocalentError(f"{names} cannot be compared: vocabularies of {n:,} and {m:,} entries; {why}.")
+    if differing := _differing_fields(a, b):
+        raise LocalentError(
+            f"{names} cannot be compared: their tokenizers differ in {', '.join(differing)}, "
+            "so the same token id means different text."
+        )
+
+
+def _differing_fields(one: dict[str, object], two: dict[str, object]) -> list[str]:
+    """Tokenizer fields that matter and differ, without their prefix."""
+    return sorted(k.removeprefix(VOCAB) for k in (one.keys() | two.keys()) - BESIDE if one.get(k) != two.get(k))
+
+
+def _fields(path: Path) -> dict[str, object]:
+    fields = gguf.GGUFReader(path).fields
+    return {k: field.contents() for k, field in fields.items() if k.startswith(VOCAB)}

@@ -1,0 +1,67 @@
+"""What fits where: a model's weights and lanes in this machine's memory, its layers on the GPU."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from localent.engine.llama import Device, build_info, devices, supports_gpu
+from localent.files.cache import remembered
+from localent.files.header import Glance, glance, parts
+from localent.records import Model
+
+GPU_SHARE = 0.85  # of free GPU memory that layers and lanes may take; the rest is for compute buffers
+GUESSED_LANES, GUESSED_CTX = 16, 1024  # where the user leaves them open
+LOG = logging.getLogger("localent")
+
+
+@dataclass(frozen=True, slots=True)
+class Offload:
+    """How many layers go to the GPU, and why not all."""
+
+    layers: int  # -1: all
+    why: str | None = None  # a sentence where memory is short
+
+
+def layers_for(
+    models: Sequence[Model], wanted: int | None, *, lanes: int | None = None, n_ctx: int | None = None
+) -> int:
+    """The layers that the user wants, else as many of each model as fit together, told where these are not all.
+
+    What fits is found once on this machine: free memory comes and goes, and other layers are another run.
+    """
+    if wanted is not None or not supports_gpu():
+        return wanted or 0
+    what = {"layers for": [model.sha256 for model in models], "lanes": lanes, "ctx": n_ctx} | build_info(-1)
+    paths = [Path(model.path) for model in models]
+    found = Offload(*remembered(what, lambda: astuple(gpu_layers(paths, lanes=lanes, n_ctx=n_ctx))))
+    if found.why:
+        LOG.warning(found.why)
+    return found.layers
+
+
+def gpu_layers(paths: Sequence[Path], *, lanes: int | None = None, n_ctx: int | None = None) -> Offload:
+    """As many layers of each of these models as the GPU's free memory holds; none without a GPU backend."""
+    gpus = [device for device in devices() if device.kind in ("gpu", "igpu")]
+    n_bytes = sum(part.stat().st_size for path in paths for part in parts(path))
+    return offload(glance(paths[0]), n_bytes, gpus, (lanes or GUESSED_LANES) * len(paths), n_ctx or GUESSED_CTX)
+
+
+def offload(head: Glance, n_bytes: int, gpus: Sequence[Device], lanes: int, n_ctx: int) -> Offload:
+    """Layers are taken to be of one size; the output layer counts as one."""
+    if not gpus:
+        return Offload(0)
+    n_layers = int(head.arch_field("block_count", 0)) + 1
+    free = sum(gpu.free_bytes for gpu in gpus)
+    each = (n_bytes + head.kv_bytes * (lanes + 1) * n_ctx) / n_layers
+    fitting = int(GPU_SHARE * free / each)
+    if fitting >= n_layers:
+        return Offload(-1)
+    names = ", ".join(gpu.name for gpu in gpus)
+    return Offload(
+        fitting,
+        f"{fitting} of {n_layers} layers fit {names} ({free / 1e9:.1f} GB free), the rest stays on the CPU: "
+        "a smaller quant, fewer --lanes or --gpu-layers 0 are the alternatives.",
+    )

@@ -1,0 +1,147 @@
+"""Making the quants to compare: which there are, where they go, and in words why one cannot be made."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+from localent.engine import llama
+from localent.errors import LocalentError, UsageError
+from localent.files import identity, imatrix
+from localent.files.header import PART
+from localent.files.tensors import tensors_of
+
+_READ = {kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in gguf.LlamaFileType}
+QUANTS = tuple(sorted(llama.FTYPES.keys() & _READ))  # what llama.cpp writes and localent can read again
+
+OUTPUT = "output.weight"  # where its importance has another size, llama.cpp goes on without
+EXPONENTS = {"F16": np.uint16(0x7C00), "BF16": np.uint16(0x7F80), "F32": np.uint32(0x7F800000)}
+BLOCK = 1 << 20  # weights looked at in one step
+
+
+def names(quants: Sequence[str]) -> list[str]:
+    """Quants as GGUF spells them, each once. Raises UsageError for an unknown one, with the nearest."""
+    found = list(dict.fromkeys(quant.upper() for quant in quants))
+    if unknown := next((quant for quant in found if quant not in QUANTS), None):
+        near = get_close_matches(unknown, QUANTS, n=1)
+        guess = f"Did you mean '{near[0]}'? " if near else ""
+        raise UsageError(f"No quant '{unknown}' in llama.cpp. {guess}It knows {', '.join(QUANTS)}.")
+    return found
+
+
+def targets(source: Path, source_quant: str, quants: Sequence[str], out: Path, *, force: bool) -> dict[str, Path]:
+    """Quant -> file to write. Raises UsageError before anything is written."""
+    part = PART.match(source.name)
+    stem = part["stem"] if part else source.stem
+    for ending in (source_quant, source_quant.lower()):
+        stem = stem.removesuffix(f"-{ending}").removesuffix(f".{ending}")
+    found = {quant: out / f"{stem}-{quant}.gguf" for quant in names(quants)}
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file: name a folder with --out.")
+    for target in found.values():
+        if target.exists() and target.resolve() == source.resolve():
+            raise UsageError(f"{target} is there already: it is the source itself, --out names another folder.")
+        if target.exists() and not force:
+            raise UsageError(f"{target} is there already: --force replaces it, --out names another folder.")
+    return found
+
+
+def check_source(source: Path, head: identity.Header) -> None:
+    """Raise LocalentError where there is nothing to quantize: a vocabulary alone, or weights that are not finite."""
+    if not head.has_weights:
+        raise LocalentError(f"{source.name} holds a vocabulary only, no weights to quantize. Name a whole model.")
+    broken = next((tensor.name for tensor in tensors_of(source) if not _is_finite(tensor)), None)
+    if broken:
+        raise LocalentError(_not_finite(source, broken))
+
+
+def _is_finite(tensor: gguf.ReaderTensor) -> bool:
+    """Whether no exponent has all its bits set, as NaN and infinity have; of quantized weights llama.cpp judges."""
+    mask = EXPONENTS.get(tensor.tensor_type.name)
+    if mask is None:
+        return True
+    bits = tensor.data.reshape(-1).view(mask.dtype)
+    return not any(((bits[i : i + BLOCK] & mask) == mask).any() for i in range(0, len(bits), BLOCK))
+
+
+def _not_finite(source: Path, tensor: str) -> str:
+    return f"{source.name} holds NaN or infinite weights in {tensor}: download it again."
+
+
+def matrix_for(source: Path, path: Path) -> llama.Imatrix:
+    """An importance matrix of the source's tensors and their sizes. Raises LocalentError for another model's."""
+    found = imatrix.read(path)
+    columns = {tensor.name: _columns(tensor) for tensor in tensors_of(source)}
+    sizes = {name: values.size for name, values in found.weights.items()}
+    why = None
+    if not columns.keys() & sizes.keys():
+        why = f"{source.name} has none of its tensors, such as {next(iter(sizes))}"
+    elif other := next((n for n in columns if n != OUTPUT and sizes.get(n, columns[n]) != columns[n]), None):
+        why = f"it has {sizes[other]:,} columns for {other}, {source.name} has {columns[other]:,}"
+    if why:
+        raise LocalentError(f"{path.name} is of another model: {why}; make one of this model with llama-imatrix.")
+    return found
+
+
+def _columns(tensor: gguf.ReaderTensor) -> int:
+    """Numbers that an importance matrix holds of a tensor: one a column, of each expert."""
+    return int(tensor.shape[0]) * (int(tensor.shape[2]) if len(tensor.shape) > 2 else 1)
+
+
+def make(
+    source: Path,
+    target: Path,
+    quant: str,
+    *,
+    n_threads: int,
+    matrix: llama.Imatrix | None = None,
+    requantize: bool = False,
+    report: Callable[[int, int], object] = lambda done, total: None,
+) -> None:
+    """Write `target`, whole or not at all; see engine.llama.quantize. What a killed run left is swept away."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(target.parent)
+    try:
+        llama.quantize(source, target, quant, n_threads=n_threads, imatrix=matrix, requantize=requantize, report=report)
+    except LocalentError as error:
+        raise LocalentError(_reason(str(error), source, target, quant)) from None
+
+
+def _reason(said: str, source: Path, target: Path, quant: str) -> str:
+    """llama.cpp's reason with the way out, where there is one."""
+    if "requantizing from type" in said:
+        return (
+            f"{source.name} is quantized itself: give its F16, BF16 or F32 file, "
+            "or accept what is lost twice with --requantize."
+        )
+    if "importance matrix" in said or "imatrix!" in said:
+        return f"{quant} needs an importance matrix: make one with llama-imatrix and name it with --imatrix."
+    if broken := re.search("tensor '(.+?)' has invalid data", said):
+        return _not_finite(source, broken[1])
+    if "iostream error" in said:
+        return f"{target} could not be written, though {source.name} could be read: the disk is probably full."
+    return said
+
+
+def _sweep(folder: Path) -> None:
+    """Remove half files of runs that no longer live: nothing can be cleaned up after kill -9 but by the next."""
+    for partial in folder.glob(".*.gguf.*.partial"):
+        pid = partial.suffixes[-2].removeprefix(".")
+        if pid.isdigit() and not _lives(int(pid)):
+            partial.unlink(missing_ok=True)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # it is another user's
+    return True

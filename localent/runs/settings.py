@@ -1,0 +1,64 @@
+"""What the user chooses for a run, and how a stored run's choices are read again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from localent.errors import UsageError
+from localent.measure.sampling import Sampler
+from localent.records import Run
+from localent.tracing.probe import Effort
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the user chooses. None: chosen by localent, and recorded with the run."""
+
+    seed: int = 0
+    temperature: float = 0.7
+    top_p: float = 1.0
+    top_k: int = 0
+    max_tokens: int | None = None  # 512, or half of what a smaller model was trained for
+    shots: int | None = None
+    lanes: int | None = None  # the fastest, measured once
+    threads: int | None = None  # the physical cores allowed
+    gpu_layers: int | None = None  # those that fit the GPU's memory; -1: all
+    ctx: int | None = None  # tokens a lane: what the longest prompt needs
+    probe: bool = True
+    epsilon: float = Effort().epsilon
+    max_fed: int = Effort().max_fed
+    measure_top_k: int = 0  # also take the measures over the k most likely tokens
+    alternatives: int = 0  # also keep so many of the most likely tokens at every prediction
+    system: str | None = None  # a system text; templates that refuse one get it before the question
+    template_vars: dict[str, Any] = field(default_factory=dict)  # for the chat template: enable_thinking, ...
+    noise_of: str | None = None  # the run that this one repeats in other lanes, as the noise floor of a comparison
+
+    def __post_init__(self) -> None:
+        Sampler(self.temperature, self.top_p, self.top_k)  # says what is wrong with those
+        for name in ("max_tokens", "lanes", "threads", "ctx"):
+            _at_least(1, name, getattr(self, name))
+        for name in ("shots", "max_fed", "measure_top_k", "alternatives"):
+            _at_least(0, name, getattr(self, name))
+        _at_least(-1, "gpu_layers", self.gpu_layers)
+        if not -(2**63) <= self.seed < 2**63:
+            raise UsageError(f"--seed must fit 64 bits, got {self.seed}.")
+        if not 0 <= self.epsilon <= 1:
+            raise UsageError(f"--epsilon is a probability from 0 to 1, got {self.epsilon}.")
+
+    def effort(self) -> Effort:
+        return Effort(self.epsilon, self.max_fed)
+
+
+def _at_least(least: int, name: str, value: int | None) -> None:
+    if value is not None and value < least:
+        raise UsageError(f"--{name.replace('_', '-')} must be at least {least}, got {value}.")
+
+
+DEFAULTS = Settings()
+
+
+def settings_of(run: Run) -> Settings:
+    """The settings that a run was made with; those that it records as None or not at all keep their defaults."""
+    known = {field.name for field in fields(Settings)}
+    return Settings(**{name: value for name, value in run.settings.items() if name in known and value is not None})

@@ -1,0 +1,130 @@
+"""One attempt at one problem: sample a trace, grade it, probe its every step. A coroutine from start to end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from localent import tasks
+from localent.engine import Prompt, Rewind, Vocab
+from localent.measure.meter import Meter
+from localent.measure.sampling import Sampler, rng
+from localent.records import Answer, Extraction, Probe, Problem, Step, Trace
+from localent.tasks.grammars import Grammar
+from localent.tracing.generate import Generation, Limits, generate
+from localent.tracing.probe import Distribution, Effort, probe
+
+UNFINISHED = Extraction(None, None, "none", "the token limit came in the middle of a thought")
+Fed = Generator[Prompt | Rewind | int, Any, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A problem, ready to be put to the model."""
+
+    problem: Problem
+    prompt: Prompt
+    cue: Callable[[str], Sequence[int]]  # text written so far -> the tokens that ask for the answer now
+    grammar: Grammar | None  # what counts as an answer; None: do not probe
+    stops: tuple[str, ...] = ()  # texts that end the trace
+    opens_thought: bool = False  # the prompt ends in <think>
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """How attempts are made: the same for all problems of a run."""
+
+    vocab: Vocab
+    meter: Meter
+    sampler: Sampler
+    seed: int
+    limits: Limits
+    kind: str  # "number" | "choice"
+    effort: Effort
+
+
+def attempt(question: Question, sample: int, how: Setup) -> Fed:
+    """Coroutine: returns the finished Trace. Without a grammar it is not probed."""
+    draws = rng(how.seed, question.problem.problem_id, sample)
+    written = yield from generate(question.prompt, how.sampler, draws, how.meter, how.vocab, how.limits)
+    parts = steps_of(question, written, how.kind)
+    probes = (yield from probe_steps(question, written, parts, how)) if question.grammar else ()
+    return finished(question, sample, written, parts, probes, how.kind)
+
+
+def steps_of(question: Question, written: Generation, kind: str) -> tuple[Step, ...]:
+    """The reasoning steps of what was written, and its answer."""
+    pieces = [token.text for token in written.tokens]
+    return tasks.of_trace(pieces, kind, question.problem.choices, thinking=cut_off(question, written))
+
+
+def cut_off(question: Question, written: Generation) -> bool:
+    """Whether the token limit came in the middle of a thought: whatever it had stated by then is no answer."""
+    return written.finish == "length" and tasks.is_open(written.raw.decode("utf-8", "replace"), question.opens_thought)
+
+
+def probe_steps(
+    question: Question, written: Generation, parts: Sequence[Step], how: Setup
+) -> Generator[Rewind | int, Any, tuple[Probe, ...]]:
+    """Coroutine: the answer distribution before the first reasoning step and after each.
+
+    Goes from the last prefix to the first: each only cuts the lane shorter, nothing is fed twice.
+    """
+    n_text = len(written.tokens) - (written.tokens[-1:] != () and not written.tokens[-1].text)  # without its end
+    ends = [0, *(min(step.end, n_text) for step in parts if step.kind == "reasoning")]
+    if ends[-1] > written.n_fed:
+        yield written.tokens[written.n_fed].token_id
+    found, truth = [], question.problem.answer
+    for k in reversed(range(len(ends))):
+        cue = question.cue(tasks.text_of(token.text for token in written.tokens[: ends[k]]))
+        n_prefix = len(question.prompt.tokens) + ends[k]
+        seen = yield from probe(n_prefix, cue, question.grammar, truth, how.effort, how.meter)
+        found.append(as_probe(k, len(ends) - 1, ends[k], question.grammar.kind, seen))
+    return tuple(reversed(found))
+
+
+def finished(
+    question: Question,
+    sample: int,
+    written: Generation,
+    parts: tuple[Step, ...],
+    probes: tuple[Probe, ...],
+    kind: str,
+) -> Trace:
+    """Grade what was written and put the record together."""
+    problem, text = question.problem, written.raw.decode("utf-8", "replace")
+    extraction = UNFINISHED if cut_off(question, written) else tasks.extract(text, kind, problem.choices)
+    return Trace(
+        problem_id=problem.problem_id,
+        sample=sample,
+        text=text,
+        n_prompt=len(question.prompt.tokens),
+        finish=written.finish,
+        extraction=extraction,
+        correct=tasks.grade(extraction, problem),
+        tokens=written.tokens,
+        steps=parts,
+        probes=probes,
+    )
+
+
+def as_probe(k: int, n_steps: int, n_tokens: int, estimator: str, seen: Distribution) -> Probe:
+    """The record of one answer distribution, read after k of n_steps steps."""
+    answers = tuple(Answer(value, prob) for value, prob in seen.answers.items())
+    return Probe(
+        k=k,
+        n_tokens=n_tokens,
+        position=k / n_steps if n_steps else 0.0,
+        estimator=estimator,
+        entropy=seen.entropy,
+        entropy_lower=seen.entropy_lower,
+        entropy_upper=seen.entropy_upper,
+        residual=seen.residual,
+        invalid=seen.invalid,
+        p_true=seen.p_true,
+        log_p_true=seen.log_p_true,
+        leader=seen.leader,
+        n_fed=seen.n_fed,
+        answers=answers,
+    )

@@ -1,0 +1,121 @@
+"""Sample one trace from a prompt, measuring every prediction on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from localent.engine import Prompt, Vocab
+from localent.measure.meter import Meter, Reading
+from localent.measure.sampling import Sampler
+from localent.records import Alternative, Token
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a model wrote: the tokens with their measures, and why it ended."""
+
+    tokens: tuple[Token, ...]  # the end-of-generation token included, with empty text
+    finish: str  # "stop" | "length"
+    n_fed: int  # of these tokens so many are in the lane; the last one sampled is not
+
+    @property
+    def raw(self) -> bytes:
+        return b"".join(token.text for token in self.tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a trace ends, beside the model's own end of generation."""
+
+    max_tokens: int
+    stops: tuple[bytes, ...] = ()  # texts that end it; they are cut off where a token begins
+    top_k: int = 0  # also take the top-k measures with this k; 0: do without them
+    alternatives: int = 0  # also keep so many of the most likely tokens
+
+
+def generate(
+    prompt: Prompt, sampler: Sampler, rng: np.random.Generator, meter: Meter, vocab: Vocab, limits: Limits
+) -> Generator[Prompt | int, np.ndarray, Generation]:
+    """Coroutine: prefill the prompt, then sample until the model ends, a stop text or max_tokens.
+
+    Measures are those of the raw logits at temperature 1, whatever the sampler does. `rng` draws exactly one
+    number per token, so that a trace depends on nothing but its own seed.
+    """
+    tokens: list[Token] = []
+    row = yield prompt
+    while True:
+        reading = meter.read(row)
+        token_id = sampler.sample(meter, row, reading, rng.random())
+        text = b"" if token_id in vocab.eog else vocab.pieces[token_id]
+        others = alternatives(row, meter, reading, vocab, limits.alternatives)
+        tokens.append(measured(row, meter, reading, token_id, text, limits.top_k, others))
+        n_fed = len(tokens) - 1
+        if token_id in vocab.eog or _cut_at_stop(tokens, limits.stops):
+            return Generation(tuple(tokens), "stop", min(n_fed, len(tokens)))
+        if len(tokens) == limits.max_tokens:
+            return Generation(tuple(tokens), "length", n_fed)
+        row = yield token_id
+
+
+def alternatives(row: np.ndarray, meter: Meter, reading: Reading, vocab: Vocab, n: int) -> tuple[Alternative, ...]:
+    """The `n` most likely tokens of a prediction, most likely first."""
+    if not n:
+        return ()
+    ids, logits = meter.largest(row, reading, min(n, meter.n_vocab))
+    probs = np.exp(logits - reading.max_logit - reading.log_normaliser)
+    texts = (vocab.pieces[i].decode("utf-8", "replace") for i in ids.tolist())
+    return tuple(map(Alternative, ids.tolist(), texts, probs.tolist()))
+
+
+def measured(
+    row: np.ndarray,
+    meter: Meter,
+    reading: Reading,
+    token_id: int,
+    text: bytes,
+    top_k: int,
+    others: tuple[Alternative, ...] = (),
+) -> Token:
+    """The record of one prediction and the token taken."""
+    taken = meter.taken(row, reading, token_id)
+    top = meter.topk(row, reading, top_k) if top_k else None
+    return Token(
+        token_id=token_id,
+        text=text,
+        surprisal=taken.surprisal,
+        entropy=reading.entropy,
+        varentropy=reading.varentropy,
+        renyi2=reading.renyi2,
+        top1_prob=reading.top1_prob,
+        margin=reading.margin,
+        rank=taken.rank,
+        self_certainty=reading.self_certainty,
+        topk_confidence=top.confidence if top else None,
+        topk_bias=top.partial_bias if top else None,
+        alternatives=others,
+    )
+
+
+def _cut_at_stop(tokens: list[Token], stops: Sequence[bytes]) -> bool:
+    """True where a stop text has appeared; the tokens that begin with it or behind its beginning are dropped.
+
+    One that it begins inside of stays whole: the model wrote that token, and the lane was fed all of it.
+    """
+    if not stops:
+        return False
+    window = max(len(stop) for stop in stops) + len(tokens[-1].text)
+    tail, start = b"", len(tokens)
+    while start > 0 and len(tail) < window:
+        start -= 1
+        tail = tokens[start].text + tail
+    at = min((i for stop in stops if (i := tail.find(stop)) >= 0), default=None)
+    if at is None:
+        return False
+    while start < len(tokens) and at > 0:
+        at -= len(tokens[start].text)
+        start += 1
+    del tokens[start:]
+    return True

@@ -1,0 +1,132 @@
+"""The answer distribution at a prefix by playing it out: m continuations to the end, at the trace's own settings.
+
+Where a probe forces an answer now, a rollout lets the reasoning go on. Its random streams are its own, one for each
+continuation, so that it shares no sample with the trace that it is held against, and its order changes nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from localent import tasks
+from localent.engine import Prompt, Rewind, Vocab
+from localent.errors import UsageError
+from localent.measure.meter import Meter
+from localent.measure.sampling import Sampler, rng
+from localent.records import Answer, Probe
+from localent.tracing.attempt import Question
+from localent.tracing.controls import Written
+
+LEAST = 16  # continuations; the plug-in entropy of fewer is far too low
+ESTIMATOR = "rollout"
+
+
+@dataclass(frozen=True, slots=True)
+class Rollouts:
+    """How continuations are made: the trace's own settings, and how many."""
+
+    m: int
+    sampler: Sampler
+    seed: int
+    max_tokens: int  # of the whole trace, the prefix counted in
+    stops: tuple[bytes, ...]
+    kind: str  # "number" | "choice"
+
+    def __post_init__(self) -> None:
+        if self.m < LEAST:
+            raise UsageError(f"Expected at least {LEAST} rollouts, got {self.m}: the entropy of fewer means little.")
+
+
+def rollouts(
+    question: Question, own: Written, ks: Sequence[int], how: Rollouts, vocab: Vocab, meter: Meter
+) -> Generator[Any, Any, tuple[Probe, ...]]:
+    """Coroutine: m continuations from the prefix after each of the k steps; a Probe for each k."""
+    found = []
+    for k in ks:
+        prefix = own.prefix(k)
+        prompt = Prompt([*question.prompt.tokens, *prefix], question.prompt.n_shared)
+        row = np.array((yield prompt))  # a copy: every continuation begins with it
+        written, n_fed = tasks.text_of(vocab.pieces[token] for token in prefix), 0
+        values: list[str | None] = []
+        for j in range(how.m):
+            draws = rng(how.seed, own.problem_id, own.sample, stream=f"rollout:{k}:{j}")
+            text, fed, ended = yield from continuation(row, how, draws, how.max_tokens - len(prefix), vocab, meter)
+            whole, choices = written + text, question.problem.choices
+            cut_off = not ended and tasks.is_open(whole, question.opens_thought)  # no answer yet, as in attempt.py
+            values.append(None if cut_off else tasks.extract(whole, how.kind, choices).value)
+            n_fed += fed
+            yield Rewind(len(prompt.tokens))
+        found.append(rollout_probe(k, own.n_steps, len(prefix), values, question.problem.answer, n_fed))
+    return tuple(found)
+
+
+def continuation(
+    row: np.ndarray, how: Rollouts, draws: np.random.Generator, n_most: int, vocab: Vocab, meter: Meter
+) -> Generator[int, np.ndarray, tuple[str, int, bool]]:
+    """Coroutine: sample on from a row to the end of the model, a stop text or n_most tokens.
+
+    Returns the text, how many tokens were fed, and False where the limit came first.
+    """
+    written, n_fed = b"", 0
+    for n in range(n_most):
+        token = how.sampler.sample(meter, row, meter.read(row), draws.random())
+        if token in vocab.eog:
+            return tasks.text_of([written]), n_fed, True
+        written += vocab.pieces[token]
+        cut = min((at for stop in how.stops if (at := written.find(stop)) >= 0), default=None)
+        if cut is not None:
+            return tasks.text_of([written[:cut]]), n_fed, True
+        if n + 1 < n_most:
+            row, n_fed = (yield token), n_fed + 1
+    return tasks.text_of([written]), n_fed, False
+
+
+def rollout_probe(k: int, n_steps: int, n_tokens: int, values: Sequence[str | None], truth: str, n_fed: int) -> Probe:
+    """What m continuations say. The entropy is Miller and Madow's, between the plug-in entropy and ln m.
+
+    Unparseable continuations are one class of their own, and `invalid` is their rate. The log-probability of the true
+    answer has the floor 1/(2m): m samples cannot tell less.
+    """
+    m, counts = len(values), Counter(values)
+    readable = sorted(((n, v) for v, n in counts.items() if v is not None), key=lambda x: (-x[0], x[1]))
+    plug_in, corrected = plug_in_entropy(list(counts.values())), miller_madow(list(counts.values()))
+    p_true = counts[truth] / m
+    return Probe(
+        k=k,
+        n_tokens=n_tokens,
+        position=k / n_steps if n_steps else 0.0,
+        estimator=ESTIMATOR,
+        entropy=corrected,
+        entropy_lower=plug_in,
+        entropy_upper=math.log(m),
+        residual=0.0,
+        invalid=counts[None] / m,
+        p_true=p_true,
+        log_p_true=math.log(max(p_true, 1 / (2 * m))),
+        leader=readable[0][1] if readable else None,
+        n_fed=n_fed,
+        answers=tuple(Answer(value, n / m) for n, value in readable),
+    )
+
+
+def n_continuations(entropy_upper: float) -> int:
+    """The m of a stored rollout, whose upper bound is ln m."""
+    return round(math.exp(entropy_upper))
+
+
+def plug_in_entropy(counts: Sequence[int]) -> float:
+    """Entropy of the observed shares, in nats; biased low."""
+    m = sum(counts)
+    return -math.fsum(n / m * math.log(n / m) for n in counts if n)
+
+
+def miller_madow(counts: Sequence[int]) -> float:
+    """Plug-in entropy plus (observed classes - 1)/(2m), at most ln m, in nats. Source: Miller (1955)."""
+    m, n_seen = sum(counts), sum(n > 0 for n in counts)
+    return min(plug_in_entropy(counts) + (n_seen - 1) / (2 * m), math.log(m))

@@ -1,0 +1,226 @@
+"""Policies: stops, votes and abstentions recounted by hand; settings that never see the half they are reported on."""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from helpers import synthetic
+
+from localent.analysis import policies, signals
+from localent.analysis import replay as replaying
+from localent.analysis.probed import computed, probed
+from localent.analysis.replay import replay
+from localent.analysis.votes import voting
+from localent.errors import UsageError
+from localent.store import open_db
+
+LAW = synthetic.Law(gain=4, against=8, token_gap=0.2)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """(database, run id) of a run with three samples a problem."""
+    path = tmp_path_factory.mktemp("policies") / "made.db"
+    return path, synthetic.write(path, LAW, n_problems=80, n_samples=3)
+
+
+@pytest.fixture(scope="module")
+def parts(made):
+    """Traces, probes and answers of it."""
+    with open_db(made[0]) as db:
+        answers = db.traces(made[1], ("answer",))["answer"]
+        return signals.read(db, made[1]), computed(probed(db, made[1])), answers
+
+
+def found(made, **options):
+    with open_db(made[0]) as db:
+        return replay(db, made[1], n_resamples=100, **options)
+
+
+def test_a_stop_takes_the_leader_at_the_first_probe_that_allows_it(parts):
+    traces, p, _ = parts
+    policy = next(x for x in policies.stops(traces, p) if x.name.startswith("entropy threshold"))
+    play = policy.play(0.6, np.ones(len(traces.wrong), bool))
+    for i in range(40):
+        ks = [k for k in range(int(p.n_steps[i]) + 1) if p.entropy[i, k] <= 0.6]
+        expected = (p.leader_true[i, ks[0]], p.n_tokens[i, ks[0]]) if ks else (not traces.wrong[i], traces.n_tokens[i])
+        assert (play.right[i], play.tokens[i]) == expected
+        n_probes = ks[0] + 1 if ks else int(p.n_steps[i]) + 1
+        assert play.probe_tokens[i] == 3 * n_probes
+
+
+def test_no_stop_where_no_answer_leads(parts):
+    """However certain the rule is there: it waits for an answer to take, or lets the trace end."""
+    traces, p, _ = parts
+    stopped = [next(x for x in policies.stops(traces, q) if x.name.startswith("entropy")) for q in (p, led_late(p))]
+    first, late = (policy.play(np.inf, np.ones(len(traces.wrong), bool)) for policy in stopped)
+    assert (first.tokens == p.n_tokens[:, 0]).all()
+    assert (late.tokens == p.n_tokens[:, 1]).all()
+    assert (late.right == p.leader_true[:, 1]).all()
+
+
+def led_late(p):
+    """The same probes, but none at the start knows which answer leads."""
+    leader = p.leader.copy()
+    leader[:, 0] = -2
+    return replace(p, leader=leader)
+
+
+def test_a_length_cap_cuts_at_the_last_step_within_it(parts):
+    traces, p, _ = parts
+    play = policies.length_cap(traces, p).play(-13.0, np.ones(len(traces.wrong), bool))
+    for i in range(40):
+        assert play.tokens[i] == (12 if traces.n_tokens[i] > 13 else traces.n_tokens[i])
+
+
+def test_unchanged_and_moving_variance_follow_their_definitions():
+    leader = np.array([[3, 3, 5, 5, 5], [-2, -2, 3, 3, -1], [3, -2, -2, 3, 3]])  # -2: no answer leads
+    assert policies.unchanged(leader).tolist() == [[0, 1, 0, 1, 2], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]
+    h, s = [1.0, 0.2, 0.2, 0.1], policies.SMOOTHING
+    m, v, expected = h[0], 0.0, [np.nan]
+    for x in h[1:]:
+        m = (1 - s) * m + s * x
+        v = (1 - s) * v + s * (x - m) ** 2
+        expected.append(v)
+    expected[1] = np.nan
+    assert policies.ema_variance(np.array([h]))[0] == pytest.approx(expected, nan_ok=True)
+
+
+def test_the_majority_vote_is_a_count_with_ties_at_random(parts):
+    traces, _, answers = parts
+    play = voting(traces, answers, np.ones(len(answers)))(np.ones(len(answers), bool))
+    for problem, right in zip(play.problems, play.right, strict=True):
+        at = np.flatnonzero(traces.problems == problem)
+        votes = Counter(answers[i] for i in at)
+        winners = [a for a, n in votes.items() if n == max(votes.values())]
+        truths = {answers[i] for i in at if not traces.wrong[i]}
+        assert right == pytest.approx(sum(w in truths for w in winners) / len(winners))
+
+
+def test_traces_without_an_answer_do_not_vote(parts):
+    traces, _, answers = parts
+    silent = [None] * len(answers)
+    play = voting(traces, silent, np.ones(len(answers)))(np.ones(len(answers), bool))
+    assert not play.right.any()
+
+
+def test_the_setting_is_blind_to_the_half_that_it_is_reported_on(made, parts):
+    """Turning every label of that half around changes what is reported, not what was chosen."""
+    traces, p, answers = parts
+    fit = replaying.half(traces.problems)
+    turned = signals.Traces(
+        traces.trace_ids, traces.problems, np.where(fit, traces.wrong, ~traces.wrong), traces.truncated,
+        traces.n_tokens, traces.scores,
+    )  # fmt: skip
+    with open_db(made[0]) as db:
+        for one, other in zip(
+            policies.policies(db, made[1], traces, p, answers),
+            policies.policies(db, made[1], turned, p, answers),
+            strict=True,
+        ):
+            fields = replaying.Field(traces, answers, p, fit, {}), replaying.Field(turned, answers, p, fit, {})
+            assert fields[0].choose(one) == fields[1].choose(other)
+
+
+def test_halves_do_not_move_and_split_by_problem(parts):
+    problems = parts[0].problems
+    fit = replaying.half(problems)
+    turned = replaying.half(problems[::-1])
+    assert dict(zip(problems, fit, strict=True)) == dict(zip(problems[::-1], turned, strict=True))
+    assert len(set(problems[fit])) == 40
+    assert len(set(problems[~fit])) == 40
+    assert (replaying.half(problems, seed=1) != fit).any()
+
+
+def test_a_planted_signal_gains_and_a_null_one_does_not(made):
+    outcomes = {o.policy: o for o in found(made).outcomes}
+    assert outcomes["abstain by mean entropy"].change.low > 0
+    assert outcomes["abstain by mean entropy"].coverage.value == pytest.approx(0.8, abs=0.1)
+    assert not outcomes["abstain by mean varentropy"].change.excludes(0)
+    assert outcomes["majority vote"].change.value == 0
+    assert outcomes["majority vote"].tokens_saved.value == 0
+    assert outcomes["vote weighted by mean entropy"].change.value > 0
+
+
+def test_a_signal_has_its_price(made, parts):
+    """Each probe was fed three tokens; the answers of other samples cost what these samples cost."""
+    outcomes, (traces, p, _) = {o.policy: o for o in found(made).outcomes}, parts
+    test = ~replaying.half(traces.problems)
+    usual = traces.n_tokens[test].sum()
+    one, all_ = 3 * test.sum(), 3 * (p.n_steps[test] + 1).sum()
+    others = sum(traces.n_tokens[test & (traces.problems == name)].sum() * 2 for name in set(traces.problems[test]))
+    for name, price in (
+        ("abstain by mean entropy", 0),
+        ("abstain by answer entropy at half", one),
+        ("abstain by lock-in time", all_),
+        ("abstain by 1 - share of others that agree", others),
+        ("vote weighted by answer entropy at end", one),
+        ("vote weighted by mean entropy", 0),
+    ):
+        assert outcomes[name].tokens_saved.value == 0
+        assert outcomes[name].tokens_saved_net.value == pytest.approx(-price / usual)
+
+
+def test_what_consults_the_true_answer_is_no_policy(made):
+    assert not any("difficulty" in o.policy for o in found(made).outcomes)
+
+
+def test_results_of_a_bundled_model_say_what_they_are_about(made, tmp_path):
+    path = tmp_path / "abacus.db"
+    run_id = synthetic.write(path, LAW, n_problems=20, name="abacus-made")
+    with open_db(path) as db:
+        notes = (
+            replay(db, run_id, policy="stop", n_resamples=20).notes,
+            signals.signals(db, run_id, n_resamples=20).notes,
+        )
+    assert all(any("about the mechanism" in note for note in some) for some in notes)
+    assert not any("about the mechanism" in note for note in found(made, policy="EAT").notes)
+
+
+@pytest.mark.parametrize("n", [2, 3, 8, 9])
+def test_a_small_run_is_cut_in_the_middle(tmp_path, n, recwarn):
+    path = tmp_path / "small.db"
+    run_id = synthetic.write(path, LAW, n_problems=n, n_samples=2)
+    with open_db(path) as db:
+        result = replay(db, run_id, n_resamples=20)
+    assert (result.n_chosen_on, result.n_reported_on) == (n // 2, n - n // 2)
+    assert not recwarn.list
+
+
+def test_one_problem_cannot_be_replayed(tmp_path):
+    path = tmp_path / "one.db"
+    run_id = synthetic.write(path, LAW, n_problems=1, n_samples=3)
+    with open_db(path) as db, pytest.raises(UsageError, match="Replay needs two problems"):
+        replay(db, run_id)
+
+
+def test_a_ranking_says_that_its_top_is_picked_on_the_outcome(made):
+    every, one = found(made, policy="stop"), found(made, policy="EAT")
+    n = len(every.outcomes)
+    assert any(note.startswith(f"{n} policies are ranked") and "picked on the outcome" in note for note in every.notes)
+    assert not any("ranked" in note for note in one.notes)
+    assert all(any("quantiles over all traces" in note for note in some.notes) for some in (every, one))
+
+
+def test_kinds_names_and_unknown_policies(made):
+    assert {o.kind for o in found(made, policy="stop").outcomes} == {"stop"}
+    assert [o.policy for o in found(made, policy="EAT").outcomes] == ["EAT"]
+    with pytest.raises(UsageError, match="No policy 'x' for run"):
+        found(made, policy="x")
+
+
+def test_risk_coverage_rises_for_a_planted_signal(made):
+    table = found(made, policy="EAT").risk_coverage
+    assert list(table["mean entropy"]) == sorted(table["mean entropy"])
+    assert table["mean entropy"][0] == pytest.approx(table["length in tokens"][0])
+
+
+def test_one_sample_a_problem_says_that_there_is_nothing_to_vote_on(tmp_path):
+    path = tmp_path / "one.db"
+    run_id = synthetic.write(path, LAW, n_problems=40)
+    with open_db(path) as db:
+        result = replay(db, run_id, n_resamples=100)
+    assert {o.kind for o in result.outcomes} == {"stop", "abstain"}
+    assert result.outcomes[0].against_majority.reason == "one sample a problem: run with --samples"
+    assert any("nothing to vote on" in note for note in result.notes)

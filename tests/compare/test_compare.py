@@ -1,0 +1,925 @@
+"""Comparing models: two rows in float64, teacher forcing, llama-perplexity's figures, pairs, prefixes, the whole."""
+
+import json
+import math
+import re
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import gguf
+import numpy as np
+import pytest
+import scipy.stats
+from click.testing import CliRunner
+
+from localent import tasks
+from localent.analysis import divergence, pairs, prefixes
+from localent.analysis.divergence import Figure
+from localent.analysis.pairs import Pair
+from localent.cli import main
+from localent.compare import (
+    Plan,
+    compare_base,
+    compare_task,
+    compare_text,
+    noise,
+    on_traces,
+    scoring,
+    teacher_forcing,
+    verdict,
+)
+from localent.compare.classes import classes_of
+from localent.compare.teacher_forcing import Text
+from localent.compare.verdict import holm
+from localent.engine.llama import quantize
+from localent.errors import BrokenLogitsError, LocalentError
+from localent.files import identity
+from localent.machine import hardware
+from localent.measure import entropy
+from localent.measure.divergence import PairMeter
+from localent.records import Step
+from localent.report.compare import CELL, _figure, render
+from localent.store import open_db
+
+GOLDEN = Path(__file__).parents[1] / "data" / "perplexity"
+MODEL, TEXT = GOLDEN / "tiny-f16.gguf", GOLDEN / "text.txt"
+PLAN = Plan(ctx=64, limit=12, threads=1, noise=False)
+
+
+def rows(n_vocab, shift, n=3, seed=0, sd=3.0):
+    """Pairs of different rows: (n, 2, n_vocab) float32."""
+    rng = np.random.default_rng(seed)
+    first = rng.normal(0, sd, (n, n_vocab))
+    return np.stack([first, first + rng.normal(0, shift, (n, n_vocab))], 1).astype(np.float32)
+
+
+# --- two rows -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n_vocab", [2, 5, 260, 8192, 8193, 40_000])
+@pytest.mark.parametrize("shift", [0.001, 0.1, 3.0])
+def test_measures_of_two_rows_are_those_of_the_plain_formulas(n_vocab, shift):
+    meter = PairMeter(n_vocab)
+    for p, q in rows(n_vocab, shift):
+        lp, lq = entropy.log_softmax(p), entropy.log_softmax(q)
+        side, (seen,) = meter.read(p, [q], 1)
+        assert seen.kld == pytest.approx(float(entropy.kl(lp, lq)), abs=1e-12)
+        assert seen.kld_reverse == pytest.approx(float(entropy.kl(lq, lp)), abs=1e-12)
+        assert seen.jsd == pytest.approx(float(entropy.js(lp, lq)), abs=1e-12)
+        for found, log_probs in ((side, lp), (seen.candidate, lq)):
+            assert found.entropy == pytest.approx(float(entropy.entropy(log_probs)), abs=1e-12)
+            assert found.varentropy == pytest.approx(float(entropy.varentropy(log_probs)), abs=1e-10)
+            assert found.surprisal == pytest.approx(-log_probs[1], abs=1e-12)
+            assert found.margin == pytest.approx(np.diff(np.sort(log_probs)[-2:])[0], abs=1e-6)
+            assert found.top1_id == log_probs.argmax()
+
+
+def test_entropy_and_kl_make_cross_entropy():
+    """H(P) + KL(P || Q) = CE(P, Q) for any P and Q."""
+    for p, q in rows(1000, 2.0):
+        side, (seen,) = PairMeter(1000).read(p, [q], 0)
+        cross = -(np.exp(entropy.log_softmax(p)) * entropy.log_softmax(q)).sum()
+        assert side.entropy + seen.kld == pytest.approx(cross, abs=1e-12)
+
+
+def test_a_row_and_itself_differ_by_exactly_nothing():
+    for p, _ in rows(9000, 0.0, n=20, sd=8.0):
+        _, (seen,) = PairMeter(9000).read(p, [p.copy()], 0)
+        assert (seen.kld, seen.kld_cut, seen.kld_reverse, seen.jsd, seen.same_top) == (0.0, 0.0, 0.0, 0.0, True)
+
+
+def test_tiny_differences_keep_their_digits_and_never_go_negative():
+    """float32 sums lose a KLD of 1e-10 altogether, and show it with either sign."""
+    for p, q in rows(150_000, 1e-5, n=2):
+        _, (seen,) = PairMeter(150_000).read(p, [q], 0)
+        true = float(entropy.kl(entropy.log_softmax(p), entropy.log_softmax(q)))
+        assert seen.kld == pytest.approx(true, rel=1e-3)
+        assert min(seen.kld, seen.kld_reverse, seen.jsd) >= 0
+
+
+def test_the_cut_leaves_out_what_llama_perplexity_leaves_out():
+    p, q = rows(5000, 1.0, n=1, sd=6.0)[0]
+    lp, lq = entropy.log_softmax(p), entropy.log_softmax(q)
+    likely = lp > -16
+    _, (seen,) = PairMeter(5000).read(p, [q], 0)
+    assert 0 < likely.sum() < 5000
+    assert seen.kld_cut == pytest.approx((np.exp(lp) * (lp - lq))[likely].sum(), abs=1e-12)
+    assert seen.kld_cut != pytest.approx(seen.kld, abs=1e-9)
+
+
+def test_stored_log_probabilities_are_taken_as_they_are():
+    """A base file's row sums to a little more than 1; its own tool does not mend that, so neither do we."""
+    p, q = rows(300, 0.5, n=1)[0]
+    lp = (entropy.log_softmax(p) + 0.01).astype(np.float32)
+    side, (seen,) = PairMeter(300).read(lp, [q], 7, normalised=True)
+    terms = np.exp(lp.astype(float)) * (lp - entropy.log_softmax(q))
+    assert seen.kld_cut == pytest.approx(terms[lp > -16].sum(), abs=1e-9)
+    assert side.surprisal == pytest.approx(-float(lp[7]))
+
+
+def test_candidates_are_measured_alike_alone_and_together():
+    p, q = rows(9000, 0.3, n=1)[0]
+    r = (q + 1e-3 * np.arange(9000)).astype(np.float32)
+    meter = PairMeter(9000)
+    assert meter.read(p, [q, r], 3)[1] == [*meter.read(p, [q], 3)[1], *meter.read(p, [r], 3)[1]]
+
+
+def test_impossible_tokens_are_allowed_and_broken_rows_are_not():
+    p, q = rows(300, 0.5, n=1)[0]
+    p[5] = q[5] = -np.inf
+    side, (seen,) = PairMeter(300).read(p, [q], 0)
+    lp, lq = entropy.log_softmax(p), entropy.log_softmax(q)
+    assert side.entropy == pytest.approx(float(entropy.entropy(lp)), abs=1e-12)
+    assert seen.kld == pytest.approx(float(entropy.kl(lp, lq)), abs=1e-12)
+    for bad in (np.nan, np.inf):
+        q[7] = bad
+        with pytest.raises(LocalentError, match="broken"):
+            PairMeter(300).read(p, [q], 0)
+
+
+@pytest.mark.parametrize("n_vocab", [3, 32_768, 32_769])
+@pytest.mark.parametrize("sd", [400.0, 1e5])
+def test_rows_with_tokens_far_below_the_top_keep_to_the_formulas(n_vocab, sd):
+    """Logits thousands of nats apart, in one model or in both, and tokens that both rule out."""
+    meter = PairMeter(n_vocab)
+    for p, q in rows(n_vocab, sd / 100, n=4, sd=sd):
+        p[1:2] = q[1:2] = -np.inf
+        for one, two in ((p, q), (p, p[::-1].copy() if n_vocab > 3 else q[[2, 1, 0]])):
+            two[1:2], two[~np.isneginf(one) & np.isneginf(two)] = -np.inf, 0.0
+            lp, lq = entropy.log_softmax(one), entropy.log_softmax(two)
+            side, (seen,) = meter.read(one, [two], 0)
+            assert seen.kld == pytest.approx(float(entropy.kl(lp, lq)), rel=1e-12, abs=1e-9)
+            assert seen.kld_reverse == pytest.approx(float(entropy.kl(lq, lp)), rel=1e-12, abs=1e-9)
+            assert seen.jsd == pytest.approx(float(entropy.js(lp, lq)), abs=1e-9)
+            assert side.entropy == pytest.approx(float(entropy.entropy(lp)), abs=1e-9)
+
+
+def test_a_gap_of_thousands_of_nats_counts_in_full():
+    """P gives the second token e^-1 / (1 + e^-1), Q gives it e^-5000: worked by hand."""
+    p = math.exp(-1) / (1 + math.exp(-1))
+    _, (seen,) = PairMeter(2).read(np.float32([0, -1]), [np.float32([0, -5000])], 0)
+    assert seen.kld == pytest.approx(5000 * p + p * math.log(p) + (1 - p) * math.log(1 - p), rel=1e-12)
+
+
+@pytest.mark.parametrize(("p", "q"), [([1, 2, 3, -np.inf], [1, 2, -np.inf, 0]), ([1, 2, 3], [1, 2, -np.inf]),
+                                      ([1, -np.inf, 3], [1, 2, 3])])  # fmt: skip
+def test_a_token_that_one_model_alone_rules_out_is_no_finite_number(p, q):
+    """By the formulas one of the divergences is infinite: nothing is guessed in its place."""
+    p, q = np.float32(p), np.float32(q)
+    log_probs = [entropy.log_softmax(row) for row in (p, q)]
+    with np.errstate(divide="ignore"):
+        assert np.inf in (float(entropy.kl(*log_probs)), float(entropy.kl(*log_probs[::-1])))
+    with pytest.raises(LocalentError, match=r"logit of token \d is -inf .* their divergence is infinite"):
+        PairMeter(len(p)).read(p, [p, q], 0)
+
+
+def test_a_base_file_cannot_say_that_a_token_is_impossible():
+    """It says 16 nats below the top: where a model rules such a token out, llama-perplexity leaves it out, too."""
+    q = np.float32([1, 2, 3, -np.inf])
+    stored = np.maximum(entropy.log_softmax(q), entropy.log_softmax(q).max() - 16).astype(np.float32)
+    _, (seen,) = PairMeter(4).read(stored, [q], 0, normalised=True)
+    assert seen.kld_cut == pytest.approx(0.0, abs=1e-6)
+    with pytest.raises(LocalentError, match="infinite"):
+        PairMeter(4).read(stored, [np.float32([1, 2, -np.inf, 3])], 0, normalised=True)
+
+
+def test_a_meter_takes_any_number_of_candidates_in_turn():
+    """Its scratch memory follows; what it held before leaves no trace."""
+    p, q = rows(300, 0.5, n=1)[0]
+    meter = PairMeter(300)
+    first = meter.read(p, [q], 0)
+    assert meter.read(p, [], 0) == (first[0], [])
+    assert meter.read(p, [q, q, q], 0) == (first[0], first[1] * 3)
+    assert meter.read(p, [q], 0) == first
+
+
+# --- teacher forcing ------------------------------------------------------------------------------------------------
+
+
+class Fake:
+    """A scorer whose row is a function of the tokens so far; notes what it is fed."""
+
+    can_keep, name = True, "fake"
+
+    def __init__(self, n_vocab=16, salt=0.0):
+        self.n_vocab, self.salt, self.tokens, self.fed, self.kept = n_vocab, salt, [], [], []
+
+    def keep(self, n_tokens):
+        self.kept.append(n_tokens)
+        del self.tokens[n_tokens:]
+
+    def row(self, tokens):
+        rng = np.random.default_rng([int(t) for t in tokens])
+        return (rng.normal(size=self.n_vocab) + self.salt * np.arange(self.n_vocab)).astype(np.float32)
+
+    def feed(self, tokens, n_rows):
+        self.fed.append(tuple(tokens))
+        found = []
+        for i, token in enumerate(tokens):
+            self.tokens.append(token)
+            if i >= len(tokens) - n_rows:
+                found.append(self.row(self.tokens))
+        return np.array(found).reshape(n_rows, self.n_vocab)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 50])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_every_scored_position_is_compared_once_with_the_token_that_follows(chunk, n_threads):
+    shared, rng = [1, 2, 3, 4, 5], np.random.default_rng(0)
+    texts = [
+        Text([*shared, *rng.integers(16, size=n).tolist()], first=5 + n // 2, n_shared=5, problem=str(n))
+        for n in (4, 9, 6)
+    ]
+    a, b, c = Fake(), Fake(salt=0.1), Fake(salt=0.3)
+    found = teacher_forcing.score(texts, a, [b, c], chunk=chunk, n_threads=n_threads)
+    place = 0
+    for index, text in enumerate(texts):
+        for i in range(text.first, len(text.tokens) - 1):
+            seen = text.tokens[: i + 1]
+            side, pair = PairMeter(16).read(a.row(seen), [b.row(seen), c.row(seen)], text.tokens[i + 1])
+            assert (found.text[place], found.position[place]) == (index, i + 1)
+            assert found.token_id[place] == text.tokens[i + 1]
+            assert found.reference["entropy"][place] == side.entropy
+            for columns, difference in zip(found.candidates, pair, strict=True):
+                assert columns["kld"][place] == difference.kld
+                assert columns["surprisal"][place] == difference.candidate.surprisal
+            place += 1
+    assert place == len(found)
+    assert a.kept == b.kept == [0, 5, 5]  # the shared prompt is fed once
+
+
+def test_the_reference_is_fed_once_however_many_candidates():
+    texts = [Text(list(range(10)), first=3)]
+    alone, shared = Fake(), Fake()
+    teacher_forcing.score(texts, alone, [Fake()], chunk=4, n_threads=1)
+    teacher_forcing.score(texts, shared, [Fake(), Fake(), Fake()], chunk=4, n_threads=1)
+    assert shared.fed == alone.fed
+
+
+def test_a_recurrent_model_is_fed_its_shared_prompt_again_in_the_same_pieces():
+    texts = [Text([1, 2, 3, 4, t, t], first=4, n_shared=4) for t in (7, 8)]
+    kept, anew = Fake(), Fake()
+    anew.can_keep = False
+    a = teacher_forcing.score(texts, kept, [Fake(salt=1)], chunk=3, n_threads=1)
+    b = teacher_forcing.score(texts, anew, [Fake(salt=1)], chunk=3, n_threads=1)
+    assert anew.fed == [(1, 2, 3), (4,), (7,), (1, 2, 3), (4,), (8,)]
+    assert (a.candidates[0]["kld"] == b.candidates[0]["kld"]).all()
+
+
+def test_a_shared_prompt_is_fed_again_where_its_last_row_is_scored():
+    texts = [Text([1, 2, 3, 4, t], first=2, n_shared=4) for t in (7, 8)]
+    reference = Fake()
+    found = teacher_forcing.score(texts, reference, [Fake(salt=1)], chunk=8, n_threads=1)
+    assert reference.kept == [0, 2]
+    assert found.reference["entropy"][2] == PairMeter(16).read(reference.row([1, 2, 3]), [], 0)[0].entropy
+    assert not any(np.isnan(column).any() for column in found.candidates[0].values())
+
+
+def test_smaller_pieces_give_the_rows_that_were_asked_for():
+    whole, pieces = Fake(), noise.Rechunked(Fake(), 3)
+    for n_rows in (8, 5, 1, 0):
+        whole.keep(0)
+        pieces.keep(0)
+        assert np.array_equal(whole.feed(range(8), n_rows), pieces.feed(range(8), n_rows))
+
+
+def test_broken_logits_are_named_by_model_and_place():
+    class Broken(Fake):
+        name = "broken.gguf"
+
+        def row(self, tokens):
+            return super().row(tokens) * (np.nan if 9 in tokens else 1)
+
+    texts = [Text([1, 2, t, 3], first=1, problem=f"chunk {i}") for i, t in enumerate((8, 9))]
+    for trace_id, where in ((None, "chunk 1"), (7, "problem chunk 1")):
+        placed = [replace(text, trace_id=trace_id) for text in texts]
+        with pytest.raises(LocalentError, match=f"^broken.gguf on {where}: a logits row is broken"):
+            teacher_forcing.score(placed, Fake(), [Fake(), Broken()], chunk=4, n_threads=2)
+
+
+def test_logits_over_different_vocabularies_are_refused():
+    with pytest.raises(LocalentError, match="16 and 17 entries"):
+        teacher_forcing.score([Text([1, 2, 3], 0)], Fake(16), [Fake(17)], chunk=4, n_threads=1)
+
+
+# --- llama-perplexity -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def quants(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quants")
+    for quant in ("Q8_0", "Q4_0"):
+        quantize(MODEL, folder / f"tiny-{quant}.gguf", quant, n_threads=1)
+    return [str(folder / f"tiny-{quant}.gguf") for quant in ("Q8_0", "Q4_0")]
+
+
+def printed(quant: str) -> dict[str, tuple[float, float | None]]:
+    """What the tool printed: name -> (value, uncertainty); percent as a share."""
+    found = {}
+    for line in (GOLDEN / f"{quant}.txt").read_text().splitlines():
+        if m := re.match(r" *(.+?) *: *(-?[\d.]+)(?: ± *([\d.]+))?( *%)?$", line):
+            scale = 0.01 if "%" in line.split(":", 1)[1] else 1.0
+            name = re.sub(" +", " ", m[1])
+            found[name] = float(m[2]) * scale, float(m[3]) * scale if m[3] else None
+    assert len(found) == 34
+    return found
+
+
+def close(name: str, ours: float, theirs: float) -> bool:
+    """Within the tool's printing, its 16-bit file, and another processor's rounding."""
+    if "PPL(" in name and "ln" not in name:
+        return ours == pytest.approx(theirs, rel=1e-3, abs=0.5 if "-PPL" in name else 1e-3)
+    if "Same top" in name:
+        return ours == pytest.approx(theirs, abs=6e-3)  # two of 372 near-ties
+    return ours == pytest.approx(theirs, abs=1e-4 if "Maximum" not in name and "99.9" not in name else 4e-4)
+
+
+def test_plain_text_gives_what_llama_perplexity_prints(quants):
+    done = compare_text(str(MODEL), quants, TEXT, plan=PLAN)
+    assert done.candidates[0].forced["Mean PPL(base)"].value == pytest.approx(814.8974, rel=1e-4)
+    for candidate in done.candidates:
+        ours = {f.name: f for f in candidate.forced.figures}
+        for name, (value, uncertainty) in printed(candidate.model.quant).items():
+            assert close(name, ours[name].value, value), (candidate.model.quant, name, ours[name].value, value)
+            if uncertainty is not None:
+                assert ours[name].uncertainty == pytest.approx(uncertainty, rel=0.01, abs=2e-4), name
+
+
+def test_its_base_file_in_place_of_the_reference_gives_the_same(quants):
+    done = compare_base(GOLDEN / "base.kld", quants, plan=replace(PLAN, limit=None))
+    assert done.reference is None
+    for candidate in done.candidates:
+        ours = {f.name: f.value for f in candidate.forced.figures}
+        for name, (value, _) in printed(candidate.model.quant).items():
+            assert close(name, ours[name], value), (candidate.model.quant, name, ours[name], value)
+        assert "Mean ΔH" not in ours  # 16 bits have no entropy
+
+
+def test_the_first_chunks_of_a_base_file_are_its_first_chunks(quants):
+    """Rows lie behind the tokens of all chunks, also of those that are not asked for."""
+    whole = compare_base(GOLDEN / "base.kld", quants[:1], plan=replace(PLAN, limit=None))
+    part = compare_base(GOLDEN / "base.kld", quants[:1], plan=replace(PLAN, limit=3))
+    direct = compare_text(str(MODEL), quants[:1], TEXT, plan=replace(PLAN, limit=3))
+    found = [done.candidates[0].forced for done in (whole, part, direct)]
+    assert [f.n for f in found] == [12 * 31, 3 * 31, 3 * 31]
+    assert found[1]["Mean KLD"].value == pytest.approx(found[2]["Mean KLD"].value, abs=1e-4)
+
+
+def test_the_base_file_we_write_is_the_tools(tmp_path):
+    """The same head and, but for rounding on another processor, the same rows."""
+    compare_text(str(MODEL), [], TEXT, plan=PLAN, write_base=tmp_path / "b.kld")
+    ours, theirs = (tmp_path / "b.kld").read_bytes(), (GOLDEN / "base.kld").read_bytes()
+    head = 20 + 12 * 64 * 4
+    assert len(ours) == len(theirs)
+    assert ours[:head] == theirs[:head]
+    from localent.files import kld_base
+
+    for a, b in zip(
+        *(kld_base.chunks(kld_base.read(p)) for p in (tmp_path / "b.kld", GOLDEN / "base.kld")), strict=True
+    ):
+        for i in range(31):
+            assert np.abs(a[i] - b[i]).max() < 5e-3
+
+
+def test_a_model_and_itself_differ_by_exactly_nothing():
+    done = compare_text(str(MODEL), [str(MODEL)], TEXT, plan=PLAN)
+    for name in ("Mean KLD", "Maximum KLD", "Mean reverse KLD", "Mean JSD", "RMS Δp", "Mean |ΔH|"):
+        assert done.candidates[0].forced[name].value == 0.0, name
+    assert done.candidates[0].forced["Same top p"].value == 1.0
+    assert "to the last bit" in render(done)
+
+
+def test_a_model_and_its_own_base_file_are_not_called_different(quants):
+    """What differs is the rounding to 16 bits; a real quant is still told apart."""
+    done = compare_base(GOLDEN / "base.kld", [str(MODEL), quants[1]], plan=replace(PLAN, limit=None))
+    said = " ".join(render(done).split())
+    assert "PPL(base) is the file's, in which no token lies more than 16 nats below the top" in said
+    assert "KLD over tokens with ln p(base) > -16, as llama-perplexity has it." in said
+    assert "F16 cannot be told apart from the reference in its next-token distributions" in said
+    assert "Q4_0 differs from the reference in its next-token distributions" in said
+
+
+@pytest.mark.parametrize("value", [7.1234, 987.6543, 843_364.8, 12_538_798.8])
+def test_a_perplexity_of_any_size_stays_within_its_column(value):
+    figure = Figure("Mean PPL(Q)", value, value / 10, value / 2, value * 2, "perplexity")
+    assert all(len(cell) < CELL for cell in _figure(figure))
+    assert float(_figure(figure)[0].split()[0]) == pytest.approx(value, rel=1e-6)
+
+
+def test_chunks_beyond_the_training_context_are_pointed_out(quants):
+    trained = identity.read(MODEL).model.n_ctx_train
+    text = Path(quants[0]).parent / "long.txt"
+    text.write_bytes(TEXT.read_bytes() * 4)
+    assert len(text.read_bytes()) > trained + 64
+    warned = compare_text(str(MODEL), quants[:1], text, plan=replace(PLAN, ctx=trained + 64, limit=1))
+    assert f"Chunks of {trained + 64:,} tokens are longer than the {trained:,} of training" in " ".join(
+        render(warned, width=400).split()
+    )
+    assert compare_text(str(MODEL), quants[:1], TEXT, plan=PLAN).warnings == ()
+
+
+def test_chunk_size_of_the_calls_changes_only_noise(quants):
+    fine = compare_text(str(MODEL), quants[:1], TEXT, plan=replace(PLAN, chunk=7))
+    coarse = compare_text(str(MODEL), quants[:1], TEXT, plan=PLAN)
+    pair = [c.candidates[0].forced["Mean KLD"].value for c in (fine, coarse)]
+    assert pair[0] == pytest.approx(pair[1], abs=1e-5)
+
+
+def test_more_bits_are_nearer(quants):
+    done = compare_text(str(MODEL), quants, TEXT, plan=replace(PLAN, noise=True))
+    near, far = (c.forced["Mean KLD"].value for c in done.candidates)
+    assert done.noise.forced["Mean KLD"].value < near < far
+    times = [c.multiples["Mean KLD"] for c in done.candidates]
+    floor = done.noise.forced["Mean KLD"].value
+    assert times == ([near / floor, far / floor] if floor else [None, None])
+
+
+def test_the_noise_floor_sees_enough_positions_of_texts_from_all_over():
+    short = [Text(range(21), first=0, problem=str(i)) for i in range(100)]
+    chosen = noise.sample(short)
+    assert len(chosen) == 25  # of 20 positions each
+    assert [text.problem for text in chosen] == [str(i) for i in range(0, 100, 4)]
+    assert noise.sample(short[:3]) == short[:3]
+    long = [Text(range(512), first=256, problem=str(i)) for i in range(1000)]
+    assert len(noise.sample(long)) == 20
+
+
+@pytest.mark.parametrize("n_ctx", [4, 16, 43, 130, 512])
+def test_the_noise_floor_is_fed_in_other_pieces_however_short_the_texts(monkeypatch, n_ctx):
+    """A third of a call of 128 is 42 tokens: a text that is shorter would be one call both times, and without noise."""
+    made = []
+    monkeypatch.setattr(scoring, "scorer_of", lambda *_: nullcontext(made.append(Fake()) or made[-1]))
+    texts = [Text([(i + j) % 16 for j in range(n_ctx)], first=n_ctx // 2, problem=str(i)) for i in range(2)]
+    _, floor = scoring.score_all([None, None], texts, Plan(threads=1), lambda progress: None)
+    reference, _, again = made
+    in_floor = reference.fed[len(reference.fed) // 2 :]
+    assert sum(map(len, in_floor)) == sum(map(len, again.fed)) == 2 * (n_ctx - 1)
+    assert max(map(len, again.fed)) * 2 < max(map(len, in_floor))
+    assert len(floor) == sum(text.n_rows for text in texts)
+
+
+def test_equal_up_to_rounding_is_not_called_identical():
+    """A shift of all logits by 1e-6 changes no probability in print; clamping hides it from KL, but not from Δp."""
+    p = rows(500, 0.0, n=40)[:, 0]
+    columns = [{name: [] for name in (*teacher_forcing.SIDE, *teacher_forcing.MEASURES)} for _ in range(2)]
+    for row in p:
+        side, (seen,) = PairMeter(500).read(row, [row * np.float32(1 + 1e-7)], 3)
+        for name in teacher_forcing.SIDE:
+            columns[0][name].append(getattr(side, name))
+            columns[1][name].append(getattr(seen.candidate, name))
+        for name in teacher_forcing.MEASURES:
+            columns[1][name].append(0.0 if "kld" in name or name == "jsd" else getattr(seen, name))
+    base, mine = ({k: np.array(v, float) for k, v in side.items() if v} for side in columns)
+    found = divergence.forced(base, mine, cut=True)
+    assert found["Maximum KLD"].value == 0.0
+    assert not verdict.is_identical(found)
+    itself = {name: mine[name] for name in ("jsd", "same_top")} | {name: mine["kld"] for name in mine if "kld" in name}
+    assert verdict.is_identical(divergence.forced(base, base | itself, cut=True))
+
+
+# --- what is refused ------------------------------------------------------------------------------------------------
+
+
+def test_other_tokenizers_are_refused_with_what_differs(tmp_path, bundled):
+    result = CliRunner().invoke(main, ["compare", str(MODEL), str(bundled), "--text", str(TEXT)])
+    assert result.exit_code == 1
+    n_vocab = identity.read(bundled).model.n_vocab
+    assert f"vocabularies of 260 and {n_vocab:,} entries; their tokenizers are different" in result.output
+
+
+def test_a_padded_vocabulary_is_refused_as_what_it_is(tmp_path):
+    """The same tokens and four more at the end: the distributions are over different things."""
+    padded = gguf.GGUFWriter(tmp_path / "padded.gguf", "llama")
+    reader = gguf.GGUFReader(MODEL)
+    for key, field in reader.fields.items():
+        if not key.startswith("GGUF.") and key != "general.architecture":
+            value = field.contents()
+            if key in ("tokenizer.ggml.tokens", "tokenizer.ggml.token_type"):
+                value = [*value, *([f"<pad{i}>" for i in range(4)] if key.endswith("tokens") else [5] * 4)]
+            value = value + 4 if key == "llama.vocab_size" else value
+            kind = field.types[1] if field.types[0] == gguf.GGUFValueType.ARRAY else None
+            padded.add_key_value(key, value, field.types[0], sub_type=kind)
+    for tensor in reader.tensors:
+        wide = tensor.name == "token_embd.weight"
+        padded.add_tensor(tensor.name, np.concatenate([tensor.data, tensor.data[:4]]) if wide else tensor.data)
+    padded.write_header_to_file()
+    padded.write_kv_data_to_file()
+    padded.write_tensors_to_file()
+    padded.close()
+    with pytest.raises(LocalentError, match=r"260 and 264 entries; one is padded"):
+        compare_text(str(MODEL), [str(tmp_path / "padded.gguf")], TEXT, plan=PLAN)
+
+
+def test_a_tokenizer_that_differs_in_one_token_is_refused(tmp_path):
+    other = tmp_path / "other.gguf"
+    raw = MODEL.read_bytes()
+    assert raw.count(b"Th") >= 1
+    other.write_bytes(raw.replace(b"\x02\x00\x00\x00\x00\x00\x00\x00Th", b"\x02\x00\x00\x00\x00\x00\x00\x00Tq", 1))
+    assert other.read_bytes() != raw
+    result = CliRunner().invoke(main, ["compare", str(MODEL), str(other), "--text", str(TEXT), "--ctx", "64"])
+    assert result.exit_code == 1
+    assert "tokenizers differ in tokens" in result.output
+
+
+def test_a_candidate_that_differs_in_one_tensor_is_told_apart(tmp_path):
+    """Two weights of one tensor changed: another sha256, named by inspect, seen by compare."""
+    other = tmp_path / "other.gguf"
+    other.write_bytes(MODEL.read_bytes())
+    tensor = next(t for t in gguf.GGUFReader(other, "r+").tensors if t.name == "blk.1.ffn_up.weight")
+    tensor.data[:4] *= 1.5
+    tensor.data.flush() if hasattr(tensor.data, "flush") else None
+    assert identity.read(other).model.sha256 != identity.read(MODEL).model.sha256
+    done = compare_text(str(MODEL), [str(other)], TEXT, plan=replace(PLAN, noise=True))
+    assert done.candidates[0].forced["Mean KLD"].value > done.noise.forced["Mean KLD"].value
+    shown = CliRunner().invoke(main, ["inspect", str(MODEL), str(other)])
+    assert "different in spite of one label: 1 of 20 tensors differ (blk.1.ffn_up.weight)" in shown.output
+
+
+def test_a_copy_with_broken_weights_is_an_error_and_not_a_number(tmp_path):
+    other = tmp_path / "broken.gguf"
+    other.write_bytes(MODEL.read_bytes())
+    tensor = next(t for t in gguf.GGUFReader(other, "r+").tensors if t.name == "blk.0.attn_q.weight")
+    tensor.data[:] = np.nan
+    tensor.data.flush()
+    result = CliRunner().invoke(main, ["compare", str(MODEL), str(other), "--text", str(TEXT), "--ctx", "64"])
+    assert result.exit_code == 1
+    assert "localent: broken.gguf on chunk 0: a logits row is broken (nan in it)" in result.output
+
+
+def test_broken_logits_of_a_free_run_are_named(tmp_path, monkeypatch):
+    def run(*_, **__):
+        raise BrokenLogitsError("NaN.")
+
+    monkeypatch.setattr(on_traces.runs, "run", run)
+    with pytest.raises(LocalentError, match=r"^tiny-f16.gguf running free: NaN\."):
+        compare_task(str(MODEL), [str(MODEL)], tasks.load("demo-number"), db=tmp_path / "c.db")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--text", "absent.txt"], 2, "absent.txt cannot be read"),
+        ([], 2, "one of --text, --task, --run, --kld-base; got none"),
+        (["--text", str(TEXT), "--task", "demo-number"], 2, "got --text and --task"),
+        (["--text", str(TEXT), "--ctx", "100000"], 2, "one chunk takes 100000"),
+        (["--kld-base", str(TEXT)], 1, "no base file of llama-perplexity"),
+        (["--task", "demo-number", "--write-kld-base", "x"], 2, "goes with --text"),
+        (["--text", str(TEXT), "--chunks", "0"], 2, "--chunks must be at least 1"),
+        (["--text", str(MODEL)], 2, "is not UTF-8"),
+        (["--text", str(TEXT), "--write-kld-base", str(TEXT)], 2, "is there already"),
+        (["--kld-base", str(GOLDEN / "base.kld"), "--positions"], 2, "--positions needs a reference model"),
+    ],
+)
+def test_bad_requests_are_one_sentence(arguments, code, says):
+    result = CliRunner().invoke(main, ["compare", str(MODEL), str(MODEL), *arguments])
+    assert result.exit_code == code, result.output
+    assert says in result.output
+    assert "Traceback" not in result.output
+
+
+def test_one_model_alone_is_not_compared():
+    result = CliRunner().invoke(main, ["compare", str(MODEL), "--text", str(TEXT)])
+    assert (result.exit_code, "at least one candidate" in result.output) == (2, True)
+
+
+# --- figures --------------------------------------------------------------------------------------------------------
+
+
+def test_uncertainties_are_those_of_the_mean_of_independent_values():
+    x = np.random.default_rng(0).exponential(size=50)
+    assert divergence.mean_and_error(x) == pytest.approx((x.mean(), scipy.stats.sem(x)))
+
+
+def test_ratio_of_perplexities_takes_the_covariance_into_account():
+    rng = np.random.default_rng(1)
+    base = rng.exponential(2, 400)
+    mine = base + rng.normal(0.1, 0.3, 400)
+    found = {f.name: f for f in divergence.perplexities(base, mine)}
+    n = len(base)
+    cov = np.cov(mine, base, bias=True) / (n - 1)
+    error = math.sqrt(cov[0, 0] + cov[1, 1] - 2 * cov[0, 1])
+    assert found["Mean ln(PPL(Q)/PPL(base))"].uncertainty == pytest.approx(error)
+    assert found["Cor(ln(PPL(Q)), ln(PPL(base)))"].value == pytest.approx(np.corrcoef(mine, base)[0, 1])
+    mine_, base_ = found["Mean PPL(Q)"].value, found["Mean PPL(base)"].value
+    assert found["Mean PPL(Q)/PPL(base)"].value == pytest.approx(mine_ / base_)
+    error = math.sqrt(mine_**2 * cov[0, 0] + base_**2 * cov[1, 1] - 2 * mine_ * base_ * cov[0, 1])
+    assert found["Mean PPL(Q)-PPL(base)"].uncertainty == pytest.approx(error)
+    itself = {f.name: f for f in divergence.perplexities(base, base.copy())}
+    assert (itself["Mean PPL(Q)-PPL(base)"].value, itself["Mean PPL(Q)-PPL(base)"].uncertainty) == (0.0, 0.0)
+
+
+def test_a_perplexity_beyond_float64_is_infinite():
+    found = {f.name: f.value for f in divergence.perplexities(np.array([1.0, 2.0]), np.array([700.0, 800.0]))}
+    assert (found["Mean PPL(Q)"], found["Mean PPL(Q)/PPL(base)"]) == (math.inf, math.inf)
+    assert found["Mean PPL(base)"] == pytest.approx(math.exp(1.5))
+    assert found["Mean ln(PPL(Q)/PPL(base))"] == 748.5
+
+
+def test_clustered_intervals_are_wider_where_positions_of_a_problem_are_alike():
+    rng = np.random.default_rng(2)
+    problems = np.repeat(np.arange(40).astype(str), 25)
+    alike = np.repeat(rng.normal(size=40), 25) + 0.01 * rng.normal(size=1000)
+    found = divergence.clustered(alike, problems)
+    assert found.value == pytest.approx(alike.mean())
+    assert found.n == 1000
+    assert found.high - found.low > 4 * 2 * 1.96 * scipy.stats.sem(alike) * 0.7
+
+
+def test_deciles_are_ten_groups_of_one_size_by_entropy():
+    h = np.random.default_rng(3).exponential(size=100)
+    groups = divergence.deciles(h)
+    assert [mask.sum() for _, mask in groups] == [10] * 10
+    tops = [h[mask].max() for _, mask in groups]
+    assert tops == sorted(tops)
+
+
+def test_attempts_at_one_problem_that_are_lost_together_count_once():
+    """Five problems lost, three attempts each: 5 of 5, not 15 of 15."""
+    lost = [Pair(f"p{i}", (True, i >= 5), ("1", "1"), ((1,), (1,))) for i in range(40) for _ in range(3)]
+    found = pairs.free(lost)
+    assert found.right_to_wrong == 15
+    assert found.mcnemar_p == pytest.approx(scipy.stats.binomtest(5, 5).pvalue)
+    assert found.flips.high > 0.2  # 5 of 40 problems, not 15 of 120 traces
+
+
+def test_two_answers_that_are_missing_are_not_the_same():
+    none = [Pair(f"p{i}", (False, False), (None, None), ((1,), (1,))) for i in range(12)]
+    assert pairs.free(none).same_answer.value is None
+    assert pairs.free([*none, Pair("q", (True, False), ("1", None), ((1,), (1,)))]).same_answer.value == 0.0
+
+
+@pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (7, 2), (10, 10), (3, 25)])
+def test_mcnemar_is_the_exact_binomial(b, c):
+    expected = (
+        1.0 if b + c == 0 else min(1.0, 2 * sum(math.comb(b + c, i) for i in range(min(b, c) + 1)) / 2 ** (b + c))
+    )
+    assert pairs.mcnemar(b, c) == pytest.approx(expected)
+
+
+def teacher_forced(*salts, n_texts=24):
+    """(reference against itself, one Forced per salt): fakes that lean towards later tokens by `salt`."""
+    rng = np.random.default_rng(5)
+    texts = [Text(rng.integers(16, size=12).tolist(), first=2, problem=str(i)) for i in range(n_texts)]
+    found = teacher_forcing.score(texts, Fake(), [Fake(salt=s) for s in salts], chunk=8, n_threads=1)
+    problems = np.array([text.problem for text in texts])[found.text]
+    classes = np.array(["number", "other", "operator"])[np.arange(len(found)) % 3]
+    return found, [
+        divergence.forced(found.reference, columns, cut=False, problems=problems, classes=classes)
+        for columns in found.candidates
+    ]
+
+
+def test_classes_and_deciles_are_means_over_their_positions():
+    found, (one,) = teacher_forced(0.2)
+    mine, ours = found.candidates[0], found.reference
+    index = np.arange(len(found)) % 3
+    for group in one.classes:
+        mask = index == ["number", "other", "operator"].index(group.name)
+        assert group.n == mask.sum()
+        assert group.kld.value == pytest.approx(mine["kld"][mask].mean())
+        assert group.delta_entropy.value == pytest.approx((mine["entropy"] - ours["entropy"])[mask].mean())
+        assert group.delta_varentropy.value == pytest.approx((mine["varentropy"] - ours["varentropy"])[mask].mean())
+        assert group.same_top.value == pytest.approx(mine["same_top"][mask].mean())
+        assert group.kld.n_problems == 24  # resampled by problem
+        assert group.kld.low < group.kld.value < group.kld.high
+    assert sum(group.n for group in one.classes) == sum(group.n for group in one.deciles) == len(found)
+    by_entropy = np.argsort(ours["entropy"], kind="stable")
+    first = by_entropy[: one.deciles[0].n]
+    assert one.deciles[0].kld.value == pytest.approx(mine["kld"][first].mean())
+
+
+def candidate(found, quant, free=None, trajectory=None):
+    model = SimpleNamespace(quant=quant, sha256=quant)
+    return SimpleNamespace(model=model, forced=found, free=free, trajectory=trajectory)
+
+
+def test_what_is_said_is_what_the_intervals_say():
+    """Noise of salt 0.01: the same file, one within the noise, one far above it."""
+    _, (itself, noise_, near, far) = teacher_forced(0.0, 0.01, 0.005, 0.3)
+    said = verdict.verdicts([candidate(f, name) for f, name in ((itself, "A"), (near, "B"), (far, "C"))], noise_)
+    assert said[0].sentence == "A is the reference to the last bit in everything that was compared."
+    assert said[1].differs == ()
+    assert said[1].sentence.startswith("B cannot be told apart from the reference in its next-token distributions")
+    assert "next-token distributions" in said[2].differs[0]
+    times = far["Mean KLD"].value / noise_["Mean KLD"].value
+    assert f"{verdict.times_noise(times)} times the noise floor" in said[2].sentence
+
+
+def test_accuracy_is_called_different_only_after_holm():
+    """9 flips one way and 1 the other: p = 0.021 alone, and no finding once two candidates were looked at."""
+    _, (one,) = teacher_forced(0.1)
+
+    def flipped(lost, won):
+        right = [(True, False)] * lost + [(False, True)] * won + [(True, True)] * 20
+        return pairs.free([a_pair(str(i), r, ([1], [1])) for i, r in enumerate(right)])
+
+    nine, same = flipped(9, 1), flipped(2, 2)
+    assert nine.mcnemar_p == pytest.approx(scipy.stats.binomtest(9, 10).pvalue) == pytest.approx(0.0215, abs=1e-4)
+    alone = verdict.verdicts([candidate(one, "A", nine)], None)[0]
+    beside = verdict.verdicts([candidate(one, "A", nine), candidate(one, "B", nine), candidate(one, "C", same)], None)
+    assert any("accuracy" in text for text in alone.differs)
+    assert not any("accuracy" in text for text in beside[0].differs)
+    assert any("McNemar p = 0.021)" in text for text in alone.differs)
+    assert any("McNemar p = 0.064 after Holm's rule over 3 candidates)" in text for text in beside[0].same)
+
+
+def test_equal_distributions_are_not_called_equal_where_free_runs_or_answers_differ():
+    """The same weights under another end token write other traces; another reading of answers gives other leaders."""
+    _, (itself,) = teacher_forced(0.0)
+    same, longer = (
+        pairs.free([a_pair(str(i), (True, True), ([1, 2], [1, 2, *more])) for i in range(12)]) for more in ([], [3])
+    )
+    alike, other = (
+        prefixes.trajectory([prefixes.Prefix(0, "a", 0.0, (1, 1), (0.5, 0.5), ("1", leader))]) for leader in "12"
+    )
+    views = [(None, None), (same, alike), (longer, None), (same, other)]
+    said = verdict.verdicts([candidate(itself, str(i), *view) for i, view in enumerate(views)], None)
+    assert [v.identical for v in said] == [True, True, False, False]
+    assert "differs from the reference in length (1.500 times, [1.500, 1.500]) and its free runs" in said[2].sentence
+    assert "its free runs (0.0 % the same to the last token)" in said[2].sentence
+    assert not any("to the last bit" in v.sentence for v in said[2:])
+
+
+def test_a_model_and_itself_have_no_magnitude_in_any_view():
+    _, (itself, other) = teacher_forced(0.0, 0.2)
+    free = pairs.free([a_pair(str(i), (True, True), ([1, 2], [1, 2])) for i in range(12)])
+    path = prefixes.trajectory([prefixes.Prefix(0, "a", 0.0, (1, 1), (0.5, 0.5), ("1", "1"))])
+    for found in (itself, free, path):
+        assert set(noise.magnitudes(found).values()) == {0.0}
+    assert set(noise.multiples(other, itself).values()) == {None}
+    assert set(noise.multiples(other, other).values()) == {1.0}
+
+
+def test_holm_is_monotone_and_at_least_the_raw_values():
+    """Worked by hand: 0.01·3, 0.02·2 -> 0.04, 0.03·1 -> 0.04."""
+    assert holm([0.02, 0.01, 0.03]) == pytest.approx([0.04, 0.03, 0.04])
+    assert holm([]) == []
+
+
+def a_pair(problem, right, tokens, answers=("1", "1")):
+    return Pair(problem, right, answers, tokens)
+
+
+def test_pairs_by_hand():
+    found = pairs.free([
+        a_pair("a", (True, True), ([1, 2, 3], [1, 2, 3])),
+        a_pair("a", (True, False), ([1, 2, 3, 4], [1, 9]), ("1", "2")),
+        a_pair("b", (False, True), (list(range(40)), [*range(39), 99])),
+        a_pair("c", (True, False), ([5], [5, 6]), ("1", None)),
+    ])  # fmt: skip
+    assert (found.n, found.n_problems, found.right_to_wrong, found.wrong_to_right) == (4, 3, 2, 1)
+    assert found.accuracy_reference.value == 0.75
+    assert found.accuracy_candidate.value == 0.5
+    assert found.accuracy_change.value == -0.25
+    assert found.flips.value == 0.75
+    assert found.same_answer.value == 0.5
+    assert found.length_ratio.value == pytest.approx((3 + 2 + 40 + 2) / (3 + 4 + 40 + 1))
+    assert found.diverged_early.value == 0.5  # tokens 1 and 1; not 39, not the pair that never differs
+    assert found.first_divergence == 1  # median of 1, 39, 1
+    assert found.identical.value == 0.25
+    assert found.mcnemar_p == 1.0
+    assert found.mechanisms == {}
+
+
+def test_mechanisms_and_given_up_answers_are_shares_of_what_was_probed():
+    def probed(problem, names, gone):
+        return replace(a_pair(problem, (False, False), ([1], [1])), mechanism=names, abandoned=gone)
+
+    found = pairs.free([
+        probed("a", ("escape", "rescue"), (1.0, 0.0)),
+        probed("b", ("escape", "escape"), (1.0, 1.0)),
+        probed("c", ("stable", ""), (0.0, math.nan)),
+        probed("d", ("stable", "escape"), (0.0, 1.0)),
+    ])  # fmt: skip
+    assert (found.mechanisms_reference["escape"], found.mechanisms_reference["stable"]) == (0.5, 0.5)
+    assert (found.mechanisms["escape"], found.mechanisms["rescue"]) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert sum(found.mechanisms.values()) == pytest.approx(1.0)
+    assert (found.abandoned_reference.value, found.abandoned.value) == (0.5, pytest.approx(2 / 3))
+    assert found.abandoned_change.value == pytest.approx((-1 + 0 + 1) / 3)  # of the pairs that both have
+    assert found.abandoned_change.n_missing == 1
+
+
+def test_same_prefixes_by_hand():
+    def at(trace, position, h, log_p, leader):
+        return prefixes.Prefix(trace, f"p{trace}", position, h, tuple(map(math.exp, log_p)), leader)
+
+    found = prefixes.trajectory([
+        at(0, 0.0, (2.0, 2.5), (-3.0, -3.0), ("1", "1")),
+        at(0, 0.5, (1.0, 1.0), (-2.0, -2.0), ("1", "2")),
+        at(0, 1.0, (0.0, 0.5), (-1.0, -2.0), ("1", "1")),
+        at(1, 0.0, (1.0, 1.0), (-1.0, -1.0), (None, None)),
+    ])  # fmt: skip
+    assert (found.n, found.n_traces) == (4, 2)
+    assert found.delta_entropy.value == pytest.approx(0.25)
+    assert found.same_leader.value == 0.75
+    assert found.gain_reference.value == pytest.approx((2.0 + 0.0) / 2)
+    assert found.gain_candidate.value == pytest.approx((1.0 + 0.0) / 2)
+    assert found.entropy_reference == pytest.approx((1.5, 1.5, 1.0, 1.0, 0.5))
+
+
+def test_classes_of_a_trace():
+    pieces = [b"Wait", b", ", b"12", b" *", b" 3", b" is", b" 36", b".\n", b"The", b" answer", b" is", b" 36", b"."]
+    steps = [Step(0, 0, 8, "", "reasoning"), Step(1, 8, 13, "", "answer")]
+    found = classes_of(pieces, steps)
+    assert found[:8] == ["hesitation word", "other", "number", "operator", "number", "other", "number", "other"]
+    assert set(found[8:]) == {"answer"}
+    split = classes_of([b"Then", b" h", b"ow", b"ev", b"er", b" +"], [Step(0, 0, 6, "", "reasoning")])
+    assert split == ["step start", *["hesitation word"] * 4, "operator"]
+
+
+# --- the whole ------------------------------------------------------------------------------------------------------
+
+
+def test_text_from_the_command_line_into_the_database(tmp_path, quants, monkeypatch):
+    db = tmp_path / "c.db"
+    arguments = ["compare", str(MODEL), *quants, "--text", str(TEXT), "--ctx", "64", "--threads", "1", "--db", str(db)]
+    result = CliRunner().invoke(main, [*arguments, "--positions", "--json"])
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    assert [c["model"]["quant"] for c in found["candidates"]] == ["Q8_0", "Q4_0"]
+    assert len(found["sentences"]) == 2
+    monkeypatch.setattr(hardware, "usable_cores", lambda: 1)
+    asked = [word for word in arguments if word not in ("--threads", "1")]
+    again = CliRunner().invoke(main, asked)  # without --positions: the rows that are there stay
+    assert again.exit_code == 0
+    assert "bits per weight" in again.stdout
+    with open_db(db, readonly=True) as store:
+        kept = store.comparisons()
+    assert len(kept) == 2  # writing twice changes nothing
+    assert {row["n_positions"] for row in kept} == {14 * 31}
+    asked = "select c.mean_kld, avg(kld), count(*) from divergences join comparisons c using (comparison_id) group by 1"
+    rows_ = CliRunner().invoke(main, ["sql", asked, "--db", str(db), "--json"]).stdout.splitlines()
+    for row in map(json.loads, rows_):
+        assert row["avg(kld)"] == pytest.approx(row["mean_kld"], abs=1e-6)  # the cut takes nothing away here
+        assert row["count(*)"] == 434
+
+
+def test_a_task_from_the_command_line(tmp_path, bundled, monkeypatch):
+    """Reference against itself: same paths, same answers, no flips; and a coarse quant, which leaves the path."""
+    db, out = tmp_path / "t.db", tmp_path
+    quantize(bundled, out / "abacus-Q2_K.gguf", "Q2_K", n_threads=1)
+    models = [str(bundled), str(bundled), str(out / "abacus-Q2_K.gguf")]
+    options = ["--task", "demo-number", "-n", "4", "--lanes", "4", "--threads", "1", "--max-tokens", "80"]
+    result = CliRunner().invoke(main, ["compare", *models, *options, "--db", str(db), "--positions", "--json"])
+    assert result.exit_code == 0, result.output
+    same, coarse = json.loads(result.stdout)["candidates"]
+    assert same["forced"]["n"] == coarse["forced"]["n"] > 0
+    figures = {f["name"]: f["value"] for f in same["forced"]["figures"]}
+    assert (figures["Mean KLD"], figures["Same top p"]) == (0.0, 1.0)
+    assert same["free"]["identical"]["value"] == 1.0
+    assert (same["free"]["right_to_wrong"], same["free"]["wrong_to_right"]) == (0, 0)
+    assert same["trajectory"]["abs_delta_entropy"]["value"] == 0.0
+    assert {f["name"]: f["value"] for f in coarse["forced"]["figures"]}["Mean KLD"] > 0.001
+    assert coarse["free"]["identical"]["value"] < 1.0
+    assert coarse["trajectory"]["abs_delta_entropy"]["value"] > 0
+    assert {g["name"] for g in coarse["forced"]["classes"]} >= {"number", "operator", "answer", "step start"}
+    sql = "select count(*) n, sum(d.surprisal_reference - t.surprisal) gap from divergences d join tokens t on"
+    sql += " t.trace_id = d.trace_id and t.token_index = d.position - (select n_prompt from traces where trace_id ="
+    sql += " d.trace_id) and t.token_id = d.token_id"
+    kept = json.loads(CliRunner().invoke(main, ["sql", sql, "--db", str(db), "--json"]).stdout)
+    assert kept["n"] == same["forced"]["n"] + coarse["forced"]["n"]  # every position is the trace's own token
+    assert abs(kept["gap"] / kept["n"]) < 1e-2  # fed whole or token by token: the same surprisal but for rounding
+    with open_db(db, readonly=True) as store:
+        run = store.comparisons()[0]["source_name"]
+    whole = ["compare", *models, *options, "--db", str(db), "--positions", "--json"]
+    with monkeypatch.context() as patch:
+        patch.setattr(teacher_forcing, "score", lambda *_, **__: pytest.fail("the same comparison was computed again"))
+        for asked in (whole, [word for word in whole if word != "--positions"]):
+            assert json.loads(CliRunner().invoke(main, asked).stdout) == json.loads(result.stdout)
+    again = ["compare", models[0], models[2], "--run", run, "-n", "2", "--no-free", "--threads", "1", "--db", str(db)]
+    first = CliRunner().invoke(main, again)
+    assert first.exit_code == 0, first.output
+    assert "Beside" in first.output
+    with open_db(db, readonly=True) as store:
+        new = {row["comparison_id"] for row in store.comparisons()} - {c["comparison_id"] for c in (same, coarse)}
+        assert [store.has_divergences(key) for key in new] == [False]
+    assert CliRunner().invoke(main, [*again, "--positions"]).stdout == first.stdout
+    with open_db(db, readonly=True) as store:
+        assert len(store.comparisons()) == 3
+        assert [store.has_divergences(key) for key in new] == [True]
+
+
+def test_the_noise_floors_run_is_called_that_and_left_out_of_pictures(tmp_path, bundled):
+    """The reference's traces once more, in other lanes: no second run of the user's, and never taken up as one."""
+    db = str(tmp_path / "t.db")
+    options = ["--task", "demo-number", "-n", "2", "--lanes", "2", "--threads", "1", "--max-tokens", "60", "--db", db]
+    assert "note" not in CliRunner().invoke(main, ["runs", "--db", db]).stdout
+    assert CliRunner().invoke(main, ["run", str(bundled), "demo-number", *options[2:]]).exit_code == 0
+    assert "note" not in CliRunner().invoke(main, ["runs", "--db", db]).stdout
+    result = CliRunner().invoke(main, ["compare", str(bundled), str(bundled), *options, "--json"])
+    floor = json.loads(result.stdout)["noise"]["run_id"]
+    listed = [json.loads(line) for line in CliRunner().invoke(main, ["runs", "--db", db, "--json"]).stdout.splitlines()]
+    (own,) = [row for row in listed if row["run_id"] != floor]
+    assert {row["run_id"]: row["note"] for row in listed} == {
+        own["run_id"]: None,
+        floor: "noise floor of " + own["run_id"],
+    }
+    lanes = options.index("--lanes")
+    asked = options[:lanes] + options[lanes + 2 :]  # as many lanes as the user's run had
+    again = CliRunner().invoke(main, ["compare", str(bundled), str(bundled), *asked, "--json"])
+    assert json.loads(again.stdout) == json.loads(result.stdout)
+    assert len(CliRunner().invoke(main, ["runs", "--db", db, "--json"]).stdout.splitlines()) == 2
+    made = CliRunner().invoke(main, ["report", "--db", db, "-o", str(tmp_path / "r.html")])
+    assert "1 run." in made.output

@@ -1,0 +1,1 @@
+"""Made-up runs and models that several tests share."""

@@ -1,0 +1,65 @@
+"""A run with a known effect, as `summarise` asks a database for it."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.stats
+
+from localent.analysis import summary
+from localent.records import Model, Run
+
+
+@dataclass
+class Simulated:
+    """What summarise asks of a database: a run with an effect on entropy, on length, or none."""
+
+    n_problems: int = 200
+    samples: int = 1
+    entropy_effect: float = 0.0  # nats, wrong above right
+    length_effect: float = 0.0  # tokens per unit of difficulty, which makes wrong; < 0: wrong traces are short
+    by_length: bool = False  # entropy rises with length, and with nothing else
+    share_wrong: float = 0.4
+    probed: bool = True
+    seed: int = 0
+    columns: tuple[dict, dict] = field(init=False)
+
+    def __post_init__(self):
+        self.columns = simulated_columns(self)
+
+    def run(self, _):
+        settings = {"temperature": 0.7}
+        return Run("0123456789ab", "a" * 64, "sums", settings, {})
+
+    def model(self, _):
+        return Model("a" * 64, "abacus", "/m", "llama", "F16", 3, 4, 16.0, {"F16": 3}, 512, 1024, "b", None)
+
+    def traces(self, _, names):
+        return {name: self.columns[0][name] for name in names}
+
+    def probes(self, _, names):
+        return {name: self.columns[1][name] for name in names}
+
+
+def simulated_columns(run):
+    r = np.random.default_rng(run.seed)
+    traces = {name: [] for name in (*summary.TRACE_COLUMNS, "mean_entropy")}
+    found = {name: [] for name in summary.PROBE_COLUMNS}
+    for i in range(run.n_problems * run.samples):
+        problem, difficulty = f"p{i // run.samples}", r.normal()
+        wrong = bool(r.random() < scipy.stats.norm.cdf(abs(run.length_effect) / 20 * difficulty) * 2 * run.share_wrong)
+        n_tokens = 100 + round(run.length_effect * difficulty) + int(r.integers(10))
+        excess = 0.01 * abs(n_tokens - 100) * np.sign(difficulty) if run.by_length else 0.0
+        entropy = 0.5 + excess + 0.1 * r.normal() + run.entropy_effect * wrong
+        steps = 1 + int(r.integers(6))
+        row = (i, problem, int(not wrong), "stop", None, steps, n_tokens, float(entropy))
+        append(traces, row)
+        for k in range(steps + 1) if run.probed else ():
+            h = max(0.0, 2.0 * (1 - k / steps) + 10 * run.entropy_effect * wrong * k / steps + 0.1 * r.normal())
+            p = 0.1 + (0.0 if wrong else 0.8 * k / steps) + 1e-3 * h  # no two alike: ties hang on the order of a sum
+            append(found, (i, problem, int(not wrong), "number", k, k / steps, h, p, 0.2 / (k + 1)))
+    return traces, found
+
+
+def append(columns, row):
+    for column, cell in zip(columns.values(), row, strict=True):
+        column.append(cell)

@@ -1,0 +1,307 @@
+"""The report in a real browser: it renders, filters, opens, hovers, asks for nothing, and runs nobody's text."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import socket
+import subprocess
+import time
+import urllib.request
+from contextlib import contextmanager
+
+import pytest
+from helpers.made import HOSTILE, made
+
+from localent.report.page import write_page
+from localent.store import open_db
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+DRIVER = shutil.which("chromedriver")
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+PATIENCE = 60  # seconds
+pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with chromedriver on this machine")
+
+
+class Browser:
+    """A session of WebDriver, over plain HTTP."""
+
+    def __init__(self, port: int, profile) -> None:
+        self.base = f"http://127.0.0.1:{port}"
+        options = {"binary": BROWSER, "args": [*FLAGS, f"--user-data-dir={profile}"]}
+        wanted = {"browserName": "chrome", "goog:chromeOptions": options}
+        wanted["goog:loggingPrefs"] = {"browser": "ALL", "performance": "ALL"}
+        self.base += f"/session/{self.post('/session', {'capabilities': {'alwaysMatch': wanted}})['sessionId']}"
+
+    def post(self, path: str, body: dict, method: str = "POST"):
+        data = json.dumps(body).encode() if method == "POST" else None
+        request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=PATIENCE) as reply:
+            return json.load(reply)["value"]
+
+    def open(self, url: str) -> None:
+        self.post("/url", {"url": url})
+        self.wait("return document.body.dataset.ready === '1'")
+
+    def run(self, script: str, *arguments):
+        return self.post("/execute/sync", {"script": script, "args": list(arguments)})
+
+    def wait(self, script: str):
+        deadline = time.monotonic() + PATIENCE
+        while not (found := self.run(script)):
+            assert time.monotonic() < deadline, script
+            time.sleep(0.05)
+        return found
+
+    def devtools(self, command: str, **params):
+        return self.post("/goog/cdp/execute", {"cmd": command, "params": params})
+
+    def log(self, kind: str) -> list[dict]:
+        return self.post("/se/log", {"type": kind})
+
+    def keys(self, *keys: str) -> None:
+        actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
+        self.post("/actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
+
+    def hover(self, selector: str) -> None:
+        """Move the mouse over the first element that matches."""
+        self.run(
+            "document.querySelector(arguments[0]).scrollIntoView({block: 'center', behavior: 'instant'})", selector
+        )
+        box = "const r = document.querySelector(arguments[0]).getClientRects()[0];"
+        x, y = self.run(f"{box} return [r.left + r.width / 2, r.top + r.height / 2]", selector)
+        moves = [{"type": "pointerMove", "duration": 0, "x": round(x + d), "y": round(y)} for d in (-300, 0)]
+        moves[0]["x"] = max(moves[0]["x"], 0)
+        self.post("/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": moves}]})
+
+    def view(self, width: int, height: int, scheme: str = "light") -> None:
+        self.devtools(
+            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
+        )
+        features = [{"name": "prefers-color-scheme", "value": scheme}]
+        self.devtools("Emulation.setEmulatedMedia", features=features)
+
+    def screenshot(self, name: str) -> None:
+        """Into the folder LOCALENT_SCREENSHOTS, where one is named."""
+        if folder := os.environ.get("LOCALENT_SCREENSHOTS"):
+            with open(f"{folder}/{name}.png", "wb") as file:
+                file.write(base64.b64decode(self.post("/screenshot", {}, "GET")))
+
+
+@contextmanager
+def driver():
+    """A chromedriver on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([DRIVER, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            assert time.monotonic() < deadline, "chromedriver does not answer"
+            time.sleep(0.05)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with driver() as port:
+        session = Browser(port, tmp_path_factory.mktemp("profile"))
+        try:
+            yield session
+        finally:
+            session.post("", {}, "DELETE")
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    runs = made(folder / "runs.db", n_runs=2, n_problems=40, alternatives=5)
+    with open_db(folder / "runs.db", readonly=True) as db:
+        write_page(db, runs, folder / "report.html", title=f"A title with {HOSTILE}")
+    return (folder / "report.html").as_uri()
+
+
+@pytest.fixture
+def opened(browser, page):
+    """The page, fresh, at desktop width."""
+    browser.view(1280, 900)
+    browser.post("/url", {"url": "about:blank"})
+    browser.log("browser"), browser.log("performance")
+    browser.open(page)
+    yield browser
+    assert [entry["message"] for entry in browser.log("browser")] == []
+
+
+def requests(browser) -> list[str]:
+    messages = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
+    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+
+
+def n_listed(browser) -> str:
+    return browser.run("return document.getElementById('count').textContent")
+
+
+def choose(browser, name: str, value: str) -> str:
+    browser.run(
+        "const e = document.getElementById('filters').elements[arguments[0]]; e.value = arguments[1];"
+        "e.dispatchEvent(new Event('input', {bubbles: true}))", *(name, value),
+    )  # fmt: skip
+    return n_listed(browser)
+
+
+def open_first(browser) -> None:
+    browser.run("document.querySelector('#list button').click()")
+    browser.wait("return !document.getElementById('trace').hidden")
+
+
+def test_it_renders_and_asks_for_nothing(opened, page):
+    assert n_listed(opened) == "80 of 80 traces"
+    assert opened.run("return document.querySelectorAll('figure svg').length") >= 8
+    open_first(opened)
+    asked = [url for url in requests(opened) if not url.startswith(("data:", "about:"))]
+    assert {url.split("#")[0] for url in asked} == {page}
+
+
+def test_nothing_is_wider_than_the_page(opened):
+    for width in (1280, 390):
+        opened.view(width, 844)
+        assert opened.run("return document.documentElement.scrollWidth") <= width
+        open_first(opened)
+        assert opened.run("return document.documentElement.scrollWidth") <= width
+        opened.keys("\ue00c")
+
+
+def test_filters_narrow_the_list(opened):
+    assert choose(opened, "outcome", "0") == "28 of 80 traces"
+    assert opened.run("return [...document.querySelectorAll('#list .mark')].every(m => m.className.includes('no'))")
+    assert choose(opened, "run", "1") == "14 of 80 traces"
+    assert choose(opened, "mechanism", "failed-rescue") == "7 of 80 traces"
+    opened.run("document.querySelector('[type=reset]').click()")
+    opened.wait("return document.getElementById('count').textContent === '80 of 80 traces'")
+    assert choose(opened, "text", "made-0007") == "2 of 80 traces"
+    assert choose(opened, "text", "") == "80 of 80 traces"
+    assert choose(opened, "low", "100") == "0 of 80 traces"
+    assert choose(opened, "low", "0") == "80 of 80 traces"
+    shares = [int(choose(opened, "high", h).split()[0]) for h in ("0.5", "0.6", "0.8", "9")]
+    assert shares == sorted(shares)
+    assert 0 < shares[1] < 80
+
+
+def test_the_list_grows_on_demand(opened):
+    assert opened.run("return document.querySelectorAll('#list li').length") == 60
+    opened.run("document.getElementById('more').click()")
+    assert opened.run("return document.querySelectorAll('#list li').length") == 80
+    assert opened.run("return document.getElementById('more').hidden")
+
+
+def test_a_click_opens_a_trace_with_its_steps_and_answers(opened):
+    open_first(opened)
+    text = opened.run("return document.getElementById('trace').innerText")
+    assert "failed-rescue" in text
+    assert "before the first step" in text
+    assert "would answer" in text
+    assert "true answer is 5" in text
+    assert opened.run("return document.querySelectorAll('.words [data-t]:not(.l0)').length") > 5
+    assert opened.run("return document.querySelectorAll('#trace .bar').length") >= 6
+    assert opened.run("return location.hash").startswith("#trace=")
+
+
+def test_hover_shows_the_alternatives(opened):
+    open_first(opened)
+    opened.hover("[data-t='3']")
+    tip = opened.wait("const t = document.getElementById('tip'); return !t.hidden && t.textContent")
+    assert 'token 3: " 1"' in tip
+    assert "entropy 0." in tip or "entropy 1." in tip or "entropy 2." in tip
+    assert '60 %  " 1"' in tip
+    assert HOSTILE in tip
+    assert opened.run("return document.querySelectorAll('#tip script').length") == 0
+
+
+def test_keys_move_between_traces_tokens_and_measures(opened):
+    opened.keys("j")
+    opened.wait("return !document.getElementById('trace').hidden")
+    first = opened.run("return location.hash")
+    opened.keys("j")
+    opened.wait(f"return location.hash !== '{first}'")
+    opened.keys("m")
+    assert opened.run("return document.querySelector('[name=measure]:checked').value") == "surprisal"
+    opened.keys("\ue014")
+    opened.keys("\ue014")
+    assert "token 1" in opened.run("return document.getElementById('tip').textContent")
+    opened.keys("\ue00c")
+    opened.keys("\ue00c")
+    assert opened.run("return document.getElementById('trace').hidden")
+    opened.keys("/")
+    assert opened.run("return document.activeElement.name") == "text"
+
+
+def test_hostile_text_is_shown_and_not_run(opened):
+    assert HOSTILE in opened.run("return document.querySelector('h1').textContent")
+    assert choose(opened, "text", "made-0003") == "2 of 80 traces"
+    open_first(opened)
+    text = opened.run("return document.getElementById('trace').textContent")
+    assert HOSTILE in text
+    assert r"\x1b[2J" in text
+    assert opened.run("return document.querySelectorAll('main script').length") == 0
+    assert opened.run("return document.scripts.length - document.querySelectorAll('[type=\"text/plain\"]').length") == 1
+
+
+def test_the_policy_stops_a_script_that_gets_in_all_the_same(browser, page):
+    browser.view(1280, 900)
+    browser.open(page)
+    browser.run(
+        "const s = document.createElement('script'); s.textContent = 'window.broken = 1'; document.body.append(s)"
+    )
+    browser.run("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.broken = 1\">')")
+    browser.run("fetch('https://example.org/').catch(() => {})")
+    assert browser.run("return window.broken") is None
+    messages = [entry["message"] for entry in browser.log("browser")]
+    assert len([m for m in messages if "Content Security Policy" in m]) >= 3
+
+
+def test_figures_hand_out_their_data(opened):
+    opened.run(
+        "window.files = []; const make = URL.createObjectURL;"
+        "URL.createObjectURL = (blob) => { blob.text().then((t) => window.files.push(t)); return make(blob); };"
+    )
+    opened.run("document.querySelectorAll('.csv').forEach((b) => b.click())")
+    files = opened.wait("return window.files.length === document.querySelectorAll('.csv').length && window.files")
+    assert files[0].startswith("series,share of the reasoning steps done,answer entropy (nats),low,high,n\nwrong,0.0,")
+
+
+def test_without_decompression_streams_it_unpacks_by_itself(browser, page):
+    browser.view(1280, 900)
+    hide = "delete window.DecompressionStream"
+    added = browser.devtools("Page.addScriptToEvaluateOnNewDocument", source=hide)
+    try:
+        browser.post("/url", {"url": "about:blank"})
+        browser.open(page)
+        assert browser.run("return typeof DecompressionStream") == "undefined"
+        assert n_listed(browser) == "80 of 80 traces"
+        open_first(browser)
+        assert "would answer" in browser.run("return document.getElementById('trace').innerText")
+    finally:
+        browser.devtools("Page.removeScriptToEvaluateOnNewDocument", identifier=added["identifier"])
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("name", "width", "height"), [("desktop", 1280, 1000), ("phone", 390, 844)])
+def test_it_looks_right_in_light_and_dark(opened, scheme, name, width, height):
+    """Readable text in both; with LOCALENT_SCREENSHOTS set, pictures of it for the eye."""
+    opened.view(width, height, scheme)
+    opened.screenshot(f"{name}-{scheme}-top")
+    paper = opened.run("return getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, paper[4:-1].split(","))) > 384) == (scheme == "light")
+    open_first(opened)
+    opened.hover("[data-t='4']")
+    opened.screenshot(f"{name}-{scheme}-trace")

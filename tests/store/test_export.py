@@ -1,0 +1,174 @@
+"""What leaves the database: files that say the same as the rows, frames for notebooks, HTML of a trace."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sqlite3
+from contextlib import closing
+
+import pytest
+from helpers.made import HOSTILE, made
+from helpers.runs import call
+
+import localent
+from localent.store.export import SOURCES, export
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory):
+    path = tmp_path_factory.mktemp("export") / "runs.db"
+    made(path, n_runs=2, n_problems=12, alternatives=2)
+    return path
+
+
+def test_csv_has_every_row_of_the_run_and_of_no_other(db, tmp_path):
+    code, out, _ = call("export", "0012", "--to", "csv", "-o", tmp_path, "--db", db, "--json")
+    assert code == 0
+    counts = {line["file"].rpartition("/")[2]: line["rows"] for line in map(json.loads, out.splitlines())}
+    assert set(counts) == {f"{name}.csv" for name in SOURCES}
+    with localent.open_db(db, readonly=True) as store:
+        tokens = store.tokens("0012")
+    assert counts["tokens.csv"] == len(tokens["entropy"])
+    assert counts["traces.csv"] == counts["problems.csv"] == 12
+    assert counts["alternatives.csv"] == 2 * counts["tokens.csv"]
+    with (tmp_path / "tokens.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(float(row["entropy"]) for row in rows) == sorted(tokens["entropy"])
+    assert any(HOSTILE in row["text"] for row in rows)
+
+
+def test_json_lines_keep_types_and_nulls(db, tmp_path):
+    call("export", "0012", "--to", "jsonl", "-o", tmp_path, "--db", db, "--table", "tokens", "--table", "texts")
+    rows = [json.loads(line) for line in (tmp_path / "tokens.jsonl").read_text().splitlines()]
+    assert (type(rows[0]["entropy"]), type(rows[0]["rank"]), rows[0]["topk_bias"]) == (float, int, None)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["texts.jsonl", "tokens.jsonl"]
+
+
+def test_parquet_carries_units(db, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install 'localent[parquet]'")
+    call("export", "0012", "--to", "parquet", "-o", tmp_path, "--db", db)
+    table = parquet.read_table(tmp_path / "tokens.parquet")
+    assert table.schema.field("varentropy").metadata[b"unit"] == b"nats squared"
+    assert str(table.schema.field("entropy").type) == "double"
+    with localent.open_db(db, readonly=True) as store:
+        assert sorted(table["entropy"].to_pylist()) == sorted(store.tokens("0012")["entropy"])
+    probes = parquet.read_table(tmp_path / "probes.parquet")
+    assert str(probes.schema.field("leader_true").type) == "int64"
+    assert str(probes.schema.field("step_text").type) == "string"  # null in the first row, text in the second
+
+
+def test_parquet_of_no_row_has_its_columns(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install 'localent[parquet]'")
+    made(tmp_path / "runs.db", n_problems=1)
+    call("export", "0012", "--to", "parquet", "-o", tmp_path, "--db", tmp_path / "runs.db", "--table", "alternatives")
+    table = parquet.read_table(tmp_path / "alternatives.parquet")
+    assert (table.num_rows, "prob" in table.column_names) == (0, True)
+
+
+def test_duckdb_and_pandas_read_what_was_written(db, tmp_path):
+    duckdb = pytest.importorskip("duckdb", reason="duckdb is not installed")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'localent[parquet]'")
+    call("export", "0012", "--to", "parquet", "-o", tmp_path, "--db", db)
+    with duckdb.connect() as conn:
+        sql = f"select count(*), sum(n_tokens) from '{tmp_path}/traces.parquet'"
+        assert conn.execute(sql).fetchone()[0] == 12
+
+
+def test_export_refuses_in_one_sentence(db, tmp_path):
+    code, _, err = call("export", "0012", "--table", "tokenz", "--db", db, "-o", tmp_path)
+    assert (code, "No table 'tokenz'" in err) == (2, True)
+    (tmp_path / "file").write_text("")
+    code, _, err = call("export", "0012", "--db", db, "-o", tmp_path / "file")
+    assert (code, "Cannot write to" in err) == (1, True)
+
+
+# --- notebooks ----------------------------------------------------------------------------------------------------
+
+
+def test_frames_without_pandas_are_arrays(db):
+    with localent.open_db(db, readonly=True) as store:
+        tokens = store.tokens_frame("0012", pandas=False)
+        probes = store.probes_frame("0012", ["k", "log_p_true", "leader"], pandas=False)
+    assert tokens["entropy"].dtype == float
+    assert tokens["rank"].dtype == int
+    assert tokens["text"].dtype == object
+    assert list(probes) == ["k", "log_p_true", "leader"]
+
+
+def test_a_missing_number_is_nan_and_a_missing_text_is_none():
+    from localent.store.frames import array
+
+    assert math.isnan(array([1.0, None])[1])
+    assert array(["a", None])[1] is None
+    assert array([]).shape == (0,)
+    assert array([None, None])[0] is None
+
+
+def test_frames_are_pandas_where_there_is_pandas(db):
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    with localent.open_db(db, readonly=True) as store:
+        for table in ("traces", "tokens", "steps", "probes", "answers"):
+            found = getattr(store, f"{table}_frame")("0012")
+            assert isinstance(found, pandas.DataFrame)
+            assert len(found) > 0
+
+
+def test_a_notebook_shows_a_trace_escaped(db):
+    with localent.open_db(db, readonly=True) as store:
+        ids = store.traces("0012", ["trace_id"])["trace_id"]
+        html = store.trace(ids[3])._repr_html_()
+    assert HOSTILE not in html
+    assert "&lt;script&gt;" in html
+    assert "answer entropy" in html
+    assert "background:#" in html
+
+
+# --- Datasette ----------------------------------------------------------------------------------------------------
+
+
+def test_datasette_is_told_titles_units_facets_and_queries(db):
+    code, out, _ = call("serve", "--metadata", "--db", db)
+    assert code == 0
+    known = json.loads(out)["databases"]["runs"]
+    assert known["tables"]["tokens"]["columns"]["varentropy"] == "nats squared"
+    assert "correct" in known["tables"]["trace_summary"]["facets"]
+    assert known["queries"]["confident-mistakes"]["sql"].startswith("select")
+
+
+def test_without_datasette_serve_says_what_to_do(db, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setenv("PATH", "")
+    code, _, err = call("serve", "--db", db)
+    assert (code, "pip install 'localent[serve]'" in err) == (1, True)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_datasette_shows_tables_and_runs_every_ready_made_query(db):
+    app = pytest.importorskip("datasette.app", reason="datasette is not installed: pip install 'localent[serve]'")
+    import asyncio
+
+    from localent.store.datasette import metadata
+    from localent.store.queries import QUERIES
+
+    with localent.open_db(db, readonly=True) as store:
+        known = metadata(store)
+
+    async def visit():
+        client = app.Datasette([str(db)], metadata=known).client
+        pages = ["/runs", "/runs/trace_summary", "/runs/tokens", *(f"/runs/{query.name}" for query in QUERIES)]
+        return [(page, (await client.get(page)).status_code) for page in pages]
+
+    assert {status for _, status in asyncio.run(visit())} == {200}
+
+
+def test_line_breaks_of_any_kind_come_back_from_csv(tmp_path):
+    made(tmp_path / "runs.db", n_problems=1)
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as conn, conn:
+        conn.execute("update problems set question = 'a' || char(13) || 'b', solution = 'c' || char(10) || 'd'")
+    with localent.open_db(tmp_path / "runs.db", readonly=True) as db:
+        (written,) = export(db, "0012", tmp_path, "csv", tables=["problems"])
+    with written.path.open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["question"], row["solution"]) == ("a\rb", "c\nd")

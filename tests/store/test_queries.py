@@ -1,0 +1,117 @@
+"""Ready-made queries and the schema in words; what 'localent sql' refuses is in test_query.py."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from contextlib import closing
+
+import pytest
+from helpers.made import made
+from helpers.runs import call
+
+from localent.store import describe, open_db, select
+from localent.store.queries import QUERIES
+
+STEPS = 200_000  # SQLite's virtual machine steps that a query may take on the database below, of 46,400 tokens
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory):
+    path = tmp_path_factory.mktemp("queries") / "runs.db"
+    made(path, n_runs=2, n_problems=40)
+    return path
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """Long traces: a walk over all tokens would show."""
+    path = tmp_path_factory.mktemp("large") / "runs.db"
+    made(path, n_problems=60, n_steps=64)
+    return path
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
+def test_every_ready_made_query_runs_by_name_and_is_explained(db, query):
+    code, out, _ = call("sql", query.name, "--db", db, "--json")
+    assert code == 0
+    assert query.about.endswith(".")
+    assert "\n" not in query.about
+    assert out or query.name in ("unread-answers", "flips")  # both runs solve the same problems here
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: query.name)
+def test_no_ready_made_query_walks_over_all_tokens(large, query):
+    """Counted in steps of SQLite's machine, which no machine's load changes."""
+    with closing(sqlite3.connect(large)) as conn:
+        (n_tokens,) = conn.execute("select count(*) from tokens").fetchone()
+        ticks = []
+        conn.set_progress_handler(lambda: ticks.append(1), 1000)
+        conn.execute(query.sql).fetchall()
+    assert n_tokens > 40_000
+    assert len(ticks) * 1000 < STEPS
+
+
+def test_confident_mistakes_are_wrong_and_sorted(db):
+    columns, rows = select(db, next(q.sql for q in QUERIES if q.name == "confident-mistakes"))
+    entropies = [row[columns.index("answer_entropy_last")] for row in rows]
+    assert entropies == sorted(entropies)
+    assert len(entropies) == 20
+
+
+def test_operator_entropy_counts_every_operator(db):
+    columns, rows = select(db, next(q.sql for q in QUERIES if q.name == "operator-entropy"))
+    counts = {row[0]: row[columns.index("n")] for row in rows}
+    assert counts["+"] == counts["="] == len(list(select(db, "select 1 from tokens where text = ' ='")[1]))
+
+
+def test_flips_name_both_sides(tmp_path):
+    runs = made(tmp_path / "runs.db", n_runs=2, n_problems=12)
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as conn, conn:
+        conn.execute("update traces set correct = 0, answer = '1' where run_id = ? and correct = 1", (runs[1],))
+    columns, rows = select(tmp_path / "runs.db", next(q.sql for q in QUERIES if q.name == "flips"))
+    found = [dict(zip(columns, row, strict=True)) for row in rows]
+    assert len(found) == 8
+    assert {(row["right_run"], row["wrong_run"], row["wrong_answer"]) for row in found} == {(*runs, "1")}
+
+
+def test_queries_are_listed_with_a_line_each():
+    code, out, _ = call("sql", "--queries", "--json")
+    assert code == 0
+    assert [json.loads(line)["name"] for line in out.splitlines()] == [query.name for query in QUERIES]
+
+
+def test_a_name_that_is_no_query_is_answered_with_the_nearest():
+    code, _, err = call("sql", "confident-mistake")
+    assert (code, "did you mean 'confident-mistakes'?" in err) == (2, True)
+    code, _, err = call("sql")
+    assert (code, "Give a query" in err) == (2, True)
+
+
+@pytest.mark.parametrize("form", ["table", "csv", "json", "md"])
+def test_every_form_of_a_table_can_be_asked_for(db, form):
+    code, out, _ = call("sql", "select 1 as one", "--db", db, f"--{form}")
+    assert code == 0
+    assert "one" in out
+
+
+def test_every_column_of_the_schema_is_explained(db):
+    with open_db(db, readonly=True) as store:
+        columns = describe.columns(store)
+    assert [f"{c.relation}.{c.column}" for c in columns if not c.about] == []
+    units = {(c.relation, c.column): c.unit for c in columns}
+    assert units["tokens", "varentropy"] == "nats squared"
+    assert units["step_entropy", "entropy"] == units["trace_summary", "answer_entropy_half"] == "nats"
+    assert units["models", "file_bytes"] == "bytes"
+
+
+def test_schema_lists_relations_then_columns(db):
+    code, out, _ = call("schema", "--db", db)
+    assert code == 0
+    assert "one generated token" in out
+    code, out, _ = call("schema", "tokens", "--db", db, "--json")
+    assert json.loads(out.splitlines()[5])["unit"] == "nats"
+    code, out, _ = call("schema", "all", "--db", db, "--csv")
+    assert out.startswith("relation,column,type,unit,about")
+    code, _, err = call("schema", "tokenz", "--db", db)
+    assert (code, "No table or view 'tokenz'" in err) == (2, True)

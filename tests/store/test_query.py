@@ -1,0 +1,228 @@
+"""Questions in SQL read everything and change nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import threading
+import time
+from contextlib import closing
+
+import pytest
+from helpers.stored import RUN, a_trace, filled, sql, without_permission
+
+from localent.errors import LocalentError, UsageError
+from localent.store import select
+
+ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
+
+
+@pytest.fixture
+def path(tmp_path):
+    with filled(tmp_path / "runs.db") as db:
+        db.add_trace(RUN.run_id, a_trace())
+    return db.path
+
+
+def answer(path, question, **options):
+    return list(select(path, question, **options)[1])
+
+
+def test_columns_and_rows(path):
+    columns, rows = select(path, "select text, entropy as h from tokens order by token_index")
+    assert columns == ["text", "h"]
+    assert next(rows) == ("Step 1:", 0.0)
+    assert len(list(rows)) == 5
+
+
+def test_limit_stops_early(path):
+    assert len(answer(path, "select * from tokens", limit=4)) == 4
+    assert answer(path, "select * from tokens", limit=0) == []
+    assert answer(path, ENDLESS.replace("count(*)", "i"), limit=3) == [(1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "with t as (select * from traces) select count(*) from t",
+        "values (1), (2)",
+        "explain query plan select * from tokens",
+        "pragma table_info(tokens)",
+        "pragma user_version",
+        "select name from pragma_table_list",
+        "select sql from sqlite_master",
+        "select json_extract(settings, '$.seed') from runs",
+        "  -- a comment\n select 1;",
+    ],
+)
+def test_reading_of_every_kind_is_allowed(path, question):
+    assert answer(path, question)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "insert into tasks values ('x', 'number', null)",
+        "update traces set correct = 1",
+        "delete from traces",
+        "replace into tasks values ('x', 'number', null)",
+        "with t as (select 1) delete from traces",
+        "insert into tasks values ('x', 'number', null) returning *",
+        "drop table tokens",
+        "drop view run_summary",
+        "create table x (y)",
+        "create temp table x as select * from traces",
+        "create view temp.x as select 1",
+        "create trigger x after insert on tasks begin delete from traces; end",
+        "alter table tasks add column x",
+        "attach '{other}' as other",
+        "attach ':memory:' as other",
+        "detach main",
+        "vacuum",
+        "vacuum into '{other}'",
+        "reindex",
+        "analyze",
+        "begin",
+        "begin immediate",
+        "savepoint x",
+        "pragma query_only = off",
+        "pragma user_version = 9",
+        "pragma application_id(9)",
+        "pragma writable_schema = 1",
+        "pragma journal_mode = delete",
+        "pragma journal_mode",
+        "pragma wal_checkpoint",
+        "pragma optimize",
+        "pragma temp_store_directory = '/'",
+        "select load_extension('x')",
+        "create virtual table x using fts5(y)",
+        "select 1; delete from traces",
+        "select * from pragma_journal_mode",
+    ],
+)
+def test_no_statement_can_write(path, tmp_path, hostile):
+    """The file keeps every byte, and no other file appears but those that SQLite reads a WAL file with."""
+    before = path.read_bytes()
+    with pytest.raises(UsageError):
+        answer(path, hostile.format(other=tmp_path / "other.db"))
+    assert path.read_bytes() == before
+    assert set(os.listdir(tmp_path)) <= {"runs.db", "runs.db-shm", "runs.db-wal"}
+
+
+@pytest.mark.parametrize(
+    ("question", "says"),
+    [
+        ("select entropi from tokens", "No column 'entropi'; did you mean 'entropy'?"),
+        ("select t.entropi from tokens t", "No column 'entropi'; did you mean 'entropy'?"),
+        ("select * from token", "No table 'token'; did you mean 'tokens'? There are alternatives, answers, checks,"),
+        ("select * from zzzz", "No table 'zzzz'. There are alternatives, "),
+        ("selekt 1", 'SQLite says: near "selekt": syntax error.'),
+        ("select 1; select 2", "One statement at a time"),
+        ("", "That is no question"),
+        ("-- nothing", "That is no question"),
+        ("delete from tokens", "Only reading is allowed here"),
+        ("select ?", "SQLite says: Incorrect number of bindings"),
+        ("select abs(-9223372036854775808)", "SQLite says: integer overflow."),
+    ],
+)
+def test_errors_say_what_to_do(path, question, says):
+    with pytest.raises(UsageError) as error:
+        answer(path, question)
+    assert str(error.value).startswith(says)
+
+
+def test_time_limit_ends_an_endless_question(path):
+    began = time.monotonic()
+    with pytest.raises(UsageError, match=r"Stopped after 0.2 s"):
+        select(path, ENDLESS, timeout_s=0.2)
+    assert time.monotonic() - began < 5
+
+
+def test_time_limit_covers_all_rows_together(path):
+    _, rows = select(path, ENDLESS.replace("count(*)", "i"), timeout_s=0.1)
+    with pytest.raises(UsageError, match=r"Stopped after 0.1 s"):
+        list(rows)
+
+
+def test_time_limit_does_not_count_what_the_caller_does(path):
+    _, rows = select(path, "select * from tokens a, tokens b, tokens c, tokens d, tokens e", timeout_s=1)
+    next(rows)
+    time.sleep(1.1)
+    assert len(list(rows)) == 6**5 - 1
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system cannot send itself Ctrl-C")
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # the signal may hit SQLite's callback
+def test_ctrl_c_ends_an_endless_question(path):
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
+    main = threading.main_thread().ident
+    timer = threading.Timer(0.2, signal.pthread_kill, (main, signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        select(path, ENDLESS)
+    timer.join()
+    signal.signal(signal.SIGINT, before)
+
+
+def test_question_while_a_run_is_writing(tmp_path):
+    """It sees all that was committed before it began, and waits for nobody."""
+    with filled(tmp_path / "runs.db") as db:
+        db.add_trace(RUN.run_id, a_trace())
+        _, rows = select(db.path, "select token_index from tokens order by 1")
+        assert next(rows) == (0,)
+        db.add_trace(RUN.run_id, a_trace(sample=1))
+        assert len(list(rows)) == 5
+        with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
+            other.execute("begin immediate")
+            assert answer(db.path, "select count(*) from traces") == [(2,)]
+
+
+def test_question_leaves_the_writer_free(tmp_path):
+    """Also one that was given up half-way."""
+    with filled(tmp_path / "runs.db") as db:
+        db.add_trace(RUN.run_id, a_trace())
+        _, rows = select(db.path, "select * from tokens")
+        next(rows)
+        rows.close()
+    assert os.listdir(tmp_path) == ["runs.db"]
+
+
+def test_read_only_folder(open_folder):
+    path = open_folder / "runs.db"
+    with filled(path) as db:
+        db.add_trace(RUN.run_id, a_trace())
+    with without_permission(open_folder, path, open_folder):
+        assert answer(path, "select count(*) from tokens") == [(6,)]
+
+
+def test_unmerged_wal_in_a_read_only_folder_is_never_overlooked(open_folder, tmp_path):
+    """After a kill the last traces are in the -wal file alone: show them or say so, but do not skip them."""
+    with filled(tmp_path / "runs.db") as db:
+        db.add_trace(RUN.run_id, a_trace())
+        for name in ("runs.db", "runs.db-wal"):
+            shutil.copy(tmp_path / name, open_folder / name)
+    path = open_folder / "runs.db"
+    refused = pytest.raises(LocalentError, match="has a -wal file in a read-only folder; copy both")
+    with without_permission(open_folder, path, open_folder / "runs.db-wal", open_folder), refused:
+        answer(path, "select count(*) from tokens")
+    assert answer(path, "select count(*) from tokens") == [(6,)]
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"", "is empty"), (b"no database at all", "is not an SQLite database"), (None, "No database")],
+)
+def test_file_that_is_no_database(tmp_path, content, says):
+    path = tmp_path / "x.db"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UsageError, match=says):
+        select(path, "select 1")
+
+
+def test_database_of_another_program(tmp_path):
+    sql(tmp_path / "x.db", "create table logs (id)")
+    with pytest.raises(UsageError, match="another program's"):
+        select(tmp_path / "x.db", "select 1")

@@ -1,0 +1,140 @@
+"""The demo's story: every part on the real bundled models, the second time nothing but printing; words that follow."""
+
+import json
+import sqlite3
+from contextlib import closing
+from types import SimpleNamespace as Made
+
+import pytest
+from click.testing import CliRunner
+from helpers import synthetic
+
+from localent import study
+from localent.analysis.divergence import Figure
+from localent.cli import main
+from localent.cli.run import Bar
+from localent.report import demo as report
+from localent.report import table
+from localent.runs.run import Progress
+from localent.store import open_db
+from localent.study import demo as tour
+
+
+def demo(db, *arguments):
+    done = CliRunner().invoke(main, ["demo", "-n", "2", "--threads", "1", "--db", str(db), *arguments])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def content(db):
+    """Every row of a database."""
+    with closing(sqlite3.connect(db)) as connection:
+        return list(connection.iterdump())
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """A database of the whole demo on two problems, and what was printed."""
+    db = tmp_path_factory.mktemp("tour") / "demo.db"
+    return db, demo(db)
+
+
+def test_the_demo_tells_the_whole_story_in_100_columns(told):
+    _, text = told
+    words = " ".join(text.split())
+    for part in ("1. The main job", "2. What training changes", "3. What quantization changes", "Next:"):
+        assert part in text
+    for name in (*study.family(), *tour.QUANTS, "noise floor"):
+        assert name.removeprefix("abacus-") in text
+    assert words.count("How to read it:") == 4
+    assert study.MECHANISM in words
+    assert max(len(line) for line in text.partition("Next:")[0].splitlines()) <= 100
+
+
+def test_a_second_time_it_only_prints(told, monkeypatch):
+    db, text = told
+    before = content(db)
+    for work in (
+        "localent.runs.run.drive",
+        "localent.compare.teacher_forcing.score",
+        "localent.compare.prefixes.drive",
+    ):
+        monkeypatch.setattr(work, lambda *_, **__: pytest.fail("something was made again"))
+    assert demo(db) == text
+    assert content(db) == before
+
+
+def test_all_of_it_as_json(told):
+    found = json.loads(demo(told[0], "--json"))
+    assert list(found) == ["main", "stages", "quants"]
+    assert {s["model"] for s in found["stages"]["stages"]} == set(study.family())
+    assert all(s["accuracy"]["n"] == 2 for s in found["stages"]["stages"])
+    quants = [c["model"]["quant"] for c in found["quants"]["candidates"]]
+    assert quants == list(tour.QUANTS)
+    klds = {
+        c["model"]["quant"]: next(f["value"] for f in c["forced"]["figures"] if f["name"] == "Mean KLD")
+        for c in (*found["quants"]["candidates"], found["quants"]["noise"] | {"model": {"quant": "noise"}})
+    }
+    assert klds["noise"] < klds["Q8_0"] < klds["Q4_K_M"] < klds["Q2_K"]
+    assert list(json.loads(demo(told[0], "--part", "stages", "--json"))) == ["stages"]
+
+
+def test_the_bar_begins_anew_with_each_run(monkeypatch, capsys):
+    """Stages are runs one after the other: the second one's name, and its own count, also where it is as long."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with Bar() as bar:
+        for name in ("early on sums", "base on sums"):
+            for n_done in range(4):
+                bar(Progress(n_done, 3, 10 * n_done, None, name))
+    shown = capsys.readouterr().err
+    for name in ("early on sums", "base on sums"):
+        assert f"{name}:   0%" in shown
+        assert f"{name}: 100%" in shown
+
+
+# --- words and tables -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory):
+    """Two stages: one whose reasoning gathers nothing, one whose reasoning gathers a lot."""
+    path = tmp_path_factory.mktemp("stages") / "stages.db"
+    laws = {"abacus-early": synthetic.Law(), "abacus-sft": synthetic.Law(gain=3.0, gain_wrong=-1.0)}
+    runs = [
+        (name, "demo-choice", synthetic.write(path, law, name=name, task="demo-choice")) for name, law in laws.items()
+    ]
+    with open_db(path) as db:
+        return study.analyse(db, runs, n_resamples=200)
+
+
+def test_words_on_stages_follow_the_verdicts(judged):
+    gathers, increases, _ = report.stage_sentences(judged)
+    assert "early refuted, sft supported" in gathers
+    assert increases == "On demo-choice, training increases that gain: early -> sft supported."
+
+
+def test_tables_of_stages(judged):
+    columns, rows = report.gain_table(judged.subjects)
+    assert [row[0] for row in rows] == ["choice, early", "choice, sft"]
+    curve = judged.subjects[1].signatures.gain
+    assert rows[1][columns.index("gained by the end")].startswith(f"{curve.value[-1]:.2f} [{curve.low[-1]:.2f}")
+    columns, outcomes = report.outcome_table(judged)
+    assert outcomes[1][columns.index("AUROC half-way*")].startswith(f"{judged.subjects[1].auroc_half_any.value:.2f}")
+    for shown in (report.gain_table(judged.subjects), report.outcome_table(judged)):
+        assert max(map(len, table.table(*shown, max_width=None).splitlines())) <= 100
+
+
+def quant(name, bits, kld):
+    return Made(model=Made(quant=name, bits_per_weight=bits), forced={"Mean KLD": Figure("Mean KLD", kld)})
+
+
+def test_the_order_of_klds_is_said_as_it_is():
+    rising = [quant("Q2_K", 3, 0.1), quant("Q8_0", 8, 0.001), quant("Q4_K_M", 5, 0.01)]
+    assert "rises at every step from Q8_0 to Q2_K" in report.order_sentence(rising)
+    assert "see Q4_K_M (0.2) and Q2_K (0.1)" in report.order_sentence([*rising[:2], quant("Q4_K_M", 5, 0.2)])
+
+
+def test_small_klds_keep_their_digits():
+    assert report.kld_cell(Figure("Mean KLD", 3.5e-7, low=1e-7, high=1e-6)) == "3.5e-07"
+    assert report.kld_cell(Figure("Mean KLD", 0.0)) == "0.00000"
+    assert report.kld_cell(Figure("Mean KLD", 0.0123456, low=0.01, high=0.02)) == "0.01235 [0.01000, 0.02000]"

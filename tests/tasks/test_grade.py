@@ -1,0 +1,341 @@
+"""Grading: what counts as a number, which answer a text gives, and agreement with every human solution of GSM8K."""
+
+import json
+import random
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from localent.records import Choice, Extraction, Problem
+from localent.tasks import answer_start, extract, grade, load, normalise_number
+
+GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
+ARC = GSM8K.parent / "arc"
+CHOICES = (
+    Choice("A", "Planetary density"),
+    Choice("B", "longer years"),
+    Choice("C", "banana"),
+    Choice("D", "red blood cells"),
+)
+NUMERIC = tuple(Choice(str(i), c.text) for i, c in enumerate(CHOICES, start=1))
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1000", "1000"),
+        ("1,000", "1000"),
+        ("1000.0", "1000"),
+        ("$1,000", "1000"),
+        ("1000%", "1000"),
+        ("\\$1{,}000", "1000"),
+        ("1\u00a0000", "1000"),
+        ("1\u2009000", "1000"),
+        ("10 000", "10000"),
+        ("5'000", "5000"),
+        ("12,00,000", "1200000"),
+        ("₹12,34,567", "1234567"),
+        ("18.00", "18"),
+        ("007", "7"),
+        ("1/2", "0.5"),
+        ("0.50", "0.5"),
+        (".5", "0.5"),
+        ("½", "0.5"),
+        ("2 1/2", "2.5"),
+        ("2½", "2.5"),
+        ("\\frac{3}{4}", "0.75"),
+        ("2\\dfrac{1}{2}", "2.5"),
+        ("2/6", "1/3"),
+        ("-3", "-3"),
+        ("\u22123", "-3"),
+        ("\u20133", "-3"),
+        ("-$3", "-3"),
+        ("$-3", "-3"),
+        ("negative 3", "-3"),
+        ("-0", "0"),
+        ("\uff11\uff12", "12"),
+        ("\u0663", "3"),
+        ("1.5e3", "1500"),
+        ("1e-3", "0.001"),
+        ("1.5 \u00d7 10^3", "1500"),
+        ("1.5\u00d710³", "1500"),
+        ("10^6", "1000000"),
+        ("1.5 million", "1500000"),
+        ("12k", "12000"),
+        ("5 thousand", "5000"),
+        ("300K", "300"),
+        ("18 apples", "18"),
+        ("12 cm^2", "12"),
+        ("12.", "12"),
+        ("**12**", "12"),
+        ("_12_", "12"),
+        ("9" * 400, "9" * 400),
+    ],
+)
+def test_equal_numbers_are_equal_strings(text, value):
+    assert normalise_number(text) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "abc", "nan", "5 - 3", "16-3", "1,0000", "12,5", "1.000,50", "3:30", "2024-05-17", "5/17/2024"),
+        *("1.234,50", "3.500,00 €", "12.5,3", "12.5,000", "12 000.5,3", "10^3.5"),
+        *("1.2.3", "1/0", "2^3", "A1", "x2", "1e999999999", "9" * 401, "9" * 5000, "$", "-", "1,00"),
+    ],
+)
+def test_what_is_not_one_number_is_no_number(text):
+    assert normalise_number(text) is None
+
+
+def test_normalising_is_exact_and_settles():
+    """Any fraction survives being spelled as a fraction; a normalised value normalises to itself."""
+    rng = random.Random(7)
+    for _ in range(500):
+        value = Fraction(rng.randint(-(10**12), 10**12), rng.choice([1, 2, 8, 125, 1000, 3, 7, 10**9]))
+        spelled = normalise_number(f"{value.numerator}/{value.denominator}")
+        assert Fraction(spelled) == value
+        assert normalise_number(spelled) == spelled
+        if value.denominator == 1:
+            assert normalise_number(f"{value.numerator:,}") == spelled
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "method"),
+    [
+        ("The answer is 12. 5 apples remain", "12", "answer statement"),
+        ("The answer is not 12 but 13.", "13", "answer statement"),
+        ("The answer is 12. Wait, the answer is 13.", "13", "answer statement"),
+        ("The answer is 12. It is certain, the answer is clear.", "12", "answer statement"),
+        ("Answer: **12**", "12", "answer statement"),
+        ("**Answer:** 12", "12", "answer statement"),
+        ("**Answer**\n\n$12", "12", "answer statement"),
+        ("Answer:\n- 12 apples", "12", "answer statement"),
+        ("The final answer is:\n\\[\n\\boxed{12}\n\\]", "12", "boxed"),
+        ("\\boxed{5 \\text{ apples}}", "5", "boxed"),
+        ("\\boxed{\\frac{1}{2}}", "0.5", "boxed"),
+        ("#### 1,080", "1080", "answer statement"),
+        ("<answer>42</answer>", "42", "answer statement"),
+        ("The answer (in dollars) is 12", "12", "answer statement"),
+        ("The answer to question 2 is 12", "12", "answer statement"),
+        ("The answer is 100% of 50 = 50", "50", "answer statement"),
+        ("The answer is 20 percent of $50 = $10", "10", "answer statement"),
+        ("The answer is 50 percent of the time.", "50", "answer statement"),
+        ("The answer is to share between 2 friends", "2", "answer statement"),
+        ("The answer is not just any number: 5", "5", "answer statement"),
+        ("The answer is 10 - 3 = 7.", "7", "answer statement"),
+        ("The answer is 2 x 3 = 6", "6", "answer statement"),
+        ("The answer is 20/4 = 5", "5", "answer statement"),
+        ("answer is 3 apples + 4 apples = 7 apples", "7", "answer statement"),
+        ("The answer is x = 5.", "5", "answer statement"),
+        ("The answer is 12 because 3*4=12, not 5", "12", "answer statement"),
+        ("The answer is 7 - great!", "7", "answer statement"),
+        ("The answer is - 3", "-3", "answer statement"),
+        ("The answer is minus 3", "-3", "answer statement"),
+        ("The answer is the 4th", "4", "answer statement"),
+        ("Answer: Mr. Smith has 12 apples.", "12", "answer statement"),
+        ("The answer is 12 000 dollars", "12000", "answer statement"),
+        ("The answer is 50%", "50", "answer statement"),
+        ("The answer is 1/2.", "0.5", "answer statement"),
+        ("Answer: Janet sells 16 - 3 - 4 = 9 eggs.\nShe makes 9 * 2 = $18 a day.", "18", "last number"),
+        ("Answer:\nStep 1: 3*4=12\nStep 2: 12+5=17", "17", "last number"),
+        ("<think>maybe the answer is 5</think>\nShe has **6** apples.", "6", "last number"),
+        ("<think>The answer is 6.</think>", "6", "answer statement"),
+        ("48/2=<<48/2=24>>24", "24", "last number"),
+        ("The temperature is negative 3.", "-3", "last number"),
+        ("The area is 12 cm^2.", "12", "last number"),
+        ("She ran 5 miles at 3:30 pm", "5", "last number"),
+        ("It was 5 on 2024-05-17", "5", "last number"),
+        ("She was the 4th of 12 and came 3rd", "12", "last number"),
+        ("It was 5.\n3. So she has a few", "5", "last number"),
+        ("It was 5.\nStep 3: So she has a few", "5", "last number"),
+        ("from 10 to 20", "20", "last number"),
+    ],
+)
+def test_number_read(text, value, method):
+    found = extract(text, "number")
+    assert (found.value, found.method, found.problem) == (value, method, None)
+    assert found.raw in text
+    assert (answer_start(text, "number") is None) == method.startswith("last")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "empty"),
+        ("  \n\t", "empty"),
+        ("no idea", "no answer statement"),
+        ("The answer is unclear", "without a readable number"),
+        ("She has 4. The answer is 3:30", "no single number"),
+        ("She has 4. Answer: 10-20", "no single number"),
+        ("Answer: 10 to 20", "no single number"),
+        ("answer: 12 or 13", "no single number"),
+        ("The answer is 6-3", "no single number"),
+        ("The answer is 12,5", "no single number"),
+        ("The answer is 1.000,50", "no single number"),
+        ("The answer is 1.234,50", "no single number"),
+        ("3.500,00 €", "no answer statement"),
+        ("12.5,3", "no answer statement"),
+        ("The answer is 12 000.5,3", "no single number"),
+        ("The answer is between 10 and 20.", "no single number"),
+        ("The answer is between $10 and $20, or so.", "no single number"),
+        ("It is 6. The answer is not 5.", "no single number"),
+        ("The answer is 100% of 50", "no single number"),
+        ("The answer is " + "1" * 401, "no single number"),
+    ],
+)
+def test_no_number_and_why(text, problem):
+    found = extract(text, "number")
+    assert (found.value, found.method) == (None, "none")
+    assert problem in found.problem
+    assert answer_start(text, "number") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "label", "method"),
+    [
+        ("Answer: (B)", "B", "answer statement"),
+        ("The answer is B.", "B", "answer statement"),
+        ("The answer is b", "B", "answer statement"),
+        ("The answer is (b).", "B", "answer statement"),
+        ("The answer is \uff22", "B", "answer statement"),
+        ("**Answer: D**", "D", "answer statement"),
+        ("The correct answer is option C.", "C", "answer statement"),
+        ("The correct option is D", "D", "answer statement"),
+        ("answer: A) Planetary density", "A", "answer statement"),
+        ("Answer: B. longer years", "B", "answer statement"),
+        ("The answer is D red blood cells", "D", "answer statement"),
+        ("The answer is A because it is", "A", "answer statement"),
+        ("The answer is not A but B", "B", "answer statement"),
+        ("The answer is (A), not (B).", "A", "answer statement"),
+        ("\\boxed{\\text{C}}", "C", "boxed"),
+        ("\\boxed{(D)}", "D", "boxed"),
+        ("#### C", "C", "answer statement"),
+        ("the answer is a banana", "C", "answer text"),
+        ("The answer is longer years.", "B", "answer text"),
+        ("I think A is wrong, so B", "B", "last label"),
+        ("Option B is correct, A is incorrect.", "B", "last label"),
+        ("It could be A or B. It's C", "C", "last label"),
+        ("<think>the answer is A</think> So: (B)", "B", "last label"),
+        ("A planet is big, so (D)", "D", "last label"),
+        ("Answer: A banana grows in a year.\nSo it takes longer: (B)", "B", "last label"),
+        ("It must be red blood cells.", "D", "option text"),
+    ],
+)
+def test_label_read(text, label, method):
+    found = extract(text, "choice", CHOICES)
+    assert (found.value, found.method, found.problem) == (label, method, None)
+
+
+@pytest.mark.parametrize("text", ["the answer is a grape", "A planet is big", "So it is not A", "the answer is E", ""])
+def test_the_article_and_the_excluded_are_no_labels(text):
+    found = extract(text, "choice", CHOICES)
+    assert found.value is None
+    assert found.problem
+
+
+@pytest.mark.parametrize("clause", ["B or C", "either B or C", "either (B), or (C)", "both B and C", "between B and C"])
+def test_two_labels_are_no_answer(clause):
+    assert "no single option" in extract(f"It is A. The answer is {clause}", "choice", CHOICES).problem
+
+
+def test_one_label_or_an_option_of_such_words_is_an_answer():
+    choices = (Choice("A", "neither"), Choice("B", "both the first and the second"), Choice("C", "between them"))
+    for text, label in [("B", "B"), ("both the first and the second", "B"), ("between them", "C"), ("neither", "A")]:
+        assert extract(f"The answer is {text}.", "choice", choices).value == label
+
+
+def test_an_option_may_have_several_sentences():
+    """ARC's easy-test-1709."""
+    texts = ("Magma is below ground. Lava is above ground.", "Magma is cool. Lava is hot.", "Magma is below ground.")
+    choices = tuple(Choice(label, text) for label, text in zip("ABC", texts, strict=True))
+    for choice in choices:
+        for end in ("", " So it is.", "\nDone."):
+            assert extract(f"The answer is {choice.text}{end}", "choice", choices).value == choice.label
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("The answer is 3.", "3"),
+        ("answer: (3)", "3"),
+        ("Answer: 2) longer years", "2"),
+        ("so option 2", "2"),
+        ("1 and 2 are out\n(4)", "4"),
+        ("The answer is 3 planets", None),
+        ("There are 3 planets", None),
+        ("The answer is 3.5", None),
+        ("The answer is 1:00 P.M.", None),
+        ("The answer is 7", None),
+    ],
+)
+def test_numeric_labels_are_not_quantities(text, label):
+    assert extract(text, "choice", NUMERIC).value == label
+
+
+def test_answer_start_points_at_the_statement():
+    text = "So 3 * 4 = 12.\nThe answer is 12 eggs.\n#### 12"
+    assert answer_start(text, "number") == text.index("The answer")  # two statements in a row count as one
+    again = "The answer is 12. Let me check: 5 + 7 = 12. The answer is 12."
+    assert answer_start(again, "number") == again.rindex("The answer")
+
+
+def test_grade_compares_values_and_never_takes_a_missing_answer_for_right():
+    problem = Problem("0" * 16, "1", "How much?", "1000")
+    assert grade(extract("The answer is $1,000.00.", "number"), problem)
+    assert not grade(extract("The answer is 100.", "number"), problem)
+    assert not grade(Extraction(None, None, "none", "x"), problem)
+
+
+@pytest.mark.skipif(not GSM8K.is_dir(), reason="needs the GSM8K files in ../shared/data/gsm8k")
+def test_every_human_solution_of_gsm8k_agrees_with_its_gold():
+    """8,792 solutions as written, calculator marks and all; without their "####" line the last number gives 97 %."""
+    lines = [line for name in ("train", "test") for line in (GSM8K / f"{name}.jsonl").read_text("utf-8").splitlines()]
+    solutions = [json.loads(line)["answer"] for line in lines]
+    gold = [solution.split("#### ")[1].replace(",", "") for solution in solutions]
+    assert len(solutions) == 8792
+    assert [extract(solution, "number").value for solution in solutions] == gold
+    bare = [extract(solution.split("####")[0], "number").value for solution in solutions[:1000]]
+    assert sum(map(str.__eq__, map(str, bare), gold)) >= 960
+
+
+FORMS = [
+    "The answer is {l}.",
+    "**Answer: ({l})**",
+    "The correct option is {l}: {t}",
+    "\\boxed{{{l}}}",
+    "({l}) is right",
+]
+
+
+@pytest.mark.skipif(not ARC.is_dir(), reason="needs the ARC files in ../shared/data/arc")
+@pytest.mark.parametrize("numeric", [False, True])
+def test_every_arc_answer_is_read_after_any_wrong_option(numeric):
+    for problem in load("arc-challenge", ARC).problems:
+        relabelled = {c.label: str(i) if numeric else c.label for i, c in enumerate(problem.choices, start=1)}
+        choices = tuple(Choice(relabelled[c.label], c.text) for c in problem.choices)
+        truth = relabelled[problem.answer]
+        text = next(c.text for c in choices if c.label == truth)
+        for form in FORMS:
+            said = f"{choices[0].text} is one idea.\n" + form.format(l=truth, t=text)
+            assert extract(said, "choice", choices).value == truth, said
+
+
+@pytest.mark.parametrize("name", ["demo-number", "demo-choice"])
+def test_every_bundled_solution_agrees_with_its_gold(name):
+    task = load(name)
+    for problem in task.problems:
+        assert grade(extract(problem.solution, task.kind, problem.choices), problem), problem
+        assert answer_start(problem.solution, task.kind, problem.choices) == problem.solution.rindex("The answer is")
+
+
+@pytest.mark.parametrize(
+    "loop", ["The answer is ", "#### ", "\\boxed{", "12, 13 or ", "Answer:\n", "A or B, ", "* ", "a" * 9]
+)
+def test_a_model_that_runs_in_circles_is_graded_in_linear_time(loop):
+    begin = time.perf_counter()
+    for kind in ("number", "choice"):
+        extract(loop * (10000 // len(loop)), kind, CHOICES)
+    assert time.perf_counter() - begin < 5  # about 0.3 s; quadratic reading took minutes

@@ -1,0 +1,361 @@
+"""The answer distribution at a prefix: exact on scripted models, equal to brute force, within its own bounds."""
+
+import itertools
+import math
+import re
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from localent.engine import Prompt, drive
+from localent.engine.llama import LlamaEngine, LlamaModel, Options
+from localent.engine.scripted import ScriptedEngine, ScriptedVocab
+from localent.errors import UsageError
+from localent.measure.meter import Meter
+from localent.tasks.grade import normalise_number
+from localent.tasks.grammars import ChoiceGrammar, NumberGrammar
+from localent.tracing.probe import Effort, probe
+
+PIECES = [b" ", b"1", b"2", b"12", b"0", b".", b",", b"000", b"-", b"\n", b"x", b"0\n", b"$"]
+VOCAB = ScriptedVocab(PIECES)
+FULL = Effort(epsilon=0.0, max_fed=10**6)
+
+
+def scripted(logits):
+    return ScriptedEngine(VOCAB, logits, n_lanes=2)
+
+
+def ask(engine, truth, effort=FULL, grammar=None, cue=(10,)):
+    """Probe after prompt [10] with the given cue."""
+    grammar = grammar or NumberGrammar(engine.vocab.pieces, normalise_number)
+
+    def job():
+        yield Prompt([10])
+        return (yield from probe(1, cue, grammar, truth, effort, Meter(engine.n_vocab)))
+
+    return next(drive(engine, [job()]))
+
+
+def script(distribution, vocabulary=PIECES):
+    """Logits of a model whose continuations after the cue have these probabilities, by their pieces."""
+
+    def logits(tokens):
+        done = tuple(vocabulary[t] for t in tokens[2:])
+        mass = np.full(len(vocabulary), 0.0)
+        for pieces, p in distribution.items():
+            if pieces[: len(done)] == done and len(pieces) > len(done):
+                mass[vocabulary.index(pieces[len(done)])] += p
+        with np.errstate(divide="ignore"):
+            return np.log(mass) if mass.any() else np.zeros(len(vocabulary))
+
+    return logits
+
+
+def test_a_known_distribution_is_read_exactly():
+    """Spellings of 12 and of 1000 merge; "x" is no number."""
+    known = {
+        (b" ", b"12", b"\n"): 0.3,
+        (b" ", b"1", b"2", b"\n"): 0.1,
+        (b"12", b".", b"0\n"): 0.1,
+        (b" ", b"1", b",", b"000", b"\n"): 0.2,
+        (b"$", b"1", b"000", b"\n"): 0.05,
+        (b" ", b"-", b"2", b"\n"): 0.15,
+        (b" ", b"x"): 0.1,
+    }
+    found = ask(scripted(script(known)), "1000")
+    want = {"12": 0.5, "1000": 0.25, "-2": 0.15}
+    assert found.answers == pytest.approx(want, abs=1e-7)
+    assert list(found.answers) == ["12", "1000", "-2"]
+    assert found.invalid == pytest.approx(0.1, abs=1e-7)
+    assert found.p_true == pytest.approx(0.25, abs=1e-7)
+    entropy = -sum(p * math.log(p) for p in (0.5, 0.25, 0.15, 0.1))
+    assert found.entropy == pytest.approx(entropy, abs=1e-6)
+    assert found.entropy_lower == pytest.approx(entropy, abs=1e-4)
+    assert found.residual < 1e-6
+
+
+def short_answers(seed, sharpness):
+    """A random model that ends its answer after three tokens at the latest."""
+    table = np.random.default_rng(seed).normal(0, sharpness, (3, len(PIECES), len(PIECES)))
+    end = np.where(np.arange(len(PIECES)) == PIECES.index(b"\n"), 0.0, -np.inf)
+    return lambda tokens: table[len(tokens) - 2, tokens[-1]] if len(tokens) < 5 else end
+
+
+def brute_force(logits):
+    """Value -> probability over all token strings, by a regular expression on whole texts."""
+    masses = {}
+
+    def walk(tokens, text, mass):
+        if len(tokens) == 6 or not text_may_go_on(text):
+            value = value_of(text)
+            masses[value] = masses.get(value, 0.0) + mass
+            return
+        p = np.exp(logits(tokens) - np.logaddexp.reduce(logits(tokens)))
+        for i in np.flatnonzero(p):
+            walk((*tokens, i), text + PIECES[i].decode(), mass * p[i])
+
+    walk((10, 10), "", 1.0)
+    return masses
+
+
+NUMBER = r"[\s$]*-?[\s$]*((\d{1,3}(,\d{3})+|\d+)?(\.\d*)?)"
+
+
+def text_may_go_on(text):
+    return re.fullmatch(r"[\s$]*-?[$\s]*(\d*|\d{1,3}(,\d{3})*(,\d{0,2})?)(\.\d*)?", text) is not None
+
+
+def value_of(text):
+    number = re.match(r"[\s$]*(-?)[\s$]*((?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?)", text)
+    return normalise_number(number[1] + number[2]) if number[2] else None
+
+
+@pytest.mark.parametrize(("seed", "sharpness"), list(itertools.product(range(4), [0.5, 2.0, 5.0])))
+def test_full_search_equals_brute_force(seed, sharpness):
+    logits = short_answers(seed, sharpness)
+    want = brute_force(logits)
+    invalid = want.pop(None, 0.0)
+    found = ask(scripted(logits), "12")
+    tolerance = 13 * 13 * 1e-5  # branches below NEGLIGIBLE stay in the residual
+    assert sum(found.answers.values()) + found.invalid + found.residual == pytest.approx(1.0, abs=1e-6)
+    assert found.invalid == pytest.approx(invalid, abs=found.residual + 1e-6)
+    assert found.residual < tolerance
+    for value, mass in want.items():
+        assert found.answers.get(value, 0.0) == pytest.approx(mass, abs=found.residual + 1e-6)
+    assert found.p_true == pytest.approx(want.get("12", 0.0), rel=0.1, abs=1e-6)
+
+
+@pytest.mark.parametrize(("seed", "max_fed"), list(itertools.product(range(6), [0, 1, 3, 6, 12, 30])))
+def test_the_true_entropy_lies_within_the_bounds(seed, max_fed):
+    """Certified at every budget; and a larger budget never explores less."""
+    logits = short_answers(seed, 2.0)
+    masses = list(brute_force(logits).values())
+    true_entropy = -sum(p * math.log(p) for p in masses if p > 0)
+    found = ask(scripted(logits), "12", Effort(0.0, max_fed))
+    assert found.entropy_lower <= true_entropy + 1e-6
+    assert found.entropy_upper >= true_entropy - 1e-6
+    assert found.entropy_lower <= found.entropy <= found.entropy_upper
+    more = ask(scripted(logits), "12", Effort(0.0, 2 * max_fed + 1))
+    assert more.residual <= found.residual + 1e-12
+
+
+def test_the_truth_never_changes_the_entropy():
+    """p_true needs a look at the true answer's path; entropy, bounds and answers are taken before that look."""
+    logits = short_answers(1, 2.0)
+    found = [ask(scripted(logits), truth, Effort(0.0, 5)) for truth in ("12", "2", "999")]
+    blind = [(f.answers, f.entropy, f.entropy_lower, f.entropy_upper, f.residual) for f in found]
+    assert blind[0] == blind[1] == blind[2]
+
+
+def test_an_unlikely_truth_is_still_measured():
+    known = {(b" ", b"12", b"\n"): 1 - 1e-6, (b" ", b"2", b"0\n"): 1e-6}
+    found = ask(scripted(script(known)), "20", Effort(0.01, 12))
+    assert found.p_true == pytest.approx(1e-6, rel=0.05)
+    assert found.log_p_true == pytest.approx(math.log(1e-6), abs=0.05)
+    assert "20" not in found.answers
+
+
+@pytest.mark.parametrize("ending", [(b"2", b"0", b".", b"\n"), (b"2", b"0\n"), (b"$", b"2", b"0", b"\n")])
+def test_an_unlikely_truth_is_found_however_it_is_spelled(ending):
+    """ "The answer is 20." is how the bundled model ends; the full stop might have begun a decimal."""
+    known = {(b" ", b"12", b".", b"\n"): 1 - 1e-3, (b" ", *ending): 1e-3}
+    found = ask(scripted(script(known)), "20", Effort(0.01, 12))
+    assert found.p_true == pytest.approx(1e-3, rel=0.05)
+
+
+NUMBERS = [f"{n:0{width}}".encode() for width in (1, 2, 3) for n in range(10**width)]
+LARGE = [b"cue", b" ", b" -", b"-", b"$", b".", b",", b"/", b"\n", b" :", b" *", b".\n", b"x", *NUMBERS]
+UNLIKELY = ["8142", "70000", "3.5", "-3"]
+
+
+def wild(tokens):
+    """A model of random logits over numbers of up to three digits; every prefix has its own."""
+    return np.random.default_rng(tokens).normal(0, 6, len(LARGE)).astype(np.float32)
+
+
+def chain_rule(engine, prompt, tokens):
+    """Log-probability in nats that the model goes on with these tokens, one factor for each."""
+
+    def job():
+        row, total = (yield Prompt(prompt)), 0.0
+        for token in tokens:
+            total += float(row[token]) - np.logaddexp.reduce(row.astype(np.float64))
+            row = yield token
+        return total
+
+    return next(drive(engine, [job()]))
+
+
+@pytest.mark.parametrize("truth", UNLIKELY)
+def test_an_unlikely_truth_has_the_probability_of_its_plain_spelling_or_more_in_a_random_model(truth):
+    engine = ScriptedEngine(ScriptedVocab(LARGE), wild)
+    found = ask(engine, truth, Effort(), cue=(0,))
+    assert found.log_p_true >= chain_rule(engine, [10, 0], engine.vocab.tokenize(f" {truth}.")) - 1e-9
+    assert found.p_true == pytest.approx(math.exp(found.log_p_true))
+
+
+@pytest.mark.parametrize("truth", UNLIKELY)
+def test_an_unlikely_truth_has_the_probability_of_its_plain_spelling_or_more_in_the_bundled_model(bundled, truth):
+    with LlamaModel(bundled, 0) as model, closing(LlamaEngine(model, Options(2, 512, 1))) as engine:
+        prompt = model.vocab.tokenize("Question: Mia had 12 books and bought 7 more. How many are there?\nSolution:")
+        cue, grammar = model.vocab.tokenize(" The answer is"), NumberGrammar(model.vocab.pieces, normalise_number)
+        plainly = chain_rule(engine, prompt + cue, model.vocab.tokenize(f" {truth}."))
+
+        def job():
+            yield Prompt(prompt)
+            return (yield from probe(len(prompt), cue, grammar, truth, Effort(), Meter(engine.n_vocab)))
+
+        assert next(drive(engine, [job()])).log_p_true >= plainly - 1e-9
+
+
+@pytest.mark.parametrize("truth", ["1234567890123", "0.1234567", "7" * 399])
+def test_a_truth_that_the_format_cannot_hold_costs_nothing(truth):
+    known = {(b" ", b"1", b"2", b"\n"): 0.5, (b" ", b"12", b"\n"): 0.5}
+    found, other = (ask(scripted(script(known)), t, Effort(0.0, 4)) for t in (truth, "12"))
+    assert (found.p_true, found.log_p_true) == (0.0, None)
+    assert found.n_fed <= other.n_fed
+
+
+def test_only_a_certain_leader_is_named():
+    """One digit ends early: after little search it is found first, but a longer answer may be likelier."""
+    known = {(b" ", b"1", b"\n"): 0.2, (b" ", b"2", b"0", b"0", b"0", b"\n"): 0.8}
+    leaders = [ask(scripted(script(known)), "1", Effort(0.0, n)).leader for n in (0, 2, 30)]
+    assert leaders == [None, None, "2000"]
+
+
+SPELLINGS = {  # value -> how a model may write it; "|" parts tokens, "@" ends the answer
+    "18": ("1|8|@", "1|8|@", "18@", "18.|0|@", "18.|@", "1|8|.|0|0|@", "0|1|8|@", "36/|2|@", "+|1|8|@"),
+    "3": ("3|@", "3@", "3|.|@", "0|3|@", "3|.|0|@", "36/|1|2|@"),
+    "35": ("3|5|@", "3|5|.|0|@"),
+    "3.5": ("3|.|5|@", "3|.|5|0|@"),
+    "0.5": ("0|.|5|@", ".|5|@", "1/|2|@", "0|0|.|5|0|@"),
+    "0": ("0|@", "-|0|@", "0|.|0|@", "-|0|.|0|@"),
+    "-3": ("-|3|@", "-|0|3|@", "-|3|.|@"),
+    "10": ("1|0|@", "1|0|,|0|@", "1|0|,|@", "1|0|.|@"),
+    "1": ("1|@", "1|,|0|@", "1|,|0|0|@", "0|1|.|0|@"),
+    "1000": ("1|0|0|0|@", "1|,|0|0|0|@", "1|,|0|0|0|.|0|@"),
+}
+SPELLED = [(value, text) for value, texts in SPELLINGS.items() for text in texts]
+PARTS = sorted({part for _, text in SPELLED for part in text.split("|")})
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_a_named_leader_leads_when_all_is_known(seed):
+    """However little was searched: spellings that end as another number than they begin are counted for it."""
+    rng = np.random.default_rng(seed)
+    chosen = rng.choice(len(SPELLED), 4, replace=False)
+    shares = rng.dirichlet(np.full(4, 3.0))
+    known, masses = {}, {}
+    for i, share in zip(chosen.tolist(), shares.tolist(), strict=True):
+        value, text = SPELLED[i]
+        pieces = tuple(part.encode() for part in text.split("|"))
+        known[pieces] = known.get(pieces, 0.0) + share
+        masses[value] = masses.get(value, 0.0) + share
+    vocabulary = [part.encode() for part in PARTS] + [b"cue"] * 11
+    engine = ScriptedEngine(ScriptedVocab(vocabulary), script(known, vocabulary), n_lanes=2)
+    leaders = [ask(engine, "999", Effort(0.0, n), cue=(len(PARTS),)).leader for n in (0, 1, 2, 3, 5, 40)]
+    best = max(masses, key=masses.get)
+    assert set(leaders) <= {None, best}
+    assert leaders[-1] == best
+
+
+@pytest.mark.parametrize(
+    ("text", "stem"),
+    [(" 18", "18"), (" 18.", "18"), ("18.50", "18.5"), ("0", ""), ("007", "7"), ("0.", "0"), (".5", "0.5"), ("-", ""),
+     ("-0.", ""), ("-0.5", "-0.5"), ("1,", "1"), ("10,0", "10"), ("1,000", "1000"), ("1/", ""), (" $", "")],
+)  # fmt: skip
+def test_the_stem_of_an_unfinished_number(text, stem):
+    assert NumberGrammar([], normalise_number).stem(text) == stem
+
+
+def test_a_number_longer_than_the_format_is_no_answer():
+    """Cut to twelve digits it would be another number."""
+    known = {(b"1",) * 13 + (b"\n",): 0.5, (b"1",) * 12 + (b"\n",): 0.5}
+    found = ask(scripted(script(known)), "1", Effort(0.0, 200))
+    assert found.answers == pytest.approx({"1" * 12: 0.5}, abs=1e-6)
+    assert found.invalid == pytest.approx(0.5, abs=1e-6)
+
+
+def test_labels_that_would_be_misread_are_refused():
+    pieces = [b"1", b"2", b"0", b" "]
+    with pytest.raises(UsageError, match="'10' is not one token"):
+        ChoiceGrammar(pieces, ["1", "2", "10"])
+    with pytest.raises(UsageError, match="'10' is not one token of this model, or begins like another"):
+        ChoiceGrammar([*pieces, b"10"], ["1", "2", "10"])
+
+
+def test_a_truth_that_cannot_be_spelled_has_no_log_probability():
+    assert ask(scripted(script({(b"1", b"\n"): 1.0})), "7").log_p_true is None
+
+
+def test_what_is_fed_is_counted_and_bounded():
+    engine = scripted(short_answers(3, 0.5))
+    found = ask(engine, "777", Effort(0.0, 6))
+    fed = sum(call[0] == "decode" for call in engine.calls)
+    assert found.n_fed == fed
+    assert fed <= 1 + 6 + 4 + 2 * (3 + 2) + 4  # cue, budget, one path beyond it; then the truth, one path beyond it
+
+
+def test_labels_merge_their_spellings():
+    pieces = [b"cue", b"A", b" A", b"(A", b"B", b" B", b"**B**", b" ", b"Bob", b"\n"]
+    mass = np.array([0, 0.1, 0.2, 0.05, 0.05, 0.1, 0.1, 0.2, 0.15, 0.05])
+    after_space = np.array([0, 0.5, 0, 0, 0.25, 0, 0, 0, 0.25, 0])
+    with np.errstate(divide="ignore"):
+        tables = np.log(mass), np.log(after_space)
+    engine = ScriptedEngine(ScriptedVocab(pieces), lambda t: tables[t[-1] == 7])
+    found = ask(engine, "B", Effort(0.0, 20), ChoiceGrammar(pieces, ["A", "B"]), cue=(0,))
+    a, b = 0.35 + 0.2 * 0.5, 0.25 + 0.2 * 0.25
+    # "\n" may open the answer too; its own branch leads back to the first table and is explored in turn.
+    assert found.answers["A"] / found.answers["B"] == pytest.approx(a / b, rel=0.01)
+    assert sum(found.answers.values()) == pytest.approx(1.0)
+    assert found.p_true == found.answers["B"]
+    assert found.invalid == pytest.approx(1 - (a + b) / (1 - 0.05), abs=0.02)
+    assert found.entropy_lower <= found.entropy <= found.entropy_upper <= math.log(2) + 1e-12
+
+
+@pytest.mark.parametrize("name", ["llama-bpe", "qwen2", "llama-spm"])
+def test_numbers_are_classified_on_real_vocabularies(shared, name):
+    """LLaMA-3 has tokens of one to three digits, the others of one; all of them can spell a number."""
+    with LlamaModel(shared / "vocab" / f"ggml-vocab-{name}.gguf", vocab_only=True) as model:
+        pieces = model.vocab.pieces
+        grammar = NumberGrammar(pieces, normalise_number)
+        start = {pieces[i] for i in grammar.moves("start").going_on.tolist()}
+        digits = [p for p in start if p.isdigit()]
+        assert max(map(len, digits)) == (3 if name == "llama-bpe" else 1)
+        assert {b"0", b"9", b" ", b"-", b"$"} <= start
+        assert not any(p.strip()[:1].isalpha() for p in start)
+        for text in (" 1234", " $18", " -17", " 1,000.50", "1/2"):
+            assert spelled(grammar, model.vocab.tokenize(text)) == normalise_number(text)
+
+
+def spelled(grammar, tokens):
+    """Walk the grammar along token ids; the value of what was spelled."""
+    phase, text = "start", ""
+    for token in tokens:
+        moves = grammar.moves(phase)
+        at = moves.going_on.tolist().index(token)
+        phase, text = moves.phases[at], text + moves.texts[at]
+    return grammar.value(text)
+
+
+@pytest.mark.parametrize("name", ["llama-bpe", "qwen2", "llama-spm"])
+def test_labels_are_found_on_real_vocabularies(shared, name):
+    with LlamaModel(shared / "vocab" / f"ggml-vocab-{name}.gguf", vocab_only=True) as model:
+        pieces = model.vocab.pieces
+        moves = ChoiceGrammar(pieces, ["A", "B", "C"]).moves("start")
+        spellings = {value: set() for value in "ABC"}
+        for token, ending in zip(moves.complete.tolist(), moves.ending_of.tolist(), strict=True):
+            spellings[moves.endings[ending]].add(pieces[token])
+        assert all({v.encode(), b" " + v.encode()} <= found for v, found in spellings.items())
+        assert not any(b"an" in piece for found in spellings.values() for piece in found)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("12", "12"), (" $1,000", "1000"), ("1,00", "1"), ("12.", "12"), ("12.50", "12.5"), ("-3", "-3"), ("− 3", "-3"),
+     ("3/", "3"), ("1/2", "0.5"), (".5", "0.5"), ("", None), (" -", None), ("$", None), ("1,0000", None),
+     ("1" * 13, None), (" $\\boxed{18", "18")],
+)  # fmt: skip
+def test_the_value_of_a_text_is_its_longest_number(text, value):
+    assert NumberGrammar([], normalise_number).value(text) == value
