@@ -3,79 +3,114 @@
 import ast
 import subprocess
 import sys
-from pathlib import Path
+from graphlib import CycleError, TopologicalSorter
 
-import localent.engine.llama
+import pytest
+from helpers.house import PACKAGE, ROOMS, ROOT, imports_of, room_of, violations, with_table
 
-PACKAGE = Path(__file__).parent.parent / "localent"
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in ROOMS)
+INNER = [path for path in FILES if room_of(path) != "cli"]
 
 
-def imports_of(path):
-    """Top-level names of all modules that a file imports, anywhere in it."""
+def relative(path):
+    return path.relative_to(PACKAGE).as_posix()
+
+
+def calls(path):
+    """(function name, attribute or plain) of every call in a file."""
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.split(".")[0]
+        if isinstance(node, ast.Call):
+            yield getattr(node.func, "id", None) or getattr(node.func, "attr", None)
 
 
-def full_names_of(path):
-    """What a file imports, in full: "package.module.name"."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+@pytest.mark.parametrize("path", FILES, ids=relative)
+def test_a_room_imports_only_what_the_table_allows(path):
+    assert violations(path.read_text(), room_of(path)) == []
 
 
-def rooms_that_import(*names):
-    files = PACKAGE.rglob("*.py")
-    return {str(p.relative_to(PACKAGE)) for p in files if set(names) & set(imports_of(p))}
+def test_every_room_is_in_the_table_and_nothing_else_lies_at_the_top():
+    folders = {path.parent.name for path in PACKAGE.glob("*/*.py")}
+    modules = {path.stem for path in PACKAGE.glob("*.py")} - {"__init__", "__main__"}
+    assert folders | modules == set(ROOMS)
 
 
-def test_llama_cpp_is_imported_in_one_module():
-    assert rooms_that_import("llama_cpp") == {"engine/llama/bindings.py"}
+def test_the_table_only_points_down():
+    for i, (name, room) in enumerate(ROOMS.items()):
+        assert set(room.rooms.split()) <= set(list(ROOMS)[:i]), name
 
 
-def test_the_bindings_are_spoken_to_in_one_room():
-    """C's names, structs and pointers stay inside; from outside one sees what the package names itself."""
-    outside = {
-        f"{path.relative_to(PACKAGE)}: {name}"
-        for path in PACKAGE.rglob("*.py")
-        if "engine/llama/" not in path.as_posix()
-        for name in full_names_of(path)
-        if name.startswith("localent.engine.llama.")
-    }
-    named = {f"localent.engine.llama.{name}" for name in localent.engine.llama.__all__}
-    assert {text for text in outside if text.partition(": ")[2] not in named} == set()
+@pytest.mark.parametrize(
+    ("room", "line"),
+    [
+        ("measure", "from localent.report import table"),
+        ("measure", "import localent.records"),
+        ("measure", "def f():\n    from localent.store import open_db"),
+        ("analysis", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from localent.runs import run"),
+        ("analysis", "import sqlite3"),
+        ("runs", "import click"),
+        ("compare", "import llama_cpp"),
+        ("tasks", "from localent import engine"),
+    ],
+)
+def test_a_forbidden_import_is_seen(room, line):
+    assert violations(line, room)
 
 
-def test_sqlite_is_imported_in_the_store_only():
-    rooms = rooms_that_import("sqlite3", "sqlite_utils")
-    assert rooms
-    assert all(room.startswith("store/") for room in rooms)
+def test_the_rooms_have_no_circle():
+    """Module by module, local imports and those for types included."""
+    known = {"localent." + relative(path)[:-3].replace("/", ".").removesuffix(".__init__"): path for path in FILES}
+    graph = {}
+    for name, path in known.items():
+        wanted = {next((m for m in (full, full.rpartition(".")[0]) if m in known), None) for full in imports_of_(path)}
+        graph[name] = wanted - {None, name, *_parents(name)}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
 
 
-def test_only_the_command_line_prints():
-    assert all(room.startswith("cli/") for room in rooms_that_import("click", "tqdm"))
-    printing = {
-        str(path.relative_to(PACKAGE))
-        for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"
-    }
-    assert all(room.startswith("cli/") for room in printing)
+def imports_of_(path):
+    return list(imports_of(path.read_text()))
 
 
-def test_sql_is_spoken_in_the_store_only():
+def _parents(name):
+    """The packages that a module is in: their __init__ gathers names, and Python runs it first in any case."""
+    parts = name.split(".")
+    return {".".join(parts[:n]) for n in range(1, len(parts))}
+
+
+def test_llama_cpp_is_imported_in_one_file():
+    found = {relative(path) for path in FILES for name in imports_of_(path) if name.split(".")[0] == "llama_cpp"}
+    assert found == {"engine/llama/bindings.py"}
+
+
+def test_llama_is_a_backend_that_only_the_engine_room_names():
+    outside = [path for path in FILES if room_of(path) != "engine"]
+    found = {relative(path) for path in outside for name in imports_of_(path) if "engine.llama" in name}
+    assert found == set()
+
+
+def test_one_file_of_the_analysis_reads_the_store():
+    of_analysis = [path for path in FILES if room_of(path) == "analysis"]
+    found = {relative(path) for path in of_analysis for name in imports_of_(path) if name.startswith("localent.store")}
+    assert found == {"analysis/load.py"}
+
+
+@pytest.mark.parametrize("path", INNER, ids=relative)
+def test_only_the_command_line_prints(path):
+    assert "print" not in set(calls(path))
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if room_of(p) != "store"], ids=relative)
+def test_sql_is_spoken_in_the_store_only(path):
     """SQL in the command line would be a second home for what a row means. Help texts may show queries."""
-    speaking = {
-        str(path.relative_to(PACKAGE))
-        for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") in {"execute", "executemany", "executescript"}
-    }
-    assert all(room.startswith("store/") for room in speaking)
+    assert not {"execute", "executemany", "executescript"} & set(calls(path))
+
+
+def test_contributing_shows_the_table():
+    """After a change of the table: .venv/bin/python tests/helpers/house.py"""
+    page = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    assert page == with_table(page)
 
 
 def test_help_does_not_wait_for_heavy_packages():
