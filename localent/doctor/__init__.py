@@ -11,13 +11,13 @@ from pathlib import Path
 
 import localent
 from localent.doctor import inventory, speed
-from localent.doctor.findings import Finding, Report, remembered, rows, save
 from localent.doctor.inventory import install_line, unused_features
 from localent.doctor.noise import noise
 from localent.doctor.repeats import invariance
 from localent.engine.llama import LlamaModel, build_info, supports_gpu
 from localent.files import identity
 from localent.files.header import glance
+from localent.machine.findings import Finding, Report, remembered, rows, save
 from localent.machine.fit import gpu_layers
 
 __all__ = ["Finding", "Report", "examine", "install_line", "remembered", "rows", "save", "unused_features"]

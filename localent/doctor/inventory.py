@@ -11,12 +11,12 @@ from pathlib import Path
 
 import localent
 from localent.doctor import trial
-from localent.doctor.findings import Finding
 from localent.engine.llama import PINNED, build_info, check_bindings, devices, supports_gpu
 from localent.errors import LocalentError
 from localent.files import identity
 from localent.files.header import Glance, parts
 from localent.machine import hardware
+from localent.machine.findings import Finding
 from localent.models.disk import needed_bytes
 from localent.models.hub import hub_cache
 

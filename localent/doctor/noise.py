@@ -8,11 +8,11 @@ from contextlib import closing
 import numpy as np
 
 from localent.doctor import trial
-from localent.doctor.findings import Finding
 from localent.doctor.trial import PROMPT_TOKENS, STEPS
 from localent.engine import Prompt, drive
 from localent.engine.llama import LlamaEngine, LlamaModel
 from localent.errors import LocalentError
+from localent.machine.findings import Finding
 from localent.measure.divergence import kl
 from localent.measure.entropy import entropy as entropy_of
 from localent.measure.entropy import log_softmax

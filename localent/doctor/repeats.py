@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from localent.doctor import trial
-from localent.doctor.findings import Finding
 from localent.doctor.trial import PROMPT_TOKENS, STEPS
 from localent.engine import Prompt, Rewind, drive
 from localent.engine.llama import LlamaEngine, LlamaModel
+from localent.machine.findings import Finding
 
 
 def _job(tokens: Sequence[int], *, probing: bool = False):

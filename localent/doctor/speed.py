@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 
 from localent.doctor import trial
-from localent.doctor.findings import Finding
 from localent.engine import Prompt
 from localent.engine.llama import CTX_STEP, LlamaEngine, LlamaModel
 from localent.machine import hardware
+from localent.machine.findings import Finding
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler
 

@@ -17,13 +17,13 @@ from pathlib import Path
 import numpy as np
 
 import localent
-from localent import doctor, models, tasks
+from localent import models, tasks
 from localent.engine import Coroutine, Engine, drive
 from localent.engine.llama import LlamaEngine, LlamaModel, LlamaVocab, Options, build_info, check_options, fastest_lanes
 from localent.errors import LocalentError, UsageError
 from localent.files import identity
 from localent.files.cache import remembered
-from localent.machine import fit, hardware
+from localent.machine import findings, fit, hardware
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler
 from localent.records import Choice, Problem, Run, Trace
@@ -134,7 +134,7 @@ def _work(
 def _known_of_machine(store: Database, run_id: str) -> list[dict[str, object]]:
     """What 'localent doctor' found out about this model and build on this machine, if it was asked."""
     about = store.run(run_id)
-    return doctor.rows(doctor.remembered(about.model_sha256, about.build))
+    return findings.rows(findings.remembered(about.model_sha256, about.build))
 
 
 def attempts(
