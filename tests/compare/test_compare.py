@@ -35,10 +35,11 @@ from localent.compare.teacher_forcing import Text
 from localent.compare.verdict import holm
 from localent.engine.llama import quantize
 from localent.errors import BrokenLogitsError, LocalentError
-from localent.files import identity
+from localent.files import identity, kld_base
 from localent.machine import hardware
 from localent.measure import entropy
-from localent.measure.divergence import PairMeter
+from localent.measure.divergence import PairMeter, kl
+from localent.measure.entropy import log_softmax
 from localent.records import Step
 from localent.report.compare import CELL, _figure, render
 from localent.store import open_db
@@ -368,19 +369,18 @@ def test_the_first_chunks_of_a_base_file_are_its_first_chunks(quants):
 
 
 def test_the_base_file_we_write_is_the_tools(tmp_path):
-    """The same head and, but for rounding on another processor, the same rows."""
+    """The same head and, but for rounding on another processor, the same rows: up to 0.0054 nats apart on one with
+    other vector instructions, whose distributions differ by 1e-6 nats."""
     compare_text(str(MODEL), [], TEXT, plan=PLAN, write_base=tmp_path / "b.kld")
     ours, theirs = (tmp_path / "b.kld").read_bytes(), (GOLDEN / "base.kld").read_bytes()
     head = 20 + 12 * 64 * 4
     assert len(ours) == len(theirs)
     assert ours[:head] == theirs[:head]
-    from localent.files import kld_base
-
-    for a, b in zip(
-        *(kld_base.chunks(kld_base.read(p)) for p in (tmp_path / "b.kld", GOLDEN / "base.kld")), strict=True
-    ):
+    written, golden = (kld_base.chunks(kld_base.read(path)) for path in (tmp_path / "b.kld", GOLDEN / "base.kld"))
+    for a, b in zip(written, golden, strict=True):
         for i in range(31):
-            assert np.abs(a[i] - b[i]).max() < 5e-3
+            assert kl(log_softmax(a[i]), log_softmax(b[i])) < 1e-5
+            assert np.abs(a[i] - b[i]).max() < 1e-2
 
 
 def test_a_model_and_itself_differ_by_exactly_nothing():
