@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localent.cli.compare import everything
 from localent.cli.options import PATH
-from localent.cli.quant import Bar as StageBar
-from localent.cli.quant import everything
-from localent.cli.run import Bar, described
-from localent.cli.show import as_plain, show_summary, summary_of
+from localent.cli.output import as_plain, show_summary, summary_of
+from localent.cli.progress import Bar
+from localent.cli.run import described
 
 if TYPE_CHECKING:
     from localent.study.demo import Tour
@@ -32,7 +32,7 @@ NEXT = """Next:
 Echo = Callable[[str], object]
 
 
-def command() -> str:
+def how_called() -> str:
     """How localent is called here: by its name, or by its path in an environment that is not active."""
     return "localent" if shutil.which("localent") else os.path.relpath(Path(sys.executable).with_name("localent"))
 
@@ -69,7 +69,7 @@ def quants(tour: Tour, echo: Echo) -> dict:
     from localent.report import demo as report
 
     begin("3. What quantization changes: quants of that model, made here, beside it", report.QUANTED, echo)
-    with StageBar() as bar:
+    with Bar() as bar:
         found = tour.quants(report=bar, status=bar.say)
     show_table(report.quant_table(found), report.QUANTS, echo)
     show_table(report.prefix_table(found), report.PREFIXES, echo)
@@ -80,13 +80,13 @@ def quants(tour: Tour, echo: Echo) -> dict:
 PARTS = {"main": main_job, "stages": stages, "quants": quants}
 
 
-@click.command()
+@click.command("demo")
 @click.option("-n", type=int, default=N_PROBLEMS, show_default=True, help="Problems; parts 2 and 3 take fewer.")
 @click.option("--part", "parts", type=click.Choice(list(PARTS)), multiple=True, help="May be repeated. Default: all.")
 @click.option("--threads", type=int, help="Default: the physical cores; 1 where others compute.")
 @click.option("--db", default="localent-demo.db", show_default=True, type=PATH, help="SQLite file.")
 @click.option("--json", "json_", is_flag=True, help="Print everything as one JSON object.")
-def demo(n: int, parts: Sequence[str], threads: int | None, db: Path, json_: bool) -> None:
+def command(n: int, parts: Sequence[str], threads: int | None, db: Path, json_: bool) -> None:
     """See the whole story on bundled models: the main job, what training changes, what quantization changes.
 
     Two minutes on two cores from nothing, seconds from a finished database. Stop it any way: the same command goes on.
@@ -104,7 +104,7 @@ def demo(n: int, parts: Sequence[str], threads: int | None, db: Path, json_: boo
         click.echo(json.dumps(found, ensure_ascii=False, default=as_plain, allow_nan=False))
     else:
         say([MECHANISM], echo)
-        echo(NEXT.format(db=db, localent=command()))
+        echo(NEXT.format(db=db, localent=how_called()))
 
 
 def begin(title: str, sentences: Sequence[str], echo: Echo) -> None:

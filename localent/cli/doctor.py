@@ -23,12 +23,12 @@ PARTS = {
 MARK = {True: "+", False: "!", None: " "}
 
 
-@click.command()
+@click.command("doctor")
 @click.argument("model", default="abacus-sft")
 @click.option("--quick", is_flag=True, help="Look only, measure nothing.")
 @gpu_layers_option
 @click.option("--json", "json_", is_flag=True, help="Print it as JSON.")
-def doctor(model: str, quick: bool, gpu_layers: int | None, json_: bool) -> None:
+def command(model: str, quick: bool, gpu_layers: int | None, json_: bool) -> None:
     """Examine this machine with MODEL: build, memory, GPU, speed, what repeats to the bit, and the noise floor.
 
     Lines that begin with ! need a look. The measured part is kept and stored with later runs of the model.

@@ -11,6 +11,7 @@ import click
 
 COLUMNS = {"question": "the question", "answer": "the true answer", "choices": "the options", "id": "an id"}
 DEFAULT_DB = "localent.db"
+MEASURES = ("entropy", "surprisal", "varentropy", "rank")  # that colour a trace
 PATH = click.Path(path_type=Path)
 db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=PATH, help="SQLite file.")
 
@@ -96,3 +97,21 @@ def prompt_options(command):
     )
     system = click.option("--system", help="A system text. Templates that refuse one get it before the question.")
     return system(variables(command))
+
+
+def format_options(command):
+    """--table, --csv, --json, --md: how a table is printed."""
+    for form, text in (
+        ("table", "Aligned columns: the default."),
+        ("csv", "Comma-separated values."),
+        ("json", "JSON, one object a line."),
+        ("md", "Markdown."),
+    ):
+        command = click.option(f"--{form}", "form", flag_value=form, help=text)(command)
+    return command
+
+
+measure_option = click.option(
+    "--measure", type=click.Choice(MEASURES), default="entropy", show_default=True, help="What the colours show."
+)
+colour_option = click.option("--color/--no-color", default=None, help="Default: colour where a terminal shows it.")

@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from localent.cli.options import ProblemFile, data_options, prompt_options
-from localent.cli.show import print_table
+from localent.cli.output import print_table
 
 OPEN, CLOSE = "\u27e6", "\u27e7"  # ⟦ ⟧ around special tokens
 
 
-@click.command()
+@click.command("prompt")
 @click.argument("model")
 @click.argument("task")
 @click.option("-n", "number", type=int, default=1, show_default=True, help="Which problem of the task: 1 is the first.")
@@ -22,7 +22,7 @@ OPEN, CLOSE = "\u27e6", "\u27e7"  # ⟦ ⟧ around special tokens
 @prompt_options
 @click.option("--text", "only_text", is_flag=True, help="No table of tokens.")
 @click.option("--json", "json_", is_flag=True, help="Print it as JSON.")
-def prompt(model: str, task: str, number: int, data: ProblemFile, only_text: bool, json_: bool, **chosen):
+def command(model: str, task: str, number: int, data: ProblemFile, only_text: bool, json_: bool, **chosen):
     """Show the prompt of a problem: its text with ⟦special tokens⟧ marked, its tokens, the cue that asks for answers.
 
     Nothing is run; only the vocabulary is loaded.

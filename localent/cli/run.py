@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import click
 
 from localent.cli.options import data_options, db_option, engine_options, prompt_options
-from localent.cli.show import dump_summary, show_summary, summary_of
+from localent.cli.output import dump_summary, show_summary, summary_of
+from localent.cli.progress import Bar
 
 
-@click.command()
+@click.command("run")
 @click.argument("model")
 @click.argument("task")
 @click.option("-n", type=int, help="How many problems: the first n. Default: all.")
@@ -35,7 +35,7 @@ from localent.cli.show import dump_summary, show_summary, summary_of
 @engine_options
 @db_option
 @click.option("--json", "json_", is_flag=True, help="Print the summary as JSON.")
-def run(model, task, n, samples, data, db, json_, **chosen):
+def command(model, task, n, samples, data, db, json_, **chosen):
     """Run MODEL on TASK and store every trace, token, step and probe. Goes on where it was stopped.
 
     MODEL is a name of models.toml, NAME:QUANT, or a path to any GGUF. TASK is gsm8k, svamp, arc-easy,
@@ -63,37 +63,3 @@ def described(outcome, db: Path) -> str:
         return f"Run {outcome.run_id} has all {total} traces already: nothing to do. They are in {db}."
     before = f", {outcome.n_before} were there before" if outcome.n_before else ""
     return f"Run {outcome.run_id}: {outcome.n_new} new traces{before}. They are in {db}."
-
-
-class Bar:
-    """A progress bar on stderr: traces done, tokens per second, time left. Silent where nobody watches."""
-
-    def __init__(self, text: str = "traces"):
-        from tqdm import tqdm
-
-        self._bar = tqdm(desc=text, unit="trace", disable=None, dynamic_ncols=True, smoothing=0.1, leave=False)
-        self._start, self._shown, self._n_todo = 0.0, 0.0, -1
-
-    def say(self, text: str) -> None:
-        if not self._bar.disable:
-            self._bar.set_description(text)
-
-    def __call__(self, progress) -> None:
-        """Take a runs.Progress. Another run begins where fewer are done than before, or others are to do."""
-        now = time.monotonic()
-        if progress.n_todo != self._n_todo or progress.n_done < self._bar.n:
-            self._start, self._n_todo = now, progress.n_todo
-            self._bar.set_description(progress.name)
-            self._bar.reset(progress.n_todo)
-        if now - self._shown > 0.2 or progress.n_done == progress.n_todo:
-            self._shown = now
-            rate = progress.n_tokens / max(now - self._start, 1e-9)
-            self._bar.set_postfix_str(f"{rate:,.0f} tok/s", refresh=False)
-            self._bar.n = progress.n_done
-            self._bar.refresh()
-
-    def __enter__(self) -> Bar:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._bar.close()

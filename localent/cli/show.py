@@ -1,53 +1,71 @@
-"""Print summaries and tables."""
+"""localent show: one trace, its text coloured by entropy."""
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
+from localent.cli.drawing import dumped, style, wants_color
+from localent.cli.options import colour_option, db_option, measure_option
+from localent.cli.output import print_table
+from localent.errors import UsageError
 
-def summary_of(db: Path, run_id: str):
-    """What a stored run says."""
-    from localent.analysis.summary import summarise
-    from localent.store import open_db
+N_LISTED = 12
+
+
+@click.command("show")
+@click.argument("trace", required=False)
+@db_option
+@measure_option
+@colour_option
+@click.option("--json", "json_", is_flag=True, help="The whole trace as JSON.")
+def command(trace: str | None, db: Path, measure: str, color: bool | None, json_: bool) -> None:
+    """Show one TRACE: its text coloured by entropy, and what it would have answered after each step.
+
+    TRACE is a trace_id, its first digits, or a ready-made query that finds traces: the first of them. Without it: a
+    list of traces to choose from.
+
+    \b
+    localent show confident-mistakes
+    localent show 1234 --measure surprisal > trace.txt
+    """
+    from localent.store import open_db, traces
 
     with open_db(db, readonly=True) as store:
-        return summarise(store, run_id)
+        if trace is None:
+            columns, rows = traces.listing(store, N_LISTED)
+            print_table(columns, rows, "json" if json_ else None)
+            return
+        seen = traces.seen(store, traces.find_trace(store, first_of(db, trace)))
+    click.echo(as_json(seen) if json_ else view(seen, measure, color), color=wants_color(color))
 
 
-def show_summary(summary, echo: Callable[[str], object] = click.echo) -> None:
-    """Print a summary for people."""
-    from localent.report.chart import can_draw
-    from localent.report.terminal import render
+def first_of(db: Path, trace: str) -> str:
+    """The first trace that a ready-made query of this name finds; else what was given."""
+    from localent.store import select
+    from localent.store.queries import named
 
-    echo(render(summary, unicode=can_draw(sys.stdout.encoding)))
-
-
-def dump_summary(summary) -> None:
-    """Print a summary as JSON."""
-    click.echo(json.dumps(asdict(summary), default=as_plain, allow_nan=False))
-
-
-def as_plain(value: object) -> object:
-    """numpy arrays and scalars as JSON knows them; a missing number is null."""
-    plain = value.tolist()  # type: ignore[attr-defined]
-    return [None if item != item else item for item in plain] if isinstance(plain, list) else plain
+    if not (query := named(trace)):
+        return trace
+    columns, rows = select(db, query.sql, limit=1)
+    if "trace_id" not in columns:
+        raise UsageError(f"'{trace}' finds no single traces; 'localent sql {trace} --db {db}' shows what it finds.")
+    if not (found := dict(zip(columns, next(rows, ()), strict=False))):
+        raise UsageError(f"'{trace}' finds nothing in {db}.")
+    return str(found["trace_id"])
 
 
-def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence], form: str | None, *, max_width: int | None = 60
-) -> None:
-    """Print rows as they come: an aligned table unless form is "csv", "json" (one object a line) or "md"."""
-    from localent.report import table
+def view(seen, measure: str, color: bool | None) -> str:
+    """A trace as text for this terminal."""
+    from localent.report.trace import render_trace
 
-    if form in ("csv", "json"):
-        watched = sys.stdout.isatty()
-        for line in {"csv": table.csv_lines, "json": table.json_lines}[form](columns, rows):
-            click.echo(table.harmless(line) if watched else line, color=True)  # True: a file gets what is stored
-    else:
-        click.echo(table.table(columns, rows, markdown=form == "md", max_width=max_width))
+    origin = f"{seen.model} ({seen.quant}) on {seen.task}, run {seen.run_id}"
+    which = f"trace {seen.trace_id}: problem {seen.problem.source_id}, sample {seen.trace.sample}"
+    return render_trace(seen.trace, seen.texts, seen.problem, [origin, which], style(measure, color)).rstrip("\n")
+
+
+def as_json(seen) -> str:
+    """The trace, its problem and its origin as one object."""
+    return dumped(asdict(seen))

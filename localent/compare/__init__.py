@@ -5,9 +5,9 @@
 reference against itself).
 """
 
-from localent.compare.comparison import Candidate, Comparison, Plan, Progress, Report
+from localent.compare.comparison import Candidate, Comparison, Plan
 from localent.compare.on_text import compare_base, compare_text
 from localent.compare.on_traces import compare_run, compare_task
 
-__all__ = ["Candidate", "Comparison", "Plan", "Progress", "Report"]
+__all__ = ["Candidate", "Comparison", "Plan"]
 __all__ += ["compare_base", "compare_run", "compare_task", "compare_text"]

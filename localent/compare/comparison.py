@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from localent.analysis.divergence import Forced
@@ -52,15 +51,4 @@ class Comparison:
     warnings: tuple[str, ...] = ()  # what to keep in mind, in sentences
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a comparison is."""
-
-    stage: str
-    n_done: int
-    n_todo: int
-    unit: str  # "tok" | "trace"
-
-
-Report = Callable[[Progress], object]
 DEFAULT = Plan()

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from localent.compare import texts
 from localent.compare.assembly import assemble, heads_of, placed
-from localent.compare.comparison import DEFAULT, Comparison, Plan, Report
+from localent.compare.comparison import DEFAULT, Comparison, Plan
 from localent.compare.scoring import measured, score_all, scored, scorer_of
 from localent.compare.stored import digest_of, keep
 from localent.engine.llama import LlamaModel
 from localent.errors import LocalentError
 from localent.files import kld_base
 from localent.files.identity import Header
+from localent.runs import Report
 
 
 def compare_text(

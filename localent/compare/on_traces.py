@@ -12,7 +12,7 @@ from localent.analysis.pairs import Free, free
 from localent.analysis.prefixes import Trajectory, trajectory
 from localent.compare import free_running, kept, prefixes, texts
 from localent.compare.assembly import assemble, heads_of, label, placed
-from localent.compare.comparison import DEFAULT, Candidate, Comparison, Plan, Progress, Report
+from localent.compare.comparison import DEFAULT, Candidate, Comparison, Plan
 from localent.compare.prefixes import Given
 from localent.compare.scoring import measured, score_all
 from localent.compare.stored import comparison_id, digest_of, keep
@@ -34,7 +34,7 @@ def compare_task(
     samples: int = 1,
     settings: Settings = DEFAULTS,
     plan: Plan = DEFAULT,
-    report: Report = lambda progress: None,
+    report: runs.Report = lambda progress: None,
     status: Callable[[str], None] = lambda text: None,
 ) -> Comparison:
     """Let the reference reason through a task (or take up its run), then compare on its traces."""
@@ -64,7 +64,7 @@ def compare_run(
     n: int | None = None,
     samples: int | None = None,
     plan: Plan = DEFAULT,
-    report: Report = lambda progress: None,
+    report: runs.Report = lambda progress: None,
     status: Callable[[str], None] = lambda text: None,
 ) -> Comparison:
     """Compare on the traces of a run that exists: teacher-forced, running free as it did, and on its prefixes.
@@ -125,9 +125,9 @@ def _chosen(written: dict, task: tasks.Task, n: int | None, samples: int | None)
     return found
 
 
-def _run(model, task, db, n, samples, settings, report: Report, status, name: str) -> runs.Outcome:
+def _run(model, task, db, n, samples, settings, report: runs.Report, status, name: str) -> runs.Outcome:
     def tell(progress: runs.Progress) -> None:
-        report(Progress(f"{name} running free", progress.n_done, progress.n_todo, "trace"))
+        report(replace(progress, name=f"{name} running free"))
 
     settings = replace(settings, ctx=None)
     with named([Path(model).name], "running free"):
@@ -179,14 +179,14 @@ def _probed(given: Sequence[Given], plan: Plan) -> bool:
     return plan.free and all(g.question.grammar is not None for g in given) and any(g.trace.probes for g in given)
 
 
-def _trajectories(loaded, given, settings, own_probes: bool, report: Report) -> list[Trajectory | None]:
+def _trajectories(loaded, given, settings, own_probes: bool, report: runs.Report) -> list[Trajectory | None]:
     """[the reference's stored probes against its own read again, each candidate against the reference].
 
     own_probes: the stored probes are the reference's, not another model's whose run this is.
     """
 
     def tell(name: str) -> Callable[[int], None]:
-        return lambda n: report(Progress(f"{name} on the same prefixes", n, len(given), "trace"))
+        return lambda n: report(runs.Progress(n, len(given), name=f"{name} on the same prefixes"))
 
     how = dict(lanes=settings.lanes, threads=settings.threads)
     names = ["reference", *(m.path.name for m in loaded[1:])]

@@ -10,10 +10,11 @@ import numpy as np
 from localent.analysis import divergence
 from localent.analysis.divergence import Forced
 from localent.compare import noise, teacher_forcing
-from localent.compare.comparison import Plan, Progress, Report
+from localent.compare.comparison import Plan
 from localent.compare.teacher_forcing import Positions, Scorer, Text
 from localent.engine.llama import LlamaModel, LlamaScorer, Options
 from localent.machine import hardware
+from localent.runs import Progress, Report
 
 NOISE_CHUNK = 3  # times smaller than the longest piece: the reference against itself is fed in other pieces
 
@@ -39,7 +40,7 @@ def scored(parts, reference: Scorer, others, plan: Plan, stage: str, report: Rep
     def tell(n: int) -> None:
         nonlocal done
         done += n
-        report(Progress(stage, min(done, total), total, "tok"))
+        report(Progress(min(done, total), total, name=stage, unit="tok"))
 
     n_threads = plan.threads or hardware.usable_cores()
     return teacher_forcing.score(parts, reference, others, chunk=plan.chunk, n_threads=n_threads, report=tell, **how)

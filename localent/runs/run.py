@@ -46,9 +46,10 @@ class Progress:
 
     n_done: int  # traces of this invocation
     n_todo: int
-    n_tokens: int  # fed so far, probes included
+    n_tokens: int | None = None  # fed so far, probes included; None: not counted
     trace: Trace | None = None  # the one that just finished
     name: str = "traces"  # what is worked on: "abacus-sft on demo-number"
+    unit: str = "trace"  # of n_done and n_todo: "trace" | "tok" | "file"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,12 +41,12 @@ class Tour:
         how = dict(db=self.db, n=min(self.n, N_STAGES), samples=1, settings=self.settings, controls=())
         return study.study((), loaded, **how, **options)
 
-    def quants(self, *, report: compare.Report, status: Say) -> compare.Comparison:
+    def quants(self, *, report: runs.Report, status: Say) -> compare.Comparison:
         """Quants of the fine-tuned model, made here, beside it: on its own traces, and running free."""
         names = [f"{MODEL}:{quant}" for quant in QUANTS]
         for i, name in enumerate(names):
             status(f"making {name}")
             models.resolve(name)
-            report(compare.Progress("making quants", i + 1, len(names), "file"))
+            report(runs.Progress(i + 1, len(names), name="making quants", unit="file"))
         how = dict(db=self.db, n=min(self.n, N_QUANTS), settings=self.settings, plan=compare.Plan(threads=self.threads))
         return compare.compare_task(MODEL, names, tasks.load(TASK), **how, report=report, status=status)

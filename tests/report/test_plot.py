@@ -8,7 +8,7 @@ import pytest
 from helpers.made import made
 from helpers.runs import call
 
-from localent.cli.views import FIGURES
+from localent.cli.plot import FIGURES
 from localent.report.panels import KINDS, Line, Panel
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'localent[plot]'")

@@ -229,7 +229,7 @@ def test_json_stays_what_was_stored(hostile):
 
 
 def test_a_file_gets_the_csv_that_is_stored_and_a_terminal_gets_it_spelled_out(monkeypatch, capsys):
-    from localent.cli.show import print_table
+    from localent.cli.output import print_table
 
     print_table(["text"], [(f"a\nb{COMMANDS}",), ("c\rd",)], "csv")
     assert capsys.readouterr().out == f'text\n"a\nb{COMMANDS}"\n"c\rd"\n'

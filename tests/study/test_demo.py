@@ -12,7 +12,7 @@ from helpers import synthetic
 from localent import study
 from localent.analysis.divergence import Figure
 from localent.cli import main
-from localent.cli.run import Bar
+from localent.cli.progress import Bar
 from localent.report import demo as report
 from localent.report import table
 from localent.runs.run import Progress

@@ -1,16 +1,16 @@
-"""localent models, localent pull: what there is by name and on this disk, and fetching it."""
+"""localent models: the models known by name, and those on this disk."""
 
 from __future__ import annotations
 
-import sys
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from localent.cli.query import format_options
-from localent.cli.show import print_table
+from localent.cli.options import format_options
+from localent.cli.output import print_table
+from localent.cli.progress import Bar
 from localent.errors import LocalentError, UsageError
 
 KNOWN = ("name", "size", "stage", "kind", "default", "licence", "gated", "context", "thinks", "here")
@@ -18,7 +18,7 @@ ALL_KNOWN = (*KNOWN, "family", "quants", "template", "bos", "repo", "file", "rev
 HERE = ("name", "arch", "quant", "params", "bits/weight", "GB", "needs GB", "fits", "chat", "place", "path")
 
 
-@click.command()
+@click.command("models")
 @click.argument("name", required=False)
 @click.option("--in", "folders", multiple=True, type=click.Path(path_type=Path), help="Also look in this folder.")
 @click.option("--known", "only", flag_value="known", help="Only what models.toml knows.")
@@ -29,7 +29,7 @@ HERE = ("name", "arch", "quant", "params", "bits/weight", "GB", "needs GB", "fit
 )
 @click.option("--ctx", type=click.IntRange(1), default=2048, show_default=True, help="of so many tokens?")
 @format_options
-def models(name, folders, only, family, lanes: int, ctx: int, form: str | None) -> None:
+def command(name, folders, only, family, lanes: int, ctx: int, form: str | None) -> None:
     """List the models known by name, and those on this disk, whichever program put them there.
 
     The second table looks into the caches of Hugging Face, LM Studio, Ollama and llama.cpp, and into --in FOLDER.
@@ -51,53 +51,6 @@ def models(name, folders, only, family, lanes: int, ctx: int, form: str | None) 
     if only != "known":
         tables.append(("here", HERE, _here(folders, family, lanes, ctx)))
     _print(tables, form)
-
-
-@click.command()
-@click.argument("name")
-@click.option("--revision", help="Commit, tag or branch on the hub. Default: main.")
-def pull(name: str, revision: str | None) -> None:
-    """Fetch NAME: a model (NAME or NAME:QUANT of models.toml), or a data set (gsm8k, svamp, arc).
-
-    Models go into the shared Hugging Face cache and are checked against the hub's sha256; an interrupted or damaged
-    transfer leaves nothing behind. Gated models need a token: HF_TOKEN, or 'hf auth login'.
-
-    \b
-    localent pull qwen2.5-0.5b-instruct:Q8_0
-    localent pull gsm8k
-    """
-    from localent.models import datasets, names
-
-    if name in datasets.NAMES:
-        _refuse_revision(revision, f"the data set {name} is pinned")
-        for path in datasets.pull(name):
-            click.echo(path)
-        return
-    click.echo(_pulled(*names.find(name, also=datasets.NAMES), revision))
-
-
-def _refuse_revision(revision: str | None, why: str) -> None:
-    if revision:
-        raise UsageError(f"--revision is for models on the hub: {why}.")
-
-
-def _pulled(entry, quant: str, revision: str | None) -> Path:
-    from localent import models as known
-    from localent.models import hub
-
-    if entry.bundled:
-        _refuse_revision(revision, f"{entry.name} comes with localent")
-        return known.resolve(f"{entry.name}:{quant}")
-    found = hub.pull(entry, quant, revision, status=_say)
-    checked = "sha256 checked" if found.sha256 else "the hub reports no sha256"
-    parts = f" in {found.n_files} parts" if found.n_files > 1 else ""
-    _say(f"{found.n_bytes / 1e9:.2f} GB{parts}, {checked}, commit {found.commit}")
-    return found.path
-
-
-def _say(text: str) -> None:
-    if sys.stderr.isatty():
-        click.echo(text, err=True)
 
 
 def _known(family: str | None, columns: tuple[str, ...]) -> list[tuple]:
@@ -141,7 +94,11 @@ def _here(folders: tuple[Path, ...], family: str | None, lanes: int, ctx: int) -
     from localent.models import disk
 
     found, room = disk.discover(folders), hardware.available_memory()
-    rows = [_here_row(one, disk.details(one, lanes=lanes, n_ctx=ctx), room) for one in _watched(found)]
+    rows = []
+    with Bar() as bar:  # a header with a large vocabulary takes up to half a second
+        for i, one in enumerate(found):
+            bar.show("reading headers", i, len(found), "file")
+            rows.append(_here_row(one, disk.details(one, lanes=lanes, n_ctx=ctx), room))
     return [row for row in rows if family is None or family in row[0].lower() or family == row[1]]
 
 
@@ -152,13 +109,6 @@ def _here_row(found, seen, room: int | None) -> tuple:
     sizes = (round(found.n_bytes / 1e9, 3), round(seen.needs_bytes / 1e9, 3))
     chat = "yes" if seen.has_template else "no"
     return (found.name, seen.arch, seen.quant, params, bits, *sizes, fits, chat, found.place, str(found.path))
-
-
-def _watched(found: list) -> object:
-    """The models with a bar: a header of a large vocabulary takes up to half a second."""
-    from tqdm import tqdm
-
-    return tqdm(found, desc="reading headers", unit="file", disable=None, leave=False, delay=1.0)
 
 
 def _show_one(name: str, form: str | None) -> None:

@@ -1,0 +1,39 @@
+"""localent export: the tables of a run as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from localent.cli.options import PATH, db_option
+from localent.cli.output import print_table
+from localent.cli.progress import Bar
+
+
+@click.command("export")
+@click.argument("run")
+@click.option("--to", type=click.Choice(("parquet", "csv", "jsonl")), default="csv", show_default=True)
+@click.option("-o", "--output", type=PATH, help="Folder. Default: the run's id.")
+@click.option("--table", "tables", multiple=True, help="Only this table; may be given again. Default: all.")
+@db_option
+@click.option("--json", "json_", is_flag=True, help="What was written, as JSON.")
+def command(run: str, to: str, output: Path | None, tables: tuple[str, ...], db: Path, json_: bool) -> None:
+    """Write the tables of one RUN to files: traces, texts, problems, steps, tokens, alternatives, probes, answers.
+
+    The database itself needs no export for SQLite, Datasette or DuckDB (attach 'localent.db' (type sqlite)).
+
+    \b
+    localent export 3fa9 --to parquet
+    localent export 3fa9 --to csv --table tokens --table traces -o somewhere
+    """
+    from localent.store import open_db
+    from localent.store.export import export as write
+
+    with open_db(db, readonly=True) as store:
+        run_id = store.run(run).run_id
+        folder = output or Path(run_id)
+        with Bar("rows", "row", scale=True) as bar:
+            found = write(store, run_id, folder, to, tables=tables, report=bar.add)
+    rows = [(str(one.path), one.n_rows, one.path.stat().st_size) for one in found]
+    print_table(["file", "rows", "bytes"], rows, "json" if json_ else None, max_width=None)

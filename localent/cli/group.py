@@ -1,0 +1,57 @@
+"""The group of commands: errors as one sentence, the library's log on stderr."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import Any, NoReturn
+
+import click
+from click.exceptions import NoArgsIsHelpError
+
+from localent.errors import LocalentError, UsageError
+
+STOPPED = 130  # as shells count an interrupt
+
+
+class Commands(click.Group):
+    """A group whose errors are one sentence: exit code 2 for a wrong request, 1 for a failure."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except NoArgsIsHelpError:
+            raise  # prints the help
+        except click.UsageError as error:
+            where = error.ctx.command_path if error.ctx else "localent"
+            fail(f"{error.format_message()} '{where} --help' tells more.", 2)
+        except UsageError as error:
+            fail(error, 2)
+        except LocalentError as error:
+            fail(error, 1)
+        except BrokenPipeError:
+            raise  # the reader has seen enough, as in "| head": click ends quietly
+        except OSError as error:
+            fail(f"{error.filename or 'a file'}: {error.strerror or error}.", 1)
+        except KeyboardInterrupt:
+            fail("Stopped. Finished work is kept; the same command continues it.", STOPPED)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)  # in the order in which people meet them
+
+
+def fail(message: object, code: int) -> NoReturn:
+    """Print an error and exit."""
+    from localent.report.table import cell_text
+
+    click.echo(f"localent: {cell_text(message)}", err=True)  # a file's own words may hold escape sequences
+    sys.exit(code)
+
+
+class Notes(logging.Handler):
+    """Log records of the library as lines on stderr, above a progress bar."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(f"localent: {record.getMessage()}", file=sys.stderr)

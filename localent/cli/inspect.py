@@ -1,0 +1,109 @@
+"""localent inspect: what is in GGUF files, side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+
+@click.command("inspect")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--json", "json_", is_flag=True, help="Print JSON, one object a line.")
+def command(files, json_) -> None:
+    """Show what is in GGUF files, side by side: identity, tensor types, bits per weight, tokenizer.
+
+    Two files with one label and other content are two models; where they hold the same tensors, it names those that
+    differ.
+
+    \b
+    localent inspect model-Q4_K_M.gguf other-Q4_K_M.gguf
+    """
+    from localent import models
+    from localent.files.tensors import fallback_sentence
+    from localent.files.tensors import inspect as look
+
+    found = [look(models.resolve(name)) for name in files]
+    if json_:
+        for details in found:
+            click.echo(json.dumps(_as_json(details), ensure_ascii=False))
+        return
+    facts = [_facts(details) for details in found]
+    names = list(dict.fromkeys(name for fact in facts for name in fact))
+    click.echo(_side_by_side(names, facts))
+    for details in found:
+        if sentence := fallback_sentence(details):
+            click.echo(f"\nWarning: {sentence}")
+    for sentence in _differences(found):
+        click.echo(f"\n{sentence}")
+
+
+def _as_json(details) -> dict:
+    from dataclasses import asdict
+
+    return asdict(details)
+
+
+def _facts(details) -> dict[str, str]:
+    """What `inspect` says of one file: name -> text."""
+    m = details.model
+    facts = {
+        "file": Path(m.path).name,
+        "name": m.name,
+        "sha256": m.sha256[:16],
+        "architecture": m.arch,
+        "label": m.quant,
+        "bits per weight": f"{m.bits_per_weight:.3f}",
+        "MB": f"{m.file_bytes / 1e6:,.1f}",
+        "parameters": f"{m.n_params:,}",
+        "tensors": f"{details.n_tensors:,}",
+        "context": f"{m.n_ctx_train:,}",
+        "vocabulary": f"{m.n_vocab:,}",
+        "tokenizer": m.tokenizer_sha256[:16],
+        "chat template": (m.template_sha256 or "none")[:16],
+    }
+    shares = sorted(m.tensor_types.items(), key=lambda item: -item[1])
+    facts |= {f"  {name}": f"{100 * n / m.n_params:.2f} %" for name, n in shares}
+    return facts | {f"imatrix {key}": str(value) for key, value in details.imatrix.items()}
+
+
+def _side_by_side(names: Sequence[str], facts: Sequence[dict[str, str]]) -> str:
+    from localent.report.table import cell_text
+
+    facts = [{name: cell_text(value) for name, value in fact.items()} for fact in facts]  # a file's own words
+    widths = [max(len(value) for value in fact.values()) for fact in facts]
+    label = max(map(len, names))
+    lines = []
+    for name in names:
+        cells = [fact.get(name, "").ljust(width) for fact, width in zip(facts, widths, strict=True)]
+        lines.append("  ".join([name.ljust(label), *cells]).rstrip())
+    return "\n".join(lines)
+
+
+def _differences(found: Sequence) -> list[str]:
+    """Each later file beside the first of its label, or else beside the first, in words."""
+    return [_difference(_counterpart(found[:i], found[i]), found[i]) for i in range(1, len(found))]
+
+
+def _counterpart(earlier: Sequence, details):
+    return next((one for one in earlier if one.model.quant == details.model.quant), earlier[0])
+
+
+def _difference(one, other) -> str:
+    from localent.files.tensors import differing_tensors
+
+    a, b = one.model, other.model
+    same_name = Path(a.path).name == Path(b.path).name
+    names = " and ".join(m.path if same_name else Path(m.path).name for m in (a, b))
+    if a.sha256 == b.sha256:
+        return f"{names} are the same file."
+    tensors = differing_tensors(Path(a.path), Path(b.path))
+    what = "their tensors are of other types or shapes"
+    if tensors is not None:
+        listed = ", ".join(tensors[:3]) + (", ..." if len(tensors) > 3 else "")
+        what = f"{len(tensors)} of {one.n_tensors} tensors differ ({listed})" if tensors else "only metadata differ"
+    label = " in spite of one label" if a.quant == b.quant else ""
+    tokens = "" if a.tokenizer_sha256 == b.tokenizer_sha256 else "; their tokenizers differ, too"
+    return f"{names} are different{label}: {what}{tokens}."

@@ -1,0 +1,68 @@
+"""Printing: tables, records, sentences, summaries, each for people or for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence], form: str | None, *, max_width: int | None = 60
+) -> None:
+    """Print rows as they come: an aligned table unless form is "csv", "json" (one object a line) or "md"."""
+    from localent.report import table
+
+    if form in ("csv", "json"):
+        watched = sys.stdout.isatty()
+        for line in {"csv": table.csv_lines, "json": table.json_lines}[form](columns, rows):
+            click.echo(table.harmless(line) if watched else line, color=True)  # True: a file gets what is stored
+    else:
+        click.echo(table.table(columns, rows, markdown=form == "md", max_width=max_width))
+
+
+def print_records(records, table, form: str | None) -> None:
+    """A short table for people, every field for --json and --csv."""
+    from localent.report.science import full_table
+
+    print_table(*(full_table(records) if form in ("csv", "json") else table(records)), form)
+
+
+def say(lines, form: str | None) -> None:
+    """Sentences below a table, wrapped; on stderr where the table is for machines."""
+    from localent.report.terminal import paragraphs
+
+    for line in ["", *paragraphs(list(lines), 100)]:
+        click.echo(line, err=form in ("csv", "json"))
+
+
+def summary_of(db: Path, run_id: str):
+    """What a stored run says."""
+    from localent.analysis.summary import summarise
+    from localent.store import open_db
+
+    with open_db(db, readonly=True) as store:
+        return summarise(store, run_id)
+
+
+def show_summary(summary, echo: Callable[[str], object] = click.echo) -> None:
+    """Print a summary for people."""
+    from localent.report.chart import can_draw
+    from localent.report.terminal import render
+
+    echo(render(summary, unicode=can_draw(sys.stdout.encoding)))
+
+
+def dump_summary(summary) -> None:
+    """Print a summary as JSON."""
+    click.echo(json.dumps(asdict(summary), default=as_plain, allow_nan=False))
+
+
+def as_plain(value: object) -> object:
+    """numpy arrays and scalars as JSON knows them; a missing number is null."""
+    plain = value.tolist()  # type: ignore[attr-defined]
+    return [None if item != item else item for item in plain] if isinstance(plain, list) else plain

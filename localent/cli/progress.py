@@ -1,0 +1,72 @@
+"""The progress bar of every command, on stderr. Silent where nobody watches."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Protocol
+
+PAUSE = 0.2  # seconds between two drawings
+
+
+class Progress(Protocol):
+    """How far a piece of work is: `runs.Progress`, for one."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def n_done(self) -> int: ...
+    @property
+    def n_todo(self) -> int: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def n_tokens(self) -> int | None: ...
+
+
+class Bar:
+    """Stage, done, rate, time left; and tokens per second where they are counted."""
+
+    def __init__(self, text: str = "", unit: str = "trace", *, scale: bool = False) -> None:
+        """scale: write large counts as 12.3k."""
+        from tqdm import tqdm
+
+        options = dict(disable=None, dynamic_ncols=True, smoothing=0.1, leave=False, file=sys.stderr)
+        self._bar = tqdm(desc=text or None, unit=unit, unit_scale=scale, **options)
+        self._stage, self._start, self._shown = ("", -1), 0.0, 0.0
+
+    def say(self, text: str) -> None:
+        """Name what is going on."""
+        if not self._bar.disable:
+            self._bar.set_description(text)
+
+    def add(self, n: int = 1) -> None:
+        """Count n more of a work whose size is not known."""
+        self._bar.update(n)
+
+    def show(self, stage: str, done: int, total: int, unit: str, n_tokens: int | None = None) -> None:
+        """Draw how far a stage is. A new stage begins with another name or total, or where fewer are done."""
+        now = time.monotonic()
+        if (stage, total) != self._stage or done < self._bar.n:
+            self._stage, self._start, self._shown = (stage, total), now, 0.0
+            self._begin(stage, total, unit)
+        if now - self._shown > PAUSE or done == total:
+            self._shown, self._bar.n = now, done
+            if n_tokens is not None:
+                self._bar.set_postfix_str(f"{n_tokens / max(now - self._start, 1e-9):,.0f} tok/s", refresh=False)
+            self._bar.refresh()
+
+    def _begin(self, stage: str, total: int, unit: str) -> None:
+        self._bar.unit = unit
+        self._bar.set_postfix_str("", refresh=False)
+        self._bar.set_description(stage)
+        self._bar.reset(total)
+
+    def __call__(self, progress: Progress) -> None:
+        self.show(progress.name, progress.n_done, progress.n_todo, progress.unit, progress.n_tokens)
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()

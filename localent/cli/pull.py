@@ -1,0 +1,57 @@
+"""localent pull: fetch a model or a data set."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from localent.errors import UsageError
+
+
+@click.command("pull")
+@click.argument("name")
+@click.option("--revision", help="Commit, tag or branch on the hub. Default: main.")
+def command(name: str, revision: str | None) -> None:
+    """Fetch NAME: a model (NAME or NAME:QUANT of models.toml), or a data set (gsm8k, svamp, arc).
+
+    Models go into the shared Hugging Face cache and are checked against the hub's sha256; an interrupted or damaged
+    transfer leaves nothing behind. Gated models need a token: HF_TOKEN, or 'hf auth login'.
+
+    \b
+    localent pull qwen2.5-0.5b-instruct:Q8_0
+    localent pull gsm8k
+    """
+    from localent.models import datasets, names
+
+    if name in datasets.NAMES:
+        _refuse_revision(revision, f"the data set {name} is pinned")
+        for path in datasets.pull(name):
+            click.echo(path)
+        return
+    click.echo(_pulled(*names.find(name, also=datasets.NAMES), revision))
+
+
+def _refuse_revision(revision: str | None, why: str) -> None:
+    if revision:
+        raise UsageError(f"--revision is for models on the hub: {why}.")
+
+
+def _pulled(entry, quant: str, revision: str | None) -> Path:
+    from localent import models as known
+    from localent.models import hub
+
+    if entry.bundled:
+        _refuse_revision(revision, f"{entry.name} comes with localent")
+        return known.resolve(f"{entry.name}:{quant}")
+    found = hub.pull(entry, quant, revision, status=_say)
+    checked = "sha256 checked" if found.sha256 else "the hub reports no sha256"
+    parts = f" in {found.n_files} parts" if found.n_files > 1 else ""
+    _say(f"{found.n_bytes / 1e9:.2f} GB{parts}, {checked}, commit {found.commit}")
+    return found.path
+
+
+def _say(text: str) -> None:
+    if sys.stderr.isatty():
+        click.echo(text, err=True)

@@ -1,0 +1,46 @@
+"""localent replay: what abstaining, voting or stopping early would have gained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from localent.cli.options import db_option, format_options
+from localent.cli.output import print_records, print_table, say
+
+REPLAY_NOTES = (
+    "change: accuracy minus that of whole traces (stop), of the majority vote (vote), of answering all (abstain)."
+    " [ ]: 95 % interval, paired by problem. Tokens saved: of what that baseline generates.",
+)
+
+
+@click.command("replay")
+@click.argument("run_id", metavar="RUN")
+@click.option("--policy", default="all", show_default=True, help="all, stop, vote, abstain, or the name of one.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Which half settings are chosen on.")
+@db_option
+@format_options
+def command(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> None:
+    """What abstaining, voting or stopping early would have gained, on a stored run. No model is needed.
+
+    Settings are chosen on one half of the problems and reported on the other.
+
+    \b
+    localent replay 3f2a --db localent-demo.db
+    localent replay 3f2a --policy stop
+    """
+    from localent.analysis.replay import COVERAGES, replay
+    from localent.report.science import replay_table, risk_coverage_table
+    from localent.store import open_db
+
+    with open_db(db, readonly=True) as store:
+        found = replay(store, run_id, policy=policy, seed=seed)
+    machine = form in ("csv", "json")
+    chosen, reported = found.n_chosen_on, found.n_reported_on
+    click.echo(f"Run {found.run_id}: chosen on {chosen} problems, reported on {reported}.\n", err=machine)
+    print_records(found.outcomes, replay_table, form)
+    if not machine and policy in ("all", "abstain"):
+        click.echo()
+        print_table(*risk_coverage_table(found.risk_coverage, COVERAGES), form)
+    say([*REPLAY_NOTES, *found.notes], form)

@@ -1,0 +1,67 @@
+"""localent serve: a database in Datasette."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from localent.cli.options import db_option
+from localent.errors import LocalentError
+
+
+@click.command("serve")
+@click.option("--port", type=int, default=8001, show_default=True, help="Of the local address.")
+@click.option("--open/--no-open", "open_", default=False, help="Open a browser.")
+@click.option("--metadata", "only_metadata", is_flag=True, help="Print Datasette's metadata and stop.")
+@db_option
+def command(port: int, open_: bool, only_metadata: bool, db: Path) -> None:
+    """Open a database in Datasette on this machine: browse, facet, and run the ready-made queries.
+
+    Needs Datasette: pip install "localent[serve]". Ctrl-C ends it.
+
+    \b
+    localent serve --db localent-demo.db --open
+    localent serve --metadata > metadata.json
+    """
+    import json
+    from tempfile import TemporaryDirectory
+
+    from localent.store import open_db
+    from localent.store.datasette import metadata, write_metadata
+
+    with open_db(db, readonly=True) as store:
+        if only_metadata:
+            click.echo(json.dumps(metadata(store), ensure_ascii=False, indent=1))
+            return
+        with TemporaryDirectory(prefix="localent-") as folder:
+            served(db, write_metadata(store, Path(folder)), port, open_)
+
+
+def served(db: Path, metadata: Path, port: int, open_: bool) -> None:
+    """Run Datasette until it is stopped; 5 s a query, on this machine's own address only."""
+    import subprocess
+
+    command = [*datasette(), "serve", str(db), "--metadata", str(metadata), "--host", "127.0.0.1", "--port", str(port)]
+    command += ["--setting", "sql_time_limit_ms", "5000", "--setting", "facet_time_limit_ms", "1000"]
+    try:
+        done = subprocess.run([*command, *(["--open"] if open_ else [])], check=False)
+    except KeyboardInterrupt:
+        return  # the way to end it
+    if done.returncode:
+        raise LocalentError(
+            f"Datasette ended with code {done.returncode}: is port {port} taken? Choose another --port."
+        )
+
+
+def datasette() -> list[str]:
+    """How to start Datasette: of this Python, else the one on the path."""
+    import shutil
+    from importlib.util import find_spec
+
+    if find_spec("datasette"):
+        return [sys.executable, "-m", "datasette"]
+    if found := shutil.which("datasette"):
+        return [found]
+    raise LocalentError("This needs Datasette: pip install 'localent[serve]', or 'pipx install datasette'.")

@@ -1,0 +1,49 @@
+"""localent signals: which signals tell wrong traces from right ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from localent.cli.options import db_option, format_options
+from localent.cli.output import print_records, say
+
+SIGNALS_NOTES = (
+    "AUROC: how often a wrong trace scores above a right one; 0.5 is a coin. [ ]: 95 % interval, clustered by problem.",
+    "given length: rank correlation with being wrong, length held fixed. within question: AUROC over pairs of one"
+    " question. PRR: 1 is an oracle, 0 a coin. ECE, Brier: of signals that state a probability.",
+    "explained by length: given length, the interval reaches 0. undecided beyond length: it has none, or Holm's rule"
+    " does not pass it. too few: right or wrong traces of fewer than five problems.",
+)
+
+
+@click.command("signals")
+@click.argument("run_id", metavar="RUN")
+@db_option
+@format_options
+@click.option("--finished-only", is_flag=True, help="Leave out traces that ran into the token limit.")
+@click.option("--at", type=click.FloatRange(0, 1), default=1.0, help="See only this share of each trace.")
+def command(run_id: str, db: Path, form: str | None, finished_only: bool, at: float) -> None:
+    """Which signals tell wrong traces from right ones, beside length and difficulty.
+
+    RUN is a run's id, or its beginning ('localent runs' lists them). Baselines stand on top, of whole traces.
+
+    \b
+    localent signals 3f2a --db localent-demo.db
+    localent signals 3f2a --at 0.5
+    """
+    from localent.analysis import signals as analysis
+    from localent.report.science import signals_table
+    from localent.store import open_db
+
+    with open_db(db, readonly=True) as store:
+        found = analysis.signals(store, run_id, finished_only=finished_only, at=at)
+    which = "finished traces" if finished_only else "traces"
+    counts = f"{found.n_traces:,} {which} of {found.n_problems:,} problems, {found.n_wrong:,} wrong"
+    counts += "" if at == 1 else f"; signals of their first {at:.0%}"
+    click.echo(f"Run {found.run_id}: {counts}.\n", err=form in ("csv", "json"))
+    print_records(found.rows, signals_table, form)
+    lacking = dict.fromkeys(f"{row.missing}: {row.auroc.n_missing} traces" for row in found.rows if row.missing)
+    missing = (f"Missing values are left out, never filled in. {why}." for why in lacking)
+    say([*SIGNALS_NOTES, *missing, *found.notes], form)

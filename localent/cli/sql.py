@@ -1,0 +1,57 @@
+"""localent sql: a query on a database, read-only."""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from pathlib import Path
+
+import click
+
+from localent.cli.options import db_option, format_options
+from localent.cli.output import print_table
+from localent.errors import UsageError
+
+
+@click.command("sql")
+@click.argument("query", required=False)
+@db_option
+@format_options
+@click.option("--queries", is_flag=True, help="List the ready-made queries.")
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds a query may take.")
+@click.option("--limit", type=int, help="Rows to print at most.")
+def command(query: str | None, db: Path, form: str | None, queries: bool, timeout: float, limit: int | None) -> None:
+    """Ask a database in SQL, read-only, also while a run is writing to it.
+
+    QUERY is a statement, the name of a ready-made query, or "-" for stdin. The views trace_summary, step_entropy and
+    run_summary are the place to start; `localent schema` explains every column.
+
+    \b
+    localent sql "select correct, avg(mean_entropy) from trace_summary group by correct"
+    localent sql "select text, entropy from tokens order by entropy desc limit 20" --csv
+    localent sql confident-mistakes
+    """
+    from localent.store import select
+    from localent.store.queries import QUERIES
+
+    if queries:
+        print_table(["name", "what it finds"], [(known.name, known.about) for known in QUERIES], form, max_width=None)
+        return
+    print_table(*select(db, statement(query), limit=limit, timeout_s=timeout), form)
+
+
+def statement(query: str | None) -> str:
+    """The SQL that was asked for: itself, from stdin, or by name."""
+    from localent.store.queries import QUERIES, named
+
+    if query is None:
+        raise UsageError("Give a query; 'localent sql --queries' lists ready-made ones.")
+    if query == "-":
+        return sys.stdin.read()
+    if known := named(query):
+        return known.sql
+    if query.split() == [query] and query.isascii():
+        close = get_close_matches(query, [known.name for known in QUERIES], n=1)
+        meant = f"did you mean '{close[0]}'? " if close else ""
+        raise UsageError(f"No ready-made query '{query}'; {meant}'localent sql --queries' lists them.")
+    return query
