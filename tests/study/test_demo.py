@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from contextlib import closing
+from importlib import import_module
 from types import SimpleNamespace as Made
 
 import pytest
@@ -54,12 +55,10 @@ def test_the_demo_tells_the_whole_story_in_100_columns(told):
 def test_a_second_time_it_only_prints(told, monkeypatch):
     db, text = told
     before = content(db)
-    for work in (
-        "localent.runs.run.drive",
-        "localent.compare.teacher_forcing.score",
-        "localent.compare.prefixes.drive",
-    ):
-        monkeypatch.setattr(work, lambda *_, **__: pytest.fail("something was made again"))
+    modules = {"localent.runs.run": "drive", "localent.compare.teacher_forcing": "score"}
+    modules |= {"localent.compare.prefixes": "drive"}
+    for module, work in modules.items():
+        monkeypatch.setattr(import_module(module), work, lambda *_, **__: pytest.fail("something was made again"))
     assert demo(db) == text
     assert content(db) == before
 
