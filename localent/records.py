@@ -6,9 +6,7 @@ Token ranges are half open, counted from the first generated token of the trace.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-COMPUTED = ("number", "choice")  # estimators that read the answer distribution off the logits
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,24 +96,56 @@ class Answer:
     prob: float
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """The answer distribution at one prefix of a trace, read without touching the trace."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distribution:
+    """A distribution over possible answers. Computed from logits, answers, invalid and residual sum to 1.
+
+    Of a multiple-choice problem the answers alone sum to 1: probabilities and entropies are those of the labels.
+    From m rollouts, probabilities are shares of m, `entropy` is Miller and Madow's, `entropy_lower` the plug-in
+    entropy and `entropy_upper` ln m: the range that m samples can show, which certifies nothing.
+    """
+
+    answers: tuple[Answer, ...]  # most likely first
+    invalid: float  # probability of continuations that are no answer of this kind
+    residual: float  # probability of continuations that were not explored
+    entropy: float  # a number: invalid is one outcome, and so is each unexplored branch; a label: among the labels
+    entropy_lower: float  # certified: all of the residual falls to the most likely outcome
+    entropy_upper: float  # certified: the residual is spread over all other answers there are
+    leader: str | None  # the most likely answer; None where what is unexplored could still overtake it
+    p_true: float  # 0.0 where the format cannot hold the true answer, as a number of 13 digits
+    log_p_true: float | None  # None where p_true is 0; from m rollouts at least ln 1/(2m)
+    n_fed: int  # tokens fed after the prefix: the cue and all that was read of the answers
+
+    @property
+    def probs(self) -> dict[str, float]:
+        """Answer -> probability, most likely first."""
+        return {answer.value: answer.prob for answer in self.answers}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe(Distribution):
+    """The answer distribution at one prefix, read without touching the trace."""
 
     k: int  # reasoning steps in the prefix, 0..K
-    n_tokens: int  # generated tokens in the prefix
+    n_tokens: int  # tokens of the prefix after the prompt
     position: float  # k / K; 0 where K = 0
-    estimator: str  # "number" | "choice"
-    entropy: float  # of the answers; every unexplored branch counts as one outcome, see probe.Distribution
-    entropy_lower: float  # certified bounds, see answers.py
-    entropy_upper: float
-    residual: float  # probability not explored
-    invalid: float  # probability of continuations that are no answer
-    p_true: float  # probability of the true answer (explored part); 0.0 where its format cannot hold it
-    log_p_true: float | None  # nats; None where p_true is 0.0
-    leader: str | None  # the most likely answer; None where what is unexplored could still overtake it
-    n_fed: int  # tokens fed for this probe: its cost
-    answers: tuple[Answer, ...]  # most likely first
+    estimator: str  # how it was got: the answer kind where it was computed from logits, "rollout" where sampled
+    control: str | None = None  # what stands in place of the trace's own steps: "shuffled"; None: the steps themselves
+    n_rollouts: int | None = None  # continuations sampled; None: computed from logits
+
+    @classmethod
+    def of(
+        cls, seen: Distribution, *, k: int, n_steps: int, n_tokens: int, estimator: str, control: str | None = None
+    ) -> Probe:
+        """The record of a distribution computed after k of n_steps reasoning steps."""
+        shared = {field.name: getattr(seen, field.name) for field in fields(Distribution)}
+        position = k / n_steps if n_steps else 0.0
+        return cls(**shared, k=k, n_tokens=n_tokens, position=position, estimator=estimator, control=control)
+
+    @property
+    def own(self) -> bool:
+        """True for the trace's own prefix, computed from logits: neither a control nor rollouts."""
+        return self.control is None and self.n_rollouts is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +172,11 @@ class Trace:
     tokens: tuple[Token, ...]
     steps: tuple[Step, ...]
     probes: tuple[Probe, ...]
+
+    @property
+    def own_probes(self) -> tuple[Probe, ...]:
+        """The probes of the trace's own prefixes, without controls and rollouts."""
+        return tuple(probe for probe in self.probes if probe.own)
 
     def _repr_html_(self) -> str:
         """As a notebook shows it: the text coloured by entropy, and the answers by step."""

@@ -10,20 +10,22 @@ import numpy as np
 
 from localent.analysis.curves import TOUCH, Trajectories, log_true
 from localent.analysis.metrics import Array
-from localent.records import COMPUTED
 
 if TYPE_CHECKING:
     from localent.store import Database
 
-COLUMNS = ("trace_id", "estimator", "k", "position", "entropy", "p_true", "leader", "invalid", "n_tokens")
-COLUMNS += ("n_fed",)
+COLUMNS = ("trace_id", "estimator", "control", "n_rollouts", "k", "position", "entropy", "p_true", "leader", "invalid")
+COLUMNS += ("n_tokens", "n_fed")
+LABELS = ("estimator", "control", "n_rollouts")  # the same for all probes of a Probed
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
     """Probes of n traces after k = 0..K steps. Arrays are (n, K_max + 1), NaN (leader: -1) where there is no probe."""
 
-    estimator: str
+    estimator: str  # the answer kind where computed from logits; "rollout"
+    control: str | None  # what stands in place of the traces' own steps; None: the steps themselves
+    n_rollouts: int | None  # continuations a prefix, the most of any; None: computed from logits
     trace_ids: Array  # (n,) all traces of the run, by problem and sample; those without probes are rows of NaN
     problems: Array  # (n,)
     wrong: Array  # (n,) bool
@@ -61,7 +63,7 @@ class Probed:
 
     def among(self, kept: Array) -> Probed:
         """Some of the traces: kept (n,) bool."""
-        return replace(self, **{f.name: getattr(self, f.name)[kept] for f in fields(self) if f.name != "estimator"})
+        return replace(self, **{f.name: getattr(self, f.name)[kept] for f in fields(self) if f.name not in LABELS})
 
     def trajectory(self, values: Array) -> Trajectories:
         """One of the arrays above, or a function of it, for the curves."""
@@ -108,20 +110,20 @@ def probed(db: Database, run_id: str) -> dict[str, Probed]:
     for estimator in sorted(set(probes["estimator"])):
         mine, of_mine = (np.flatnonzero(all_ == estimator) for all_ in (names, answer_names))
         table = _rows(probes, mine, COLUMNS), _rows(answers, of_mine, ("trace_id", "k", "value", "prob"))
-        found[estimator] = _probed(estimator, ids, traces, *table)
+        found[estimator] = _probed(ids, traces, *table)
     return found
 
 
 def computed(found: dict[str, Probed]) -> Probed | None:
     """The one that was computed from the logits along the trace itself, if any."""
-    return next((found[name] for name in COMPUTED if name in found), None)
+    return next((p for p in found.values() if p.control is None and p.n_rollouts is None), None)
 
 
 def _rows(columns: dict[str, list], rows: Array, names: Sequence[str]) -> dict[str, Array]:
     return {name: np.array(columns[name], object)[rows] for name in names}
 
 
-def _probed(estimator: str, ids: Array, traces: dict, probes: dict[str, Array], answers: dict[str, Array]) -> Probed:
+def _probed(ids: Array, traces: dict, probes: dict[str, Array], answers: dict[str, Array]) -> Probed:
     order = np.argsort(ids)
     row, k = order[np.searchsorted(ids[order], probes["trace_id"].astype(np.int64))], probes["k"].astype(int)
     answer_row = order[np.searchsorted(ids[order], answers["trace_id"].astype(np.int64))]
@@ -140,9 +142,11 @@ def _probed(estimator: str, ids: Array, traces: dict, probes: dict[str, Array], 
     ends = _ends(position, answer_row, answers["k"].astype(int))
     at_ends = {name: values[ends >= 0] for name, values in answers.items()}
     _, net = _answers((len(ids), 2), answer_row[ends >= 0], ends[ends >= 0], at_ends)
+    control, sizes = probes["control"][0], [m for m in probes["n_rollouts"].tolist() if m is not None]
+    labels = probes["estimator"][0].removesuffix(f":{control}"), control, max(sizes, default=None)
     both = ~np.isnan(position[:, 1:]) & ~np.isnan(position[:, :-1])
     return Probed(
-        estimator, ids, np.array(traces["problem_id"]), ~np.array(traces["correct"], bool),
+        *labels, ids, np.array(traces["problem_id"]), ~np.array(traces["correct"], bool),
         position=position, leader=leader, leader_true=leader_true,
         p_leader=np.where(np.isnan(position), np.nan, p_leader),
         motion=np.where(both, motion, np.nan), net_motion=np.where(both[:, :1].any(1), net[:, 0], np.nan),

@@ -12,14 +12,13 @@ from localent.analysis import curves, intervals
 from localent.analysis.curves import ByClass, Curve
 from localent.analysis.intervals import SEED, Estimate, estimate
 from localent.analysis.metrics import Array, Statistic, auroc_of, gap_of, mean_of
-from localent.records import COMPUTED
 
 if TYPE_CHECKING:
     from localent.store import Database
 
 TRACE_COLUMNS = ("trace_id", "problem_id", "correct", "finish", "extraction_problem", "problem_steps", "n_tokens")
 PROBE_COLUMNS = ("trace_id", "problem_id", "correct", "estimator", "k", "position", "entropy", "p_true")
-PROBE_COLUMNS += ("residual",)
+PROBE_COLUMNS += ("residual", "control", "n_rollouts")
 
 SELECTION = "Right and wrong are known only at the end: both groups are selected on the outcome."
 
@@ -178,12 +177,17 @@ def _signals(traces: dict[str, list], options: dict) -> dict[str, object]:
     )
 
 
+def own(probes: dict[str, list]) -> list[int]:
+    """The rows that are of a trace's own prefix, computed from logits: neither controls nor rollouts."""
+    labels = zip(probes["control"], probes["n_rollouts"], strict=True)
+    return [i for i, label in enumerate(labels) if label == (None, None)]
+
+
 def _answers(probes: dict[str, list], traces: dict[str, list], options: dict) -> Answers | None:
     """The part that needs probes."""
-    estimator = next((name for name in COMPUTED if name in probes["estimator"]), None)
-    if estimator is None:
+    kept = own(probes)
+    if not kept:
         return None
-    kept = [i for i, name in enumerate(probes["estimator"]) if name == estimator]
     probes = {name: [column[i] for i in kept] for name, column in probes.items()}
     names = ("entropy", "p_true", "residual")
     entropy, p_true, residual = (curves.trajectories(probes, name) for name in names)
@@ -192,7 +196,7 @@ def _answers(probes: dict[str, list], traces: dict[str, list], options: dict) ->
     half, n_steps = curves.at_position(entropy, curves.HALF), curves.n_steps(entropy)
     about = (half, lengths, entropy.wrong, entropy.problems)
     return Answers(
-        estimator=estimator,
+        estimator=probes["estimator"][0],
         n_probed=len(entropy),
         half=contrast(half, entropy.wrong, entropy.problems, **options),
         signal_half=signal(*about, **options),

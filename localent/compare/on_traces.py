@@ -194,7 +194,7 @@ def _trajectories(loaded, given, settings, own_probes: bool, report: runs.Report
     for model, name in zip(loaded, names, strict=True):
         with named([model.path.name], "on the same prefixes"):
             read.append(prefixes.probes_under(model, given, settings.effort(), report=tell(name), **how))
-    stored = [[p for p in g.trace.probes if p.estimator == g.question.grammar.kind] for g in given]
+    stored = [g.trace.own_probes for g in given]
     same = own_probes and all(len(a) == len(b) for a, b in zip(stored, read[0], strict=True))
     floor = trajectory(prefixes.paired(given, read[0], stored)) if same else None
     return [floor, *(trajectory(prefixes.paired(given, read[0], r)) for r in read[1:])]

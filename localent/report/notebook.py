@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from localent.records import COMPUTED, Probe, Token, Trace
+from localent.records import Probe, Token, Trace
 from localent.report.table import harmless
 from localent.report.trace import level_of
 from localent.store.rows import completed_texts
@@ -35,11 +35,10 @@ def word(token: Token, text: str) -> str:
 
 def table(trace: Trace) -> str:
     """The answer distribution by step."""
-    probes = [probe for probe in trace.probes if probe.estimator in COMPUTED]
-    if not probes:
+    if not trace.own_probes:
         return ""
     head = "<tr><th>step</th><th>answer entropy, nats</th><th>p(true)</th><th>leading answers</th></tr>"
-    return f"<table>{head}{''.join(map(row, probes))}</table>"
+    return f"<table>{head}{''.join(map(row, trace.own_probes))}</table>"
 
 
 def row(probe: Probe) -> str:

@@ -16,9 +16,8 @@ from localent.analysis import curves, intervals
 from localent.analysis.curves import GRID, Trajectories, at_position, trajectories
 from localent.analysis.intervals import Estimate
 from localent.analysis.metrics import aurc_of, mean_of, risk_coverage
-from localent.analysis.summary import PROBE_COLUMNS, TRACE_COLUMNS, Summary, summarise
+from localent.analysis.summary import PROBE_COLUMNS, TRACE_COLUMNS, Summary, own, summarise
 from localent.errors import UsageError
-from localent.records import COMPUTED
 from localent.report.table import cell_text
 
 if TYPE_CHECKING:
@@ -89,8 +88,7 @@ class RunFacts:
     def probes(self) -> dict[str, list]:
         """Those of the computed estimator."""
         found = self._db.probes(self.run_id, PROBE_COLUMNS)
-        kept = [i for i, name in enumerate(found["estimator"]) if name in COMPUTED]
-        return {name: [column[i] for i in kept] for name, column in found.items()}
+        return {name: [column[i] for i in own(found)] for name, column in found.items()}
 
     def trajectory(self, column: str) -> Trajectories:
         return trajectories(self.probes, column)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 
-from localent.records import COMPUTED, Probe, Problem, Token, Trace
+from localent.records import Probe, Problem, Token, Trace
 from localent.report.table import cell_text, pad, text_width
 
 LEVELS = {  # measure -> (unit, where each level begins)
@@ -144,7 +144,7 @@ def marks(style: Style) -> tuple[str, str]:
 
 def answer_table(probes: Sequence[Probe], truth: str, style: Style) -> list[str]:
     """What the model would answer after each step, and a sparkline of the entropy."""
-    probes = [probe for probe in probes if probe.estimator in COMPUTED]  # not the controls
+    probes = [probe for probe in probes if probe.own]
     if not probes:
         return ["Not probed: the answer distribution by step is not known."]
     entropies = [probe.entropy for probe in probes]

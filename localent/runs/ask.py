@@ -16,7 +16,7 @@ from localent.errors import UsageError
 from localent.files import identity
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler, rng
-from localent.records import Answer, Choice, Probe, Problem, Trace
+from localent.records import Choice, Probe, Problem, Trace
 from localent.tasks.examples import EXAMPLES
 from localent.tasks.load import INSTRUCTION, SHOTS
 from localent.tracing.attempt import Question, finished, steps_of
@@ -131,7 +131,7 @@ def whole(question: Question, kind: str, written, probes: Sequence[Probe]) -> Tr
 
 
 def probe_of(k: int, n_tokens: int, kind: str, seen: Distribution) -> Probe:
-    answers = tuple(Answer(value, prob) for value, prob in seen.answers.items())
+    answers = seen.answers
     names = ("entropy", "entropy_lower", "entropy_upper", "residual", "invalid", "p_true", "log_p_true", "n_fed")
     found = {name: getattr(seen, name) for name in names}
     leader = answers[0].value if answers else None

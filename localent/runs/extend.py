@@ -22,7 +22,7 @@ from localent.runs.settings import Settings, settings_of
 from localent.store import Database, open_db
 from localent.tracing.attempt import Question
 from localent.tracing.controls import EVERY, FILLER, Prefix, Written, compared_at, control_probes, prefixes_of
-from localent.tracing.rollout import ESTIMATOR, Rollouts, n_continuations, rollouts
+from localent.tracing.rollout import Rollouts, rollouts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +78,7 @@ def add_probes(
     path = models.resolve(model)
     with open_db(db) as store:
         run, written = store.run(run_id), [w for w in stored(store, run_id) if wanted.counts(w.problem_id, w.sample)]
-        lacking = list(_lacking(store, run, task.kind, written, wanted))
+        lacking = list(_lacking(store, run, written, wanted))
         if not lacking:
             return 0
         status(f"adding probes to {len(lacking)} traces")
@@ -116,9 +116,9 @@ def _step_ends(store: Database, run_id: str) -> dict[int, list[int]]:
     return ends
 
 
-def _lacking(store: Database, run: Run, kind: str, written: Sequence[Written], wanted: Wanted) -> Iterator[Lack]:
+def _lacking(store: Database, run: Run, written: Sequence[Written], wanted: Wanted) -> Iterator[Lack]:
     """What the stored traces lack of what is wanted; a trace without reasoning steps has no controls."""
-    rows = store.probe_rows(run.run_id, ("trace_id", "estimator", "k"))
+    rows = store.probe_rows(run.run_id, ("trace_id", "control", "k"))
     there = set(zip(*rows.values(), strict=True))
     to_roll = _to_roll(store, run, written, wanted)
     for own in written:
@@ -126,7 +126,7 @@ def _lacking(store: Database, run: Run, kind: str, written: Sequence[Written], w
         for control in wanted.controls if wanted.controlled(own.sample) else ():
             offered = {prefix.k for prefix in prefixes_of(control, own, written, (0,), _streams(run, own))}
             missing = [k for k in compared_at(own.n_steps, wanted.at) if k in offered]
-            ks[control] = [k for k in missing if (own.trace_id, f"{kind}:{control}", k) not in there]
+            ks[control] = [k for k in missing if (own.trace_id, control, k) not in there]
         ks = {control: missing for control, missing in ks.items() if missing}
         if ks or own.trace_id in to_roll:
             yield Lack(own, ks, own.trace_id in to_roll)
@@ -146,9 +146,8 @@ def _to_roll(store: Database, run: Run, written: Sequence[Written], wanted: Want
 
 def rolled_out(store: Database, run_id: str) -> dict[int, int]:
     """trace_id -> continuations a prefix, of the traces that were rolled out."""
-    rows = store.probe_rows(run_id, ("trace_id", "estimator", "entropy_upper"))
-    rolled = (row for row in zip(*rows.values(), strict=True) if row[1] == ESTIMATOR)
-    return {trace_id: n_continuations(upper) for trace_id, _, upper in rolled}
+    rows = store.probe_rows(run_id, ("trace_id", "n_rollouts"))
+    return {trace_id: m for trace_id, m in zip(*rows.values(), strict=True) if m is not None}
 
 
 def _streams(run: Run, own: Written) -> Callable[[str], np.random.Generator]:

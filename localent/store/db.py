@@ -132,7 +132,7 @@ class Database(Frames):
         """
         known = self._all("select k, estimator from probes where trace_id = ?", trace_id)
         there = {(row["k"], row["estimator"]) for row in known}
-        new = sorted((p for p in probes if (p.k, p.estimator) not in there), key=lambda p: (p.k, p.estimator))
+        new = sorted((p for p in probes if rows.probe_key(p) not in there), key=rows.probe_key)
         tables = [rows.probe_rows(trace_id, new), rows.answer_rows(trace_id, new)]
         with self._writing():
             for table in tables:

@@ -20,8 +20,8 @@ class Query:
     sql: str
 
 
-READ = "b.estimator in ('number', 'choice')"  # the answer distribution, not a control of it
-LAST = f"probes b on b.trace_id = t.trace_id and b.k = t.n_steps and {READ}"  # after the last reasoning step
+OWN = "b.control is null and b.n_rollouts is null"  # the trace's own prefix, computed from logits
+LAST = f"probes b on b.trace_id = t.trace_id and b.k = t.n_steps and {OWN}"  # after the last reasoning step
 PROBLEM = "join problems p on p.task = t.task and p.problem_id = t.problem_id"
 
 QUERIES = (
@@ -46,7 +46,7 @@ where t.correct = 1 order by b.entropy desc limit 20""",
         "Wrong traces in which the true answer had led after an earlier step: where it led last, and how strongly.",
         f"""select t.trace_id, t.run_id, p.source_id, t.sample, t.answer, p.answer as true_answer,
   max(b.k) as led_until_step, t.n_steps, max(b.p_true) as p_true_highest
-from traces t {PROBLEM} join probes b on b.trace_id = t.trace_id and {READ}
+from traces t {PROBLEM} join probes b on b.trace_id = t.trace_id and {OWN}
 where t.correct = 0 and b.k < t.n_steps and b.leader = p.answer
 group by t.trace_id order by p_true_highest desc limit 20""",
     ),
@@ -93,7 +93,7 @@ join traces t on t.trace_id = s.trace_id order by s.mean_surprisal desc""",
         "The single steps that changed the probability of the true answer most, up or down.",
         f"""with moves as (select b.trace_id, b.k, b.p_true - a.p_true as change, a.p_true as before, b.p_true as after
   from probes b join probes a on a.trace_id = b.trace_id and a.k = b.k - 1 and a.estimator = b.estimator
-  where {READ} order by abs(b.p_true - a.p_true) desc limit 20)
+  where {OWN} order by abs(b.p_true - a.p_true) desc limit 20)
 select m.trace_id, t.correct, m.k as step, m.change, m.before, m.after, s.text
 from moves m join traces t on t.trace_id = m.trace_id
 left join steps s on s.trace_id = m.trace_id and s.step_index = m.k - 1 order by abs(m.change) desc""",
@@ -103,7 +103,7 @@ left join steps s on s.trace_id = m.trace_id and s.step_index = m.k - 1 order by
         "Mean answer entropy and probability of the true answer after k steps, right and wrong traces of each run.",
         f"""select t.run_id, t.correct, b.k, count(*) as n, avg(b.entropy) as answer_entropy, avg(b.p_true) as p_true
 from probes b join traces t on t.trace_id = b.trace_id
-where {READ} group by t.run_id, t.correct, b.k order by 1, 2 desc, 3""",
+where {OWN} group by t.run_id, t.correct, b.k order by 1, 2 desc, 3""",
     ),
     Query(
         "by-length",

@@ -16,9 +16,9 @@ Columns = Mapping[str, tuple[str, bool]]  # name -> (SQLite type, may be null)
 
 SETTINGS = ("temperature", "top_p", "top_k", "seed", "max_tokens", "lanes", "threads", "gpu_layers", "shots")
 MEASURES = tuple(f.name for f in fields(Token) if f.name not in ("text", "alternatives"))
-PROBE = tuple(f.name for f in fields(Probe) if f.name != "answers")
+PROBE = tuple(f.name for f in fields(Probe) if f.name not in ("answers", "estimator"))
 measures_of = attrgetter(*MEASURES)
-probe_of = attrgetter(*PROBE)
+read_of = attrgetter(*PROBE)
 
 PYTHON_TYPES = {"INTEGER": {int}, "REAL": {float, int}, "TEXT": {str}, "BLOB": {bytes}}
 JSON_TYPES = (str, int, float, bool, type(None))
@@ -132,7 +132,7 @@ def trace_id(run_id: str, problem_id: str, sample: int) -> int:
 def trace_rows(run: Run, trace: Trace) -> Iterator[Rows]:
     """All rows of one trace, children first: what is summed is checked before it is summed."""
     key = trace_id(run.run_id, trace.problem_id, trace.sample)
-    probes = sorted(trace.probes, key=attrgetter("k", "estimator"))
+    probes = sorted(trace.probes, key=probe_key)
     yield alternative_rows(key, trace.tokens)
     yield Rows("tokens", ("trace_id", "token_index", "text", "piece", *MEASURES), list(token_values(key, trace.tokens)))
     yield answer_rows(key, probes)
@@ -203,14 +203,20 @@ def step_rows(key: int, trace: Trace) -> Rows:
     return Rows("steps", columns, values)
 
 
+def probe_key(probe: Probe) -> tuple[int, str]:
+    """(k, estimator) as the tables have them, where a control adds its name: (3, "number:shuffled")."""
+    return probe.k, probe.estimator if probe.control is None else f"{probe.estimator}:{probe.control}"
+
+
 def probe_rows(key: int, probes: Sequence[Probe]) -> Rows:
-    return Rows("probes", ("trace_id", *PROBE), [(key, *probe_of(probe)) for probe in probes])
+    values = [(key, probe_key(probe)[1], *read_of(probe)) for probe in probes]
+    return Rows("probes", ("trace_id", "estimator", *PROBE), values)
 
 
 def answer_rows(key: int, probes: Sequence[Probe]) -> Rows:
     columns = ("trace_id", "k", "estimator", "answer_rank", "value", "prob")
     values = [
-        (key, probe.k, probe.estimator, rank, answer.value, answer.prob)
+        (key, *probe_key(probe), rank, answer.value, answer.prob)
         for probe in probes
         for rank, answer in enumerate(probe.answers, start=1)
     ]
@@ -251,7 +257,9 @@ def step_of(row: dict) -> Step:
 
 def probe_from(row: dict, answers: list[dict]) -> Probe:
     mine = [a for a in answers if (a["k"], a["estimator"]) == (row["k"], row["estimator"])]
-    return Probe(**{name: row[name] for name in PROBE}, answers=tuple(Answer(a["value"], a["prob"]) for a in mine))
+    estimator = row["estimator"].removesuffix(f":{row['control']}")
+    found = tuple(Answer(a["value"], a["prob"]) for a in mine)
+    return Probe(estimator=estimator, answers=found, **{name: row[name] for name in PROBE})
 
 
 # --- comparisons ----------------------------------------------------------------------------------------------

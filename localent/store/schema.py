@@ -9,6 +9,7 @@ table of their own, so that two files of equal runs would differ, and cost 0.1 t
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Callable, Iterator
 
@@ -289,7 +290,7 @@ select b.trace_id, t.run_id, m.name as model, m.quant, t.task, t.problem_id, t.s
   b.estimator, b.k, b.position, b.n_tokens, b.entropy, b.entropy_lower, b.entropy_upper, b.residual, b.invalid,
   b.p_true, b.log_p_true, b.leader, p.answer as true_answer, coalesce(b.leader = p.answer, 0) as leader_true,
   s.mean_entropy as step_mean_entropy, s.max_entropy as step_max_entropy, s.mean_surprisal as step_mean_surprisal,
-  s.text as step_text
+  s.text as step_text, b.control, b.n_rollouts
 from probes b
 join traces t on t.trace_id = b.trace_id
 join runs r on r.run_id = t.run_id
@@ -360,8 +361,27 @@ def sixth(conn: sqlite3.Connection) -> None:
     conn.execute("alter table verdicts add column p_holm real /* p by Holm's rule over the subject's claims */")
 
 
+CONTROL = (
+    'control text /* what stands in place of the trace\'s own steps: "shuffled", ...; null: the steps themselves */'
+)
+ROLLOUTS = "n_rollouts integer /* continuations sampled; null: computed from logits */"
+
+
+def seventh(conn: sqlite3.Connection) -> None:
+    """Version 7: a probe's control and number of rollouts in columns; older files had them in other columns.
+
+    The control's name is the end of `estimator`, which stays: it is in the key. Of m rollouts, `entropy_upper` is ln m.
+    """
+    for column in (CONTROL, ROLLOUTS):
+        conn.execute(f"alter table probes add column {column}")
+    conn.execute("update probes set control = substr(estimator, instr(estimator, ':') + 1) where estimator like '%:%'")
+    uppers = conn.execute("select distinct entropy_upper from probes where estimator = 'rollout'").fetchall()
+    sizes = [(round(math.exp(upper)), upper) for (upper,) in uppers]
+    conn.executemany("update probes set n_rollouts = ? where estimator = 'rollout' and entropy_upper = ?", sizes)
+
+
 # The n-th makes version n.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first, second, third, fourth, fifth, sixth)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first, second, third, fourth, fifth, sixth, seventh)
 
 
 def version(conn: sqlite3.Connection) -> int:

@@ -76,15 +76,16 @@ def drawn(db: Database, trace_id: int) -> dict[str, list[tuple]]:
     return {name: db._conn.execute(sql, (trace_id,)).fetchall() for name, sql in DRAWN.items()}
 
 
+OWN = "control is null and n_rollouts is null"
 DRAWN = {
     "tokens": "select text, entropy, surprisal, varentropy, rank from tokens where trace_id = ? order by token_index",
     "alternatives": "select token_index, text, prob from alternatives where trace_id = ?"
     " order by token_index, alternative_rank",
     "steps": "select start_token, end_token, kind from steps where trace_id = ? order by step_index",
     "probes": "select k, n_tokens, entropy, entropy_lower, entropy_upper, p_true, leader, residual, invalid from probes"
-    " where trace_id = ? and estimator in ('number', 'choice') order by k",
-    "answers": "select k, value, prob from answers where trace_id = ?"
-    " and estimator in ('number', 'choice') order by k, answer_rank",
+    f" where trace_id = ? and {OWN} order by k",
+    "answers": "select k, value, prob from probes join answers using (trace_id, k, estimator)"
+    f" where trace_id = ? and {OWN} order by k, answer_rank",
 }
 
 

@@ -209,7 +209,7 @@ def _read(store: Database, run_id: str, wanted: Wanted) -> _Read:
     p = computed(found)
     if p is None:
         raise UsageError(f"Run {run_id} was not probed: a study needs probes, run it again without --no-probe.")
-    controls = {name.partition(":")[2]: c for name, c in found.items() if name.startswith(f"{p.estimator}:")}
+    controls = {c.control: c for c in found.values() if c.control is not None}
     traces = store.traces(run_id, ("problem_id", "sample", "n_tokens", "finish", "answer"))
     kept = np.array([wanted.counts(*one) for one in zip(traces["problem_id"], traces["sample"], strict=True)], bool)
     own, samples = p.among(kept), np.array(traces["sample"], int)[kept].tolist()

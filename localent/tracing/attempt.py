@@ -10,10 +10,10 @@ from localent import tasks
 from localent.engine import Prompt, Rewind, Vocab
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler, rng
-from localent.records import Answer, Extraction, Probe, Problem, Step, Trace
+from localent.records import Extraction, Probe, Problem, Step, Trace
 from localent.tasks.grammars import Grammar
 from localent.tracing.generate import Generation, Limits, generate
-from localent.tracing.probe import Distribution, Effort, probe
+from localent.tracing.probe import Effort, probe
 
 UNFINISHED = Extraction(None, None, "none", "the token limit came in the middle of a thought")
 Fed = Generator[Prompt | Rewind | int, Any, Any]
@@ -80,7 +80,8 @@ def probe_steps(
         cue = question.cue(tasks.text_of(token.text for token in written.tokens[: ends[k]]))
         n_prefix = len(question.prompt.tokens) + ends[k]
         seen = yield from probe(n_prefix, cue, question.grammar, truth, how.effort, how.meter)
-        found.append(as_probe(k, len(ends) - 1, ends[k], question.grammar.kind, seen))
+        kind = question.grammar.kind
+        found.append(Probe.of(seen, k=k, n_steps=len(ends) - 1, n_tokens=ends[k], estimator=kind))
     return tuple(reversed(found))
 
 
@@ -106,25 +107,4 @@ def finished(
         tokens=written.tokens,
         steps=parts,
         probes=probes,
-    )
-
-
-def as_probe(k: int, n_steps: int, n_tokens: int, estimator: str, seen: Distribution) -> Probe:
-    """The record of one answer distribution, read after k of n_steps steps."""
-    answers = tuple(Answer(value, prob) for value, prob in seen.answers.items())
-    return Probe(
-        k=k,
-        n_tokens=n_tokens,
-        position=k / n_steps if n_steps else 0.0,
-        estimator=estimator,
-        entropy=seen.entropy,
-        entropy_lower=seen.entropy_lower,
-        entropy_upper=seen.entropy_upper,
-        residual=seen.residual,
-        invalid=seen.invalid,
-        p_true=seen.p_true,
-        log_p_true=seen.log_p_true,
-        leader=seen.leader,
-        n_fed=seen.n_fed,
-        answers=answers,
     )

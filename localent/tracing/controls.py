@@ -6,9 +6,8 @@
 - `filler`: step by step as many tokens of filler, each step ended as it ends
 - `none`: no prefix at all
 
-One other trace is drawn for all k, so that a control has a curve of its own. Controls are stored as probes whose
-estimator is "number:shuffled" and so on, at the k whose reading they stand against. They take nothing from the trace's
-own random stream.
+One other trace is drawn for all k, so that a control has a curve of its own. A control is a Probe that names it, at
+the k of the trace's own probe that it is compared with. Controls take nothing from the trace's own random stream.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from localent import tasks
 from localent.engine import Prompt
 from localent.measure.meter import Meter
 from localent.records import Probe
-from localent.tracing.attempt import Question, as_probe
+from localent.tracing.attempt import Question
 from localent.tracing.probe import Effort, probe
 
 CONTROLS = ("other-question", "wrong-trace", "shuffled", "filler", "none")
@@ -136,6 +135,6 @@ def control_probes(
         cue = question.cue(tasks.text_of(pieces[token] for token in prefix.tokens))
         truth, n_prefix = question.problem.answer, len(question.prompt.tokens) + len(prefix.tokens)
         seen = yield from probe(n_prefix, cue, question.grammar, truth, effort, meter)
-        estimator = f"{question.grammar.kind}:{control}"
-        found.append(as_probe(prefix.k, n_steps, len(prefix.tokens), estimator, seen))
+        place = dict(k=prefix.k, n_steps=n_steps, n_tokens=len(prefix.tokens))
+        found.append(Probe.of(seen, **place, estimator=question.grammar.kind, control=control))
     return tuple(reversed(found))

@@ -19,6 +19,7 @@ from localent.engine import Rewind
 from localent.errors import LocalentError
 from localent.measure.entropy import entropy_of_probs
 from localent.measure.meter import Meter
+from localent.records import Answer, Distribution
 from localent.tasks.grammars import MAX_OPENING, Grammar, Moves
 
 NEGLIGIBLE = 1e-5  # branches below this are summed into the residual, not kept apart
@@ -32,22 +33,6 @@ class Effort:
 
     epsilon: float = 0.01  # stop when the unexplored probability is below this
     max_fed: int = 8  # or after so many tokens beyond the cue
-
-
-@dataclass(frozen=True, slots=True)
-class Distribution:
-    """The answer distribution at one prefix. Probabilities of answers, invalid and residual sum to 1."""
-
-    answers: dict[str, float]  # normalised value -> probability, likeliest first
-    invalid: float  # continuations that are no answer of this kind
-    residual: float  # not explored
-    entropy: float  # nats; every unexplored branch counts as one outcome of its own
-    entropy_lower: float  # certified: the residual may all belong to the leading answer
-    entropy_upper: float  # certified: the residual may be spread over all other answers there are
-    leader: str | None  # the likeliest answer; None where unexplored branches could still make another one lead
-    p_true: float
-    log_p_true: float | None  # nats; None: p_true is 0, no answer of this format is the true one (13 digits)
-    n_fed: int  # tokens fed: cue, search and the true answer's path
 
 
 @dataclass(order=True, slots=True)
@@ -78,12 +63,15 @@ def probe(
     while search.open and search.residual > effort.epsilon and search.n_fed < effort.max_fed:
         yield from search.visit(heapq.heappop(search.open))
     blind = search.summary()
-    p_true = blind["answers"].get(truth, 0.0)
+    probs = blind.pop("answers")
+    p_true = probs.get(truth, 0.0)
     if grammar.kind == "number":
         yield from search.follow_truth()
         p_true = search.masses.get(truth, 0.0)
     log_p_true = math.log(p_true) if p_true else None
-    return Distribution(**blind, p_true=p_true, log_p_true=log_p_true, n_fed=len(cue) + search.n_fed)
+    answers = tuple(Answer(value, prob) for value, prob in probs.items())
+    n_fed = len(cue) + search.n_fed
+    return Distribution(**blind, answers=answers, p_true=p_true, log_p_true=log_p_true, n_fed=n_fed)
 
 
 class _Search:

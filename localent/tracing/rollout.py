@@ -102,22 +102,18 @@ def rollout_probe(k: int, n_steps: int, n_tokens: int, values: Sequence[str | No
         n_tokens=n_tokens,
         position=k / n_steps if n_steps else 0.0,
         estimator=ESTIMATOR,
+        n_rollouts=m,
+        answers=tuple(Answer(value, n / m) for n, value in readable),
+        invalid=counts[None] / m,
+        residual=0.0,
         entropy=corrected,
         entropy_lower=plug_in,
         entropy_upper=math.log(m),
-        residual=0.0,
-        invalid=counts[None] / m,
+        leader=readable[0][1] if readable else None,
         p_true=p_true,
         log_p_true=math.log(max(p_true, 1 / (2 * m))),
-        leader=readable[0][1] if readable else None,
         n_fed=n_fed,
-        answers=tuple(Answer(value, n / m) for n, value in readable),
     )
-
-
-def n_continuations(entropy_upper: float) -> int:
-    """The m of a stored rollout, whose upper bound is ln m."""
-    return round(math.exp(entropy_upper))
 
 
 def plug_in_entropy(counts: Sequence[int]) -> float:

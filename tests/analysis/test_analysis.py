@@ -546,10 +546,14 @@ def a_trace(problem_id, sample, correct, n_steps, rng):
     kinds = ["reasoning"] * n_steps + ["answer"]
     steps = tuple(Step(i, 4 * i, 4 * i + 4, "xxxx", kind) for i, kind in enumerate(kinds))
     numbers = rng.random((n_steps + 1, 2)).tolist()
+    same = dict(estimator="number", answers=(), invalid=0.0, residual=0.0, leader="18", n_fed=3)
     found = tuple(
-        Probe(k, 4 * k, k / n_steps, "number", h, h, h, 0.0, 0.0, p, math.log(p), "18", 3, ())
+        Probe(
+            **same, k=k, n_tokens=4 * k, position=k / n_steps, p_true=p, log_p_true=math.log(p),
+            **dict.fromkeys(("entropy", "entropy_lower", "entropy_upper"), h),
+        )
         for k, (h, p) in enumerate(numbers)
-    )
+    )  # fmt: skip
     read = Extraction("18" if sample else None, None, "last number", None if sample else "no number")
     finish = "stop" if sample else "length"
     return Trace(problem_id, sample, "x" * len(tokens), 5, finish, read, correct, tokens, steps, found)

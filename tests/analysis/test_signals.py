@@ -443,7 +443,8 @@ def test_rollouts_are_signals_of_the_traces_that_have_them(tmp_path):
     run_id = synthetic.write(path, synthetic.Law(gain=4, against=7), n_problems=60)
     with open_db(path) as db:
         for i in db.traces(run_id, ("trace_id",))["trace_id"][:40]:
-            db.add_probes(run_id, i, [replace(probe, estimator="rollout") for probe in db.trace(i).probes])
+            rolled = [replace(probe, estimator="rollout", n_rollouts=16) for probe in db.trace(i).probes]
+            db.add_probes(run_id, i, rolled)
         rows = {row.name: row for row in signals.signals(db, run_id, n_resamples=200).rows}
         scores = {score.name: score.values for score in signals.read(db, run_id).scores}
     row = rows["1 - rollout leader's share at half"]

@@ -92,7 +92,7 @@ def made(leads, wrong):
     leader = np.where(np.isnan(leads), -1, leads).astype(int)
     filled = dict.fromkeys(("entropy", "p_true", "p_leader", "invalid", "n_tokens", "n_fed"), leads)
     motion, ids = np.zeros((n, width - 1)), np.arange(n)
-    labels = dict(estimator="choice", trace_ids=ids, problems=ids, wrong=np.array(wrong))
+    labels = dict(estimator="choice", control=None, n_rollouts=None, trace_ids=ids, problems=ids, wrong=np.array(wrong))
     probes = dict(position=position, leader=leader, leader_true=leads, motion=motion, net_motion=np.zeros(n))
     return Probed(**labels, **probes, **filled)
 

@@ -91,6 +91,7 @@ def a_probe(k: int, n_steps: int, correct: bool, truth: str, rng: np.random.Gene
     p = 0.7 if led and not correct and 0 < k < n_steps else p
     h = 2.4 * (1 - t) + (0.1 if correct else 0.9) * t + 0.2 * float(rng.random())
     found = sorted([Answer(truth, p), Answer("99", (1 - p) * 0.5), Answer("7", (1 - p) * 0.2)], key=lambda a: -a.prob)
-    bounds = (max(h - 0.1, 0.0), h + 0.1)
-    spread = (0.01, 0.02, p, math.log(p), found[0].value, 9)
-    return Probe(k, k * len(SENTENCE), t, "number", h, *bounds, *spread, tuple(found))
+    place = dict(k=k, n_tokens=k * len(SENTENCE), position=t, estimator="number", n_fed=9)
+    shape = dict(answers=tuple(found), invalid=0.02, residual=0.01, leader=found[0].value)
+    bounds = dict(entropy=h, entropy_lower=max(h - 0.1, 0.0), entropy_upper=h + 0.1)
+    return Probe(**place, **shape, **bounds, p_true=p, log_p_true=math.log(p))

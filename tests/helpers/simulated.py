@@ -56,7 +56,7 @@ def simulated_columns(run):
         for k in range(steps + 1) if run.probed else ():
             h = max(0.0, 2.0 * (1 - k / steps) + 10 * run.entropy_effect * wrong * k / steps + 0.1 * r.normal())
             p = 0.1 + (0.0 if wrong else 0.8 * k / steps) + 1e-3 * h  # no two alike: ties hang on the order of a sum
-            append(found, (i, problem, int(not wrong), "number", k, k / steps, h, p, 0.2 / (k + 1)))
+            append(found, (i, problem, int(not wrong), "number", k, k / steps, h, p, 0.2 / (k + 1), None, None))
     return traces, found
 
 

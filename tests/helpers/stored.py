@@ -26,7 +26,10 @@ def a_token(piece: bytes, surprisal: float = 0.5, entropy: float = 1.0) -> Token
 def a_probe(k: int, k_last: int, p_true: float, leader: str | None = "18") -> Probe:
     answers = (Answer("18", p_true), Answer("3", 0.1))
     log_p = math.log(p_true) if p_true else None
-    return Probe(k, 2 * k, k / k_last, "number", 1.0 - p_true, 0.1, 1.5, 0.01, 0.02, p_true, log_p, leader, 11, answers)
+    place = dict(k=k, n_tokens=2 * k, position=k / k_last, estimator="number", n_fed=11)
+    shape = dict(answers=answers, invalid=0.02, residual=0.01, leader=leader)
+    bounds = dict(entropy=1.0 - p_true, entropy_lower=0.1, entropy_upper=1.5)
+    return Probe(**place, **shape, **bounds, p_true=p_true, log_p_true=log_p)
 
 
 def a_trace(problem_id: str = "00", sample: int = 0, **changes: object) -> Trace:

@@ -60,11 +60,11 @@ def trace(law, problem, sample, ease, rng):
     steps = [Step(i, 4 * i, 4 * i + 4, f"step {i}", "reasoning") for i in range(n_steps)]
     steps.append(Step(n_steps, 4 * n_steps, 4 * n_steps + 2, "answer", "answer"))
     start = rng.normal(0, law.noise, 4)
-    probes = [probe(law, problem, given, k, n_steps, start, law.gain, "choice", rng) for k in range(n_steps + 1)]
+    probes = [probe(law, problem, given, k, n_steps, start, law.gain, None, rng) for k in range(n_steps + 1)]
     if law.control_gain is not None:
         for control in ("other-question", "shuffled", "filler", "wrong-trace"):
-            name, gain = f"choice:{control}", law.control_gain
-            probes += [probe(law, problem, given, k, n_steps, start, gain, name, rng) for k in range(1, n_steps + 1)]
+            how = (start, law.control_gain, control, rng)
+            probes += [probe(law, problem, given, k, n_steps, *how) for k in range(1, n_steps + 1)]
     read = Extraction(given, given, "answer statement", None)
     parts = tokens, tuple(steps), tuple(probes)
     return Trace(problem.problem_id, sample, f"text {given}", 5, "stop", read, correct, *parts)
@@ -78,10 +78,10 @@ def token(entropy, rng):
     return Token(1, b"x", surprisal, float(entropy), varentropy, renyi2, top1, margin, 1, 0.5)
 
 
-def probe(law, problem, given, k, n_steps, start, gain, estimator, rng):
+def probe(law, problem, given, k, n_steps, start, gain, control, rng):
     t = k / n_steps
     logits = start + rng.normal(0, law.noise, 4) * (k > 0)
-    if given != problem.answer and law.gain_wrong is not None and ":" not in estimator:
+    if given != problem.answer and law.gain_wrong is not None and control is None:
         gain = law.gain_wrong
     logits[LABELS.index(problem.answer)] += gain * t
     if given != problem.answer:
@@ -92,7 +92,9 @@ def probe(law, problem, given, k, n_steps, start, gain, estimator, rng):
     answers = tuple(Answer(LABELS[i], float(p[i])) for i in order)
     true = float(p[LABELS.index(problem.answer)])
     h = float(-(p * np.log(p)).sum())
-    return Probe(k, 4 * k, t, estimator, h, h, h, 0.0, 0.0, true, math.log(true), answers[0].value, 3, answers)
+    place = dict(k=k, n_tokens=4 * k, position=t, estimator="choice", control=control, n_fed=3)
+    shape = dict(answers=answers, invalid=0.0, residual=0.0, entropy=h, entropy_lower=h, entropy_upper=h)
+    return Probe(**place, **shape, leader=answers[0].value, p_true=true, log_p_true=math.log(true))
 
 
 def replaced(p, control):
@@ -108,4 +110,4 @@ def replaced(p, control):
     names = ("position", "entropy", "p_true", "leader", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed")
     arrays = {name: joined(name) for name in names}
     nothing = np.full((len(p.wrong), n_kept), np.nan)
-    return replace(p, estimator=control.estimator, motion=nothing, net_motion=nothing[:, 0], **arrays)
+    return replace(p, control=control.control, motion=nothing, net_motion=nothing[:, 0], **arrays)

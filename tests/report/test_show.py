@@ -104,8 +104,10 @@ def test_answers_that_would_read_as_nothing_are_not_named():
     from localent.report.trace import leading
 
     given = Probe(
-        0, 0, 0.0, "number", 4.2, 0.0, 9.0, 0.96, 0.0, 0.01, -4.6, None, 12, (Answer("2", 0.04), Answer("1", 1e-5))
-    )
+        k=0, n_tokens=0, position=0.0, estimator="number", answers=(Answer("2", 0.04), Answer("1", 1e-5)), invalid=0.0,
+        residual=0.96, entropy=4.2, entropy_lower=0.0, entropy_upper=9.0, leader=None, p_true=0.01, log_p_true=-4.6,
+        n_fed=12,
+    )  # fmt: skip
     assert leading(given, "7", 4) == "96 % not explored · 2 4.0 %"
 
 

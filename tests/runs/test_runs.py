@@ -199,10 +199,10 @@ def test_the_tree_search_agrees_with_sampling(bundled, tmp_path):
         values = list(drive(engine, (sampled(i) for i in range(n))))
         engine.close()
     assert exact.residual < 0.2
-    for value, p in list(exact.answers.items())[:12]:
+    for value, p in list(exact.probs.items())[:12]:
         seen = values.count(value) / n
         assert abs(seen - p) < 4.5 * np.sqrt(p * (1 - p) / n) + exact.residual + 1 / n, (value, p, seen)
-    leftover = sum(v not in exact.answers for v in values) / n
+    leftover = sum(v not in exact.probs for v in values) / n
     assert leftover < exact.residual + exact.invalid + 0.02
 
 

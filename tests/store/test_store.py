@@ -36,6 +36,8 @@ from localent.records import Alternative, Answer, Extraction, Trace
 from localent.store import open_db, rows, schema
 from localent.store.connect import enable_wal
 
+TESTS = Path(__file__).parents[1]
+
 
 def with_token(**changes: object) -> Trace:
     trace = a_trace()
@@ -73,7 +75,7 @@ SCHEMA = {
     " template_sha256 TEXT",
     "probes": "trace_id INTEGER! k INTEGER! estimator TEXT! n_tokens INTEGER! position REAL! entropy REAL!"
     " entropy_lower REAL! entropy_upper REAL! residual REAL! invalid REAL! p_true REAL! log_p_true REAL leader TEXT"
-    " n_fed INTEGER!",
+    " n_fed INTEGER! control TEXT n_rollouts INTEGER",
     "problems": "task TEXT! problem_id TEXT! source_id TEXT! question TEXT! answer TEXT! choices TEXT! solution TEXT"
     " n_steps INTEGER",
     "runs": "run_id TEXT! model_sha256 TEXT! task TEXT! settings TEXT! build TEXT! temperature REAL top_p REAL"
@@ -101,7 +103,7 @@ VIEWS = {
     " mean_entropy_wrong answer_entropy_half_right answer_entropy_half_wrong started ended seconds",
     "step_entropy": "trace_id run_id model quant task problem_id sample correct estimator k position n_tokens entropy"
     " entropy_lower entropy_upper residual invalid p_true log_p_true leader true_answer leader_true step_mean_entropy"
-    " step_max_entropy step_mean_surprisal step_text",
+    " step_max_entropy step_mean_surprisal step_text control n_rollouts",
     "trace_summary": "trace_id run_id model quant task problem_id source_id sample correct finish answer true_answer"
     " extraction_problem problem_steps n_prompt n_tokens n_steps n_probe_tokens mean_entropy max_entropy mean_surprisal"
     " log_prob answer_entropy_first answer_entropy_half answer_entropy_last p_true_first p_true_half p_true_last",
@@ -193,10 +195,60 @@ def test_a_file_of_version_1_gets_the_tables_that_came_later(tmp_path, monkeypat
     with monkeypatch.context() as old:
         for place in ("schema", "connect", "db"):
             old.setattr(f"localent.store.{place}.MIGRATIONS", (schema.first,))
+        old.setattr(schema, "VIEWS", {})  # today's views need columns of today
         filled(tmp_path / "old.db").close()
     with open_db(tmp_path / "old.db") as db:
         db.add_trace(RUN.run_id, a_trace())
     assert sql(tmp_path / "old.db", "select count(*) from alternatives") == [(0,)]
+
+
+def of_version_6(path: Path) -> Path:
+    """A file as version 6 wrote it: probes of both kinds, controls of each, rollouts by 16 and by 150."""
+    with closing(sqlite3.connect(path)) as conn:
+        conn.executescript((Path(__file__).parent / "version_6.sql").read_text("utf-8"))
+    return path
+
+
+def test_a_file_of_version_6_keeps_every_value(tmp_path):
+    path = of_version_6(tmp_path / "old.db")
+    before, views = tables(path), {view: sql(path, f"select * from {view}") for view in VIEWS}
+    open_db(path).close()
+    after = tables(path)
+    after["probes"] = [row[:-2] for row in after["probes"]]
+    assert after == before
+    for view, rows_ in views.items():
+        width = len(rows_[0])
+        assert [row[:width] for row in sql(path, f"select * from {view}")] == rows_
+
+
+def test_controls_and_rollouts_of_a_file_of_version_6_get_columns_of_their_own(tmp_path):
+    path = of_version_6(tmp_path / "old.db")
+    with open_db(path) as db:
+        traces = [db.trace(trace_id) for (trace_id,) in sql(path, "select trace_id from traces")]
+    found = sql(path, "select distinct estimator, control, n_rollouts from probes order by 1, 2, 3")
+    assert found == [
+        ("choice", None, None),
+        ("choice:none", "none", None),
+        ("number", None, None),
+        ("number:other-question", "other-question", None),
+        ("number:shuffled", "shuffled", None),
+        ("rollout", None, 16),
+        ("rollout", None, 150),
+    ]
+    read = {(p.estimator, p.control, p.n_rollouts, p.own) for trace in traces for p in trace.probes}
+    assert read == {(name.partition(":")[0], control, m, name in ("number", "choice")) for name, control, m in found}
+
+
+def test_a_control_comes_back_as_it_was_written_and_keeps_its_name_in_sql(db):
+    own = a_trace().probes
+    control = replace(own[1], control="shuffled", p_true=0.125, answers=(Answer("7", 0.5),))
+    rolled = replace(own[1], estimator="rollout", n_rollouts=16)
+    trace = a_trace(probes=(own[0], own[1], control, rolled, own[2]))
+    db.add_trace(RUN.run_id, trace)
+    assert db.trace(rows.trace_id(RUN.run_id, "00", 0)) == trace
+    assert trace.own_probes == own
+    found = sql(db.path, "select estimator, control, n_rollouts from step_entropy where k = 1 order by 1")
+    assert found == [("number", None, None), ("number:shuffled", "shuffled", None), ("rollout", None, 16)]
 
 
 def test_empty_trace_comes_back_equal(db):
@@ -649,7 +701,8 @@ def test_lock_held_by_another_is_waited_for_then_named(db, monkeypatch):
 
 WRITE_FOREVER = """
     import itertools, sys
-    from tests.test_store import RUN, a_token, a_trace, open_db
+    from helpers.stored import RUN, a_token, a_trace
+    from localent.store import open_db
     tokens = tuple(a_token(b"x") for _ in range(500))
     with open_db(sys.argv[1]) as db:
         print("ready", flush=True)
@@ -660,7 +713,8 @@ WRITE_FOREVER = """
 
 def python(code: str, *args: object) -> subprocess.Popen:
     command = [sys.executable, "-c", textwrap.dedent(code), *map(str, args)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2], text=True)
+    paths = os.pathsep.join([str(TESTS), str(TESTS.parent)])
+    return subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": paths}, text=True)
 
 
 def test_kill_leaves_whole_traces_only(tmp_path):
@@ -682,7 +736,7 @@ def test_kill_leaves_whole_traces_only(tmp_path):
 
 WRITE_SOME = """
     import sys
-    from tests.test_store import RUN, a_trace, filled
+    from helpers.stored import RUN, a_trace, filled
     with filled(sys.argv[1]) as db:
         for sample in range(40):
             db.add_trace(RUN.run_id, a_trace(sample=sample + 20 * int(sys.argv[2])))

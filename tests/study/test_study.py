@@ -369,7 +369,7 @@ def drawn(wrong, entropy):
     position = np.tile(np.linspace(0, 1, width), (n, 1))
     arrays = dict.fromkeys(("p_true", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed"), 0.5 + 0 * entropy)
     arrays |= dict(position=position, entropy=entropy, leader=np.zeros(entropy.shape, int))
-    return Probed("choice", ids, ids, wrong, motion=nothing[:, 1:], net_motion=nothing[:, 0], **arrays)
+    return Probed("choice", None, None, ids, ids, wrong, motion=nothing[:, 1:], net_motion=nothing[:, 0], **arrays)
 
 
 def test_a_start_that_tells_all_leaves_nothing_to_refute():

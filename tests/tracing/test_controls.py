@@ -157,7 +157,7 @@ def test_a_run_goes_on_beside_added_probes(made):
     with open_db(db) as store:
         key = query(db, "select min(trace_id) from traces")[0][0]
         whole = store.trace(key)
-        plain = tuple(p for p in whole.probes if p.estimator == "number")
+        plain = tuple(p for p in whole.probes if p.own)
         assert len(plain) < len(whole.probes)
         store.add_trace(run_id, replace(whole, probes=plain))
     assert run(model, task, db=db, samples=2, settings=SETTINGS).n_new == 0

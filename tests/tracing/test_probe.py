@@ -65,8 +65,8 @@ def test_a_known_distribution_is_read_exactly():
     }
     found = ask(scripted(script(known)), "1000")
     want = {"12": 0.5, "1000": 0.25, "-2": 0.15}
-    assert found.answers == pytest.approx(want, abs=1e-7)
-    assert list(found.answers) == ["12", "1000", "-2"]
+    assert found.probs == pytest.approx(want, abs=1e-7)
+    assert list(found.probs) == ["12", "1000", "-2"]
     assert found.invalid == pytest.approx(0.1, abs=1e-7)
     assert found.p_true == pytest.approx(0.25, abs=1e-7)
     entropy = -sum(p * math.log(p) for p in (0.5, 0.25, 0.15, 0.1))
@@ -118,11 +118,11 @@ def test_full_search_equals_brute_force(seed, sharpness):
     invalid = want.pop(None, 0.0)
     found = ask(scripted(logits), "12")
     tolerance = 13 * 13 * 1e-5  # branches below NEGLIGIBLE stay in the residual
-    assert sum(found.answers.values()) + found.invalid + found.residual == pytest.approx(1.0, abs=1e-6)
+    assert sum(found.probs.values()) + found.invalid + found.residual == pytest.approx(1.0, abs=1e-6)
     assert found.invalid == pytest.approx(invalid, abs=found.residual + 1e-6)
     assert found.residual < tolerance
     for value, mass in want.items():
-        assert found.answers.get(value, 0.0) == pytest.approx(mass, abs=found.residual + 1e-6)
+        assert found.probs.get(value, 0.0) == pytest.approx(mass, abs=found.residual + 1e-6)
     assert found.p_true == pytest.approx(want.get("12", 0.0), rel=0.1, abs=1e-6)
 
 
@@ -153,7 +153,7 @@ def test_an_unlikely_truth_is_still_measured():
     found = ask(scripted(script(known)), "20", Effort(0.01, 12))
     assert found.p_true == pytest.approx(1e-6, rel=0.05)
     assert found.log_p_true == pytest.approx(math.log(1e-6), abs=0.05)
-    assert "20" not in found.answers
+    assert "20" not in found.probs
 
 
 @pytest.mark.parametrize("ending", [(b"2", b"0", b".", b"\n"), (b"2", b"0\n"), (b"$", b"2", b"0", b"\n")])
@@ -273,7 +273,7 @@ def test_a_number_longer_than_the_format_is_no_answer():
     """Cut to twelve digits it would be another number."""
     known = {(b"1",) * 13 + (b"\n",): 0.5, (b"1",) * 12 + (b"\n",): 0.5}
     found = ask(scripted(script(known)), "1", Effort(0.0, 200))
-    assert found.answers == pytest.approx({"1" * 12: 0.5}, abs=1e-6)
+    assert found.probs == pytest.approx({"1" * 12: 0.5}, abs=1e-6)
     assert found.invalid == pytest.approx(0.5, abs=1e-6)
 
 
@@ -307,9 +307,9 @@ def test_labels_merge_their_spellings():
     found = ask(engine, "B", Effort(0.0, 20), ChoiceGrammar(pieces, ["A", "B"]), cue=(0,))
     a, b = 0.35 + 0.2 * 0.5, 0.25 + 0.2 * 0.25
     # "\n" may open the answer too; its own branch leads back to the first table and is explored in turn.
-    assert found.answers["A"] / found.answers["B"] == pytest.approx(a / b, rel=0.01)
-    assert sum(found.answers.values()) == pytest.approx(1.0)
-    assert found.p_true == found.answers["B"]
+    assert found.probs["A"] / found.probs["B"] == pytest.approx(a / b, rel=0.01)
+    assert sum(found.probs.values()) == pytest.approx(1.0)
+    assert found.p_true == found.probs["B"]
     assert found.invalid == pytest.approx(1 - (a + b) / (1 - 0.05), abs=0.02)
     assert found.entropy_lower <= found.entropy <= found.entropy_upper <= math.log(2) + 1e-12
 
