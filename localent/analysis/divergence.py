@@ -1,38 +1,57 @@
-"""What a comparison of two models says of the tokens that both were fed: llama-perplexity's figures and more.
+"""Figures of two models that were fed the same tokens: llama-perplexity's, and more.
 
-Names and definitions of the teacher-forced figures are llama-perplexity's, so that people can compare. `uncertainty` is
-its standard error, which takes positions for independent; `low` and `high` are a 95 % interval clustered by problem,
-where there are problems. Differences are candidate minus reference.
+Definitions are llama-perplexity's where it has the quantity. `uncertainty` is its standard error, which takes positions
+for independent; `low` and `high` are a 95 % interval clustered by problem, where there are problems. Differences are
+candidate minus reference.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from localent.analysis.intervals import Estimate, estimate
 from localent.analysis.metrics import Array, Statistic
+from localent.analysis.quantities import (
+    DP,
+    DP_MAX,
+    DP_MIN,
+    DP_PERCENTILES,
+    DP_RMS,
+    ENTROPY_BASE,
+    ENTROPY_CHANGE,
+    ENTROPY_DISTANCE,
+    JSD,
+    KLD,
+    KLD_FULL,
+    KLD_MAX,
+    KLD_MIN,
+    KLD_PERCENTILES,
+    KLD_REVERSE,
+    LN_PPL_RATIO,
+    MARGIN_CHANGE,
+    PPL,
+    PPL_BASE,
+    PPL_CHANGE,
+    PPL_CORRELATION,
+    PPL_RATIO,
+    SAME_TOP,
+    VARENTROPY_BASE,
+    VARENTROPY_CHANGE,
+    VARENTROPY_DISTANCE,
+    Figure,
+)  # fmt: skip
 
 Columns = dict[str, Array]
-PERCENTILES_KLD = (99.9, 99.0, 95.0, 90.0, 50.0, 10.0, 5.0, 1.0, 0.1)
-PERCENTILES_DP = (99.9, 99.0, 95.0, 90.0, 75.0, 50.0, 25.0, 10.0, 5.0, 1.0, 0.1)
 MOST = math.log(sys.float_info.max)
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One number of a comparison."""
-
-    name: str
-    value: float
-    uncertainty: float | None = None  # standard error, positions taken for independent
-    low: float | None = None  # 95 %, clustered by problem
-    high: float | None = None
-    unit: str = "nats"  # "nats" | "nats²" | "share" | "perplexity" | "ratio" | "correlation"
+UNCERTAINTIES = {  # column -> of the reference, its change, the size of that
+    "entropy": (ENTROPY_BASE, ENTROPY_CHANGE, ENTROPY_DISTANCE),
+    "varentropy": (VARENTROPY_BASE, VARENTROPY_CHANGE, VARENTROPY_DISTANCE),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +67,7 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Forced:
+class TeacherForced:
     """Teacher-forced figures of one candidate."""
 
     n: int  # positions
@@ -56,11 +75,18 @@ class Forced:
     classes: tuple[Group, ...]  # empty: plain text
     deciles: tuple[Group, ...]
 
-    def __getitem__(self, name: str) -> Figure:
-        return next(figure for figure in self.figures if figure.name == name)
+    def __getitem__(self, key: str) -> Figure:
+        """The figure of a quantity. Raises KeyError where there is none."""
+        if (found := self.get(key)) is None:
+            raise KeyError(key)
+        return found
+
+    def get(self, key: str) -> Figure | None:
+        """The figure of a quantity; None where there is none."""
+        return next((figure for figure in self.figures if figure.name == key), None)
 
 
-def forced(
+def teacher_forced(
     reference: Columns,
     candidate: Columns,
     *,
@@ -68,7 +94,7 @@ def forced(
     problems: Array | None = None,
     classes: Array | None = None,
     distribution: bool = True,
-) -> Forced:
+) -> TeacherForced:
     """All figures of one candidate from columns (n,) of `compare.forced.score`.
 
     cut: KLD over what the reference gives more than e^-16, llama-perplexity's definition (plain text); else over the
@@ -87,7 +113,7 @@ def forced(
     )
     groups = [(name, classes == name) for name in dict.fromkeys(classes)] if classes is not None else []
     tenths = deciles(reference["entropy"]) if distribution else []
-    return Forced(
+    return TeacherForced(
         n=len(kld),
         figures=figures,
         classes=tuple(_group(name, mask, wanted, problems) for name, mask in groups),
@@ -119,68 +145,63 @@ def perplexities(base: Array, mine: Array, interval: Interval = lambda values: (
     (m, em), (b, eb) = mean_and_error(mine), mean_and_error(base)
     covariance = float(((mine - m) * (base - b)).mean()) / max(len(mine) - 1, 1)
     ratio, ratio_error = mean_and_error(mine - base)  # its variance is that of both minus twice the covariance
-    ppl_m, ppl_b = _exp([m, b])
+    ppl_m, ppl_b, times = _exp(m), _exp(b), _exp(ratio)
     with np.errstate(invalid="ignore"):  # two infinities
         gap = ppl_m * mine - ppl_b * base  # its variance: (PPL_m em)² + (PPL_b eb)² - 2 PPL_m PPL_b covariance
     low, high = interval(mine - base)
-    (times,) = _exp([ratio])
-    correlation = covariance / (em * eb) if em and eb else math.nan
     return [
-        Figure("Mean PPL(Q)", ppl_m, ppl_m * em, *_exp(interval(mine)), unit="perplexity"),
-        Figure("Mean PPL(base)", ppl_b, ppl_b * eb, *_exp(interval(base)), unit="perplexity"),
-        Figure("Cor(ln(PPL(Q)), ln(PPL(base)))", correlation, unit="correlation"),
-        Figure("Mean ln(PPL(Q)/PPL(base))", ratio, ratio_error, low, high),
-        Figure("Mean PPL(Q)/PPL(base)", times, times * ratio_error, *_exp((low, high)), unit="ratio"),
-        Figure("Mean PPL(Q)-PPL(base)", ppl_m - ppl_b, mean_and_error(gap)[1], unit="perplexity"),
+        PPL.figure(ppl_m, ppl_m * em, *_exps(interval(mine))),
+        PPL_BASE.figure(ppl_b, ppl_b * eb, *_exps(interval(base))),
+        PPL_CORRELATION.figure(covariance / (em * eb) if em and eb else math.nan),
+        LN_PPL_RATIO.figure(ratio, ratio_error, low, high),
+        PPL_RATIO.figure(times, times * ratio_error, *_exps((low, high))),
+        PPL_CHANGE.figure(ppl_m - ppl_b, mean_and_error(gap)[1]),
     ]
 
 
 def _kld_figures(kld: Array, interval: Interval) -> list[Figure]:
-    percentiles = [Figure(_percentile_name(q, "KLD"), percentile(kld, q)) for q in PERCENTILES_KLD]
     return [
-        Figure("Mean KLD", *mean_and_error(kld), *interval(kld)),
-        Figure("Maximum KLD", float(kld.max())),
-        *percentiles,
-        Figure("Minimum KLD", float(kld.min())),
+        KLD.figure(*_with_interval(kld, interval)),
+        KLD_MAX.figure(float(kld.max())),
+        *(quantity.figure(percentile(kld, q)) for q, quantity in KLD_PERCENTILES),
+        KLD_MIN.figure(float(kld.min())),
     ]
 
 
 def _token_figures(reference: Columns, candidate: Columns, interval: Interval) -> list[Figure]:
     """Δp of the token that follows, and how often both find the same token most likely."""
     dp = np.exp(-candidate["surprisal"]) - np.exp(-reference["surprisal"])
-    square, square_error = mean_and_error(dp**2)
-    rms, same = math.sqrt(square), candidate["same_top"]
+    same = candidate["same_top"]
     share = float(same.mean())
-    ends = [None if x is None else math.sqrt(max(x, 0.0)) for x in interval(dp**2)]
-    percentiles = [Figure(_percentile_name(q, "Δp"), percentile(dp, q), unit="share") for q in PERCENTILES_DP]
     error = math.sqrt(share * (1 - share) / max(len(same) - 1, 1))
     return [
-        Figure("Mean Δp", *_with_interval(dp, interval), unit="share"),
-        Figure("Maximum Δp", float(dp.max()), unit="share"),
-        *percentiles,
-        Figure("Minimum Δp", float(dp.min()), unit="share"),
-        Figure("RMS Δp", rms, 0.5 / rms * square_error if rms else 0.0, *ends, unit="share"),
-        Figure("Same top p", share, error, *interval(same), unit="share"),
+        DP.figure(*_with_interval(dp, interval)),
+        DP_MAX.figure(float(dp.max())),
+        *(quantity.figure(percentile(dp, q)) for q, quantity in DP_PERCENTILES),
+        DP_MIN.figure(float(dp.min())),
+        _root_mean_square(dp, interval),
+        SAME_TOP.figure(share, error, *interval(same)),
     ]
+
+
+def _root_mean_square(dp: Array, interval: Interval) -> Figure:
+    square, square_error = mean_and_error(dp**2)
+    rms = math.sqrt(square)
+    ends = (None if x is None else math.sqrt(max(x, 0.0)) for x in interval(dp**2))
+    return DP_RMS.figure(rms, 0.5 / rms * square_error if rms else 0.0, *ends)
 
 
 def _shape_figures(reference: Columns, candidate: Columns, cut: bool, interval: Interval) -> list[Figure]:
     """What llama-perplexity does not look at: the whole distributions, and how uncertain each model is."""
-    found = [Figure("Mean KLD, full vocabulary", *_with_interval(candidate["kld"], interval))] if cut else []
-    found += [
-        Figure("Mean reverse KLD", *_with_interval(candidate["kld_reverse"], interval)),
-        Figure("Mean JSD", *_with_interval(candidate["jsd"], interval)),
-    ]
-    for name, column, unit in (("H", "entropy", "nats"), ("varentropy", "varentropy", "nats²")):
-        change = candidate[column] - reference[column]
-        found += [
-            Figure(f"Mean {name}(base)", *_with_interval(reference[column], interval), unit=unit),
-            Figure(f"Mean Δ{name}", *_with_interval(change, interval), unit=unit),
-            Figure(f"Mean |Δ{name}|", *_with_interval(np.abs(change), interval), unit=unit),
-        ]
+    columns = [(KLD_FULL, candidate["kld"])] if cut else []
+    columns += [(KLD_REVERSE, candidate["kld_reverse"]), (JSD, candidate["jsd"])]
+    for name, quantities in UNCERTAINTIES.items():
+        change = candidate[name] - reference[name]
+        columns += zip(quantities, (reference[name], change, np.abs(change)), strict=True)
+    found = [quantity.figure(*_with_interval(values, interval)) for quantity, values in columns]
     finite = np.isfinite(reference["margin"]) & np.isfinite(candidate["margin"])
     margin = (candidate["margin"] - reference["margin"])[finite]
-    return [*found, Figure("Mean Δmargin", *mean_and_error(margin))] if len(margin) else found
+    return [*found, MARGIN_CHANGE.figure(*mean_and_error(margin))] if len(margin) else found
 
 
 def percentile(values: Array, q: float) -> float:
@@ -188,17 +209,18 @@ def percentile(values: Array, q: float) -> float:
     return float(np.quantile(values, q / 100))
 
 
-def _percentile_name(q: float, what: str) -> str:
-    return f"Median {what}" if q == 50 else f"{q:.1f}% {what}"
-
-
 def _with_interval(values: Array, interval: Interval) -> tuple[float, float, float | None, float | None]:
     return *mean_and_error(values), *interval(values)
 
 
-def _exp(numbers: Sequence[float | None]) -> list[float | None]:
-    """Beyond float64: inf."""
-    return [None if x is None else math.exp(x) if x < MOST else math.inf for x in numbers]
+def _exp(x: float) -> float:
+    """e^x; inf beyond float64."""
+    return math.exp(x) if x < MOST else math.inf
+
+
+def _exps(ends: tuple[float | None, float | None]) -> list[float | None]:
+    """The ends of an interval, if there is one, as powers of e."""
+    return [None if x is None else _exp(x) for x in ends]
 
 
 # --- clustered by problem -----------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ HORIZON = 32  # tokens within which a trace may leave the reference's
 
 
 @dataclass(frozen=True, slots=True)
-class Free:
+class FreeRunning:
     """Traces of the same problems and seeds by both models."""
 
     n: int  # pairs
@@ -54,7 +54,7 @@ class Pair:
     abandoned: tuple[float, float] = (math.nan, math.nan)  # 1: wrong, but the true answer led before; NaN: not probed
 
 
-def free(pairs: Sequence[Pair]) -> Free:
+def free_running(pairs: Sequence[Pair]) -> FreeRunning:
     """Figures of free-running pairs. Raises ValueError where there are none."""
     if not pairs:
         raise ValueError("expected at least one pair of traces")
@@ -75,7 +75,7 @@ def free(pairs: Sequence[Pair]) -> Free:
     change = right[:, 1] - right[:, 0]
     answered = np.array([p.answer != (None, None) for p in pairs], bool)
     same = np.array([p.answer[0] == p.answer[1] for p in pairs], bool)
-    return Free(
+    return FreeRunning(
         n=len(pairs),
         n_problems=len(set(problems)),
         accuracy_reference=share_of(right[:, 0]),

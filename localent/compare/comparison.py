@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from localent.analysis.divergence import Forced
-from localent.analysis.pairs import Free
+from localent.analysis.divergence import TeacherForced
+from localent.analysis.pairs import FreeRunning
 from localent.analysis.prefixes import Trajectory
 from localent.records import Model
 
@@ -29,8 +29,8 @@ class Candidate:
     """What one candidate's comparison found. None: not asked for."""
 
     model: Model
-    forced: Forced
-    free: Free | None = None
+    forced: TeacherForced
+    free: FreeRunning | None = None
     trajectory: Trajectory | None = None
     multiples: dict[str, float | None] | None = None  # differences over the noise floor; None: no noise there
     comparison_id: str = ""

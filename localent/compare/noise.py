@@ -10,13 +10,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from localent.analysis.divergence import Forced
-from localent.analysis.pairs import Free
+from localent.analysis.divergence import TeacherForced
+from localent.analysis.pairs import FreeRunning
 from localent.analysis.prefixes import Trajectory
+from localent.analysis.quantities import QUANTITIES
 from localent.compare.teacher_forcing import Scorer, Text
 
 SHARE, LEAST, MOST = 0.02, 2, 40  # of the texts that are scored twice
 LEAST_ROWS = 500  # positions, where there are so many: a few short traces do not know the size of the noise
+View = TeacherForced | FreeRunning | Trajectory
 
 
 class Rechunked:
@@ -45,21 +47,21 @@ def sample(texts: Sequence[Text]) -> list[Text]:
     return [texts[i * len(texts) // n] for i in range(n)]
 
 
-def multiples(mine: Forced | Free | Trajectory, floor: Forced | Free | Trajectory) -> dict[str, float | None]:
+def multiples(
+    mine: TeacherForced | FreeRunning | Trajectory, floor: TeacherForced | FreeRunning | Trajectory
+) -> dict[str, float | None]:
     """Every difference over the same one of the reference against itself; None where that is 0, or not known."""
     ours, noise = magnitudes(mine), magnitudes(floor)
     return {name: value / noise[name] if noise.get(name) else None for name, value in ours.items()}
 
 
-def magnitudes(found: Forced | Free | Trajectory) -> dict[str, float]:
+def magnitudes(found: View) -> dict[str, float]:
     """Differences as sizes, 0 for a model and itself."""
     match found:
-        case Forced():
-            names = ("Mean KLD", "Mean reverse KLD", "Mean JSD", "RMS Δp", "Mean |ΔH|", "Mean |Δvarentropy|")
-            sizes = {figure.name: figure.value for figure in found.figures if figure.name in names}
-            ratio = abs(found["Mean ln(PPL(Q)/PPL(base))"].value)
-            return sizes | {"Mean ln(PPL(Q)/PPL(base))": ratio, "Same top p": 1 - found["Same top p"].value}
-        case Free():
+        case TeacherForced():
+            at_itself = {figure.name: QUANTITIES[figure.name].at_itself for figure in found.figures}
+            return {key: abs(found[key].value - own) for key, own in at_itself.items() if own is not None}
+        case FreeRunning():
             sizes = {"flips": found.flips, "accuracy_change": found.accuracy_change}
             sizes |= {"diverged_early": found.diverged_early, "abandoned_change": found.abandoned_change}
             alike = {"same_answer": found.same_answer, "identical": found.identical}

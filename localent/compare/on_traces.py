@@ -8,7 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from localent import runs, tasks
-from localent.analysis.pairs import Free, free
+from localent.analysis.pairs import FreeRunning
+from localent.analysis.pairs import free_running as figures_of
 from localent.analysis.prefixes import Trajectory, trajectory
 from localent.compare import free_running, kept, prefixes, texts
 from localent.compare.assembly import assemble, heads_of, label, placed
@@ -134,7 +135,7 @@ def _run(model, task, db, n, samples, settings, report: runs.Report, status, nam
         return runs.run(model, task, db=db, n=n, samples=samples, settings=settings, report=tell, status=status)
 
 
-def _free_runs(heads, run: Run, written, task, db, settings, plan: Plan, report, status) -> list[Free | None]:
+def _free_runs(heads, run: Run, written, task, db, settings, plan: Plan, report, status) -> list[FreeRunning | None]:
     """Free-running figures: [the reference against itself in other lanes, each candidate]; and their run ids."""
     order = [p.problem_id for p in task.problems]
     n, samples = max(order.index(p) for p, _ in written) + 1, max(s for _, s in written) + 1
@@ -148,7 +149,7 @@ def _free_runs(heads, run: Run, written, task, db, settings, plan: Plan, report,
     for head, chosen, name in jobs:
         outcome = _run(head.model.path, task, db, n, samples, chosen, report, status, name)
         pairs = free_running.pairs(base, _traces(db, outcome.run_id, written))
-        found.append((free(pairs), outcome.run_id))
+        found.append((figures_of(pairs), outcome.run_id))
     return found if plan.noise else [None, *found]
 
 

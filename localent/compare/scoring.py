@@ -8,7 +8,7 @@ from contextlib import ExitStack, closing
 import numpy as np
 
 from localent.analysis import divergence
-from localent.analysis.divergence import Forced
+from localent.analysis.divergence import TeacherForced
 from localent.compare import noise, teacher_forcing
 from localent.compare.comparison import Plan
 from localent.compare.teacher_forcing import Positions, Scorer, Text
@@ -52,13 +52,13 @@ def scorer_of(model: LlamaModel, parts: Sequence[Text], plan: Plan):
     return closing(LlamaScorer(model, Options(n_lanes=1, n_ctx=n_ctx, n_threads=threads, chunk=plan.chunk)))
 
 
-def measured(found: Positions, i: int, parts: Sequence[Text], *, cut: bool, stored: bool = False) -> Forced:
+def measured(found: Positions, i: int, parts: Sequence[Text], *, cut: bool, stored: bool = False) -> TeacherForced:
     problems, classes = clusters(found, parts), None
     if parts[0].classes:
         classes = _classes(found, parts)
     problems = problems if len(set(problems)) > 1 else None
     columns = found.candidates[i]
-    return divergence.forced(
+    return divergence.teacher_forced(
         found.reference, columns, cut=cut, problems=problems, classes=classes, distribution=not stored
     )
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 import localent
+from localent.analysis.quantities import DP_RMS, ENTROPY_CHANGE, KLD, PPL, PPL_BASE, SAME_TOP, VARENTROPY_CHANGE
 from localent.compare.comparison import Candidate, Comparison, Plan
 from localent.compare.teacher_forcing import Positions, Text
 from localent.engine.llama import build_info
@@ -69,17 +70,17 @@ def _keep_one(store: Database, done: Comparison, candidate: Candidate, plan: Pla
 def _columns(candidate: Candidate, floor: Candidate | None) -> dict[str, float | int | None]:
     """What a comparison's row has in columns of their own."""
     f, free, path = candidate.forced, candidate.free, candidate.trajectory
-    names = {figure.name: figure.value for figure in f.figures}
+    values = {figure.name: figure.value for figure in f.figures}
     return dict(
         n_positions=f.n,
-        mean_kld=names["Mean KLD"],
-        noise_kld=floor.forced["Mean KLD"].value if floor else None,
-        rms_delta_p=names["RMS Δp"],
-        same_top=names["Same top p"],
-        ppl_reference=names["Mean PPL(base)"],
-        ppl_candidate=names["Mean PPL(Q)"],
-        delta_entropy=names.get("Mean ΔH"),
-        delta_varentropy=names.get("Mean Δvarentropy"),
+        mean_kld=values[KLD.key],
+        noise_kld=floor.forced[KLD.key].value if floor else None,
+        rms_delta_p=values[DP_RMS.key],
+        same_top=values[SAME_TOP.key],
+        ppl_reference=values[PPL_BASE.key],
+        ppl_candidate=values[PPL.key],
+        delta_entropy=values.get(ENTROPY_CHANGE.key),
+        delta_varentropy=values.get(VARENTROPY_CHANGE.key),
         n_pairs=free.n if free else None,
         accuracy_reference=free.accuracy_reference.value if free else None,
         accuracy_candidate=free.accuracy_candidate.value if free else None,

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from localent.analysis.divergence import Figure, Forced
+from localent.analysis.divergence import TeacherForced
 from localent.analysis.intervals import Estimate
+from localent.analysis.quantities import DP_RMS, ENTROPY_CHANGE, KLD, KLD_MAX, KLD_MIN, Figure
 from localent.analysis.significance import holm
 
 ALPHA = 0.05
@@ -36,7 +37,7 @@ class Verdict:
         return f"{self.name} {'; it '.join(parts)}."
 
 
-def verdicts(candidates: Sequence, floor: Forced | None, *, stored: bool = False) -> list[Verdict]:
+def verdicts(candidates: Sequence, floor: TeacherForced | None, *, stored: bool = False) -> list[Verdict]:
     """Verdicts on comparison.Candidates. Accuracy: McNemar, Holm over the candidates; all else: 95 % intervals.
 
     stored: the reference is a base file.
@@ -62,11 +63,11 @@ def labels(models: Sequence) -> list[str]:
     return [m.quant if quants.count(m.quant) == 1 else f"{m.quant} {m.sha256[:6]}" for m in models]
 
 
-def _verdict(name: str, candidate, floor: Forced | None, accuracy: Check | None, stored: bool) -> Verdict:
+def _verdict(name: str, candidate, floor: TeacherForced | None, accuracy: Check | None, stored: bool) -> Verdict:
     f = candidate.forced
-    checks = [_from_file(f["Mean KLD"]) if stored else _distributions(f["Mean KLD"], floor)]
-    if any(figure.name == "Mean ΔH" for figure in f.figures):
-        checks.append(_uncertainty(f["Mean ΔH"], floor))
+    checks = [_from_file(f[KLD.key]) if stored else _distributions(f[KLD.key], floor)]
+    if change := f.get(ENTROPY_CHANGE.key):
+        checks.append(_uncertainty(change, floor))
     if candidate.free:
         checks += [accuracy, _length(candidate.free), _runs(candidate.free) if is_identical(f) else None]
     if candidate.trajectory:
@@ -79,10 +80,9 @@ def _verdict(name: str, candidate, floor: Forced | None, accuracy: Check | None,
     return Verdict(name, differs, same, is_identical(f) and _same_paths(candidate))
 
 
-def is_identical(f: Forced) -> bool:
+def is_identical(f: TeacherForced) -> bool:
     """No rounding can hide a difference in all of these: each token's own probability is among them."""
-    names = ("Minimum KLD", "Maximum KLD", "RMS Δp")
-    return all(f[name].value == 0.0 for name in names)
+    return all(f[one.key].value == 0.0 for one in (KLD_MIN, KLD_MAX, DP_RMS))
 
 
 def _same_paths(candidate) -> bool:
@@ -98,16 +98,16 @@ def _from_file(kld: Figure) -> Check:
     return _low(kld) > STORED, text
 
 
-def _distributions(kld: Figure, floor: Forced | None) -> Check:
+def _distributions(kld: Figure, floor: TeacherForced | None) -> Check:
     if floor is None:
         return _low(kld) > 0, f"its next-token distributions (mean KLD {kld.value:.3g}, no noise floor measured)"
-    noise = floor["Mean KLD"]
+    noise = floor[KLD.key]
     times = f"{times_noise(kld.value / noise.value)} times the noise floor" if noise.value else "the noise floor is 0"
     return _low(kld) > _high(noise), f"its next-token distributions (mean KLD {kld.value:.3g}, {times})"
 
 
-def _uncertainty(change: Figure, floor: Forced | None) -> Check:
-    noise = abs(floor["Mean ΔH"].value) if floor else 0.0
+def _uncertainty(change: Figure, floor: TeacherForced | None) -> Check:
+    noise = abs(floor[ENTROPY_CHANGE.key].value) if floor else 0.0
     text = f"its token entropy ({change.value:+.3g} nats)"
     return _low(change) > noise or _high(change) < -noise, text
 

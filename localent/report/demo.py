@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from localent.analysis.claims import Verdict
 from localent.analysis.curves import FLOORED
-from localent.analysis.divergence import Figure
 from localent.analysis.intervals import Estimate
+from localent.analysis.quantities import KLD, SAME_TOP, Figure
 from localent.analysis.signatures import LOCK
 from localent.compare import Candidate, Comparison
 from localent.compare.verdict import times_noise, verdicts
@@ -149,14 +149,14 @@ def quant_table(c: Comparison) -> Table:
 
 
 def _quant_row(one: Candidate, name: str) -> list[str]:
-    kld, free = one.forced["Mean KLD"], one.free
-    times = (one.multiples or {}).get("Mean KLD")
+    kld, free = one.forced[KLD.key], one.free
+    times = (one.multiples or {}).get(KLD.key)
     return [
         name,
         f"{one.model.bits_per_weight:.2f}",
         kld_cell(kld),
         "-" if times is None else times_noise(times),
-        f"{100 * one.forced['Same top p'].value:.2f}",
+        f"{100 * one.forced[SAME_TOP.key].value:.2f}",
         share(free.accuracy_candidate),
         f"{free.right_to_wrong}, {free.wrong_to_right}",
     ]
@@ -203,7 +203,7 @@ def quant_sentences(c: Comparison) -> list[str]:
 def order_sentence(candidates: Sequence[Candidate]) -> str:
     """Whether fewer bits are further from the reference."""
     ordered = sorted(candidates, key=lambda one: -one.model.bits_per_weight)
-    klds = [(one.model.quant, one.forced["Mean KLD"].value) for one in ordered]
+    klds = [(one.model.quant, one.forced[KLD.key].value) for one in ordered]
     swapped = [f"{a} ({x:.2g}) and {b} ({y:.2g})" for (a, x), (b, y) in pairwise(klds) if x >= y]
     if swapped:
         return f"KLD does not always rise as bits go down: see {', '.join(swapped)}."

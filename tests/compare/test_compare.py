@@ -1,4 +1,4 @@
-"""Comparing models: two rows in float64, teacher forcing, llama-perplexity's figures, pairs, prefixes, the whole."""
+"""Comparing models: teacher forcing, llama-perplexity's figures, pairs, prefixes, the whole."""
 
 import json
 import math
@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 import scipy.stats
 from click.testing import CliRunner
+from helpers.rows import rows
 
 from localent import tasks
 from localent.analysis import divergence, pairs, prefixes
-from localent.analysis.divergence import Figure
 from localent.analysis.pairs import Pair
+from localent.analysis.quantities import Figure
 from localent.cli import main
 from localent.compare import (
     Plan,
@@ -37,7 +38,6 @@ from localent.engine.llama import quantize
 from localent.errors import BrokenLogitsError, LocalentError
 from localent.files import identity, kld_base
 from localent.machine import hardware
-from localent.measure import entropy
 from localent.measure.divergence import PairMeter, kl
 from localent.measure.entropy import log_softmax
 from localent.records import Step
@@ -47,153 +47,6 @@ from localent.store import open_db
 GOLDEN = Path(__file__).parents[1] / "data" / "perplexity"
 MODEL, TEXT = GOLDEN / "tiny-f16.gguf", GOLDEN / "text.txt"
 PLAN = Plan(ctx=64, limit=12, threads=1, noise=False)
-
-
-def rows(n_vocab, shift, n=3, seed=0, sd=3.0):
-    """Pairs of different rows: (n, 2, n_vocab) float32."""
-    rng = np.random.default_rng(seed)
-    first = rng.normal(0, sd, (n, n_vocab))
-    return np.stack([first, first + rng.normal(0, shift, (n, n_vocab))], 1).astype(np.float32)
-
-
-# --- two rows -------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n_vocab", [2, 5, 260, 8192, 8193, 40_000])
-@pytest.mark.parametrize("shift", [0.001, 0.1, 3.0])
-def test_measures_of_two_rows_are_those_of_the_plain_formulas(n_vocab, shift):
-    meter = PairMeter(n_vocab)
-    for p, q in rows(n_vocab, shift):
-        lp, lq = entropy.log_softmax(p), entropy.log_softmax(q)
-        side, (seen,) = meter.read(p, [q], 1)
-        assert seen.kld == pytest.approx(float(entropy.kl(lp, lq)), abs=1e-12)
-        assert seen.kld_reverse == pytest.approx(float(entropy.kl(lq, lp)), abs=1e-12)
-        assert seen.jsd == pytest.approx(float(entropy.js(lp, lq)), abs=1e-12)
-        for found, log_probs in ((side, lp), (seen.candidate, lq)):
-            assert found.entropy == pytest.approx(float(entropy.entropy(log_probs)), abs=1e-12)
-            assert found.varentropy == pytest.approx(float(entropy.varentropy(log_probs)), abs=1e-10)
-            assert found.surprisal == pytest.approx(-log_probs[1], abs=1e-12)
-            assert found.margin == pytest.approx(np.diff(np.sort(log_probs)[-2:])[0], abs=1e-6)
-            assert found.top1_id == log_probs.argmax()
-
-
-def test_entropy_and_kl_make_cross_entropy():
-    """H(P) + KL(P || Q) = CE(P, Q) for any P and Q."""
-    for p, q in rows(1000, 2.0):
-        side, (seen,) = PairMeter(1000).read(p, [q], 0)
-        cross = -(np.exp(entropy.log_softmax(p)) * entropy.log_softmax(q)).sum()
-        assert side.entropy + seen.kld == pytest.approx(cross, abs=1e-12)
-
-
-def test_a_row_and_itself_differ_by_exactly_nothing():
-    for p, _ in rows(9000, 0.0, n=20, sd=8.0):
-        _, (seen,) = PairMeter(9000).read(p, [p.copy()], 0)
-        assert (seen.kld, seen.kld_cut, seen.kld_reverse, seen.jsd, seen.same_top) == (0.0, 0.0, 0.0, 0.0, True)
-
-
-def test_tiny_differences_keep_their_digits_and_never_go_negative():
-    """float32 sums lose a KLD of 1e-10 altogether, and show it with either sign."""
-    for p, q in rows(150_000, 1e-5, n=2):
-        _, (seen,) = PairMeter(150_000).read(p, [q], 0)
-        true = float(entropy.kl(entropy.log_softmax(p), entropy.log_softmax(q)))
-        assert seen.kld == pytest.approx(true, rel=1e-3)
-        assert min(seen.kld, seen.kld_reverse, seen.jsd) >= 0
-
-
-def test_the_cut_leaves_out_what_llama_perplexity_leaves_out():
-    p, q = rows(5000, 1.0, n=1, sd=6.0)[0]
-    lp, lq = entropy.log_softmax(p), entropy.log_softmax(q)
-    likely = lp > -16
-    _, (seen,) = PairMeter(5000).read(p, [q], 0)
-    assert 0 < likely.sum() < 5000
-    assert seen.kld_cut == pytest.approx((np.exp(lp) * (lp - lq))[likely].sum(), abs=1e-12)
-    assert seen.kld_cut != pytest.approx(seen.kld, abs=1e-9)
-
-
-def test_stored_log_probabilities_are_taken_as_they_are():
-    """A base file's row sums to a little more than 1; its own tool does not mend that, so neither do we."""
-    p, q = rows(300, 0.5, n=1)[0]
-    lp = (entropy.log_softmax(p) + 0.01).astype(np.float32)
-    side, (seen,) = PairMeter(300).read(lp, [q], 7, normalised=True)
-    terms = np.exp(lp.astype(float)) * (lp - entropy.log_softmax(q))
-    assert seen.kld_cut == pytest.approx(terms[lp > -16].sum(), abs=1e-9)
-    assert side.surprisal == pytest.approx(-float(lp[7]))
-
-
-def test_candidates_are_measured_alike_alone_and_together():
-    p, q = rows(9000, 0.3, n=1)[0]
-    r = (q + 1e-3 * np.arange(9000)).astype(np.float32)
-    meter = PairMeter(9000)
-    assert meter.read(p, [q, r], 3)[1] == [*meter.read(p, [q], 3)[1], *meter.read(p, [r], 3)[1]]
-
-
-def test_impossible_tokens_are_allowed_and_broken_rows_are_not():
-    p, q = rows(300, 0.5, n=1)[0]
-    p[5] = q[5] = -np.inf
-    side, (seen,) = PairMeter(300).read(p, [q], 0)
-    lp, lq = entropy.log_softmax(p), entropy.log_softmax(q)
-    assert side.entropy == pytest.approx(float(entropy.entropy(lp)), abs=1e-12)
-    assert seen.kld == pytest.approx(float(entropy.kl(lp, lq)), abs=1e-12)
-    for bad in (np.nan, np.inf):
-        q[7] = bad
-        with pytest.raises(LocalentError, match="broken"):
-            PairMeter(300).read(p, [q], 0)
-
-
-@pytest.mark.parametrize("n_vocab", [3, 32_768, 32_769])
-@pytest.mark.parametrize("sd", [400.0, 1e5])
-def test_rows_with_tokens_far_below_the_top_keep_to_the_formulas(n_vocab, sd):
-    """Logits thousands of nats apart, in one model or in both, and tokens that both rule out."""
-    meter = PairMeter(n_vocab)
-    for p, q in rows(n_vocab, sd / 100, n=4, sd=sd):
-        p[1:2] = q[1:2] = -np.inf
-        for one, two in ((p, q), (p, p[::-1].copy() if n_vocab > 3 else q[[2, 1, 0]])):
-            two[1:2], two[~np.isneginf(one) & np.isneginf(two)] = -np.inf, 0.0
-            lp, lq = entropy.log_softmax(one), entropy.log_softmax(two)
-            side, (seen,) = meter.read(one, [two], 0)
-            assert seen.kld == pytest.approx(float(entropy.kl(lp, lq)), rel=1e-12, abs=1e-9)
-            assert seen.kld_reverse == pytest.approx(float(entropy.kl(lq, lp)), rel=1e-12, abs=1e-9)
-            assert seen.jsd == pytest.approx(float(entropy.js(lp, lq)), abs=1e-9)
-            assert side.entropy == pytest.approx(float(entropy.entropy(lp)), abs=1e-9)
-
-
-def test_a_gap_of_thousands_of_nats_counts_in_full():
-    """P gives the second token e^-1 / (1 + e^-1), Q gives it e^-5000: worked by hand."""
-    p = math.exp(-1) / (1 + math.exp(-1))
-    _, (seen,) = PairMeter(2).read(np.float32([0, -1]), [np.float32([0, -5000])], 0)
-    assert seen.kld == pytest.approx(5000 * p + p * math.log(p) + (1 - p) * math.log(1 - p), rel=1e-12)
-
-
-@pytest.mark.parametrize(("p", "q"), [([1, 2, 3, -np.inf], [1, 2, -np.inf, 0]), ([1, 2, 3], [1, 2, -np.inf]),
-                                      ([1, -np.inf, 3], [1, 2, 3])])  # fmt: skip
-def test_a_token_that_one_model_alone_rules_out_is_no_finite_number(p, q):
-    """By the formulas one of the divergences is infinite: nothing is guessed in its place."""
-    p, q = np.float32(p), np.float32(q)
-    log_probs = [entropy.log_softmax(row) for row in (p, q)]
-    with np.errstate(divide="ignore"):
-        assert np.inf in (float(entropy.kl(*log_probs)), float(entropy.kl(*log_probs[::-1])))
-    with pytest.raises(LocalentError, match=r"logit of token \d is -inf .* their divergence is infinite"):
-        PairMeter(len(p)).read(p, [p, q], 0)
-
-
-def test_a_base_file_cannot_say_that_a_token_is_impossible():
-    """It says 16 nats below the top: where a model rules such a token out, llama-perplexity leaves it out, too."""
-    q = np.float32([1, 2, 3, -np.inf])
-    stored = np.maximum(entropy.log_softmax(q), entropy.log_softmax(q).max() - 16).astype(np.float32)
-    _, (seen,) = PairMeter(4).read(stored, [q], 0, normalised=True)
-    assert seen.kld_cut == pytest.approx(0.0, abs=1e-6)
-    with pytest.raises(LocalentError, match="infinite"):
-        PairMeter(4).read(stored, [np.float32([1, 2, -np.inf, 3])], 0, normalised=True)
-
-
-def test_a_meter_takes_any_number_of_candidates_in_turn():
-    """Its scratch memory follows; what it held before leaves no trace."""
-    p, q = rows(300, 0.5, n=1)[0]
-    meter = PairMeter(300)
-    first = meter.read(p, [q], 0)
-    assert meter.read(p, [], 0) == (first[0], [])
-    assert meter.read(p, [q, q, q], 0) == (first[0], first[1] * 3)
-    assert meter.read(p, [q], 0) == first
 
 
 # --- teacher forcing ------------------------------------------------------------------------------------------------
@@ -472,11 +325,11 @@ def test_equal_up_to_rounding_is_not_called_identical():
         for name in teacher_forcing.MEASURES:
             columns[1][name].append(0.0 if "kld" in name or name == "jsd" else getattr(seen, name))
     base, mine = ({k: np.array(v, float) for k, v in side.items() if v} for side in columns)
-    found = divergence.forced(base, mine, cut=True)
+    found = divergence.teacher_forced(base, mine, cut=True)
     assert found["Maximum KLD"].value == 0.0
     assert not verdict.is_identical(found)
     itself = {name: mine[name] for name in ("jsd", "same_top")} | {name: mine["kld"] for name in mine if "kld" in name}
-    assert verdict.is_identical(divergence.forced(base, base | itself, cut=True))
+    assert verdict.is_identical(divergence.teacher_forced(base, base | itself, cut=True))
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
@@ -638,7 +491,7 @@ def test_deciles_are_ten_groups_of_one_size_by_entropy():
 def test_attempts_at_one_problem_that_are_lost_together_count_once():
     """Five problems lost, three attempts each: 5 of 5, not 15 of 15."""
     lost = [Pair(f"p{i}", (True, i >= 5), ("1", "1"), ((1,), (1,))) for i in range(40) for _ in range(3)]
-    found = pairs.free(lost)
+    found = pairs.free_running(lost)
     assert found.right_to_wrong == 15
     assert found.mcnemar_p == pytest.approx(scipy.stats.binomtest(5, 5).pvalue)
     assert found.flips.high > 0.2  # 5 of 40 problems, not 15 of 120 traces
@@ -646,8 +499,8 @@ def test_attempts_at_one_problem_that_are_lost_together_count_once():
 
 def test_two_answers_that_are_missing_are_not_the_same():
     none = [Pair(f"p{i}", (False, False), (None, None), ((1,), (1,))) for i in range(12)]
-    assert pairs.free(none).same_answer.value is None
-    assert pairs.free([*none, Pair("q", (True, False), ("1", None), ((1,), (1,)))]).same_answer.value == 0.0
+    assert pairs.free_running(none).same_answer.value is None
+    assert pairs.free_running([*none, Pair("q", (True, False), ("1", None), ((1,), (1,)))]).same_answer.value == 0.0
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 0), (1, 0), (7, 2), (10, 10), (3, 25)])
@@ -666,7 +519,7 @@ def teacher_forced(*salts, n_texts=24):
     problems = np.array([text.problem for text in texts])[found.text]
     classes = np.array(["number", "other", "operator"])[np.arange(len(found)) % 3]
     return found, [
-        divergence.forced(found.reference, columns, cut=False, problems=problems, classes=classes)
+        divergence.teacher_forced(found.reference, columns, cut=False, problems=problems, classes=classes)
         for columns in found.candidates
     ]
 
@@ -713,7 +566,7 @@ def test_accuracy_is_called_different_only_after_holm():
 
     def flipped(lost, won):
         right = [(True, False)] * lost + [(False, True)] * won + [(True, True)] * 20
-        return pairs.free([a_pair(str(i), r, ([1], [1])) for i, r in enumerate(right)])
+        return pairs.free_running([a_pair(str(i), r, ([1], [1])) for i, r in enumerate(right)])
 
     nine, same = flipped(9, 1), flipped(2, 2)
     assert nine.mcnemar_p == pytest.approx(scipy.stats.binomtest(9, 10).pvalue) == pytest.approx(0.0215, abs=1e-4)
@@ -729,7 +582,8 @@ def test_equal_distributions_are_not_called_equal_where_free_runs_or_answers_dif
     """The same weights under another end token write other traces; another reading of answers gives other leaders."""
     _, (itself,) = teacher_forced(0.0)
     same, longer = (
-        pairs.free([a_pair(str(i), (True, True), ([1, 2], [1, 2, *more])) for i in range(12)]) for more in ([], [3])
+        pairs.free_running([a_pair(str(i), (True, True), ([1, 2], [1, 2, *more])) for i in range(12)])
+        for more in ([], [3])
     )
     alike, other = (
         prefixes.trajectory([prefixes.Prefix(0, "a", 0.0, (1, 1), (0.5, 0.5), ("1", leader))]) for leader in "12"
@@ -744,7 +598,7 @@ def test_equal_distributions_are_not_called_equal_where_free_runs_or_answers_dif
 
 def test_a_model_and_itself_have_no_magnitude_in_any_view():
     _, (itself, other) = teacher_forced(0.0, 0.2)
-    free = pairs.free([a_pair(str(i), (True, True), ([1, 2], [1, 2])) for i in range(12)])
+    free = pairs.free_running([a_pair(str(i), (True, True), ([1, 2], [1, 2])) for i in range(12)])
     path = prefixes.trajectory([prefixes.Prefix(0, "a", 0.0, (1, 1), (0.5, 0.5), ("1", "1"))])
     for found in (itself, free, path):
         assert set(noise.magnitudes(found).values()) == {0.0}
@@ -763,7 +617,7 @@ def a_pair(problem, right, tokens, answers=("1", "1")):
 
 
 def test_pairs_by_hand():
-    found = pairs.free([
+    found = pairs.free_running([
         a_pair("a", (True, True), ([1, 2, 3], [1, 2, 3])),
         a_pair("a", (True, False), ([1, 2, 3, 4], [1, 9]), ("1", "2")),
         a_pair("b", (False, True), (list(range(40)), [*range(39), 99])),
@@ -787,7 +641,7 @@ def test_mechanisms_and_given_up_answers_are_shares_of_what_was_probed():
     def probed(problem, names, gone):
         return replace(a_pair(problem, (False, False), ([1], [1])), mechanism=names, abandoned=gone)
 
-    found = pairs.free([
+    found = pairs.free_running([
         probed("a", ("escape", "rescue"), (1.0, 0.0)),
         probed("b", ("escape", "escape"), (1.0, 1.0)),
         probed("c", ("stable", ""), (0.0, math.nan)),

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from helpers import synthetic
 
 from localent import study
-from localent.analysis.divergence import Figure
+from localent.analysis.quantities import Figure
 from localent.cli import main
 from localent.cli.progress import Bar
 from localent.report import demo as report
