@@ -11,11 +11,13 @@ stands beside; where that separates, but not with length held fixed, both are "e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from localent.analysis.claims import EARLY, EARLY_ANY, LENGTH, SMALLEST, SUPPORTED, UNDECIDED, Verdict, decide, varying
+from localent.analysis import claims
+from localent.analysis.claims import GAP, LENGTH, SMALLEST, SUPPORTED, UNDECIDED, Claim, Verdict, judged, varying
 from localent.analysis.curves import HALF, at_position, half_way
 from localent.analysis.intervals import Estimate, estimate, if_enough, in_pair, of_those, separation
 from localent.analysis.metrics import Array, Statistic, UndefinedError, auroc, auroc_of, gap_of
@@ -23,41 +25,45 @@ from localent.analysis.probed import Probed
 from localent.analysis.signatures import gap_values, lock_time, modal_lock, saturation, violations
 from localent.analysis.significance import gap_p, partial_rank_of, separation_gain_p, separation_p
 
-DELONG, INTERVAL = "clustered DeLong", "interval alone"
-GAP, GAPS = "clustered t", ("nats", "share")  # compared by their means
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The probed traces of one model, whose right and wrong ones are compared."""
+
+    subject: str
+    p: Probed
+    length: Array  # (n,) tokens
+    options: dict[str, Any]  # of the intervals
+
+    @property
+    def anywhere(self) -> Array:
+        """One stratum for all traces: (n,)."""
+        return np.zeros(len(self.p.wrong), int)
 
 
-def signatures(subject: str, p: Probed, length: Array, options: dict) -> Iterator[Verdict]:
-    half = at_position(p.trajectory(p.entropy), HALF)
-    n_up = violations(p.entropy)
+def signatures(s: Sample) -> Iterator[Verdict]:
+    """The verdicts on all signatures of right against wrong traces."""
+    p, n_up = s.p, violations(s.p.entropy)
     rises = np.where(np.isnan(n_up), np.nan, n_up > 0)
-    delta, auroc = "Cliff's delta", "AUROC - 0.5"
-    yield _contrast(
-        "lock-in: wrong traces lock in later", subject, p, lock_time(p.entropy, p.position), delta, length, options
-    )
-    leader = modal_lock(p.leader, p.position)
-    yield _contrast("lock-in of the leading answer", subject, p, leader, delta, length, options)
-    claim = "separability: wrong traces stay uncertain"
-    yield _contrast(claim, subject, p, gap_values(p), "nats", length, options)
-    plain = _contrast(EARLY_ANY, subject, p, half, auroc, length, options)
-    yield from _early(subject, p, length, options)
-    yield replace(plain, note=plain.note or "traces of one step are read at their start")
-    yield _within(subject, p, length, options)
-    yield _contrast("monotonicity: wrong traces rise more often", subject, p, rises, "share", length, options)
-    effect = saturation(p, **options)
-    note = "noise around a level gives a positive slope as well"
-    claim, unit = "saturation: steps shrink near the floor", "nats a nat"
-    yield Verdict(claim, subject, effect, unit, INTERVAL, None, decide(effect, unit), None, False, note)
+    yield contrast(claims.LOCK_IN, s, lock_time(p.entropy, p.position))
+    yield contrast(claims.LOCK_IN_LEADER, s, modal_lock(p.leader, p.position))
+    yield contrast(claims.SEPARABILITY, s, gap_values(p))
+    at_any = contrast(claims.EARLY_ANY, s, at_position(p.trajectory(p.entropy), HALF))
+    yield from _early(s)
+    yield replace(at_any, note=at_any.note or "traces of one step are read at their start")
+    yield _within(s)
+    yield contrast(claims.MONOTONICITY, s, rises)
+    effect, note = saturation(p, **s.options), "noise around a level gives a positive slope as well"
+    yield judged(claims.SATURATION, s.subject, effect, None, note)
 
 
-def _contrast(claim: str, subject: str, p: Probed, scores: Array, unit: str, length: Array, options: dict) -> Verdict:
-    """Wrong against right by one score (n,), higher = as claimed for wrong traces."""
-    if unit in GAPS:
-        effect = estimate(gap_of, scores, p.wrong, problems=p.problems, **options)
+def contrast(claim: Claim, s: Sample, scores: Array) -> Verdict:
+    """The claim by one score (n,), higher = as claimed for wrong traces."""
+    if claim.test == GAP:
+        effect = estimate(gap_of, scores, s.p.wrong, problems=s.p.problems, **s.options)
     else:
-        scale = 2 if unit == "Cliff's delta" else 1
-        effect = scaled(separation(scores, p.wrong, p.problems, **options), scale, -0.5 * scale)
-    return _beside_length(claim, subject, p, scores, effect, unit, length, options)
+        effect = scaled(separation(scores, s.p.wrong, s.p.problems, **s.options), claim.scale, -0.5 * claim.scale)
+    return _beside_length(claim, s, scores, effect, s.anywhere)
 
 
 def _comparable(effect: Estimate, scores: Array, wrong: Array) -> Estimate:
@@ -71,21 +77,20 @@ def _comparable(effect: Estimate, scores: Array, wrong: Array) -> Estimate:
     return effect
 
 
-def _early(subject: str, p: Probed, length: Array, options: dict) -> Iterator[Verdict]:
+def _early(s: Sample) -> Iterator[Verdict]:
     """Early separability between traces of equally many steps, and what it has beyond the start: see above."""
-    half = half_way(p.trajectory(p.entropy))
+    p, half = s.p, half_way(s.p.trajectory(s.p.entropy))
     start = np.where(np.isnan(half), np.nan, p.entropy[:, 0])
-    effect = scaled(separation(half, p.wrong, p.problems, p.n_steps, **options), 1, -0.5)
-    found = _beside_length(EARLY, subject, p, half, effect, "AUROC - 0.5", length, options, p.n_steps)
+    effect = scaled(separation(half, p.wrong, p.problems, p.n_steps, **s.options), 1, -0.5)
+    found = _beside_length(claims.EARLY, s, half, effect, p.n_steps)
     yield replace(found, note=found.note or "pairs of equally many steps, two or more")
-    gain = gain_of_separation(half, start, p.wrong, p.problems, p.n_steps, **options)
+    gain = gain_of_separation(half, start, p.wrong, p.problems, p.n_steps, **s.options)
     test = _p_of(~np.isnan(half), separation_gain_p, half, start, p.wrong, p.problems, p.n_steps)
-    claim, note = "early separability beyond the start", "of the same pairs, AUROC at half minus at k = 0"
-    yield Verdict(claim, subject, gain, "AUROC", DELONG, test, decide(gain, "AUROC"), None, True, note)
+    yield judged(claims.EARLY_GAIN, s.subject, gain, test, "of the same pairs, AUROC at half minus at k = 0")
 
 
 def gain_of_separation(
-    after: Array, before: Array, wrong: Array, problems: Array, strata: Array, **options
+    after: Array, before: Array, wrong: Array, problems: Array, strata: Array, **options: Any
 ) -> Estimate:
     """AUROC of `after` minus that of `before`, over the same pairs: n, the traces in one.
 
@@ -110,53 +115,44 @@ def _gain_of(after: Array, before: Array, wrong: Array, strata: Array, problems:
     return lambda counts: one(counts) - other(counts)
 
 
-def _within(subject: str, p: Probed, length: Array, options: dict) -> Verdict:
+def _within(s: Sample) -> Verdict:
     """Pairs of one question, of two steps or more: at k = 0 all its traces are alike."""
-    half = half_way(p.trajectory(p.entropy))
-    effect = scaled(separation(half, p.wrong, p.problems, p.problems, **options), 1, -0.5)
-    claim, unit = "within-question separability, t = 0.5", "AUROC - 0.5"
-    return _beside_length(claim, subject, p, half, effect, unit, length, options, p.problems)
+    p, half = s.p, half_way(s.p.trajectory(s.p.entropy))
+    effect = scaled(separation(half, p.wrong, p.problems, p.problems, **s.options), 1, -0.5)
+    return _beside_length(claims.WITHIN, s, half, effect, p.problems)
 
 
-def _beside_length(
-    claim: str,
-    subject: str,
-    p: Probed,
-    scores: Array,
-    effect: Estimate,
-    unit: str,
-    length: Array,
-    options: dict,
-    strata: Array | None = None,
-) -> Verdict:
-    strata = np.zeros(len(p.wrong), int) if strata is None else strata
-    kept = in_pair(scores, p.wrong, strata)
+def _beside_length(claim: Claim, s: Sample, scores: Array, effect: Estimate, strata: Array) -> Verdict:
+    """The verdict on an effect within strata (n,), and what of it is left with length held fixed."""
+    p, kept = s.p, in_pair(scores, s.p.wrong, strata)
     effect = varying(if_enough(_comparable(effect, scores, p.wrong), p.problems[kept], p.wrong[kept]))
-    given, verdict, note = _rank_correlation(p, scores, length, strata, options), decide(effect, unit), ""
+    found = judged(claim, s.subject, effect, _p_between(claim, s, scores, strata))
+    given, verdict, note = _rank_correlation(s, scores, s.length, strata), found.verdict, ""
     if verdict == SUPPORTED and not (given.known and given.low > 0):
-        verdict, note = _without_length(given, _rank_correlation(p, scores, 0 * length, strata, options))
-    known, labels = ~np.isnan(scores), (scores, p.wrong, p.problems)
-    if unit in GAPS:
-        name, test = GAP, _p_of(known, gap_p, *labels)
-    else:
-        name, test = DELONG, _p_of(known, separation_p, *labels, strata)
-    return Verdict(claim, subject, effect, unit, name, test, verdict, given, True, note)
+        verdict, note = _without_length(given, _rank_correlation(s, scores, 0 * s.length, strata))
+    return replace(found, verdict=verdict, given_length=given, note=note)
 
 
-def _rank_correlation(p: Probed, scores: Array, given: Array, strata: Array, options: dict) -> Estimate:
+def _p_between(claim: Claim, s: Sample, scores: Array, strata: Array) -> float | None:
+    """Two-sided p that right and wrong traces do not differ."""
+    known, labels = ~np.isnan(scores), (scores, s.p.wrong, s.p.problems)
+    return _p_of(known, gap_p, *labels) if claim.test == GAP else _p_of(known, separation_p, *labels, strata)
+
+
+def _rank_correlation(s: Sample, scores: Array, given: Array, strata: Array) -> Estimate:
     """Of the scores with being wrong, `given` (n,) held fixed, over the traces that have a pair in their stratum."""
-    ranked = np.where(in_pair(scores, p.wrong, strata), scores, np.nan)
-    return estimate(partial_rank_of, ranked, p.wrong, given, strata, problems=p.problems, **options)
+    ranked = np.where(in_pair(scores, s.p.wrong, strata), scores, np.nan)
+    return estimate(partial_rank_of, ranked, s.p.wrong, given, strata, problems=s.p.problems, **s.options)
 
 
-def _without_length(given: Estimate, whatever: Estimate) -> tuple[str, str]:
-    """Verdict and note on an effect that ranks at equal length do not show. whatever: the same, whatever the length."""
+def _without_length(given: Estimate, at_any: Estimate) -> tuple[str, str]:
+    """Verdict and note on an effect that ranks at equal length do not show. at_any: the same at any length."""
     if not given.known:
         return UNDECIDED, "length cannot be held fixed"
-    return (LENGTH, "") if whatever.known and whatever.low > 0 else (UNDECIDED, "by ranks nothing is shown")
+    return (LENGTH, "") if at_any.known and at_any.low > 0 else (UNDECIDED, "by ranks nothing is shown")
 
 
-def _p_of(known: Array, test: Callable, *arrays: Array) -> float | None:
+def _p_of(known: Array, test: Callable[..., float], *arrays: Array) -> float | None:
     try:
         return test(*(array[known] for array in arrays))
     except UndefinedError:

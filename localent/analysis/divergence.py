@@ -14,43 +14,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from localent.analysis import quantities
 from localent.analysis.intervals import Estimate, estimate
 from localent.analysis.metrics import Array, Statistic
-from localent.analysis.quantities import (
-    DP,
-    DP_MAX,
-    DP_MIN,
-    DP_PERCENTILES,
-    DP_RMS,
-    ENTROPY_BASE,
-    ENTROPY_CHANGE,
-    ENTROPY_DISTANCE,
-    JSD,
-    KLD,
-    KLD_FULL,
-    KLD_MAX,
-    KLD_MIN,
-    KLD_PERCENTILES,
-    KLD_REVERSE,
-    LN_PPL_RATIO,
-    MARGIN_CHANGE,
-    PPL,
-    PPL_BASE,
-    PPL_CHANGE,
-    PPL_CORRELATION,
-    PPL_RATIO,
-    SAME_TOP,
-    VARENTROPY_BASE,
-    VARENTROPY_CHANGE,
-    VARENTROPY_DISTANCE,
-    Figure,
-)  # fmt: skip
+from localent.analysis.quantities import Figure
 
 Columns = dict[str, Array]
 MOST = math.log(sys.float_info.max)
 UNCERTAINTIES = {  # column -> of the reference, its change, the size of that
-    "entropy": (ENTROPY_BASE, ENTROPY_CHANGE, ENTROPY_DISTANCE),
-    "varentropy": (VARENTROPY_BASE, VARENTROPY_CHANGE, VARENTROPY_DISTANCE),
+    "entropy": (quantities.ENTROPY_BASE, quantities.ENTROPY_CHANGE, quantities.ENTROPY_DISTANCE),
+    "varentropy": (quantities.VARENTROPY_BASE, quantities.VARENTROPY_CHANGE, quantities.VARENTROPY_DISTANCE),
 }
 
 
@@ -150,21 +123,21 @@ def perplexities(base: Array, mine: Array, interval: Interval = lambda values: (
         gap = ppl_m * mine - ppl_b * base  # its variance: (PPL_m em)² + (PPL_b eb)² - 2 PPL_m PPL_b covariance
     low, high = interval(mine - base)
     return [
-        PPL.figure(ppl_m, ppl_m * em, *_exps(interval(mine))),
-        PPL_BASE.figure(ppl_b, ppl_b * eb, *_exps(interval(base))),
-        PPL_CORRELATION.figure(covariance / (em * eb) if em and eb else math.nan),
-        LN_PPL_RATIO.figure(ratio, ratio_error, low, high),
-        PPL_RATIO.figure(times, times * ratio_error, *_exps((low, high))),
-        PPL_CHANGE.figure(ppl_m - ppl_b, mean_and_error(gap)[1]),
+        quantities.PPL.figure(ppl_m, ppl_m * em, *_exps(interval(mine))),
+        quantities.PPL_BASE.figure(ppl_b, ppl_b * eb, *_exps(interval(base))),
+        quantities.PPL_CORRELATION.figure(covariance / (em * eb) if em and eb else math.nan),
+        quantities.LN_PPL_RATIO.figure(ratio, ratio_error, low, high),
+        quantities.PPL_RATIO.figure(times, times * ratio_error, *_exps((low, high))),
+        quantities.PPL_CHANGE.figure(ppl_m - ppl_b, mean_and_error(gap)[1]),
     ]
 
 
 def _kld_figures(kld: Array, interval: Interval) -> list[Figure]:
     return [
-        KLD.figure(*_with_interval(kld, interval)),
-        KLD_MAX.figure(float(kld.max())),
-        *(quantity.figure(percentile(kld, q)) for q, quantity in KLD_PERCENTILES),
-        KLD_MIN.figure(float(kld.min())),
+        quantities.KLD.figure(*_with_interval(kld, interval)),
+        quantities.KLD_MAX.figure(float(kld.max())),
+        *(quantity.figure(percentile(kld, q)) for q, quantity in quantities.KLD_PERCENTILES),
+        quantities.KLD_MIN.figure(float(kld.min())),
     ]
 
 
@@ -175,12 +148,12 @@ def _token_figures(reference: Columns, candidate: Columns, interval: Interval) -
     share = float(same.mean())
     error = math.sqrt(share * (1 - share) / max(len(same) - 1, 1))
     return [
-        DP.figure(*_with_interval(dp, interval)),
-        DP_MAX.figure(float(dp.max())),
-        *(quantity.figure(percentile(dp, q)) for q, quantity in DP_PERCENTILES),
-        DP_MIN.figure(float(dp.min())),
+        quantities.DP.figure(*_with_interval(dp, interval)),
+        quantities.DP_MAX.figure(float(dp.max())),
+        *(quantity.figure(percentile(dp, q)) for q, quantity in quantities.DP_PERCENTILES),
+        quantities.DP_MIN.figure(float(dp.min())),
         _root_mean_square(dp, interval),
-        SAME_TOP.figure(share, error, *interval(same)),
+        quantities.SAME_TOP.figure(share, error, *interval(same)),
     ]
 
 
@@ -188,20 +161,20 @@ def _root_mean_square(dp: Array, interval: Interval) -> Figure:
     square, square_error = mean_and_error(dp**2)
     rms = math.sqrt(square)
     ends = (None if x is None else math.sqrt(max(x, 0.0)) for x in interval(dp**2))
-    return DP_RMS.figure(rms, 0.5 / rms * square_error if rms else 0.0, *ends)
+    return quantities.DP_RMS.figure(rms, 0.5 / rms * square_error if rms else 0.0, *ends)
 
 
 def _shape_figures(reference: Columns, candidate: Columns, cut: bool, interval: Interval) -> list[Figure]:
     """What llama-perplexity does not look at: the whole distributions, and how uncertain each model is."""
-    columns = [(KLD_FULL, candidate["kld"])] if cut else []
-    columns += [(KLD_REVERSE, candidate["kld_reverse"]), (JSD, candidate["jsd"])]
-    for name, quantities in UNCERTAINTIES.items():
-        change = candidate[name] - reference[name]
-        columns += zip(quantities, (reference[name], change, np.abs(change)), strict=True)
+    columns = [(quantities.KLD_FULL, candidate["kld"])] if cut else []
+    columns += [(quantities.KLD_REVERSE, candidate["kld_reverse"]), (quantities.JSD, candidate["jsd"])]
+    for name, (of_reference, change, distance) in UNCERTAINTIES.items():
+        values = candidate[name] - reference[name]
+        columns += [(of_reference, reference[name]), (change, values), (distance, np.abs(values))]
     found = [quantity.figure(*_with_interval(values, interval)) for quantity, values in columns]
     finite = np.isfinite(reference["margin"]) & np.isfinite(candidate["margin"])
     margin = (candidate["margin"] - reference["margin"])[finite]
-    return [*found, MARGIN_CHANGE.figure(*mean_and_error(margin))] if len(margin) else found
+    return [*found, quantities.MARGIN_CHANGE.figure(*mean_and_error(margin))] if len(margin) else found
 
 
 def percentile(values: Array, q: float) -> float:

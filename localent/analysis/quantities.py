@@ -31,6 +31,7 @@ class Quantity:
     key: str
     unit: str  # "nats" | "nats²" | "share" | "perplexity" | "ratio" | "correlation"
     at_itself: float | None = None  # of a model and itself, where the distance from it is held against the noise floor
+    detail: bool = False  # left out of the short table
     title: str = ""  # the key, unless given
 
     def __post_init__(self) -> None:
@@ -43,40 +44,39 @@ class Quantity:
         return Figure(self.key, value, uncertainty, low, high, self.unit)
 
 
-def _percentiles(qs: tuple[float, ...], of: str, unit: str) -> tuple[tuple[float, Quantity], ...]:
-    names = {q: f"Median {of}" if q == 50 else f"{q:.1f}% {of}" for q in qs}
-    return tuple((q, Quantity(name, unit)) for q, name in names.items())
+def _percentile(q: float, of: str, unit: str, *, detail: bool) -> tuple[float, Quantity]:
+    return q, Quantity(f"Median {of}" if q == 50 else f"{q:.1f}% {of}", unit, detail=detail)
 
 
 PPL = Quantity("Mean PPL(Q)", "perplexity")
 PPL_BASE = Quantity("Mean PPL(base)", "perplexity")
-PPL_CORRELATION = Quantity("Cor(ln(PPL(Q)), ln(PPL(base)))", "correlation")
+PPL_CORRELATION = Quantity("Cor(ln(PPL(Q)), ln(PPL(base)))", "correlation", detail=True)
 LN_PPL_RATIO = Quantity("Mean ln(PPL(Q)/PPL(base))", "nats", at_itself=0.0)
 PPL_RATIO = Quantity("Mean PPL(Q)/PPL(base)", "ratio")
-PPL_CHANGE = Quantity("Mean PPL(Q)-PPL(base)", "perplexity")
+PPL_CHANGE = Quantity("Mean PPL(Q)-PPL(base)", "perplexity", detail=True)
 
 KLD = Quantity("Mean KLD", "nats", at_itself=0.0)
 KLD_MAX = Quantity("Maximum KLD", "nats")
-KLD_PERCENTILES = _percentiles(PERCENTILES_KLD, "KLD", "nats")
-KLD_MIN = Quantity("Minimum KLD", "nats")
+KLD_PERCENTILES = tuple(_percentile(q, "KLD", "nats", detail=q not in (99.0, 50.0)) for q in PERCENTILES_KLD)
+KLD_MIN = Quantity("Minimum KLD", "nats", detail=True)
 
 DP = Quantity("Mean Δp", "share")
-DP_MAX = Quantity("Maximum Δp", "share")
-DP_PERCENTILES = _percentiles(PERCENTILES_DP, "Δp", "share")
-DP_MIN = Quantity("Minimum Δp", "share")
+DP_MAX = Quantity("Maximum Δp", "share", detail=True)
+DP_PERCENTILES = tuple(_percentile(q, "Δp", "share", detail=True) for q in PERCENTILES_DP)
+DP_MIN = Quantity("Minimum Δp", "share", detail=True)
 DP_RMS = Quantity("RMS Δp", "share", at_itself=0.0)
 SAME_TOP = Quantity("Same top p", "share", at_itself=1.0)
 
 KLD_FULL = Quantity("Mean KLD, full vocabulary", "nats")
 KLD_REVERSE = Quantity("Mean reverse KLD", "nats", at_itself=0.0)
 JSD = Quantity("Mean JSD", "nats", at_itself=0.0)
-ENTROPY_BASE = Quantity("Mean H(base)", "nats")
+ENTROPY_BASE = Quantity("Mean H(base)", "nats", detail=True)
 ENTROPY_CHANGE = Quantity("Mean ΔH", "nats")
 ENTROPY_DISTANCE = Quantity("Mean |ΔH|", "nats", at_itself=0.0)
-VARENTROPY_BASE = Quantity("Mean varentropy(base)", "nats²")
+VARENTROPY_BASE = Quantity("Mean varentropy(base)", "nats²", detail=True)
 VARENTROPY_CHANGE = Quantity("Mean Δvarentropy", "nats²")
 VARENTROPY_DISTANCE = Quantity("Mean |Δvarentropy|", "nats²", at_itself=0.0)
-MARGIN_CHANGE = Quantity("Mean Δmargin", "nats")
+MARGIN_CHANGE = Quantity("Mean Δmargin", "nats", detail=True)
 
 QUANTITIES = {
     one.key: one

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 import numpy as np
 
 import localent
-from localent.analysis.quantities import DP_RMS, ENTROPY_CHANGE, KLD, PPL, PPL_BASE, SAME_TOP, VARENTROPY_CHANGE
+from localent.analysis import quantities
 from localent.compare.comparison import Candidate, Comparison, Plan
 from localent.compare.teacher_forcing import Positions, Text
 from localent.engine.llama import build_info
@@ -73,14 +73,14 @@ def _columns(candidate: Candidate, floor: Candidate | None) -> dict[str, float |
     values = {figure.name: figure.value for figure in f.figures}
     return dict(
         n_positions=f.n,
-        mean_kld=values[KLD.key],
-        noise_kld=floor.forced[KLD.key].value if floor else None,
-        rms_delta_p=values[DP_RMS.key],
-        same_top=values[SAME_TOP.key],
-        ppl_reference=values[PPL_BASE.key],
-        ppl_candidate=values[PPL.key],
-        delta_entropy=values.get(ENTROPY_CHANGE.key),
-        delta_varentropy=values.get(VARENTROPY_CHANGE.key),
+        mean_kld=values[quantities.KLD.key],
+        noise_kld=floor.forced[quantities.KLD.key].value if floor else None,
+        rms_delta_p=values[quantities.DP_RMS.key],
+        same_top=values[quantities.SAME_TOP.key],
+        ppl_reference=values[quantities.PPL_BASE.key],
+        ppl_candidate=values[quantities.PPL.key],
+        delta_entropy=values.get(quantities.ENTROPY_CHANGE.key),
+        delta_varentropy=values.get(quantities.VARENTROPY_CHANGE.key),
         n_pairs=free.n if free else None,
         accuracy_reference=free.accuracy_reference.value if free else None,
         accuracy_candidate=free.accuracy_candidate.value if free else None,

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from localent.analysis import quantities
 from localent.analysis.divergence import TeacherForced
 from localent.analysis.intervals import Estimate
-from localent.analysis.quantities import DP_RMS, ENTROPY_CHANGE, KLD, KLD_MAX, KLD_MIN, Figure
+from localent.analysis.quantities import Figure
 from localent.analysis.significance import holm
 
 ALPHA = 0.05
@@ -65,8 +66,8 @@ def labels(models: Sequence) -> list[str]:
 
 def _verdict(name: str, candidate, floor: TeacherForced | None, accuracy: Check | None, stored: bool) -> Verdict:
     f = candidate.forced
-    checks = [_from_file(f[KLD.key]) if stored else _distributions(f[KLD.key], floor)]
-    if change := f.get(ENTROPY_CHANGE.key):
+    checks = [_from_file(f[quantities.KLD.key]) if stored else _distributions(f[quantities.KLD.key], floor)]
+    if change := f.get(quantities.ENTROPY_CHANGE.key):
         checks.append(_uncertainty(change, floor))
     if candidate.free:
         checks += [accuracy, _length(candidate.free), _runs(candidate.free) if is_identical(f) else None]
@@ -82,7 +83,7 @@ def _verdict(name: str, candidate, floor: TeacherForced | None, accuracy: Check 
 
 def is_identical(f: TeacherForced) -> bool:
     """No rounding can hide a difference in all of these: each token's own probability is among them."""
-    return all(f[one.key].value == 0.0 for one in (KLD_MIN, KLD_MAX, DP_RMS))
+    return all(f[one.key].value == 0.0 for one in (quantities.KLD_MIN, quantities.KLD_MAX, quantities.DP_RMS))
 
 
 def _same_paths(candidate) -> bool:
@@ -101,13 +102,13 @@ def _from_file(kld: Figure) -> Check:
 def _distributions(kld: Figure, floor: TeacherForced | None) -> Check:
     if floor is None:
         return _low(kld) > 0, f"its next-token distributions (mean KLD {kld.value:.3g}, no noise floor measured)"
-    noise = floor[KLD.key]
+    noise = floor[quantities.KLD.key]
     times = f"{times_noise(kld.value / noise.value)} times the noise floor" if noise.value else "the noise floor is 0"
     return _low(kld) > _high(noise), f"its next-token distributions (mean KLD {kld.value:.3g}, {times})"
 
 
 def _uncertainty(change: Figure, floor: TeacherForced | None) -> Check:
-    noise = abs(floor[ENTROPY_CHANGE.key].value) if floor else 0.0
+    noise = abs(floor[quantities.ENTROPY_CHANGE.key].value) if floor else 0.0
     text = f"its token entropy ({change.value:+.3g} nats)"
     return _low(change) > noise or _high(change) < -noise, text
 

@@ -4,38 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from localent.analysis import quantities
 from localent.analysis.curves import FLOORED
 from localent.analysis.intervals import Estimate
-from localent.analysis.quantities import (
-    DP,
-    DP_RMS,
-    ENTROPY_CHANGE,
-    ENTROPY_DISTANCE,
-    JSD,
-    KLD,
-    KLD_FULL,
-    KLD_MAX,
-    KLD_PERCENTILES,
-    KLD_REVERSE,
-    LN_PPL_RATIO,
-    PPL,
-    PPL_BASE,
-    PPL_RATIO,
-    QUANTITIES,
-    SAME_TOP,
-    VARENTROPY_CHANGE,
-    VARENTROPY_DISTANCE,
-    Figure,
-)  # fmt: skip
+from localent.analysis.quantities import QUANTITIES, Figure
 from localent.compare.verdict import labels, times_noise, verdicts
 from localent.report.table import pad
 from localent.report.terminal import paragraphs
 
 LABEL, CELL = 31, 23  # columns of the terminal
-SHOWN = (PPL, LN_PPL_RATIO, PPL_RATIO, KLD, KLD_MAX, *(one for q, one in KLD_PERCENTILES if q in (99.0, 50.0)))
-SHOWN += (KLD_FULL, KLD_REVERSE, JSD, DP, DP_RMS, SAME_TOP, ENTROPY_CHANGE, ENTROPY_DISTANCE)
-SHOWN += (VARENTROPY_CHANGE, VARENTROPY_DISTANCE)
-SHOWN_KEYS = {one.key for one in SHOWN}
 Cells = Sequence[list[str]]  # a list of lines per column
 PERCENT = 100.0
 
@@ -108,7 +85,8 @@ def _rows(c, full: bool) -> list[Row]:
     ]
     first = c.candidates[0] if c.candidates else c.noise
     for figure in first.forced.figures if first else ():
-        if figure.name == PPL_BASE.key or not (full or c.source != "run" or figure.name in SHOWN_KEYS):
+        of_candidate = figure.name != quantities.PPL_BASE.key
+        if not of_candidate or (c.source == "run" and not full and QUANTITIES[figure.name].detail):
             continue
         rows.append((_label(figure), _base_of(figure.name), _figure_of(figure.name, c.noise)))
     if first and first.free:
@@ -133,7 +111,7 @@ def _of_model(name: str, form: str, scale: float = 1.0):
 
 def _base_of(name: str):
     """The reference's own value, where a figure has one."""
-    base = {PPL.key: PPL_BASE.key}.get(name)
+    base = {quantities.PPL.key: quantities.PPL_BASE.key}.get(name)
 
     def cell(c) -> list[str]:
         if base is None or not c.candidates:
@@ -147,7 +125,7 @@ def _figure_of(name: str, noise):
     """A candidate's figure; of the noise floor only differences, because it has seen fewer texts."""
 
     def cell(column) -> list[str]:
-        if column is noise and name == PPL.key:
+        if column is noise and name == quantities.PPL.key:
             return []
         found = column.forced.get(name)
         return [] if found is None else [*_figure(found), *_times(column, name)]

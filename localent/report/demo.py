@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 
-from localent.analysis.claims import Verdict
+from localent.analysis import claims
+from localent.analysis.claims import Claim, Verdict
 from localent.analysis.curves import FLOORED
 from localent.analysis.intervals import Estimate
 from localent.analysis.quantities import KLD, SAME_TOP, Figure
@@ -83,7 +84,7 @@ def outcome_table(judged: Study) -> Table:
     columns = ["task, stage", "AUROC half-way*", "equal steps*", "locked in: right*", "wrong*", "wrong later*"]
     rows = []
     for s in judged.subjects:
-        later = claim(judged, s, "lock-in: wrong traces lock in later").effect
+        later = verdict_on(claims.LOCK_IN, judged, s).effect
         separations = [short(e, 2) for e in (s.auroc_half_any, s.auroc_half)]
         rows.append([name_of(s), *separations, lock(s.lock_right), lock(s.lock_wrong), short(later, 2)])
     return columns, rows
@@ -103,8 +104,8 @@ def gain_end(s: Subject) -> Estimate:
     return point(s.signatures.gain, -1)
 
 
-def claim(judged: Study, s: Subject, name: str) -> Verdict:
-    return next(v for task, v in judged.verdicts if (task, v.subject, v.claim) == (s.task, s.model, name))
+def verdict_on(one: Claim, judged: Study, s: Subject) -> Verdict:
+    return next(v for task, v in judged.verdicts if (task, v.subject, v.key) == (s.task, s.model, one.key))
 
 
 def stage_sentences(judged: Study) -> list[str]:
@@ -112,7 +113,7 @@ def stage_sentences(judged: Study) -> list[str]:
     found = []
     for task in dict.fromkeys(s.task for s in judged.subjects):
         rises = [
-            f"{short_name(s.model)} {claim(judged, s, 'information gain rises with steps').verdict}"
+            f"{short_name(s.model)} {verdict_on(claims.GAIN_RISES, judged, s).verdict}"
             for s in judged.subjects
             if s.task == task
         ]
@@ -120,7 +121,7 @@ def stage_sentences(judged: Study) -> list[str]:
         trained = [
             f"{' -> '.join(map(short_name, v.subject.split(' -> ')))} {v.verdict}"
             for of, v in judged.verdicts
-            if of == task and v.claim == "training increases the gain"
+            if of == task and v.key == claims.TRAINING.key
         ]
         found.append(f"On {task}, training increases that gain: {', '.join(trained)}.")
     return [*found, VERDICTS]

@@ -13,7 +13,7 @@ import numpy as np
 
 from localent import models, runs, tasks
 from localent.analysis import beyond_controls, signatures, verdicts
-from localent.analysis.claims import KNOBS, REFUTED, SUPPORTED, Verdict, settled
+from localent.analysis.claims import REFUTED, RULES, SUPPORTED, THRESHOLDS, Verdict, settled
 from localent.analysis.curves import HALF, Curve, at_position, half_way
 from localent.analysis.family import FAMILY, MECHANISM, is_family
 from localent.analysis.intervals import Estimate, estimate, problem_index, separation, share
@@ -180,14 +180,14 @@ def analyse(
         judged += [(task, v) for v in claims]
         by_task.setdefault(task, []).append((name, read.own))
     judged += [(task, v) for task, stages in by_task.items() for v in settled([*_training(stages, options)])]
-    notes = (SELECTED, KNOBS, *([MECHANISM] if family else []))
+    notes = (SELECTED, THRESHOLDS, *([MECHANISM] if family else []))
     return Study(study_id([run_id for *_, run_id in found], wanted), tuple(subjects), tuple(judged), notes)
 
 
 def study_id(run_ids: Sequence[str], wanted: Wanted) -> str:
     """The identity of a study: its runs, what counts of them, and how it is judged."""
     settings = asdict(wanted) | {"problems": wanted.problems and sorted(wanted.problems)}
-    content = json.dumps([list(run_ids), settings, KNOBS], sort_keys=True)
+    content = json.dumps([list(run_ids), settings, RULES], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
 

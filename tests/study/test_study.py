@@ -23,10 +23,10 @@ from localent.runs.run import Settings
 from localent.store import open_db
 
 PLANTED = synthetic.Law(gain=5, gain_wrong=1, noise=0.2, control_gain=0.0)
-EVERY = "exceeds every control"
-GAIN, BY_HALF = "information gain rises with steps", "gain by half of the steps"
-PLAIN, BEYOND = "early separability, t = 0.5, any K", "early separability beyond the start"
-EARLY, WITHIN = "early separability, t = 0.5", "within-question separability, t = 0.5"
+EVERY, EVERY_HALF = claims.EXCEEDS_ALL.key, claims.EXCEEDS_ALL_HALF.key
+GAIN, BY_HALF, ROLLED = claims.GAIN_RISES.key, claims.GAIN_BY_HALF.key, claims.GAIN_RISES_ROLLOUTS.key
+PLAIN, BEYOND = claims.EARLY_ANY.key, claims.EARLY_GAIN.key
+EARLY, WITHIN, APART = claims.EARLY.key, claims.WITHIN.key, claims.SEPARABILITY.key
 
 
 def judged(tmp_path, law, *, n_problems=120, n_samples=2, seed=0, name="made"):
@@ -35,12 +35,12 @@ def judged(tmp_path, law, *, n_problems=120, n_samples=2, seed=0, name="made"):
     run_id = synthetic.write(path, law, n_problems=n_problems, n_samples=n_samples, seed=seed, name=name)
     with open_db(path) as db:
         found = study.analyse(db, [(name, "made", run_id)], n_resamples=300)
-    return {v.claim: v for _, v in found.verdicts}
+    return {v.key: v for _, v in found.verdicts}
 
 
 def test_a_planted_effect_is_supported(tmp_path):
     found = judged(tmp_path, PLANTED)
-    wanted = (GAIN, EVERY, EARLY, WITHIN, "separability: wrong traces stay uncertain")
+    wanted = (GAIN, EVERY, EARLY, WITHIN, APART)
     assert {claim: found[claim].verdict for claim in wanted} == dict.fromkeys(wanted, SUPPORTED)
     assert found[GAIN].p < 1e-3
     assert (found[EARLY].selected, found[GAIN].selected) == (True, False)
@@ -48,7 +48,7 @@ def test_a_planted_effect_is_supported(tmp_path):
 
 def test_two_seeds_give_the_same_verdicts_on_what_was_planted(tmp_path):
     one, two = (judged(tmp_path, PLANTED, seed=seed) for seed in (1, 2))
-    for claim in (GAIN, EVERY, EARLY, "separability: wrong traces stay uncertain"):
+    for claim in (GAIN, EVERY, EARLY, APART):
         assert one[claim].verdict == two[claim].verdict == SUPPORTED
         assert max(v.effect.low for v in (one[claim], two[claim])) < min(
             v.effect.high for v in (one[claim], two[claim])
@@ -96,11 +96,11 @@ def test_what_the_question_alone_tells_is_not_gained_by_reasoning(tmp_path):
     level = np.random.default_rng(0).normal(size=p.entropy.shape[0]) + 1.0 * p.wrong
     noise = 0.01 * np.random.default_rng(1).normal(size=p.entropy.shape)
     told = replace(p, entropy=np.where(np.isnan(p.position), np.nan, level[:, None] + noise))
-    found = {v.claim: v for v in verdicts.judge("m", told, {}, np.ones(len(p.wrong)), n_resamples=300)}
+    found = {v.key: v for v in verdicts.judge("m", told, {}, np.ones(len(p.wrong)), n_resamples=300)}
     assert found[EARLY].effect.low > 0.1
     assert found[BEYOND].verdict == REFUTED
     later = replace(p, entropy=np.where(p.position > 0, told.entropy, 1.0 + noise))
-    found = {v.claim: v for v in verdicts.judge("m", later, {}, np.ones(len(p.wrong)), n_resamples=300)}
+    found = {v.key: v for v in verdicts.judge("m", later, {}, np.ones(len(p.wrong)), n_resamples=300)}
     assert found[BEYOND].verdict == SUPPORTED
 
 
@@ -113,7 +113,7 @@ def test_reasoning_replaced_by_filler_is_refuted(tmp_path):
     own, filler = found["choice"], found["choice:filler"]
     as_if = synthetic.replaced(own, filler)
     lengths = np.ones(len(own.wrong))
-    by_claim = {v.claim: v for v in verdicts.judge("filler", as_if, {}, lengths, n_resamples=300)}
+    by_claim = {v.key: v for v in verdicts.judge("filler", as_if, {}, lengths, n_resamples=300)}
     assert by_claim[GAIN].verdict == REFUTED
     assert (as_if.n_steps == own.n_steps).all()
     assert as_if.p_true[:, 0] == pytest.approx(own.p_true[:, 0])
@@ -125,7 +125,7 @@ def test_training_is_judged_between_stages_over_the_same_problems(tmp_path):
     runs = [(name, "made", synthetic.write(path, law, name=name)) for name, law in laws.items()]
     with open_db(path) as db:
         found = study.analyse(db, runs, n_resamples=300)
-    training = {v.subject: v for _, v in found.verdicts if v.claim == "training increases the gain"}
+    training = {v.subject: v for _, v in found.verdicts if v.key == claims.TRAINING.key}
     assert list(training) == ["early -> base", "base -> tuned", "early -> tuned"]
     assert training["early -> base"].verdict == SUPPORTED
     assert training["base -> tuned"].verdict in (REFUTED, UNDECIDED)
@@ -156,13 +156,12 @@ def test_problems_that_are_not_asked_for_do_not_count(tmp_path):
 )  # fmt: skip
 def test_the_rule_of_verdicts(ends, verdict):
     """For AUROC - 0.5 an effect below 0.05 does not count, however certain it is."""
-    assert verdicts.decide(Estimate(*ends), "AUROC - 0.5") == verdict
+    assert claims.decide(Estimate(*ends), "AUROC - 0.5") == verdict
 
 
 def test_a_claim_that_holms_rule_does_not_pass_is_undecided():
     effect = Estimate(0.3, 0.2, 0.4)
-    family = [claims.Verdict(str(p), "m", effect, "nats", "t", p, SUPPORTED, None, False) for p in (0.001, 0.03, 0.04)]
-    family.append(claims.Verdict("without p", "m", effect, "nats", "t", None, SUPPORTED, None, False))
+    family = [claims.judged(claims.GAIN_BY_HALF, "m", effect, p) for p in (0.001, 0.03, 0.04, None)]
     found = claims.settled(family)
     assert [v.verdict for v in found] == [SUPPORTED, UNDECIDED, UNDECIDED, SUPPORTED]
     assert [v.p_holm for v in found] == pytest.approx([0.003, 0.06, 0.06, None])
@@ -197,7 +196,7 @@ def test_an_untrained_checkpoint_of_the_bundled_shape_is_refuted(untrained, tmp_
     options = dict(db=tmp_path / "runs.db", n=300, samples=1, settings=settings)
     options |= dict(controls=("other-question", "filler"), at="ends")
     found = study.study([str(untrained)], [tasks.load(name)], **options)
-    by_claim = {v.claim: v for _, v in found.verdicts}
+    by_claim = {v.key: v for _, v in found.verdicts}
     assert by_claim[GAIN].verdict == REFUTED
     assert by_claim[GAIN].effect.n > 40
     assert by_claim[EVERY].verdict in (REFUTED, UNDECIDED)
@@ -214,9 +213,9 @@ def test_a_trained_model_whose_text_is_replaced_by_filler_is_refuted(bundled, tm
     own, filler = read["number"], read["number:filler"]
     as_if = synthetic.replaced(own, filler)
     assert (filler.there_at_all == (own.n_steps > 0)).all()
-    by_claim = {v.claim: v for v in verdicts.judge("filler", as_if, {}, np.ones(len(own.wrong)), n_resamples=300)}
+    by_claim = {v.key: v for v in verdicts.judge("filler", as_if, {}, np.ones(len(own.wrong)), n_resamples=300)}
     assert by_claim[GAIN].verdict == REFUTED
-    assert by_claim["probability of the true answer rises"].verdict == REFUTED
+    assert by_claim[claims.P_TRUE_RISES.key].verdict == REFUTED
 
 
 def test_a_study_is_kept_and_made_once(random_model, tmp_path):
@@ -251,7 +250,7 @@ def asked(random_model, tmp_path_factory):
     def ask(name, **options):
         options = dict(samples=2, controls=("filler", "wrong-trace")) | options
         found = study.study([model], [task], db=folder / f"{name}.db", settings=settings, **options)
-        return found, {v.claim: v for _, v in found.verdicts}
+        return found, {v.key: v for _, v in found.verdicts}
 
     return ask
 
@@ -280,7 +279,7 @@ def test_studies_that_ask_for_different_things_have_different_names(asked):
 
 def test_rollouts_are_judged_as_those_that_they_are(asked):
     """Stored rollouts of another number are refused; judged are 16, by their floor of 1/32, or none."""
-    claim = "information gain rises, by rollouts"
+    claim = ROLLED
     found, first = asked("rolled", m=16, n_rolled=3)
     assert "16 rollouts a prefix" in first[claim].note
     with pytest.raises(UsageError, match=r"rollouts of 16 continuations a prefix, not 32: ask for --rollouts 16"):
@@ -310,7 +309,7 @@ def test_studies_under_other_seeds_are_laid_beside(tmp_path):
     assert same[1] == 0 < null[1]
     assert same[2] == len(studies[0].verdicts)
     columns, rows = verdict_table(studies[0].verdicts, others)
-    gain = dict(zip(columns, next(row for row in rows if row[2] == GAIN), strict=True))
+    gain = dict(zip(columns, next(row for row in rows if row[2] == claims.GAIN_RISES.title), strict=True))
     assert (gain["verdict"], gain["seed 2"], gain["seed 3"]) == (SUPPORTED, "same", REFUTED)
 
 
@@ -329,9 +328,9 @@ def test_controls_are_exceeded_along_the_trace_not_only_at_its_end(tmp_path):
     late_curve = beyond_controls.along(late, controls["filler"], n_resamples=300)
     assert beyond_controls.earliest_over([late_curve]) == 1.0
     lengths = np.ones(len(own.wrong))
-    by_claim = {v.claim: v for v in verdicts.judge("late", late, controls, lengths, n_resamples=300)}
+    by_claim = {v.key: v for v in verdicts.judge("late", late, controls, lengths, n_resamples=300)}
     assert by_claim[EVERY].verdict == SUPPORTED
-    assert by_claim["exceeds every control, t = 0.5"].verdict != SUPPORTED
+    assert by_claim[EVERY_HALF].verdict != SUPPORTED
 
 
 def test_a_control_that_was_not_read_at_a_step_is_missing_there(tmp_path):
@@ -354,12 +353,12 @@ def test_rollouts_are_judged_by_the_same_claim(tmp_path):
     with open_db(path) as db:
         p = probed(db, run_id)["choice"]
     lengths = np.ones(len(p.wrong))
-    found = {v.claim: v for v in verdicts.judge("m", p, {}, lengths, p, 16, n_resamples=300)}
-    assert found["information gain rises, by rollouts"].verdict == SUPPORTED
+    found = {v.key: v for v in verdicts.judge("m", p, {}, lengths, p, 16, n_resamples=300)}
+    assert found[ROLLED].verdict == SUPPORTED
     floored = replace(p, p_true=np.where(p.position > 0, 0.01, 0.02))  # below 1/32: sixteen samples cannot tell
-    found = {v.claim: v for v in verdicts.judge("m", p, {}, lengths, floored, 16, n_resamples=300)}
-    assert found["information gain rises, by rollouts"].verdict == UNDECIDED
-    assert found["information gain rises, by rollouts"].effect.reason == "nothing varies"
+    found = {v.key: v for v in verdicts.judge("m", p, {}, lengths, floored, 16, n_resamples=300)}
+    assert found[ROLLED].verdict == UNDECIDED
+    assert found[ROLLED].effect.reason == "nothing varies"
 
 
 def drawn(wrong, entropy):
@@ -376,7 +375,7 @@ def test_a_start_that_tells_all_leaves_nothing_to_refute():
     """Both AUROCs are 1 over the same pairs: a ceiling, no refutation; nor is a true answer that never moves."""
     wrong = np.arange(60) < 20
     entropy = wrong[:, None] + np.random.default_rng(0).uniform(0, 0.5, (60, 3))
-    found = {v.claim: v for v in verdicts.judge("m", drawn(wrong, entropy), {}, np.ones(60), n_resamples=300)}
+    found = {v.key: v for v in verdicts.judge("m", drawn(wrong, entropy), {}, np.ones(60), n_resamples=300)}
     assert (found[EARLY].effect.value, found[BEYOND].effect.value) == (0.5, 0.0)
     assert (found[BEYOND].verdict, found[BEYOND].effect.low) == (UNDECIDED, None)
     assert found[BEYOND].effect.reason == "AUROC 1 at k = 0 leaves nothing to gain or lose"
@@ -389,7 +388,7 @@ def test_traces_of_one_step_have_no_half_way():
     p_true = np.where(p.position > 0, 0.8, 0.1) + np.linspace(0, 0.1, 40)[:, None]
     short = p.position + np.where(one[:, None], [0, 0.5, np.nan], 0)  # one step: k = 0, 1
     p = replace(p, p_true=np.where(np.isnan(short), np.nan, p_true), position=short)
-    found = {v.claim: v for v in verdicts.judge("m", p, {}, np.ones(40), n_resamples=300)}[BY_HALF]
+    found = {v.key: v for v in verdicts.judge("m", p, {}, np.ones(40), n_resamples=300)}[BY_HALF]
     assert found.effect.value == pytest.approx(np.log(p_true[~one, 1] / p_true[~one, 0]).mean())
     assert (found.effect.n, found.effect.n_missing) == (20, 20)
 
@@ -404,8 +403,9 @@ def test_an_effect_of_length_that_holms_rule_does_not_pass_is_undecided():
     effect, none = Estimate(0.2, 0.01, 0.4), Estimate(0.0, -0.2, 0.2)
 
     def family(p):
-        found = [(PLAIN, effect, LENGTH, p), (EARLY, none, UNDECIDED, 0.9), ("other", none, UNDECIDED, 0.8)]
-        made = [claims.Verdict(c, "m", e, "AUROC - 0.5", "t", q, told, none, True) for c, e, told, q in found]
+        found = [(claims.EARLY_ANY, effect, LENGTH, p), (claims.EARLY, none, UNDECIDED, 0.9)]
+        found.append((claims.WITHIN, none, UNDECIDED, 0.8))
+        made = [replace(claims.judged(c, "m", e, q), verdict=told) for c, e, told, q in found]
         return [v.verdict for v in claims.by_length(claims.settled(made))]
 
     assert family(0.04) == [UNDECIDED, UNDECIDED, UNDECIDED]
@@ -416,7 +416,7 @@ def test_length_that_cannot_be_held_fixed_explains_nothing():
     """Length tells right from wrong without fail: what is left with it held fixed is 0 / 0."""
     wrong = np.arange(60) % 2 < 1
     entropy = (1.5 * wrong + np.random.default_rng(0).normal(0, 1, 60))[:, None] + np.zeros(3)
-    found = {v.claim: v for v in verdicts.judge("m", drawn(wrong, entropy), {}, 10 + 5.0 * wrong, n_resamples=300)}
+    found = {v.key: v for v in verdicts.judge("m", drawn(wrong, entropy), {}, 10 + 5.0 * wrong, n_resamples=300)}
     assert found[PLAIN].effect.low > 0.05
     assert found[PLAIN].verdict == found[EARLY].verdict == UNDECIDED
     assert found[PLAIN].note == found[EARLY].note == "length cannot be held fixed"
@@ -443,16 +443,20 @@ def test_every_control_shows_the_one_that_decides():
     """The least effect of all may be undecided: what refutes is shown, what is not known has no say."""
 
     def one(name, told, *ends):
-        return claims.Verdict(f"exceeds control: {name}", "m", Estimate(*ends), "nats", "t", 0.5, told, None, False)
+        found = claims.judged(claims.exceeds(name, selected=False), "m", Estimate(*ends), 0.5)
+        return {name: replace(found, verdict=told)}
+
+    def every(found):
+        return verdicts.least_of(claims.EXCEEDS_ALL, found)
 
     wide, low = one("wide", UNDECIDED, -0.2, -0.9, 0.5), one("low", REFUTED, 0.01, -0.01, 0.02)
     high, absent = one("high", SUPPORTED, 0.5, 0.4, 0.6), one("absent", UNDECIDED, None)
-    found = verdicts._every("every", "m", [wide, low, high, absent])
-    assert (found.verdict, found.effect) == (REFUTED, low.effect)
+    found = every(wide | low | high | absent)
+    assert (found.verdict, found.effect, found.key) == (REFUTED, low["low"].effect, EVERY)
     assert found.note == "the least of 1 refuted: low; none to be had: absent"
-    assert verdicts._every("every", "m", [wide, high]).effect == wide.effect
-    assert verdicts._every("every", "m", [high, absent]).verdict == UNDECIDED
-    assert verdicts._every("every", "m", [high]).note == "the least of 1: high"
+    assert every(wide | high).effect == wide["wide"].effect
+    assert every(high | absent).verdict == UNDECIDED
+    assert every(high).note == "the least of 1: high"
 
 
 def test_a_control_that_could_be_read_nowhere_leaves_every_control_undecided(tmp_path):
@@ -462,10 +466,10 @@ def test_a_control_that_could_be_read_nowhere_leaves_every_control_undecided(tmp
     with open_db(path) as db:
         problems = frozenset(p.problem_id for p in db.problems("made"))
         wanted = study.Wanted(problems=problems, samples=2, controls=("filler", "wrong-trace"))
-        two = {v.claim: v for _, v in study.analyse(db, [("m", "made", run_id)], wanted, n_resamples=300).verdicts}
+        two = {v.key: v for _, v in study.analyse(db, [("m", "made", run_id)], wanted, n_resamples=300).verdicts}
         wanted = replace(wanted, samples=1)
-        one = {v.claim: v for _, v in study.analyse(db, [("m", "made", run_id)], wanted, n_resamples=300).verdicts}
-    assert two["exceeds control: filler"].verdict == two[GAIN].verdict == SUPPORTED
+        one = {v.key: v for _, v in study.analyse(db, [("m", "made", run_id)], wanted, n_resamples=300).verdicts}
+    assert two["exceeds_control:filler"].verdict == two[GAIN].verdict == SUPPORTED
     assert two[EVERY].verdict == UNDECIDED
     assert "none to be had: wrong-trace" in two[EVERY].note
     assert one[EVERY].verdict == SUPPORTED
@@ -504,8 +508,8 @@ def within(scores, wrong, problems, length):
     """The within-question claim by its own function, on scores that are already those of half-way."""
     made = type("Made", (), dict(wrong=wrong, problems=problems))
     effect = contrasts.scaled(contrasts.separation(scores, wrong, problems, problems, n_resamples=300), 1, -0.5)
-    options = dict(n_resamples=300)
-    return contrasts._beside_length(WITHIN, "m", made, scores, effect, "AUROC - 0.5", length, options, problems)
+    sample = contrasts.Sample("m", made, length, dict(n_resamples=300))
+    return contrasts._beside_length(claims.WITHIN, sample, scores, effect, problems)
 
 
 def test_length_within_a_question_explains_what_it_explains_there():
@@ -526,7 +530,8 @@ def test_a_length_that_never_varies_explains_nothing():
     wrong = np.arange(200) < 100
     scores = np.where(wrong, np.where(np.arange(200) % 4 == 0, 2.5, 0.9), 1.0) + 0.01 * rng.normal(size=200)
     made = type("Made", (), dict(wrong=wrong, problems=np.arange(200)))
-    found = contrasts._contrast("claim", "m", made, scores, "nats", np.full(200, 50.0), dict(n_resamples=300))
+    sample = contrasts.Sample("m", made, np.full(200, 50.0), dict(n_resamples=300))
+    found = contrasts.contrast(claims.SEPARABILITY, sample, scores)
     assert found.effect.low > 0
     assert (found.verdict, found.note) == (UNDECIDED, "by ranks nothing is shown")
     assert found.test == "clustered t"
@@ -534,8 +539,8 @@ def test_a_length_that_never_varies_explains_nothing():
     assert stats.t.isf(found.p / 2, 99) == pytest.approx(abs(by_hand.statistic), rel=0.01)
 
 
-@pytest.mark.parametrize("unit", ["nats", "AUROC - 0.5"])
-def test_four_wrong_traces_support_no_contrast(unit):
+@pytest.mark.parametrize("claim", [claims.SEPARABILITY, claims.EARLY_ANY])
+def test_four_wrong_traces_support_no_contrast(claim):
     """Neither by their mean nor by pairs, however far they lie from the right ones; a few more do."""
 
     def verdict(n_wrong):
@@ -543,7 +548,7 @@ def test_four_wrong_traces_support_no_contrast(unit):
         scores = 5.0 * wrong + np.random.default_rng(0).normal(size=200)
         made = type("Made", (), dict(wrong=wrong, problems=np.arange(200)))
         length = np.random.default_rng(1).normal(size=200)
-        return contrasts._contrast("claim", "m", made, scores, unit, length, dict(n_resamples=300))
+        return contrasts.contrast(claim, contrasts.Sample("m", made, length, dict(n_resamples=300)), scores)
 
     four, twenty = verdict(4), verdict(20)
     assert (four.verdict, four.p, four.effect.low) == (UNDECIDED, None, None)
@@ -553,8 +558,8 @@ def test_four_wrong_traces_support_no_contrast(unit):
 
 def test_a_refutation_is_not_overwritten_by_length():
     effect = Estimate(-0.2, -0.3, -0.1, 100, 0, 100)
-    shown = claims.Verdict(EARLY, "m", effect, "AUROC - 0.5", "", 0.001, REFUTED, None, True)
-    length = replace(shown, claim=PLAIN, verdict=LENGTH)
+    shown = claims.judged(claims.EARLY, "m", effect, 0.001)
+    length = replace(shown, key=PLAIN, verdict=LENGTH)
     assert [v.verdict for v in claims.by_length([shown, length])] == [REFUTED, LENGTH]
     nothing = replace(shown, effect=Estimate(0.0, -0.04, 0.04, 100, 0, 100))
     assert [v.verdict for v in claims.by_length([nothing, length])] == [LENGTH, LENGTH]
