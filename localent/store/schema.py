@@ -380,8 +380,40 @@ def seventh(conn: sqlite3.Connection) -> None:
     conn.executemany("update probes set n_rollouts = ? where estimator = 'rollout' and entropy_upper = ?", sizes)
 
 
+CLAIM_KEYS = {  # claims as they were worded before they had keys
+    "information gain rises with steps": "gain_rises",
+    "information gain rises with steps, no floor": "gain_rises_no_floor",
+    "gain by half of the steps": "gain_by_half",
+    "probability of the true answer rises": "p_true_rises",
+    "information gain rises, by rollouts": "gain_rises_rollouts",
+    "exceeds every control": "exceeds_controls",
+    "exceeds every control, t = 0.5": "exceeds_controls_half",
+    "lock-in: wrong traces lock in later": "lock_in",
+    "lock-in of the leading answer": "lock_in_leader",
+    "separability: wrong traces stay uncertain": "separability",
+    "early separability, t = 0.5": "early_separability",
+    "early separability beyond the start": "early_separability_gain",
+    "early separability, t = 0.5, any K": "early_separability_any",
+    "within-question separability, t = 0.5": "within_question",
+    "monotonicity: wrong traces rise more often": "monotonicity",
+    "saturation: steps shrink near the floor": "saturation",
+    "training increases the gain": "training",
+}
+
+
+def eighth(conn: sqlite3.Connection) -> None:
+    """Version 8: a claim's key beside its wording, which may change. Null: unknown wording."""
+    conn.execute("alter table verdicts add column claim_key text /* identifies the claim, however it is worded */")
+    renamed = [(key, claim) for claim, key in CLAIM_KEYS.items()]
+    conn.executemany("update verdicts set claim_key = ? where claim = ?", renamed)
+    prefix = "exceeds control: "
+    key = f"'exceeds_control:' || substr(claim, {len(prefix) + 1})"
+    conn.execute(f"update verdicts set claim_key = {key} where claim like '{prefix}%'")
+
+
 # The n-th makes version n.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first, second, third, fourth, fifth, sixth, seventh)
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...]
+MIGRATIONS = (first, second, third, fourth, fifth, sixth, seventh, eighth)
 
 
 def version(conn: sqlite3.Connection) -> int:

@@ -82,10 +82,10 @@ class OtherSeed:
 
     seed: int
     study_id: str
-    verdicts: dict[tuple[str, str, str], str]  # (task, subject, claim) -> verdict
+    verdicts: dict[tuple[str, str, str | None], str]  # (task, subject, key of the claim) -> verdict
 
     def verdict_of(self, task: str, v: Verdict) -> str | None:
-        return self.verdicts.get((task, v.subject, v.claim))
+        return self.verdicts.get((task, v.subject, v.key))
 
     def agreement(self, found: Sequence[tuple[str, Verdict]]) -> tuple[int, int, int]:
         """(verdicts that are the same, that are opposite, that both have); opposite: supported here, refuted there."""
@@ -362,7 +362,7 @@ def other_seeds(store: Database, found: Sequence[tuple[str, str, str]], wanted: 
             continue
         other_seed, other_what = _what(store, ids)
         if other_what == what and other_seed != seed:
-            told = {(row["task"], row["subject"], row["claim"]): row["verdict"] for row in rows}
+            told = {(row["task"], row["subject"], row["claim_key"]): row["verdict"] for row in rows}
             others.append(OtherSeed(other_seed, other, told))
     return sorted(others, key=lambda one: one.seed)
 
@@ -382,7 +382,7 @@ def _but_for_seed(run: Run) -> str:
 def _row(task: str, v: Verdict, ids: dict[tuple[str, str], str]) -> dict[str, object]:
     runs_ = [ids[name, task] for name in v.subject.split(" -> ")]
     note = v.note or v.effect.reason or ""
-    row = dict(task=task, subject=v.subject, claim=v.claim, verdict=v.verdict)
+    row = dict(task=task, subject=v.subject, claim=v.claim, claim_key=v.key, verdict=v.verdict)
     row |= dict(effect=v.effect.value, low=v.effect.low, high=v.effect.high, unit=v.unit, test=v.test)
     row |= dict(n=v.effect.n, n_problems=v.effect.n_problems, selected=int(v.selected), runs=json.dumps(runs_))
     return row | dict(p=v.p, p_holm=v.p_holm, note=note)

@@ -95,7 +95,8 @@ SCHEMA = {
     " text TEXT!",
     "checks": "session_id INTEGER! part TEXT! name TEXT! value TEXT number REAL unit TEXT ok INTEGER note TEXT",
     "verdicts": "study_id TEXT! task TEXT! subject TEXT! claim TEXT! verdict TEXT! effect REAL low REAL high REAL"
-    " unit TEXT! test TEXT! p REAL n INTEGER! n_problems INTEGER! selected INTEGER! runs TEXT! note TEXT! p_holm REAL",
+    " unit TEXT! test TEXT! p REAL n INTEGER! n_problems INTEGER! selected INTEGER! runs TEXT! note TEXT! p_holm REAL"
+    " claim_key TEXT",
 }
 VIEWS = {
     "run_summary": "run_id model quant bits_per_weight task temperature seed lanes n_traces n_problems accuracy"
@@ -200,6 +201,21 @@ def test_a_file_of_version_1_gets_the_tables_that_came_later(tmp_path, monkeypat
     with open_db(tmp_path / "old.db") as db:
         db.add_trace(RUN.run_id, a_trace())
     assert sql(tmp_path / "old.db", "select count(*) from alternatives") == [(0,)]
+
+
+def test_the_claims_of_a_file_of_version_7_get_their_keys(tmp_path, monkeypatch):
+    """Also those about one control, whose names are open; a wording that no version had has none."""
+    wordings = ("gain by half of the steps", "exceeds control: filler", "wishes come true")
+    with monkeypatch.context() as old:
+        for place in ("schema", "connect", "db"):
+            old.setattr(f"localent.store.{place}.MIGRATIONS", schema.MIGRATIONS[:7])
+        filled(tmp_path / "old.db").close()
+    values = "'supported', 1.0, 0.5, 1.5, 'nats', 't', 0.01, 9, 9, 0, '[]', '', null"
+    for claim in wordings:
+        sql(tmp_path / "old.db", f"insert into verdicts values ('s', 'sums', 'demo', ?, {values})", claim)
+    with open_db(tmp_path / "old.db") as db:
+        found = {row["claim"]: row["claim_key"] for row in db.verdicts()}
+    assert found == dict(zip(wordings, ("gain_by_half", "exceeds_control:filler", None), strict=True))
 
 
 def of_version_6(path: Path) -> Path:

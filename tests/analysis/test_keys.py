@@ -1,0 +1,67 @@
+"""Titles are for people: with every one of them reworded, the same claims, figures, prices and signs are found."""
+
+from dataclasses import replace
+
+import pytest
+from helpers import synthetic
+
+from localent import study
+from localent.analysis import claims, quantities, verdicts
+from localent.analysis.claims import Claim
+from localent.analysis.quantities import Quantity
+from localent.store import open_db
+from localent.store.schema import CLAIM_KEYS
+
+
+def titled(module, kind):
+    """The constants of a module that have a title: name -> record."""
+    return {name: value for name, value in vars(module).items() if isinstance(value, kind)}
+
+
+@pytest.fixture
+def reworded(monkeypatch):
+    """Function: every title of claims and quantities becomes another."""
+
+    def reword():
+        for module, kind in ((claims, Claim), (quantities, Quantity)):
+            for name, one in titled(module, kind).items():
+                monkeypatch.setattr(module, name, replace(one, title=f"{one.title}, in other words"))
+        monkeypatch.setattr(quantities, "QUANTITIES", {
+            key: replace(one, title=f"{one.title}, in other words") for key, one in quantities.QUANTITIES.items()
+        })  # fmt: skip
+        original = claims.exceeds
+        monkeypatch.setattr(verdicts, "exceeds", lambda *a, **k: replace(original(*a, **k), title=f"beats {a[0]}"))
+
+    return reword
+
+
+def test_keys_are_one_to_a_claim_and_know_the_wording_of_older_files():
+    found = titled(claims, Claim).values()
+    assert len({one.key for one in found}) == len(found) == len(CLAIM_KEYS)
+    assert set(CLAIM_KEYS.values()) == {one.key for one in found}
+
+
+def test_reworded_claims_are_the_same_claims(tmp_path, reworded):
+    """The same verdicts, study and rows but for the wording; a study that was kept before is still the same study."""
+    law = synthetic.Law(gain=5, gain_wrong=1, noise=0.2, control_gain=0.0)
+    with open_db(tmp_path / "made.db") as db:
+        runs = {}
+        for seed in (1, 2):
+            run_id = synthetic.write(tmp_path / "made.db", law, n_samples=2, seed=seed, name="m", run_id=f"seed{seed}")
+            runs[seed] = [("m", "made", run_id)]
+        before = {seed: study.analyse(db, found, n_resamples=200) for seed, found in runs.items()}
+        study.keep(db, before[1], runs[1])
+        study.keep(db, before[2], runs[2])
+        rows = db.verdicts()
+        reworded()
+        after = study.analyse(db, runs[1], n_resamples=200)
+        others = study.other_seeds(db, runs[1])
+        study.keep(db, after, runs[1])
+        mine = [row for row in db.verdicts() if row["study_id"] == after.study_id]
+    assert after.study_id == before[1].study_id
+    assert not {v.claim for _, v in after.verdicts} & {v.claim for _, v in before[1].verdicts}
+    assert [replace(v, claim="") for _, v in after.verdicts] == [replace(v, claim="") for _, v in before[1].verdicts]
+    assert others[0].agreement(after.verdicts)[2] == len(after.verdicts)
+    old = [row for row in rows if row["study_id"] == after.study_id]
+    by_key = [{row["claim_key"]: row | {"claim": ""} for row in some} for some in (mine, old)]
+    assert by_key[0] == by_key[1]
