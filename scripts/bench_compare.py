@@ -13,16 +13,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
 import bench_scene
 import random_model
 from bench_figures import Figure, of_many, table
 
+from localent import engine
 from localent.compare import teacher_forcing
 from localent.compare.teacher_forcing import Text
-from localent.engine.llama import LlamaModel, LlamaScorer, Options, quantize
+from localent.engine import Options, Scorer, quantize
 from localent.machine.hardware import usable_cores
 
 CTX, CHUNK = 512, 128  # as `localent compare --text`
@@ -45,9 +46,9 @@ def files(vocab: Path, cache: Path | None) -> tuple[Path, Path, Path]:
 def compare(paths: Sequence[Path], threads: int, rounds: int) -> Iterator[Figure]:
     """Comparing over bare decodes of the same calls, all logits out: every row of a chunk, and its second half."""
     with ExitStack() as stack:
-        models = [stack.enter_context(LlamaModel(path)) for path in paths]
+        models = [stack.enter_context(engine.open(path)) for path in paths]
         options = Options(n_lanes=1, n_ctx=CTX, n_threads=threads, chunk=CHUNK)
-        scorers = [stack.enter_context(closing(LlamaScorer(model, options))) for model in models]
+        scorers = [stack.enter_context(model.scorer(options)) for model in models]
         for label, first in (("every row scored", 0), ("second half scored", CTX // 2)):
             for n in range(2, len(scorers) + 1):
                 ratios = [_ratio(scorers[:n], first, seed, threads) for seed in range(rounds)]
@@ -55,7 +56,7 @@ def compare(paths: Sequence[Path], threads: int, rounds: int) -> Iterator[Figure
                 yield of_many("i", name, ratios, at_most=1.15)
 
 
-def _ratio(scorers: Sequence[LlamaScorer], first: int, seed: int, threads: int) -> float:
+def _ratio(scorers: Sequence[Scorer], first: int, seed: int, threads: int) -> float:
     """Time of comparing a chunk over that of feeding it to all models and looking at nothing."""
     tokens = [(seed * 7919 + i * 104729) % 150_000 for i in range(CTX + 1)]
     text = Text(tokens, first)
@@ -64,7 +65,7 @@ def _ratio(scorers: Sequence[LlamaScorer], first: int, seed: int, threads: int) 
     return whole / (bare + _timed(lambda: _bare(scorers, text))) * 2  # before and after: the machine drifts
 
 
-def _bare(scorers: Sequence[LlamaScorer], text: Text) -> None:
+def _bare(scorers: Sequence[Scorer], text: Text) -> None:
     for start, end, n_rows in teacher_forcing.pieces(text, None, CHUNK, scorers):
         for scorer in scorers:
             scorer.feed(text.tokens[start:end], n_rows)
@@ -115,8 +116,8 @@ def _alone(paths: Sequence[Path], threads: int, n_chunks: int) -> None:
     """In a process of its own: compare n chunks, print the peak in bytes."""
     with ExitStack() as stack:
         options = Options(n_lanes=1, n_ctx=CTX, n_threads=threads, chunk=CHUNK)
-        models = [stack.enter_context(LlamaModel(path)) for path in paths]
-        scorers = [stack.enter_context(closing(LlamaScorer(model, options))) for model in models]
+        models = [stack.enter_context(engine.open(path)) for path in paths]
+        scorers = [stack.enter_context(model.scorer(options)) for model in models]
         texts = [Text([(n * 31 + i * 17) % 1000 for i in range(CTX)], CTX // 2) for n in range(n_chunks)]
         teacher_forcing.score(texts, scorers[0], scorers[1:], chunk=CHUNK, n_threads=threads)
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)

@@ -18,9 +18,8 @@ from pathlib import Path
 import numpy as np
 import random_model
 
-from localent import tasks
-from localent.engine import Coroutine, Prompt, Rewind, Vocab
-from localent.engine.llama import LlamaEngine, LlamaModel, Options, quantize
+from localent import engine, tasks
+from localent.engine import Coroutine, Engine, Model, Options, Prompt, Rewind, Vocab, quantize
 from localent.errors import UsageError
 from localent.machine.hardware import usable_cores
 from localent.measure.meter import Meter
@@ -78,15 +77,15 @@ def model_file(vocab: Path, cache: Path | None, scale: float) -> Path:
 class Scene:
     """One model and everything that attempts at the problem need."""
 
-    model: LlamaModel
+    model: Model
     threads: int
     prompt: Prompt
     text: tuple[int, ...]  # tokens that every trace writes
     grammar: NumberGrammar
 
-    def engine(self, lanes: int, n_ctx: int | None = None) -> LlamaEngine:
+    def engine(self, lanes: int, n_ctx: int | None = None) -> Engine:
         n_ctx = n_ctx or len(self.prompt.tokens) + len(self.text) + SPARE
-        return LlamaEngine(self.model, Options(n_lanes=lanes, n_ctx=n_ctx, n_threads=self.threads))
+        return self.model.lanes(Options(n_lanes=lanes, n_ctx=n_ctx, n_threads=self.threads))
 
     def setup(self, sampler: Sampler | Forced, n_tokens: int | None = None, meter: Meter | None = None) -> Setup:
         limits = Limits(min(n_tokens or len(self.text), len(self.text)))
@@ -114,7 +113,7 @@ class Scene:
 
 def scene(path: Path, threads: int | None) -> Scene:
     """Load the model and put the problem to it, after worked examples as a base model gets them."""
-    model = LlamaModel(path)
+    model = engine.open(path)
     task = tasks.Task("bench", "number", (PROBLEM,), EXAMPLES["number"], "", 2, "")
     prompt = prompt_tokens(tasks.render(task, PROBLEM), model.vocab)
     text = (*model.vocab.tokenize(" " + SOLUTION),)

@@ -21,9 +21,8 @@ from bench_figures import Figure, of_many
 from bench_scene import Scene
 from llama_cpp import llama_cpp as C  # noqa: N812
 
-from localent.engine import Coroutine, drive
+from localent.engine import Coroutine, Engine, drive
 from localent.engine.lanes import _Scheduler as Scheduler
-from localent.engine.llama import LlamaEngine
 from localent.errors import LocalentError
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler
@@ -53,7 +52,7 @@ class Bare:
     It goes on where the lanes are and takes its tokens back, so that it computes at the same positions.
     """
 
-    def __init__(self, engine: LlamaEngine):
+    def __init__(self, engine: Engine):
         self.engine, self.context, n = engine, engine._context, engine.n_lanes
         self.batch = C.llama_batch_init(n, 0, 1)
         self.batch.n_tokens = n
@@ -123,7 +122,7 @@ class Stopwatch:
         self._since = now
 
 
-def beside_bare(scene: Scene, engine: LlamaEngine, keep: Database, n_traces: int, n_tokens: int) -> list[Pair]:
+def beside_bare(scene: Scene, engine: Engine, keep: Database, n_traces: int, n_tokens: int) -> list[Pair]:
     """Generate traces with all measures into the store; after every SEGMENT decodes the bare loop has its turn."""
     watch, bare, taken = Stopwatch(), Bare(engine), []
     engine.prefill = watch.timed("prefill", type(engine).prefill.__get__(engine))
@@ -222,7 +221,7 @@ def shares(scene: Scene, lanes: int, rounds: int, n_tokens: int) -> list[Figure]
     ]  # fmt: skip
 
 
-def _spend(engine: LlamaEngine, work: Iterable[Coroutine], keep: Callable = lambda trace: None) -> list:
+def _spend(engine: Engine, work: Iterable[Coroutine], keep: Callable = lambda trace: None) -> list:
     traces = []
     for trace in drive(engine, work):
         keep(trace)
@@ -266,7 +265,7 @@ def _cost(scene: Scene, lanes: int, believes: Callable[[int], bench_scene.Belief
     return spent["with"] / generating - 1, sum(probe.n_fed for probe in trace.probes) / len(trace.tokens)
 
 
-def _steps(engine: LlamaEngine, work: Iterable[Coroutine], done: list) -> Iterator[int]:
+def _steps(engine: Engine, work: Iterable[Coroutine], done: list) -> Iterator[int]:
     """`drive`, with a pause after every decode."""
     scheduler = Scheduler(engine, iter(work))
     while True:

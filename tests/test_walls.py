@@ -8,6 +8,8 @@ from graphlib import CycleError, TopologicalSorter
 import pytest
 from helpers.house import PACKAGE, ROOMS, ROOT, imports_of, room_of, violations, with_table
 
+import localent.engine
+
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in ROOMS)
 INNER = [path for path in FILES if room_of(path) != "cli"]
 
@@ -56,6 +58,26 @@ def test_a_forbidden_import_is_seen(room, line):
     assert violations(line, room)
 
 
+def test_a_backend_is_named_in_its_own_folder_only():
+    """Code outside opens a file with localent.engine.open; so another backend is one more folder."""
+    outside = [path for path in FILES if "engine/llama/" not in path.as_posix()]
+    found = {relative(path) for path in outside for name in imports_of_(path) if "engine.llama" in name}
+    assert found == set()
+
+
+def test_the_engine_room_is_known_by_its_door():
+    """Its modules are its own business: others import names from localent.engine, tests also the scripted fake."""
+    doors = {f"localent.engine.{name}" for name in localent.engine.__all__}
+    outside = [path for path in FILES if room_of(path) != "engine"]
+    named = {f"{relative(p)}: {n}" for p in outside for n in imports_of_(p) if n.startswith("localent.engine.")}
+    assert {text for text in named if text.partition(": ")[2] not in doors} == set()
+
+
+def test_the_door_does_not_wait_for_llama_cpp():
+    code = "import localent.engine, sys; print('llama_cpp' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
 def test_the_rooms_have_no_circle():
     """Module by module, local imports and those for types included."""
     known = {"localent." + relative(path)[:-3].replace("/", ".").removesuffix(".__init__"): path for path in FILES}
@@ -82,12 +104,6 @@ def _parents(name):
 def test_llama_cpp_is_imported_in_one_file():
     found = {relative(path) for path in FILES for name in imports_of_(path) if name.split(".")[0] == "llama_cpp"}
     assert found == {"engine/llama/bindings.py"}
-
-
-def test_llama_is_a_backend_that_only_the_engine_room_names():
-    outside = [path for path in FILES if room_of(path) != "engine"]
-    found = {relative(path) for path in outside for name in imports_of_(path) if "engine.llama" in name}
-    assert found == set()
 
 
 def test_one_file_of_the_analysis_reads_the_store():

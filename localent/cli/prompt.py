@@ -59,13 +59,12 @@ def _problem(task, number: int):
 
 def _shown(path: Path, task, problem, settings) -> dict:
     """The prompt as a run would feed it, from the same functions."""
-    from localent import runs, tasks
-    from localent.engine.llama import LlamaModel
+    from localent import engine, runs, tasks
     from localent.files import identity
     from localent.tracing.prompt_tokens import prompt_tokens
 
     head = identity.read(path)
-    with LlamaModel(path, vocab_only=True) as model:
+    with engine.open(path, vocab_only=True) as model:
         vocab = model.vocab
         text = runs.prompt_text(task, problem, head, settings, vocab)
         fed = prompt_tokens(text, vocab)

@@ -14,14 +14,15 @@ from localent.analysis.divergence import TeacherForced
 from localent.analysis.pairs import FreeRunning
 from localent.analysis.prefixes import Trajectory
 from localent.analysis.quantities import QUANTITIES
-from localent.compare.teacher_forcing import Scorer, Text
+from localent.compare.teacher_forcing import Text
+from localent.engine import Scorer
 
 SHARE, LEAST, MOST = 0.02, 2, 40  # of the texts that are scored twice
 LEAST_ROWS = 500  # positions, where there are so many: a few short traces do not know the size of the noise
 View = TeacherForced | FreeRunning | Trajectory
 
 
-class Rechunked:
+class Rechunked(Scorer):
     """A scorer that is fed in smaller pieces than asked for."""
 
     def __init__(self, scorer: Scorer, chunk: int):

@@ -7,12 +7,12 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+from localent import engine
 from localent.compare import texts
 from localent.compare.assembly import assemble, heads_of, placed
 from localent.compare.comparison import DEFAULT, Comparison, Plan
 from localent.compare.scoring import measured, score_all, scored, scorer_of
 from localent.compare.stored import digest_of, keep
-from localent.engine.llama import LlamaModel
 from localent.errors import LocalentError
 from localent.files import kld_base
 from localent.files.identity import Header
@@ -33,7 +33,7 @@ def compare_text(
     heads = heads_of([reference, *candidates])
     content, plan = texts.read_text(text), placed(heads, plan)
     with ExitStack() as stack:
-        loaded = [stack.enter_context(LlamaModel(Path(h.model.path), plan.gpu_layers)) for h in heads]
+        loaded = [stack.enter_context(engine.open(h.model.path, gpu_layers=plan.gpu_layers)) for h in heads]
         tokens = texts.chunks_of(content, loaded[0].vocab, plan.ctx, plan.limit)
         parts = [replace(t, problem=f"chunk {i}") for i, t in enumerate(texts.of_chunks(tokens, loaded[0].vocab.bos))]
         n_vocab = loaded[0].vocab.n_tokens
@@ -62,7 +62,7 @@ def compare_base(
     base = replace(base, tokens=base.tokens[: plan.limit])
     plan = placed(heads, replace(plan, ctx=base.n_ctx, noise=False))
     with ExitStack() as stack:
-        loaded = [stack.enter_context(LlamaModel(Path(h.model.path), plan.gpu_layers)) for h in heads]
+        loaded = [stack.enter_context(engine.open(h.model.path, gpu_layers=plan.gpu_layers)) for h in heads]
         parts = texts.of_chunks(base.tokens, loaded[0].vocab.bos)
         parts = [replace(t, problem=f"chunk {i}") for i, t in enumerate(parts)]
         scorers = [stack.enter_context(scorer_of(m, parts, plan)) for m in loaded]

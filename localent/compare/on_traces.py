@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
-from localent import runs, tasks
+from localent import engine, runs, tasks
 from localent.analysis.pairs import FreeRunning
 from localent.analysis.pairs import free_running as figures_of
 from localent.analysis.prefixes import Trajectory, trajectory
@@ -18,7 +18,7 @@ from localent.compare.prefixes import Given
 from localent.compare.scoring import measured, score_all
 from localent.compare.stored import comparison_id, digest_of, keep
 from localent.compare.teacher_forcing import Text, named
-from localent.engine.llama import LlamaModel
+from localent.engine import Model
 from localent.errors import UsageError
 from localent.records import Run
 from localent.runs.settings import DEFAULTS, Settings, settings_of
@@ -84,7 +84,7 @@ def compare_run(
     if plan.free:
         own = _free_runs(heads, run, written, task, db, settings, plan, report, status)
     with ExitStack() as stack:
-        loaded = [stack.enter_context(LlamaModel(Path(h.model.path), plan.gpu_layers)) for h in heads]
+        loaded = [stack.enter_context(engine.open(h.model.path, gpu_layers=plan.gpu_layers)) for h in heads]
         given = _given(task, run, written, loaded[0], heads[0], settings)
         parts = _parts(given, written)
         found, floor = score_all(loaded, parts, plan, report)
@@ -103,7 +103,7 @@ def _parts(given: Sequence[Given], written: dict) -> list[Text]:
 
 def _kept_on_run(there: dict, heads, task, run: Run, written, settings, plan: Plan) -> Comparison | None:
     """The comparison as it is in the database; None unless all of it is there."""
-    with LlamaModel(Path(heads[0].model.path), plan.gpu_layers) as weights:
+    with engine.open(heads[0].model.path, gpu_layers=plan.gpu_layers) as weights:
         parts = _parts(_given(task, run, written, weights, heads[0], settings), written)
     reference, digest = heads[0].model, digest_of(parts)
     found = kept.all_of(there, [comparison_id(reference, h.model, "run", digest, plan) for h in heads[1:]])
@@ -158,7 +158,7 @@ def _traces(db, run_id: str, written) -> dict:
         return free_running.traces_of(store, run_id, set(written))
 
 
-def _given(task, run: Run, written, weights: LlamaModel, head, settings: Settings) -> list[Given]:
+def _given(task, run: Run, written, weights: Model, head, settings: Settings) -> list[Given]:
     """The traces with their questions, prompted as they were."""
     wanted = {p for p, _ in written}
     problems = [p for p in task.problems if p.problem_id in wanted]

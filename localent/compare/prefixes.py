@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from localent.analysis.prefixes import Prefix
-from localent.engine import Engine, Prompt, drive
-from localent.engine.llama import LlamaEngine, LlamaModel, Options
+from localent.engine import Engine, Model, Options, Prompt, drive
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler
 from localent.records import Probe, Trace
@@ -29,7 +27,7 @@ class Given:
 
 
 def probes_under(
-    model: LlamaModel,
+    model: Model,
     given: Sequence[Given],
     effort: Effort,
     *,
@@ -43,7 +41,7 @@ def probes_under(
     """
     longest = max(len(g.question.prompt.tokens) + len(g.trace.tokens) for g in given)
     options = Options(n_lanes=lanes, n_ctx=longest + effort.max_fed + SLACK, n_threads=threads)
-    with closing(LlamaEngine(model, options)) as engine:
+    with model.lanes(options) as engine:
         return read(engine, given, effort, report)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -11,8 +11,8 @@ from localent.analysis import divergence
 from localent.analysis.divergence import TeacherForced
 from localent.compare import noise, teacher_forcing
 from localent.compare.comparison import Plan
-from localent.compare.teacher_forcing import Positions, Scorer, Text
-from localent.engine.llama import LlamaModel, LlamaScorer, Options
+from localent.compare.teacher_forcing import Positions, Text
+from localent.engine import Model, Options, Scorer
 from localent.machine import hardware
 from localent.runs import Progress, Report
 
@@ -20,7 +20,7 @@ NOISE_CHUNK = 3  # times smaller than the longest piece: the reference against i
 
 
 def score_all(
-    loaded: Sequence[LlamaModel], parts: Sequence[Text], plan: Plan, report: Report, *, on_rows=lambda rows: None
+    loaded: Sequence[Model], parts: Sequence[Text], plan: Plan, report: Report, *, on_rows=lambda rows: None
 ) -> tuple[Positions, Positions | None]:
     """(all texts under all models, a few texts under the reference fed in two ways)."""
     with ExitStack() as stack:
@@ -46,10 +46,10 @@ def scored(parts, reference: Scorer, others, plan: Plan, stage: str, report: Rep
     return teacher_forcing.score(parts, reference, others, chunk=plan.chunk, n_threads=n_threads, report=tell, **how)
 
 
-def scorer_of(model: LlamaModel, parts: Sequence[Text], plan: Plan):
+def scorer_of(model: Model, parts: Sequence[Text], plan: Plan) -> Scorer:
     n_ctx = max(len(text.tokens) for text in parts)
     threads = plan.threads or hardware.usable_cores()
-    return closing(LlamaScorer(model, Options(n_lanes=1, n_ctx=n_ctx, n_threads=threads, chunk=plan.chunk)))
+    return model.scorer(Options(n_lanes=1, n_ctx=n_ctx, n_threads=threads, chunk=plan.chunk))
 
 
 def measured(found: Positions, i: int, parts: Sequence[Text], *, cut: bool, stored: bool = False) -> TeacherForced:

@@ -10,10 +10,10 @@ from dataclasses import asdict, replace
 import numpy as np
 
 import localent
+from localent import engine
 from localent.analysis import quantities
 from localent.compare.comparison import Candidate, Comparison, Plan
 from localent.compare.teacher_forcing import Positions, Text
-from localent.engine.llama import build_info
 from localent.records import Model
 from localent.store import Database, open_db
 
@@ -23,7 +23,8 @@ def comparison_id(reference: Model | None, candidate: Model, kind: str, digest: 
 
     Rows per position are kept beside the figures and change none.
     """
-    how = asdict(replace(plan, positions=False)) | build_info(plan.gpu_layers) | {"localent": localent.__version__}
+    build = engine.build_info(plan.gpu_layers, candidate.path) | {"localent": localent.__version__}
+    how = asdict(replace(plan, positions=False)) | build
     content = json.dumps([reference and reference.sha256, candidate.sha256, kind, digest, how], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:12]
 
@@ -61,7 +62,7 @@ def _keep_one(store: Database, done: Comparison, candidate: Candidate, plan: Pla
         run_id=done.source_name if done.source == "run" else None,
         candidate_run_id=candidate.run_id,
         n_texts=done.n_texts,
-        settings=asdict(plan) | build_info(plan.gpu_layers),
+        settings=asdict(plan) | engine.build_info(plan.gpu_layers, candidate.path),
         figures=plain(asdict(candidate) | {"model": None, "noise": floor and asdict(floor) | {"model": None}}),
         **_columns(candidate, floor),
     )

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
-from typing import Protocol
 
 import numpy as np
 
+from localent.engine import Scorer
 from localent.errors import BrokenLogitsError, LocalentError
 from localent.measure.divergence import Divergence, PairMeter, Side
 
@@ -46,20 +46,6 @@ class Text:
     def n_kept(self) -> int:
         """Tokens that need not be fed again: shared, and before the first row that is scored."""
         return min(self.n_shared, self.first)
-
-
-class Scorer(Protocol):
-    """What can be fed a text and shows its rows: a LlamaScorer, or a base file."""
-
-    name: str  # of its file
-    n_vocab: int
-    can_keep: bool  # False: recurrent, forgets all or nothing
-
-    def keep(self, n_tokens: int) -> None:
-        """Forget all but the first n_tokens."""
-
-    def feed(self, tokens: Sequence[int], n_rows: int) -> Sequence[np.ndarray]:
-        """Feed tokens; the rows after the last n_rows of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from localent.compare.classes import classes_of
 from localent.compare.teacher_forcing import Text
-from localent.engine import Prompt, Vocab
+from localent.engine import Prompt, Scorer, Vocab
 from localent.errors import UsageError
 from localent.files.kld_base import Base, chunks
 from localent.records import Trace
@@ -61,7 +61,7 @@ def of_trace(prompt: Prompt, trace: Trace, trace_id: int) -> Text:
     )
 
 
-class FileScorer:
+class FileScorer(Scorer):
     """A base file in the place of a reference model: chunk after chunk, whatever is fed."""
 
     can_keep = False

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import localent
+from localent import engine
 from localent.doctor import inventory, speed
 from localent.doctor.inventory import install_line, unused_features
 from localent.doctor.noise import noise
 from localent.doctor.repeats import invariance
-from localent.engine.llama import LlamaModel, build_info, supports_gpu
+from localent.engine import build_info, supports_gpu
 from localent.files import identity
 from localent.files.header import glance
 from localent.machine.findings import Finding, Report, remembered, rows, save
@@ -55,7 +56,7 @@ def _identity(layers: int) -> dict[str, str]:
 
 
 def _measured(path: Path, layers: int, status: Callable[[str], None]) -> Iterator[Finding]:
-    with LlamaModel(path, layers) as model:
+    with engine.open(path, gpu_layers=layers) as model:
         status("measuring speed")
         speeds = speed.speeds(model)
         best = speed.best_of(speeds)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import localent
 from localent.doctor import trial
-from localent.engine.llama import PINNED, build_info, check_bindings, devices, supports_gpu
+from localent.engine import build_info, check_build, devices, requirement, supports_gpu
 from localent.errors import LocalentError
 from localent.files import identity
 from localent.files.header import Glance, parts
@@ -43,9 +43,10 @@ def this_machine() -> Iterator[Finding]:
 def build() -> Iterator[Finding]:
     info = build_info(0)
     yield Finding("build", "localent", localent.__version__)
-    yield Finding("build", "llama-cpp-python", info["llama_cpp_python"], None, info["llama_cpp_python"] == PINNED)
+    package, _, wanted = requirement().partition("==")
+    yield Finding("build", package, info["llama_cpp_python"], None, info["llama_cpp_python"] == wanted)
     try:
-        check_bindings()
+        check_build()
         yield Finding("build", "bindings fit the library", "yes", None, True)
     except LocalentError as error:
         yield Finding("build", "bindings fit the library", "no", None, False, str(error))
@@ -68,8 +69,8 @@ def install_line(backend: str, arch: str | None = None) -> str:
     if find_spec("pip") is None:  # an environment that uv made
         install = f'uv pip install --python "{sys.executable}" --reinstall --no-cache --no-deps'
     if sys.platform == "win32":
-        return f'$env:CMAKE_ARGS="{option}"; & {install} "llama-cpp-python=={PINNED}"'
-    return f'CMAKE_ARGS="{option}" {install} "llama-cpp-python=={PINNED}"'
+        return f'$env:CMAKE_ARGS="{option}"; & {install} "{requirement()}"'
+    return f'CMAKE_ARGS="{option}" {install} "{requirement()}"'
 
 
 def gpus() -> Iterator[Finding]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 
 import numpy as np
 
 from localent.doctor import trial
 from localent.doctor.trial import PROMPT_TOKENS, STEPS
-from localent.engine import Prompt, drive
-from localent.engine.llama import LlamaEngine, LlamaModel
+from localent.engine import Model, Prompt, drive
 from localent.errors import LocalentError
 from localent.machine.findings import Finding
 from localent.measure.divergence import kl
@@ -18,7 +16,7 @@ from localent.measure.entropy import entropy as entropy_of
 from localent.measure.entropy import log_softmax
 
 
-def noise(model: LlamaModel) -> Iterator[Finding]:
+def noise(model: Model) -> Iterator[Finding]:
     """How far the numbers move when only the way of computing changes; the text is given, so nothing diverges."""
     text = trial.text(model, PROMPT_TOKENS + STEPS, 5)
     base = _rows(model, text)
@@ -37,7 +35,7 @@ def noise(model: LlamaModel) -> Iterator[Finding]:
             yield Finding("noise", name, None, "nats", None, f"not measured: {error}")
 
 
-def _rows(model: LlamaModel, text: Sequence[int], **changed) -> np.ndarray:
+def _rows(model: Model, text: Sequence[int], **changed) -> np.ndarray:
     """Logits after the prompt and after each further token: (STEPS + 1, n_vocab)."""
 
     def job():
@@ -48,7 +46,7 @@ def _rows(model: LlamaModel, text: Sequence[int], **changed) -> np.ndarray:
             found.append(row.copy())
         return np.stack(found)
 
-    with closing(LlamaEngine(model, trial.options(model, **changed))) as engine:
+    with model.lanes(trial.options(**changed)) as engine:
         return next(drive(engine, [job()]))
 
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 
 from localent.doctor import trial
 from localent.doctor.trial import PROMPT_TOKENS, STEPS
-from localent.engine import Prompt, Rewind, drive
-from localent.engine.llama import LlamaEngine, LlamaModel
+from localent.engine import Model, Prompt, Rewind, drive
 from localent.machine.findings import Finding
 
 
@@ -32,12 +30,12 @@ def _job(tokens: Sequence[int], *, probing: bool = False):
     return digest.hexdigest()
 
 
-def invariance(model: LlamaModel) -> Iterator[Finding]:
+def invariance(model: Model) -> Iterator[Finding]:
     """The same work in other company, other order, with probes, and in a fresh context."""
     texts = [trial.text(model, PROMPT_TOKENS - 3 * i + STEPS, 11 * i) for i in range(6)]
 
     def digests(jobs: Sequence) -> list[str]:
-        with closing(LlamaEngine(model, trial.options(model))) as engine:
+        with model.lanes(trial.options()) as engine:
             return sorted(drive(engine, jobs))
 
     whole = digests([_job(text) for text in texts])

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 
 from localent.doctor import trial
-from localent.engine import Prompt
-from localent.engine.llama import CTX_STEP, LlamaEngine, LlamaModel
+from localent.engine import CTX_STEP, Model, Prompt
 from localent.machine import hardware
 from localent.machine.findings import Finding
 from localent.measure.meter import Meter
@@ -17,13 +15,13 @@ from localent.measure.sampling import Sampler
 SPEED_S = 0.5  # seconds for each lane count
 
 
-def speeds(model: LlamaModel) -> dict[int, float]:
+def speeds(model: Model) -> dict[int, float]:
     """Lanes -> tokens per second of bare decodes, the fastest of those that fit into the time."""
     room, found = hardware.available_memory(), {}
     for n in trial.LANES:
         if room is not None and model.kv_bytes((n + 1) * CTX_STEP) > room / 2:
             break
-        with closing(LlamaEngine(model, trial.options(model, lanes=n))) as engine:
+        with model.lanes(trial.options(lanes=n)) as engine:
             found[n] = n / min(_timed(lambda engine=engine, n=n: engine.decode([0] * n), SPEED_S))
     return found
 
@@ -44,7 +42,7 @@ def _timed(call: Callable[[], object], seconds: float) -> list[float]:
     return found
 
 
-def told(model: LlamaModel, speeds: dict[int, float], best: int) -> Iterator[Finding]:
+def told(model: Model, speeds: dict[int, float], best: int) -> Iterator[Finding]:
     """The speeds, and what measuring adds at the best lane count."""
     for n, speed in speeds.items():
         note = "the fewest lanes within 5 % of the fastest" if n == best else None
@@ -55,10 +53,10 @@ def told(model: LlamaModel, speeds: dict[int, float], best: int) -> Iterator[Fin
     yield Finding("speed", "measuring a token", round(1000 * seconds, 3), "ms", share < 0.5, note)
 
 
-def _measuring_seconds(model: LlamaModel) -> float:
+def _measuring_seconds(model: Model) -> float:
     """Seconds for the measures of one prediction and drawing from it."""
     meter, sampler = Meter(model.vocab.n_tokens), Sampler(0.7)
-    with closing(LlamaEngine(model, trial.options(model, lanes=1))) as engine:
+    with model.lanes(trial.options(lanes=1)) as engine:
         row = engine.prefill(0, Prompt(trial.text(model, 8))).copy()
 
     def once() -> None:

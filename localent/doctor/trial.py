@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localent.engine.llama import CTX_STEP, LlamaModel, Options
+from localent.engine import CTX_STEP, Model, Options
 from localent.machine import hardware
 
 LANES = (1, 4, 8, 16, 32)
@@ -10,7 +10,7 @@ BASE = dict(lanes=4, chunk=256, flash_attn=True)
 PROMPT_TOKENS, STEPS = 40, 24  # of the texts that are fed
 
 
-def options(model: LlamaModel, **changed) -> Options:
+def options(**changed) -> Options:
     """What the checks run with, unless they change it."""
     chosen = BASE | dict(threads=n_threads()) | changed
     return Options(
@@ -27,7 +27,7 @@ def n_threads() -> int:
     return hardware.usable_cores()
 
 
-def text(model: LlamaModel, n: int, start: int = 0) -> list[int]:
+def text(model: Model, n: int, start: int = 0) -> list[int]:
     """Tokens that any vocabulary has, none of which ends a text."""
     usable = [t for t in range(min(model.vocab.n_tokens, 512 + len(model.vocab.eog))) if t not in model.vocab.eog]
     return [usable[(7 * i + i * i + start) % len(usable)] for i in range(n)]

@@ -1,5 +1,25 @@
-"""Tokens in, logits rows out. `llama/` is the only room that knows llama.cpp; `scripted.py` is its fake."""
+"""Tokens in, rows of logits out. `open(path)` is the one door to weights; whoever stands outside names no backend.
 
-from localent.engine.lanes import Coroutine, Engine, Prompt, Rewind, Vocab, drive
+`interface` says what a backend offers, `backends` finds the one for a file, `lanes` is the scheduler. `llama/` is
+llama.cpp, the only room that knows it; `scripted` is a fake for tests. A second backend is one more folder.
+"""
 
-__all__ = ["Coroutine", "Engine", "Prompt", "Rewind", "Vocab", "drive"]
+from localent.engine.backends import (
+    build_info,
+    check_build,
+    check_options,
+    devices,
+    open,
+    quantize,
+    quants,
+    requirement,
+    supports_gpu,
+)
+from localent.engine.interface import CTX_STEP, Device, Engine, Model, Options, Prompt, Row, Rows, Scorer, Vocab
+from localent.engine.lanes import Coroutine, Request, Rewind, drive
+from localent.engine.speed import fastest_lanes
+
+__all__ = ["CTX_STEP", "Device", "Engine", "Model", "Options", "Prompt", "Row", "Rows", "Scorer", "Vocab"]
+__all__ += ["Coroutine", "Request", "Rewind", "drive", "fastest_lanes", "open"]
+__all__ += ["build_info", "check_build", "check_options", "devices", "quantize", "quants", "requirement"]
+__all__ += ["supports_gpu"]

@@ -13,22 +13,13 @@ alive, so that a lane's logits do not depend on what its neighbours do.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
+from localent.engine.interface import Engine, Prompt
 
-Row = np.ndarray  # (n_vocab,) float32 raw logits
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """Start the lane anew with these tokens. The first `n_shared` are the same in every prompt of the run."""
-
-    tokens: Sequence[int]
-    n_shared: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,39 +31,6 @@ class Rewind:
 
 Request = int | Prompt | Rewind
 Coroutine = Generator[Request, Any, T]
-
-
-class Vocab(Protocol):
-    """The vocabulary of a model: pieces are bytes, because a character may span tokens."""
-
-    n_tokens: int
-    eog: frozenset[int]
-    bos: int | None  # None: prompts of this model do not begin with one
-    pieces: Sequence[bytes]
-
-    def tokenize(self, text: str, *, special: bool = False) -> list[int]:
-        """Token ids of text. With `special`, the spelling of a control token becomes that token."""
-
-    def token_named(self, text: str) -> int | None:
-        """The id of the token whose whole text is `text`, or None."""
-
-
-class Engine(Protocol):
-    """What the scheduler needs of a model: lanes that are filled, advanced together, and cut back."""
-
-    n_lanes: int
-    n_ctx: int  # tokens that fit in one lane
-    n_vocab: int
-    vocab: Vocab
-
-    def prefill(self, lane: int, prompt: Prompt) -> Row:
-        """Clear the lane, feed the prompt in fixed chunks, return the row after its last token."""
-
-    def decode(self, tokens: Sequence[int | None]) -> np.ndarray:
-        """Feed one token to every lane (None: the lane is idle): rows (n_lanes, n_vocab)."""
-
-    def rewind(self, lane: int, n_tokens: int) -> None:
-        """Keep only the first n_tokens tokens of the lane."""
 
 
 def drive(

@@ -1,13 +1,23 @@
-"""A fake engine whose next-token distribution is a plain function of the lane's tokens: exact and instant."""
+"""A fake model whose next-token distribution is a plain function of the tokens before it: exact and instant.
+
+with scripted.at(path, ScriptedModel(vocab, logits)):
+    model = engine.open(path)
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
-from localent.engine.lanes import Prompt, Row
+from localent.engine.backends import registered
+from localent.engine.interface import Backend, Engine, Model, Options, Prompt, Row, Rows, Scorer
 from localent.errors import LocalentError
+
+Logits = Callable[[tuple[int, ...]], Sequence[float]]  # tokens before -> (n_vocab,)
 
 
 class ScriptedVocab:
@@ -16,6 +26,8 @@ class ScriptedVocab:
     def __init__(self, pieces: Sequence[bytes], *, eog: frozenset[int] = frozenset(), bos: int | None = None):
         self.pieces, self.eog, self.bos, self.n_tokens = list(pieces), eog, bos, len(pieces)
         self._by_length = sorted(range(len(pieces)), key=lambda i: -len(pieces[i]))
+
+    variables: Mapping[str, str] = MappingProxyType({})
 
     def tokenize(self, text: str, *, special: bool = False) -> list[int]:
         rest, ids = text.encode(), []
@@ -35,16 +47,14 @@ class ScriptedVocab:
         return bool(self.pieces[token_id]) and (special or token_id not in self.eog)
 
 
-class ScriptedEngine:
+class ScriptedEngine(Engine):
     """Lanes of plain token lists; `logits(tokens) -> (n_vocab,)` says what comes next.
 
     Two habits of the real engine are kept: every call writes into one buffer that the next call overwrites,
     and idle lanes are fed too. `calls` records what was asked, for tests of the scheduler.
     """
 
-    def __init__(
-        self, vocab: ScriptedVocab, logits: Callable[[tuple[int, ...]], Sequence[float]], *, n_lanes=4, n_ctx=4096
-    ):
+    def __init__(self, vocab: ScriptedVocab, logits: Logits, *, n_lanes: int = 4, n_ctx: int = 4096):
         self.vocab, self.logits, self.n_lanes, self.n_ctx = vocab, logits, n_lanes, n_ctx
         self.n_vocab = vocab.n_tokens
         self.lanes: list[list[int]] = [[] for _ in range(n_lanes)]
@@ -57,7 +67,7 @@ class ScriptedEngine:
         self.lanes[lane] = list(prompt.tokens)
         return self._read(lane)
 
-    def decode(self, tokens: Sequence[int | None]) -> np.ndarray:
+    def decode(self, tokens: Sequence[int | None]) -> Rows:
         self.calls.append(("decode", tuple(tokens)))
         self._rows[:] = np.nan
         for lane, token in enumerate(tokens):
@@ -77,3 +87,61 @@ class ScriptedEngine:
             raise LocalentError(f"lane {lane} is full: {self.n_ctx} tokens")
         self._rows[lane] = self.logits(tuple(self.lanes[lane]))
         return self._rows[lane]
+
+
+class ScriptedScorer(Scorer):
+    """One text at a time; `logits(tokens) -> (n_vocab,)` says what comes next."""
+
+    can_keep = True
+
+    def __init__(self, name: str, vocab: ScriptedVocab, logits: Logits):
+        self.name, self.n_vocab, self.logits = name, vocab.n_tokens, logits
+        self._fed: list[int] = []
+
+    def keep(self, n_tokens: int) -> None:
+        if not 0 <= n_tokens <= len(self._fed):
+            raise LocalentError(f"cannot keep {n_tokens} of {len(self._fed)} tokens")
+        del self._fed[n_tokens:]
+
+    def feed(self, tokens: Sequence[int], n_rows: int) -> Rows:
+        self._fed += tokens
+        ends = range(len(self._fed) - n_rows + 1, len(self._fed) + 1)
+        rows = [self.logits(tuple(self._fed[:end])) for end in ends]
+        return np.array(rows, dtype=np.float32).reshape(n_rows, self.n_vocab)
+
+
+class ScriptedModel(Model):
+    """A vocabulary and a rule in the place of weights."""
+
+    gpu_layers, can_rewind = 0, True
+
+    def __init__(self, vocab: ScriptedVocab, logits: Logits, *, n_ctx_train: int = 4096):
+        self.path, self.vocab, self.logits, self.n_ctx_train = Path("scripted"), vocab, logits, n_ctx_train
+
+    def kv_bytes(self, n_tokens: int) -> int:
+        return 0
+
+    def lanes(self, options: Options) -> ScriptedEngine:
+        return ScriptedEngine(self.vocab, self.logits, n_lanes=options.n_lanes, n_ctx=options.n_ctx)
+
+    def scorer(self, options: Options) -> ScriptedScorer:
+        return ScriptedScorer(self.path.name, self.vocab, self.logits)
+
+
+def at(path: Path, model: ScriptedModel) -> AbstractContextManager[None]:
+    """Inside the block, `engine.open(path)` gives this model; the file itself is not read."""
+    model.path = path
+    return registered(lambda asked: asked == path, _Scripted(model))
+
+
+class _Scripted(Backend):
+    """The backend of one scripted model."""
+
+    def __init__(self, model: ScriptedModel):
+        self.model = model
+
+    def open(self, path: Path, *, gpu_layers: int, vocab_only: bool) -> ScriptedModel:
+        return self.model
+
+    def build_info(self, gpu_layers: int) -> dict[str, str]:
+        return {"backend": "scripted"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from localent.engine.llama import Device, build_info, devices, supports_gpu
+from localent.engine import Device, build_info, devices, supports_gpu
 from localent.files.cache import remembered
 from localent.files.header import Glance, glance, parts
 from localent.records import Model

@@ -64,7 +64,7 @@ def _bundled(entry: Entry, quant: str) -> Path:
 
 def _made_quant(entry: Entry, source: Path, quant: str) -> Path:
     """A quant of a bundled model, made once and kept in the cache folder."""
-    from localent.engine.llama import quantize
+    from localent.engine import quantize
     from localent.machine.hardware import usable_cores
 
     target = cache_dir() / "quants" / f"{entry.name}-{file_sha256(source)[:12]}-{quant}.gguf"

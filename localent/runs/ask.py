@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import localent
-from localent import models, runs, tasks
-from localent.engine import Prompt, Rewind, drive
-from localent.engine.llama import LlamaEngine, LlamaModel
+from localent import engine, models, runs, tasks
+from localent.engine import Engine, Prompt, Rewind, Vocab, drive
 from localent.errors import UsageError
 from localent.files import identity
 from localent.measure.meter import Meter
@@ -59,11 +57,11 @@ def ask(model: str, problem: Problem, settings: runs.Settings, watcher: Watcher)
     head = identity.read(path)
     task = task_of(problem, path)
     settings = replace(settings, gpu_layers=runs.gpu_layers_of(head, settings))
-    with LlamaModel(path, settings.gpu_layers) as weights:
+    with engine.open(path, gpu_layers=settings.gpu_layers) as weights:
         questions = list(runs.questions_of(task, [problem], weights, head, settings))
         settings = replace(runs.filled(settings, weights, questions), lanes=1)
-        with closing(LlamaEngine(weights, runs.options_of(settings))) as engine:
-            (trace,) = drive(engine, [watched(questions[0], task.kind, engine, settings, watcher)])
+        with weights.lanes(runs.options_of(settings)) as lanes:
+            (trace,) = drive(lanes, [watched(questions[0], task.kind, lanes, settings, watcher)])
     return trace
 
 
@@ -75,18 +73,18 @@ def task_of(problem: Problem, path: Path) -> tasks.Task:
     return tasks.Task("ask", kind, (problem,), EXAMPLES[kind], instruction, shots, "")
 
 
-def watched(question: Question, kind: str, engine, settings: runs.Settings, watcher: Watcher) -> Coroutine:
+def watched(question: Question, kind: str, lanes: Engine, settings: runs.Settings, watcher: Watcher) -> Coroutine:
     """Coroutine: what `attempt` does, but each step is probed when it is complete, not when all is over."""
-    meter, n_prompt = Meter(engine.n_vocab), len(question.prompt.tokens)
+    meter, n_prompt = Meter(lanes.n_vocab), len(question.prompt.tokens)
     sampler = Sampler(settings.temperature, settings.top_p, settings.top_k)
     limits = Limits(settings.max_tokens, tuple(stop.encode() for stop in question.stops))
-    writing = generate(question.prompt, sampler, rng(settings.seed, "ask", 0), meter, engine.vocab, limits)
+    writing = generate(question.prompt, sampler, rng(settings.seed, "ask", 0), meter, lanes.vocab, limits)
     row = yield next(writing)
     fed: list[int] = []
     probes: list[Probe] = []
     while True:
-        if question.grammar and step_ended(engine.vocab, fed, question, kind) == len(probes):
-            cue = question.cue(tasks.text_of(engine.vocab.pieces[i] for i in fed))
+        if question.grammar and step_ended(lanes.vocab, fed, question, kind) == len(probes):
+            cue = question.cue(tasks.text_of(lanes.vocab.pieces[i] for i in fed))
             truth = question.problem.answer
             seen = yield from probe(n_prompt + len(fed), cue, question.grammar, truth, settings.effort(), meter)
             probes.append(probe_of(len(probes), len(fed), kind, seen))
@@ -99,12 +97,12 @@ def watched(question: Question, kind: str, engine, settings: runs.Settings, watc
             return whole(question, kind, end.value, probes)
         taken = meter.taken(row, reading, token_id)
         measures = {"entropy": reading.entropy, "varentropy": reading.varentropy}
-        watcher.token(engine.vocab.pieces[token_id], measures | {"surprisal": taken.surprisal, "rank": taken.rank})
+        watcher.token(lanes.vocab.pieces[token_id], measures | {"surprisal": taken.surprisal, "rank": taken.rank})
         fed.append(token_id)
         row = yield token_id
 
 
-def step_ended(vocab, fed: Sequence[int], question: Question, kind: str) -> int | None:
+def step_ended(vocab: Vocab, fed: Sequence[int], question: Question, kind: str) -> int | None:
     """k where k reasoning steps are complete and nothing follows them yet; None in the middle of one."""
     if fed and b"\n" not in vocab.pieces[fed[-1]]:
         return None

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from localent import models, runs, tasks
+from localent import engine, models, runs, tasks
 from localent.engine import Coroutine, Engine, drive
-from localent.engine.llama import LlamaEngine, LlamaModel
 from localent.errors import UsageError
 from localent.files import identity
 from localent.measure.meter import Meter
@@ -83,14 +81,14 @@ def add_probes(
             return 0
         status(f"adding probes to {len(lacking)} traces")
         settings = settings_of(run)
-        with LlamaModel(path, settings.gpu_layers or 0) as weights:
+        with engine.open(path, gpu_layers=settings.gpu_layers or 0) as weights:
             problems = [p for p in task.problems if p.problem_id in {w.problem_id for w in written}]
             head = identity.read(path)
             questions = {q.problem.problem_id: q for q in runs.questions_of(task, problems, weights, head, settings)}
             settings = runs.filled(settings, weights, list(questions.values()))
-            with closing(LlamaEngine(weights, runs.options_of(settings))) as engine:
-                jobs = _jobs(engine, run, lacking, questions, written, settings, task.kind, wanted.m)
-                _work(store, engine, run.run_id, jobs, len(lacking), report)
+            with weights.lanes(runs.options_of(settings)) as lanes:
+                jobs = _jobs(lanes, run, lacking, questions, written, settings, task.kind, wanted.m)
+                _work(store, lanes, run.run_id, jobs, len(lacking), report)
     return len(lacking)
 
 
@@ -156,7 +154,7 @@ def _streams(run: Run, own: Written) -> Callable[[str], np.random.Generator]:
 
 
 def _jobs(
-    engine: Engine,
+    lanes: Engine,
     run: Run,
     lacking: Sequence[Lack],
     questions: dict[str, Question],
@@ -165,7 +163,7 @@ def _jobs(
     kind: str,
     m: int,
 ) -> Iterator[Coroutine[tuple[Written, tuple[Probe, ...]]]]:
-    meter, filler = Meter(engine.n_vocab), engine.vocab.tokenize(FILLER)
+    meter, filler = Meter(lanes.n_vocab), lanes.vocab.tokenize(FILLER)
     for lack in lacking:
         question, draw = questions[lack.own.problem_id], _streams(run, lack.own)
         prefixes = {
@@ -174,7 +172,7 @@ def _jobs(
         }
         stops = tuple(stop.encode() for stop in question.stops)
         how = _rollouts(settings, kind, m, stops) if lack.rolled else None
-        yield _job(question, lack.own, prefixes, how, engine, settings, meter)
+        yield _job(question, lack.own, prefixes, how, lanes, settings, meter)
 
 
 def _rollouts(settings: Settings, kind: str, m: int, stops: tuple[bytes, ...]) -> Rollouts:
@@ -187,21 +185,21 @@ def _job(
     own: Written,
     prefixes: dict[str, list[Prefix]],
     how: Rollouts | None,
-    engine: Engine,
+    lanes: Engine,
     settings: Settings,
     meter: Meter,
 ) -> Coroutine[tuple[Written, tuple[Probe, ...]]]:
     """Coroutine: (trace, its new probes)."""
-    pieces, effort, probes = engine.vocab.pieces, settings.effort(), ()
+    pieces, effort, probes = lanes.vocab.pieces, settings.effort(), ()
     for control, asked in prefixes.items():
         probes += yield from control_probes(question, own.n_steps, control, asked, pieces, effort, meter)
     if how is not None:
         ks = range(own.n_steps + 1)
-        probes += yield from rollouts(question, own, ks, how, engine.vocab, meter)
+        probes += yield from rollouts(question, own, ks, how, lanes.vocab, meter)
     return own, probes
 
 
-def _work(store: Database, engine: Engine, run_id: str, jobs: Iterator, n_todo: int, report: Report) -> None:
+def _work(store: Database, lanes: Engine, run_id: str, jobs: Iterator, n_todo: int, report: Report) -> None:
     """Drive the jobs; the probes of a trace are one transaction."""
     counts = {"done": 0, "tokens": 0}
 
@@ -209,7 +207,7 @@ def _work(store: Database, engine: Engine, run_id: str, jobs: Iterator, n_todo: 
         counts["tokens"] += n_live
         report(Progress(counts["done"], n_todo, counts["tokens"]))
 
-    for own, probes in drive(engine, jobs, on_decode=tell):
+    for own, probes in drive(lanes, jobs, on_decode=tell):
         store.add_probes(run_id, own.trace_id, probes)
         counts["done"] += 1
         tell()

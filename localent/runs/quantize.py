@@ -11,14 +11,15 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from localent.engine import llama
+from localent import engine
 from localent.errors import LocalentError, UsageError
 from localent.files import identity, imatrix
 from localent.files.header import PART
+from localent.files.imatrix import Imatrix
 from localent.files.tensors import tensors_of
 
 _READ = {kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in gguf.LlamaFileType}
-QUANTS = tuple(sorted(llama.FTYPES.keys() & _READ))  # what llama.cpp writes and localent can read again
+QUANTS = tuple(sorted(engine.quants() & _READ))  # what llama.cpp writes and localent can read again
 
 OUTPUT = "output.weight"  # where its importance has another size, llama.cpp goes on without
 EXPONENTS = {"F16": np.uint16(0x7C00), "BF16": np.uint16(0x7F80), "F32": np.uint32(0x7F800000)}
@@ -74,7 +75,7 @@ def _not_finite(source: Path, tensor: str) -> str:
     return f"{source.name} holds NaN or infinite weights in {tensor}: download it again."
 
 
-def matrix_for(source: Path, path: Path) -> llama.Imatrix:
+def matrix_for(source: Path, path: Path) -> Imatrix:
     """An importance matrix of the source's tensors and their sizes. Raises LocalentError for another model's."""
     found = imatrix.read(path)
     columns = {tensor.name: _columns(tensor) for tensor in tensors_of(source)}
@@ -100,15 +101,17 @@ def make(
     quant: str,
     *,
     n_threads: int,
-    matrix: llama.Imatrix | None = None,
+    matrix: Imatrix | None = None,
     requantize: bool = False,
     report: Callable[[int, int], object] = lambda done, total: None,
 ) -> None:
-    """Write `target`, whole or not at all; see engine.llama.quantize. What a killed run left is swept away."""
+    """Write `target`, whole or not at all; see engine.quantize. What a killed run left is swept away."""
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target.parent)
     try:
-        llama.quantize(source, target, quant, n_threads=n_threads, imatrix=matrix, requantize=requantize, report=report)
+        engine.quantize(
+            source, target, quant, n_threads=n_threads, imatrix=matrix, requantize=requantize, report=report
+        )
     except LocalentError as error:
         raise LocalentError(_reason(str(error), source, target, quant)) from None
 

@@ -10,16 +10,14 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 import localent
-from localent import models, tasks
-from localent.engine import Coroutine, Engine, drive
-from localent.engine.llama import LlamaEngine, LlamaModel, LlamaVocab, Options, build_info, check_options, fastest_lanes
+from localent import engine, models, tasks
+from localent.engine import Coroutine, Engine, Model, Options, Vocab, drive
 from localent.errors import LocalentError, UsageError
 from localent.files import identity
 from localent.files.cache import remembered
@@ -87,27 +85,27 @@ def run(
     head = identity.read(path)
     refuse_unfit(head, path)
     settings = replace(settings, gpu_layers=gpu_layers_of(head, settings))
-    with open_db(db) as store, LlamaModel(path, settings.gpu_layers) as weights:
+    with open_db(db) as store, engine.open(path, gpu_layers=settings.gpu_layers) as weights:
         questions = list(questions_of(task, problems, weights, head, settings))
         settings = filled(settings, weights, questions)
         settings = replace(settings, lanes=settings.lanes or _lanes(store, head, task, weights, settings, status))
-        check_options(options_of(settings))
+        engine.check_options(options_of(settings), path)
         record = record_of(head, task, settings, weights)
         todo = missing(store, record, problems, samples)
         n_new = 0
         if todo:
             _check_memory(weights, settings)
             _warn(settings, weights)
-            with closing(LlamaEngine(weights, options_of(settings))) as engine:
+            with weights.lanes(options_of(settings)) as lanes:
                 enter(store, record, head, task, problems)
                 pairs = [(questions[i], s) for i, s in todo]
-                n_new = _work(store, engine, record.run_id, pairs, task, settings, report)
+                n_new = _work(store, lanes, record.run_id, pairs, task, settings, report)
         return Outcome(record.run_id, len(problems) * samples - n_new, n_new, settings.lanes)
 
 
 def _work(
     store: Database,
-    engine: Engine,
+    lanes: Engine,
     run_id: str,
     todo: Sequence[tuple[Question, int]],
     task: tasks.Task,
@@ -125,7 +123,7 @@ def _work(
     name = f"{store.model(store.run(run_id).model_sha256).name} on {task.name}"
     session = store.start_session(run_id)
     store.add_checks(session, _known_of_machine(store, run_id))
-    for trace in drive(engine, attempts(engine, todo, task, settings), on_decode=tell):
+    for trace in drive(lanes, attempts(lanes, todo, task, settings), on_decode=tell):
         counts["new"] += store.add_trace(run_id, trace, session_id=session)
         tell(trace=trace)
     store.end_session(session)
@@ -139,12 +137,12 @@ def _known_of_machine(store: Database, run_id: str) -> list[dict[str, object]]:
 
 
 def attempts(
-    engine: Engine, todo: Iterable[tuple[Question, int]], task: tasks.Task, settings: Settings
+    lanes: Engine, todo: Iterable[tuple[Question, int]], task: tasks.Task, settings: Settings
 ) -> Iterator[Coroutine[Trace]]:
     """The coroutines of a run's (question, sample) pairs, in order."""
     setup = Setup(
-        vocab=engine.vocab,
-        meter=Meter(engine.n_vocab),
+        vocab=lanes.vocab,
+        meter=Meter(lanes.n_vocab),
         sampler=Sampler(settings.temperature, settings.top_p, settings.top_k),
         seed=settings.seed,
         limits=Limits(settings.max_tokens, (), settings.measure_top_k, settings.alternatives),
@@ -174,7 +172,7 @@ def refuse_unfit(head: identity.Header, path: Path) -> None:
 
 
 def questions_of(
-    task: tasks.Task, problems: Iterable[Problem], weights: LlamaModel, head: identity.Header, settings: Settings
+    task: tasks.Task, problems: Iterable[Problem], weights: Model, head: identity.Header, settings: Settings
 ) -> Iterator[Question]:
     """Every problem with its prompt, its cue and what counts as an answer to it."""
     vocab, grammars = weights.vocab, {}
@@ -194,7 +192,7 @@ def questions_of(
 
 
 def prompt_text(
-    task: tasks.Task, problem: Problem, head: identity.Header, settings: Settings, vocab: LlamaVocab
+    task: tasks.Task, problem: Problem, head: identity.Header, settings: Settings, vocab: Vocab
 ) -> tasks.PromptText:
     """A problem as the settings put it to the model."""
     return tasks.render(
@@ -213,12 +211,12 @@ def _grammar(pieces: Sequence[bytes], labels: tuple[str, ...]):
     return ChoiceGrammar(pieces, labels) if labels else NumberGrammar(pieces, tasks.normalise_number)
 
 
-def _cue(text: tasks.PromptText, written: str, vocab) -> list[int]:
+def _cue(text: tasks.PromptText, written: str, vocab: Vocab) -> list[int]:
     segments = tasks.cue_after(text, written)
     return [t for s in segments for t in continued(s.text, vocab, special=s.parse_special)]
 
 
-def filled(settings: Settings, weights: LlamaModel, questions: Sequence[Question]) -> Settings:
+def filled(settings: Settings, weights: Model, questions: Sequence[Question]) -> Settings:
     """Settings with what localent chooses, checked against the model's context."""
     if settings.measure_top_k > weights.vocab.n_tokens:
         raise UsageError(f"--measure-top-k is beyond this model's vocabulary of {weights.vocab.n_tokens} tokens.")
@@ -237,7 +235,7 @@ def filled(settings: Settings, weights: LlamaModel, questions: Sequence[Question
     return replace(settings, max_tokens=max_tokens, threads=threads, ctx=settings.ctx or needed)
 
 
-def _warn(settings: Settings, weights: LlamaModel) -> None:
+def _warn(settings: Settings, weights: Model) -> None:
     """Say what is allowed, but unwise."""
     if settings.ctx > weights.n_ctx_train:
         LOG.warning("--ctx %d is beyond the %d tokens of this model's training.", settings.ctx, weights.n_ctx_train)
@@ -250,7 +248,7 @@ def _lanes(
     store: Database,
     head: identity.Header,
     task: tasks.Task,
-    weights: LlamaModel,
+    weights: Model,
     settings: Settings,
     status: Callable[[str], None],
 ) -> int:
@@ -266,7 +264,7 @@ def _lanes(
         raise LocalentError(_too_big(weights, settings, 1, room))
     options = options_of(replace(settings, lanes=1))
     what = {"lanes for": begun.model_sha256, "threads": settings.threads, "layers": settings.gpu_layers} | begun.build
-    return remembered(what, lambda: fastest_lanes(weights, options, fits))
+    return remembered(what, lambda: engine.fastest_lanes(weights, options, fits))
 
 
 def gpu_layers_of(head: identity.Header, settings: Settings) -> int:
@@ -274,23 +272,23 @@ def gpu_layers_of(head: identity.Header, settings: Settings) -> int:
     return fit.layers_for([head.model], settings.gpu_layers, lanes=settings.lanes, n_ctx=settings.ctx)
 
 
-def _build(gpu_layers: int) -> dict[str, str]:
+def _build(gpu_layers: int, path: Path) -> dict[str, str]:
     """What computes the numbers, as far as it can change their last bits."""
     versions = {"localent": localent.__version__, "numpy": np.__version__}
-    return build_info(gpu_layers) | versions | {"processor": hardware.host()["cpu"]}
+    return engine.build_info(gpu_layers, path) | versions | {"processor": hardware.host()["cpu"]}
 
 
-def _lane_bytes(weights: LlamaModel, settings: Settings, lanes: int) -> int:
+def _lane_bytes(weights: Model, settings: Settings, lanes: int) -> int:
     return weights.kv_bytes((lanes + 1) * settings.ctx)
 
 
-def _check_memory(weights: LlamaModel, settings: Settings) -> None:
+def _check_memory(weights: Model, settings: Settings) -> None:
     room = hardware.available_memory()
     if room is not None and _lane_bytes(weights, settings, settings.lanes) > FITS * room:
         raise LocalentError(_too_big(weights, settings, settings.lanes, room))
 
 
-def _too_big(weights: LlamaModel, settings: Settings, lanes: int, room: int) -> str:
+def _too_big(weights: Model, settings: Settings, lanes: int, room: int) -> str:
     need = _lane_bytes(weights, settings, lanes)
     return (
         f"{lanes} lanes of {settings.ctx} tokens need {need / 1e9:.1f} GB, {room / 1e9:.1f} GB are free: "
@@ -302,24 +300,24 @@ def options_of(settings: Settings) -> Options:
     return Options(n_lanes=settings.lanes, n_ctx=settings.ctx, n_threads=settings.threads)
 
 
-def record_of(head: identity.Header, task: tasks.Task, settings: Settings, weights: LlamaModel) -> Run:
+def record_of(head: identity.Header, task: tasks.Task, settings: Settings, weights: Model) -> Run:
     """The run's identity. Not in it: the context's size, which changes no bit (tests/test_llama.py)."""
     chosen = {name: value for name, value in asdict(settings).items() if name != "ctx"}
     options = asdict(options_of(replace(settings, lanes=1)))
-    engine = {name: options[name] for name in ("chunk", "flash_attn")}
+    computed = {name: options[name] for name in ("chunk", "flash_attn")}
     for name in ("alternatives", "system", "template_vars", "noise_of"):
         if not chosen[name]:
             del chosen[name]  # a run without them is known as it was before they existed
     if not settings.probe:
         chosen |= {"epsilon": None, "max_fed": None}
     shots = settings.shots if settings.shots is not None else (0 if head.template else task.shots)
-    chosen |= {"shots": shots, "prompt": prompt_hash(task, head, settings, weights.vocab), **engine}
-    build = _build(settings.gpu_layers)
+    chosen |= {"shots": shots, "prompt": prompt_hash(task, head, settings, weights.vocab), **computed}
+    build = _build(settings.gpu_layers, weights.path)
     content = json.dumps([head.model.sha256, task.name, chosen, build], sort_keys=True)
     return Run(hashlib.sha256(content.encode()).hexdigest()[:12], head.model.sha256, task.name, chosen, build)
 
 
-def prompt_hash(task: tasks.Task, head: identity.Header, settings: Settings, vocab: LlamaVocab) -> str:
+def prompt_hash(task: tasks.Task, head: identity.Header, settings: Settings, vocab: Vocab) -> str:
     """Hash of a prompt with placeholder question: template, instruction, examples, cue, stops."""
     blank = Problem("", "", "?", "0", task.problems[0].choices and (Choice("A", "?"), Choice("B", "?")))
     text = prompt_text(task, blank, head, settings, vocab)

@@ -8,20 +8,18 @@ each human step tells the model about the answer. The worked solutions of a task
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from localent import models, runs, tasks
+from localent import engine, models, runs, tasks
 from localent.analysis import signatures
 from localent.analysis.intervals import Estimate, estimate
 from localent.analysis.metrics import mean_of
 from localent.analysis.probed import Probed, computed, probed
-from localent.engine import Prompt, Vocab, drive
-from localent.engine.llama import LlamaEngine, LlamaModel, Options
+from localent.engine import Engine, Model, Options, Prompt, Vocab, drive
 from localent.errors import UsageError
 from localent.files import identity
 from localent.machine import fit
@@ -133,7 +131,7 @@ def score_gold(
     runs.refuse_unfit(head, path)
     settings = replace(settings, lanes=settings.lanes or LANES, temperature=0.0)
     settings = replace(settings, gpu_layers=runs.gpu_layers_of(head, settings))
-    with open_db(db) as store, LlamaModel(path, settings.gpu_layers) as weights:
+    with open_db(db) as store, engine.open(path, gpu_layers=settings.gpu_layers) as weights:
         questions = list(runs.questions_of(task, kept, weights, head, settings))
         given = [solution_tokens(q, weights.vocab) for q in questions]
         settings = _with_room(settings, weights, questions, given)
@@ -141,14 +139,14 @@ def score_gold(
         todo = runs.missing(store, record, kept, 1)
         jobs = ((questions[i], given[i]) for i, _ in todo)
         if todo:
-            with closing(LlamaEngine(weights, runs.options_of(settings))) as engine:
+            with weights.lanes(runs.options_of(settings)) as lanes:
                 runs.enter(store, record, head, task, kept)
-                _work(store, engine, record.run_id, jobs, len(todo), task.kind, settings, report)
+                _work(store, lanes, record.run_id, jobs, len(todo), task.kind, settings, report)
         return gold(store, record.run_id)
 
 
 def _with_room(
-    settings: runs.Settings, weights: LlamaModel, questions: Sequence[Question], given: Sequence[Sequence[int]]
+    settings: runs.Settings, weights: Model, questions: Sequence[Question], given: Sequence[Sequence[int]]
 ) -> runs.Settings:
     """Settings with the context that the longest prompt with its solution needs.
 
@@ -173,11 +171,11 @@ def solution_tokens(question: Question, vocab: Vocab) -> list[int]:
     return continued(space + question.problem.solution.strip(), vocab)
 
 
-def _work(store, engine, run_id: str, jobs: Iterator, n_todo: int, kind: str, settings, report) -> None:
+def _work(store, lanes: Engine, run_id: str, jobs: Iterator, n_todo: int, kind: str, settings, report) -> None:
     """Read the solutions; each is one transaction."""
-    meter, n_fed, n_done = Meter(engine.n_vocab), 0, 0
+    meter, n_fed, n_done = Meter(lanes.n_vocab), 0, 0
     limits = runs.Limits(settings.max_tokens)
-    how = Setup(engine.vocab, meter, Sampler(0.0), settings.seed, limits, kind, settings.effort())
+    how = Setup(lanes.vocab, meter, Sampler(0.0), settings.seed, limits, kind, settings.effort())
 
     def tell(n_live: int = 0) -> None:
         nonlocal n_fed
@@ -185,7 +183,7 @@ def _work(store, engine, run_id: str, jobs: Iterator, n_todo: int, kind: str, se
         report(runs.Progress(n_done, n_todo, n_fed))
 
     session = store.start_session(run_id)
-    for trace in drive(engine, (read_solution(q, tokens, how) for q, tokens in jobs), on_decode=tell):
+    for trace in drive(lanes, (read_solution(q, tokens, how) for q, tokens in jobs), on_decode=tell):
         store.add_trace(run_id, trace, session_id=session)
         n_done += 1
         tell()
@@ -246,7 +244,8 @@ def score_text(
     path = models.resolve(model)
     head = identity.read(path)
     runs.refuse_unfit(head, path)
-    with LlamaModel(path, fit.layers_for([head.model], gpu_layers, lanes=lanes, n_ctx=window)) as weights:
+    layers = fit.layers_for([head.model], gpu_layers, lanes=lanes, n_ctx=window)
+    with engine.open(path, gpu_layers=layers) as weights:
         vocab = weights.vocab
         tokens = vocab.tokenize(text)
         if len(tokens) < 2:
@@ -255,9 +254,9 @@ def score_text(
         windows = [tokens[i : i + size] for i in range(0, len(tokens), size)]
         windows = [w for w in windows if len(w) > 1 or vocab.bos is not None]
         options = Options(n_lanes=lanes, n_ctx=size + 1, n_threads=threads or usable_cores())
-        with closing(LlamaEngine(weights, options)) as engine:
-            meter = Meter(engine.n_vocab)
-            found = list(drive(engine, (read_window(w, vocab.bos, meter, vocab) for w in windows)))
+        with weights.lanes(options) as open_lanes:
+            meter = Meter(open_lanes.n_vocab)
+            found = list(drive(open_lanes, (read_window(w, vocab.bos, meter, vocab) for w in windows)))
     return _summed([token for part in found for token in part], len(windows))
 
 

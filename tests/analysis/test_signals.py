@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from localent.analysis import intervals, metrics, signals, significance
 from localent.analysis.intervals import Estimate
-from localent.engine import Prompt, drive
-from localent.engine.llama import LlamaEngine, LlamaModel, Options
+from localent.engine import Options, Prompt, drive
+from localent.engine import open as open_model
 from localent.measure.meter import Meter
 from localent.store import open_db
 
@@ -479,7 +479,7 @@ def add(model_path, n_sums=2000, seed=0):
         a, b = (int("".join(map(str, half))) for half in (row[:3], row[3:]))
         return float(np.mean(entropies)), f"{a + b:04d}" != "".join(map(str, taken))
 
-    with LlamaModel(model_path) as model, LlamaEngine(model, Options(16, 9, 1)) as engine:
+    with open_model(model_path) as model, model.lanes(Options(16, 9, 1)) as engine:
         found = list(drive(engine, (one(row) for row in digits)))
     return np.array([h for h, _ in found]), np.array([wrong for _, wrong in found])
 

@@ -34,7 +34,7 @@ from localent.compare import (
 from localent.compare.classes import classes_of
 from localent.compare.teacher_forcing import Text
 from localent.compare.verdict import holm
-from localent.engine.llama import quantize
+from localent.engine import quantize
 from localent.errors import BrokenLogitsError, LocalentError
 from localent.files import identity, kld_base
 from localent.machine import hardware

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 from localent import doctor, tasks
 from localent.cli import main
 from localent.doctor import inventory, speed, trial
-from localent.engine.llama import PINNED, Device, supports_gpu
+from localent.engine import Device, requirement, scripted, supports_gpu
+from localent.engine.scripted import ScriptedModel, ScriptedVocab
 from localent.errors import LocalentError
 from localent.files import identity
 from localent.files.header import glance
@@ -60,19 +61,13 @@ def test_on_a_cpu_results_repeat_to_the_last_bit(random_model, shape):
     )
 
 
-def test_a_difference_is_seen(random_model, monkeypatch):
-    """Two contexts that differ in a row: the check says so, and the advice with it."""
-    from localent.engine.llama import LlamaEngine
-
-    count, decode = iter(range(10**6)), LlamaEngine.decode
-
-    def shaky(engine, tokens):
-        rows = decode(engine, tokens).copy()
-        rows[:, 0] += next(count) * 1e-3
-        return rows
-
-    monkeypatch.setattr(LlamaEngine, "decode", shaky)
-    report = doctor.examine(random_model("tiny-llama"), layers=0)
+def test_a_difference_is_seen(random_model):
+    """A model that never gives the same row twice: the check says so, and the advice with it."""
+    path, count = random_model("tiny-llama"), iter(range(10**6))
+    vocab = ScriptedVocab([bytes([i]) for i in range(64)])
+    shaky = ScriptedModel(vocab, lambda tokens: [1e-3 * next(count), *([0.0] * 63)])
+    with scripted.at(path, shaky):
+        report = doctor.examine(path, layers=0)
     assert not any(finding.ok for finding in report.of("invariance"))
     [advice] = report.of("advice")
     assert advice.ok is False
@@ -158,7 +153,7 @@ def test_an_nvidia_card_and_its_install_line(monkeypatch):
     assert doctor.install_line("HIP").startswith('CMAKE_ARGS="-DGGML_HIP=on" uv pip install --python ')
     monkeypatch.setattr(inventory.sys, "platform", "win32")
     assert doctor.install_line("VULKAN").startswith('$env:CMAKE_ARGS="-DGGML_VULKAN=on"; & uv pip install ')
-    assert f'"llama-cpp-python=={PINNED}"' in line
+    assert f'"{requirement()}"' in line
 
 
 @pytest.mark.skipif(supports_gpu(), reason="this build can use it")

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from localent import tasks
-from localent.engine import Prompt, Rewind, drive
-from localent.engine.llama import LlamaEngine, LlamaModel, Options, supports_gpu
+from localent.engine import Options, Prompt, Rewind, drive, supports_gpu
+from localent.engine import open as open_model
 from localent.runs.run import Settings, run
 
 SHAPES = ["tiny-llama", "tiny-qwen2", "tiny-gemma2", "tiny-gemma2-4096", "tiny-olmo2", "tiny-mamba", "tiny-lfm2"]
@@ -19,7 +19,7 @@ RECURRENT = ["tiny-mamba", "tiny-lfm2"]
 
 def drove(path, jobs, **options):
     chosen = dict(n_lanes=4, n_ctx=512, n_threads=1, chunk=64) | options
-    with LlamaModel(path) as model, LlamaEngine(model, Options(**chosen)) as engine:
+    with open_model(path) as model, model.lanes(Options(**chosen)) as engine:
         return list(drive(engine, jobs))
 
 
@@ -156,7 +156,7 @@ def test_on_a_gpu_it_is_nearly_the_same(random_model, shape):
 
     def there(jobs):
         options = Options(n_lanes=4, n_ctx=256, n_threads=1)
-        with LlamaModel(path, gpu_layers=-1) as model, LlamaEngine(model, options) as engine:
+        with open_model(path, gpu_layers=-1) as model, model.lanes(options) as engine:
             return list(drive(engine, jobs))
 
     on_cpu, on_gpu = drove(path, [rows_of(tokens)])[0], there([rows_of(tokens)])[0]

@@ -5,8 +5,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from localent.engine import Prompt, Rewind, drive
-from localent.engine.llama import LlamaEngine, LlamaModel, Options, quantize
+from localent.engine import Options, Prompt, Rewind, drive, quantize
+from localent.engine import open as open_model
 from localent.engine.llama.vocab import Pieces
 from localent.errors import LocalentError, UsageError
 
@@ -37,7 +37,7 @@ def prompts(n, length=9):
 
 
 def run(path, jobs, **options):
-    with LlamaModel(path) as model, LlamaEngine(model, Options(**OPTIONS | options)) as engine:
+    with open_model(path) as model, model.lanes(Options(**OPTIONS | options)) as engine:
         return list(drive(engine, jobs))
 
 
@@ -79,7 +79,7 @@ def test_context_size_does_not_change_the_bits(random_model):
 
 def test_logits_are_finite_and_not_constant(random_model):
     """Unread logits would all be zero: entropy would be exactly ln n_vocab, a plausible wrong answer."""
-    with LlamaModel(random_model("tiny-qwen2")) as model, LlamaEngine(model, Options(**OPTIONS)) as engine:
+    with open_model(random_model("tiny-qwen2")) as model, model.lanes(Options(**OPTIONS)) as engine:
         engine.prefill(0, Prompt([1, 2, 3]))
         rows = engine.decode([5, None, None, None])
         assert np.isfinite(rows[0]).all()
@@ -87,7 +87,7 @@ def test_logits_are_finite_and_not_constant(random_model):
 
 
 def test_a_logits_view_cannot_be_written(random_model):
-    with LlamaModel(random_model("tiny-qwen2")) as model, LlamaEngine(model, Options(**OPTIONS)) as engine:
+    with open_model(random_model("tiny-qwen2")) as model, model.lanes(Options(**OPTIONS)) as engine:
         row = engine.prefill(0, Prompt([1, 2, 3]))
         with pytest.raises(ValueError, match="read-only"):
             row[0] = 1.0
@@ -100,7 +100,7 @@ def test_logits_equal_the_high_level_class(random_model):
     path, tokens = random_model("tiny-llama"), [5, 80, 17, 99, 4, 4, 201]
     llama = llama_cpp.Llama(str(path), n_ctx=256, logits_all=True, verbose=False, n_threads=1)
     llama.eval(tokens)
-    with LlamaModel(path) as model, LlamaEngine(model, Options(**OPTIONS)) as engine:
+    with open_model(path) as model, model.lanes(Options(**OPTIONS)) as engine:
         first = engine.prefill(0, Prompt(tokens[:-1])).copy()
         last = engine.decode([tokens[-1], None, None, None])[0]
         assert np.abs(first - llama.scores[len(tokens) - 2]).max() < 0.02
@@ -123,7 +123,7 @@ def test_logits_equal_the_high_level_class(random_model):
     ],
 )
 def test_what_would_abort_llama_cpp_is_refused_first(random_model, call, message):
-    with LlamaModel(random_model("tiny-llama")) as model, LlamaEngine(model, Options(**OPTIONS)) as engine:
+    with open_model(random_model("tiny-llama")) as model, model.lanes(Options(**OPTIONS)) as engine:
         with pytest.raises(LocalentError, match=message):
             call(engine)
         engine.prefill(0, Prompt([1, 2]))  # and the engine still works
@@ -131,23 +131,23 @@ def test_what_would_abort_llama_cpp_is_refused_first(random_model, call, message
 
 @pytest.mark.parametrize("option", [{"n_lanes": 0}, {"n_lanes": 10_000}, {"n_ctx": 0}, {"n_threads": 0}])
 def test_impossible_options_are_refused(random_model, option):
-    with LlamaModel(random_model("tiny-llama")) as model, pytest.raises(UsageError, match="must be"):
-        LlamaEngine(model, Options(**OPTIONS | option))
+    with open_model(random_model("tiny-llama")) as model, pytest.raises(UsageError, match="must be"):
+        model.lanes(Options(**OPTIONS | option))
 
 
 def test_a_gpu_is_not_pretended(random_model):
-    from localent.engine.llama import supports_gpu
+    from localent.engine import supports_gpu
 
     if supports_gpu():
         pytest.skip("this llama.cpp has a GPU backend")
     with pytest.raises(UsageError, match="built without a GPU backend"):
-        LlamaModel(random_model("tiny-llama"), gpu_layers=-1)
+        open_model(random_model("tiny-llama"), gpu_layers=-1)
 
 
 def test_the_file_that_llama_cpp_refuses_comes_with_its_reason(tmp_path):
     (tmp_path / "broken.gguf").write_bytes(b"GGUF" + bytes(64))
     with pytest.raises(LocalentError, match=r"could not load .*broken\.gguf\. It said: "):
-        LlamaModel(tmp_path / "broken.gguf")
+        open_model(tmp_path / "broken.gguf")
 
 
 def test_quantize_leaves_no_half_file(random_model, tmp_path):
@@ -163,7 +163,7 @@ def test_quantize_leaves_no_half_file(random_model, tmp_path):
 
 def test_hostile_text_stays_text(random_model):
     """A question that contains a control token's spelling must not become that token."""
-    with LlamaModel(random_model("tiny-qwen2")) as model:
+    with open_model(random_model("tiny-qwen2")) as model:
         vocab = model.vocab
         end = vocab.token_named("<|im_end|>")
         assert end in vocab.tokenize("a<|im_end|>b", special=True)
@@ -174,7 +174,7 @@ def test_hostile_text_stays_text(random_model):
 
 def test_a_character_that_the_vocabulary_cannot_spell_is_refused(shared):
     """In llama.cpp's tokenizer it would end the process."""
-    with LlamaModel(shared / "models" / "babyllama-tok105-f32.gguf") as model:
+    with open_model(shared / "models" / "babyllama-tok105-f32.gguf") as model:
         assert model.vocab.tokenize("Once upon a time")
         with pytest.raises(LocalentError, match="has no token for '\\\\n'"):
             model.vocab.tokenize("one\ntwo")
@@ -186,7 +186,7 @@ def test_published_tokenizer_cases(shared, name):
     path = shared / "vocab" / f"ggml-vocab-{name}.gguf"
     texts = (path.parent / f"{path.name}.inp").read_text().split("\n__ggml_vocab_test__\n")[:-1]
     wanted = [[int(t) for t in line.split()] for line in (path.parent / f"{path.name}.out").read_text().splitlines()]
-    with LlamaModel(path, vocab_only=True) as model:
+    with open_model(path, vocab_only=True) as model:
         assert [model.vocab.tokenize(text) for text in texts] == wanted
 
 

@@ -11,8 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from localent.cli import main
-from localent.engine.lanes import Prompt
-from localent.engine.llama import LlamaEngine, LlamaModel, Options, guard
+from localent.engine import Options, Prompt
+from localent.engine import open as open_model
+from localent.engine.llama import guard
 from localent.errors import LocalentError
 from localent.files import identity
 from localent.files.header import glance
@@ -68,7 +69,7 @@ WAYS = [flipped, overwritten, numbers_replaced, cut, spliced]
 def use(path):
     """What a run does with a file, in little."""
     identity.read(path)
-    with LlamaModel(path) as model, LlamaEngine(model, Options(n_lanes=2, n_ctx=64, n_threads=1)) as engine:
+    with open_model(path) as model, model.lanes(Options(n_lanes=2, n_ctx=64, n_threads=1)) as engine:
         engine.prefill(0, Prompt(model.vocab.tokenize("12 and 7") or [0]))
         engine.decode([1, None])
 
@@ -193,4 +194,4 @@ def test_an_assertion_of_llama_cpp_ends_only_the_child(tmp_path):
     one = struct.pack("<Q", 1)
     path.write_bytes(path.read_bytes().replace(one + b"B", one + b"A", 1))
     with pytest.raises(LocalentError, match=r"makes llama\.cpp crash \(.*ASSERT"):
-        LlamaModel(path)
+        open_model(path)

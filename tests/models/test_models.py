@@ -259,7 +259,7 @@ def test_a_glance_agrees_with_the_whole_header(random_model, shape):
 @pytest.mark.parametrize("quant", ["Q4_K_M", "Q8_0", "Q3_K_S"])
 def test_bits_per_weight_are_the_real_ones(bundled, quant, tmp_path):
     """llama.cpp says the size of what it loads; the file's own length, less its header, is nearly that."""
-    from localent.engine.llama import quantize
+    from localent.engine import quantize
 
     quantize(bundled, tmp_path / "q.gguf", quant, n_threads=1)
     seen = glance(tmp_path / "q.gguf")
@@ -289,8 +289,8 @@ def test_a_split_model_is_one_model(tmp_path):
     """Written in parts by the gguf package: size, weights and identity are those of all parts, and it runs."""
     import random_model
 
-    from localent.engine.lanes import Prompt
-    from localent.engine.llama import LlamaEngine, LlamaModel, Options
+    from localent.engine import Options, Prompt
+    from localent.engine import open as open_model
     from localent.files import identity
 
     shape = random_model.SHAPES["tiny-llama"]
@@ -302,7 +302,7 @@ def test_a_split_model_is_one_model(tmp_path):
     assert split.bits_per_weight == pytest.approx(one.bits_per_weight)
     rows = []
     for path in (whole, first):
-        with LlamaModel(path) as model, LlamaEngine(model, Options(n_lanes=1, n_ctx=64, n_threads=1)) as engine:
+        with open_model(path) as model, model.lanes(Options(n_lanes=1, n_ctx=64, n_threads=1)) as engine:
             rows.append(engine.prefill(0, Prompt([1, 2, 3])).tobytes())
     assert rows[0] == rows[1]
     last = sorted(tmp_path.glob("split-*.gguf"))[-1]

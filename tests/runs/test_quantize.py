@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from localent import engine
 from localent.cli import main
-from localent.engine import llama
 from localent.engine.llama import interrupts
 from localent.errors import LocalentError, UsageError
 from localent.files import identity, imatrix
@@ -125,14 +125,14 @@ def test_what_stops_the_progress_stops_the_file(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        llama.quantize(TINY, tmp_path / "q.gguf", "Q8_0", n_threads=1, report=stop)
+        engine.quantize(TINY, tmp_path / "q.gguf", "Q8_0", n_threads=1, report=stop)
     assert list(tmp_path.iterdir()) == []
 
 
 SIGNALLED = """
 import os, signal, sys, threading
 from pathlib import Path
-from localent.engine import llama
+from localent import engine
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests run in the background
 source, folder, numbers = Path(sys.argv[1]), Path(sys.argv[2]), [int(n) for n in sys.argv[3:]]
@@ -148,7 +148,7 @@ def send():
 
 threading.Thread(target=send, daemon=True).start()
 try:
-    llama.quantize(source, folder / "q.gguf", "Q3_K_S", n_threads=1, report=lambda *count: at_work.release())
+    engine.quantize(source, folder / "q.gguf", "Q3_K_S", n_threads=1, report=lambda *count: at_work.release())
 except KeyboardInterrupt:
     print("stopped")
 """
@@ -175,14 +175,14 @@ def test_a_signal_while_a_tensor_is_made_leaves_no_file(tmp_path, bundled, numbe
 
 def test_a_stopped_command_makes_no_further_quant(tmp_path, monkeypatch):
     """The first is whole, Ctrl-C comes in the second, the third is not begun."""
-    whole = llama.quantize
+    whole = engine.quantize
 
     def make(source, target, quant, **how):
         if quant == "Q4_0":
             raise KeyboardInterrupt
         whole(source, target, quant, **how)
 
-    monkeypatch.setattr(llama, "quantize", make)
+    monkeypatch.setattr(engine, "quantize", make)
     result = run("quantize", TINY, "Q8_0", "Q4_0", "Q5_0", "--out", tmp_path)
     assert (result.exit_code, [path.name for path in tmp_path.iterdir()]) == (130, ["tiny-Q8_0.gguf"])
     assert "Finished quants are kept, and no half one" in result.stderr
@@ -213,7 +213,7 @@ def test_a_held_signal_reaches_its_owner_after_the_block():
 
 def test_progress_counts_every_tensor(tmp_path):
     seen = []
-    llama.quantize(TINY, tmp_path / "q.gguf", "Q8_0", n_threads=1, report=lambda *count: seen.append(count))
+    engine.quantize(TINY, tmp_path / "q.gguf", "Q8_0", n_threads=1, report=lambda *count: seen.append(count))
     n = len(gguf.GGUFReader(TINY).tensors)
     assert seen == [(i, n) for i in range(1, n + 1)]
 
@@ -238,7 +238,7 @@ def test_bad_requests_are_one_sentence(tmp_path, arguments, code, says, bundled)
 def test_weights_that_are_not_finite_are_named_before_the_work(tmp_path, capfd, kind, value):
     """llama.cpp notices only when it is there, and writes past its log to stderr."""
     source, name = tmp_path / "broken.gguf", "blk.1.ffn_up.weight"
-    llama.quantize(TINY, source, kind, n_threads=1)
+    engine.quantize(TINY, source, kind, n_threads=1)
     assert run("quantize", source, "Q8_0", "--out", tmp_path / "whole").exit_code == 0
     tensor = next(t for t in gguf.GGUFReader(source, "r+").tensors if t.name == name)
     broken = np.float32(value).tobytes()[2:] if kind == "BF16" else tensor.data.dtype.type(value).tobytes()
@@ -321,7 +321,7 @@ def test_an_importance_matrix_changes_the_weights(tmp_path, bundled):
     weights = {name: rng.exponential(size=n).astype(np.float32) ** 4 for name, n in columns_of(bundled).items()}
     matrix = imatrix.read(as_gguf(tmp_path / "imatrix", weights))
     for name, chosen in (("plain", None), ("weighted", matrix)):
-        llama.quantize(bundled, tmp_path / name, "Q4_K_M", n_threads=1, imatrix=chosen)
+        engine.quantize(bundled, tmp_path / name, "Q4_K_M", n_threads=1, imatrix=chosen)
     plain, weighted = (
         {t.name: t.data.tobytes() for t in gguf.GGUFReader(tmp_path / n).tensors} for n in ("plain", "weighted")
     )
@@ -379,7 +379,7 @@ def test_the_same_content_under_two_names_is_the_same(tmp_path):
 def test_files_of_one_label_are_set_beside_each_other(tmp_path):
     """Two Q8_0 after an F16: the second is compared with the first Q8_0, whose label it bears."""
     for seed in ("one", "two"):
-        llama.quantize(TINY, tmp_path / f"{seed}.gguf", "Q8_0", n_threads=1)
+        engine.quantize(TINY, tmp_path / f"{seed}.gguf", "Q8_0", n_threads=1)
     tensor = next(t for t in gguf.GGUFReader(tmp_path / "two.gguf", "r+").tensors if t.name == "blk.1.ffn_up.weight")
     tensor.data[0, 5] ^= 1
     tensor.data.flush()

@@ -164,15 +164,15 @@ def test_the_tree_search_agrees_with_sampling(bundled, tmp_path):
     """2,000 sampled answers after the cue against the computed distribution: within sampling error."""
     import numpy as np
 
-    from localent.engine import Prompt, drive
-    from localent.engine.llama import LlamaEngine, LlamaModel, Options
+    from localent.engine import Options, Prompt, drive
+    from localent.engine import open as open_model
     from localent.measure.meter import Meter
     from localent.measure.sampling import Sampler, rng
     from localent.tasks.grammars import NumberGrammar
     from localent.tracing.probe import Effort, probe
 
     task, n = tasks.load("demo-number"), 2000
-    with LlamaModel(bundled) as weights:
+    with open_model(bundled) as weights:
         vocab, problem = weights.vocab, task.problems[15]  # small numbers: little is left unexplored
         grammar = NumberGrammar(vocab.pieces, tasks.normalise_number)
         first = problem.solution.splitlines(keepends=True)[0]
@@ -194,7 +194,7 @@ def test_the_tree_search_agrees_with_sampling(bundled, tmp_path):
                 written += vocab.pieces[token]
                 row = yield token
 
-        engine = LlamaEngine(weights, Options(n_lanes=16, n_ctx=512, n_threads=1))
+        engine = weights.lanes(Options(n_lanes=16, n_ctx=512, n_threads=1))
         exact = next(drive(engine, [computed()]))
         values = list(drive(engine, (sampled(i) for i in range(n))))
         engine.close()

@@ -13,8 +13,8 @@ from localent import tasks
 from localent.analysis.curves import FLOORED
 from localent.analysis.probed import probed
 from localent.cli import main
-from localent.engine import Prompt, drive
-from localent.engine.llama import LlamaEngine, LlamaModel, Options
+from localent.engine import Options, Prompt, drive
+from localent.engine import open as open_model
 from localent.errors import UsageError
 from localent.measure.entropy import entropy, log_softmax
 from localent.runs import score
@@ -52,13 +52,13 @@ def rows_after(path, tokens):
     def one(n):
         return np.array((yield Prompt(tokens[:n])))
 
-    with LlamaModel(path) as weights, LlamaEngine(weights, Options(1, 256, 1)) as engine:
+    with open_model(path) as weights, weights.lanes(Options(1, 256, 1)) as engine:
         return [log_softmax(next(drive(engine, [one(n)]))) for n in range(1, len(tokens))]
 
 
 def test_a_plain_text_is_scored_as_the_model_reads_it(model):
     text = "Two and two is four."
-    with LlamaModel(model) as weights:
+    with open_model(model) as weights:
         tokens, bos = weights.vocab.tokenize(text), weights.vocab.bos
     fed = tokens if bos is None else [bos, *tokens]
     rows = rows_after(model, fed)

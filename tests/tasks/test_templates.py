@@ -329,9 +329,9 @@ def test_the_end_of_a_thought_is_one_token():
 
 @pytest.fixture(scope="module", params=["llama-bpe", "llama-spm", "qwen2"])
 def real(request, shared):
-    from localent.engine.llama import LlamaModel
+    from localent.engine import open as open_model
 
-    with LlamaModel(shared / "vocab" / f"ggml-vocab-{request.param}.gguf", vocab_only=True) as model:
+    with open_model(shared / "vocab" / f"ggml-vocab-{request.param}.gguf", vocab_only=True) as model:
         yield model.vocab
 
 
@@ -378,12 +378,12 @@ def test_a_round_trip_through_real_tokens(real):
 
 def test_the_template_of_the_real_qwen_file(shared):
     """A template by its makers, not by us: default system prompt, no BOS, control tokens single."""
-    from localent.engine.llama import LlamaModel
+    from localent.engine import open as open_model
     from localent.files import identity
 
     path = shared / "vocab" / "ggml-vocab-qwen2.gguf"
     template = identity.read(path).template
-    with LlamaModel(path, vocab_only=True) as model:
+    with open_model(path, vocab_only=True) as model:
         text = render(TASK, QUESTION, template, variables=model.vocab.variables)
         tokens = prompt_tokens(text, model.vocab).tokens
         control = {model.vocab.token_named(t) for t in ("<|im_start|>", "<|im_end|>")}

@@ -3,13 +3,12 @@
 import itertools
 import math
 import re
-from contextlib import closing
 
 import numpy as np
 import pytest
 
-from localent.engine import Prompt, drive
-from localent.engine.llama import LlamaEngine, LlamaModel, Options
+from localent.engine import Options, Prompt, drive
+from localent.engine import open as open_model
 from localent.engine.scripted import ScriptedEngine, ScriptedVocab
 from localent.errors import UsageError
 from localent.measure.meter import Meter
@@ -197,7 +196,7 @@ def test_an_unlikely_truth_has_the_probability_of_its_plain_spelling_or_more_in_
 
 @pytest.mark.parametrize("truth", UNLIKELY)
 def test_an_unlikely_truth_has_the_probability_of_its_plain_spelling_or_more_in_the_bundled_model(bundled, truth):
-    with LlamaModel(bundled, 0) as model, closing(LlamaEngine(model, Options(2, 512, 1))) as engine:
+    with open_model(bundled) as model, model.lanes(Options(2, 512, 1)) as engine:
         prompt = model.vocab.tokenize("Question: Mia had 12 books and bought 7 more. How many are there?\nSolution:")
         cue, grammar = model.vocab.tokenize(" The answer is"), NumberGrammar(model.vocab.pieces, normalise_number)
         plainly = chain_rule(engine, prompt + cue, model.vocab.tokenize(f" {truth}."))
@@ -317,7 +316,7 @@ def test_labels_merge_their_spellings():
 @pytest.mark.parametrize("name", ["llama-bpe", "qwen2", "llama-spm"])
 def test_numbers_are_classified_on_real_vocabularies(shared, name):
     """LLaMA-3 has tokens of one to three digits, the others of one; all of them can spell a number."""
-    with LlamaModel(shared / "vocab" / f"ggml-vocab-{name}.gguf", vocab_only=True) as model:
+    with open_model(shared / "vocab" / f"ggml-vocab-{name}.gguf", vocab_only=True) as model:
         pieces = model.vocab.pieces
         grammar = NumberGrammar(pieces, normalise_number)
         start = {pieces[i] for i in grammar.moves("start").going_on.tolist()}
@@ -341,7 +340,7 @@ def spelled(grammar, tokens):
 
 @pytest.mark.parametrize("name", ["llama-bpe", "qwen2", "llama-spm"])
 def test_labels_are_found_on_real_vocabularies(shared, name):
-    with LlamaModel(shared / "vocab" / f"ggml-vocab-{name}.gguf", vocab_only=True) as model:
+    with open_model(shared / "vocab" / f"ggml-vocab-{name}.gguf", vocab_only=True) as model:
         pieces = model.vocab.pieces
         moves = ChoiceGrammar(pieces, ["A", "B", "C"]).moves("start")
         spellings = {value: set() for value in "ABC"}

@@ -4,27 +4,15 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from localent.engine.interface import CTX_STEP, Options
 from localent.engine.llama import interrupts, log
 from localent.engine.llama.bindings import C
 from localent.errors import LocalentError, UsageError
 
-CTX_STEP = 256  # llama.cpp pads a stream's context to this
 MOST_THREADS = 512  # as ggml says; some more are ignored, many more end the process
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a model is loaded. Everything here can change the last bits of a logit, so runs record it."""
-
-    n_lanes: int
-    n_ctx: int  # tokens a lane can hold
-    n_threads: int
-    chunk: int = 256  # tokens of one prefill call
-    flash_attn: bool = True  # off, memory grows with context: heads x chunk x n_ctx floats
 
 
 def check_options(options: Options) -> None:

@@ -5,21 +5,10 @@ from __future__ import annotations
 import ctypes
 import platform
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from localent.engine.interface import Device
 from localent.engine.llama.bindings import GGML, VERSION, C
 from localent.errors import UsageError
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """What this build of llama.cpp can compute on, with its memory in bytes."""
-
-    name: str  # "CUDA0", "Vulkan0", "CPU"
-    description: str
-    kind: str  # "cpu", "gpu", "igpu" (shares the machine's memory), "accelerator"
-    free_bytes: int
-    total_bytes: int
 
 
 def build_info(gpu_layers: int) -> dict[str, str]:

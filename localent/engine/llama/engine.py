@@ -6,26 +6,25 @@ A context has `n_lanes` streams for traces and one more, which holds the prompt 
 from __future__ import annotations
 
 import ctypes
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from localent.engine.lanes import Prompt, Row
+from localent.engine.interface import Engine, Options, Prompt, Row
 from localent.engine.llama.bindings import C
-from localent.engine.llama.context import CTX_STEP, Batch, Options, check_options, decode, new_context, rows
-from localent.engine.llama.model import LlamaModel
+from localent.engine.llama.context import Batch, check_options, decode, new_context, rows
+from localent.engine.llama.weights import Weights
 from localent.errors import LocalentError
 
 
-class LlamaEngine:
+class LlamaEngine(Engine):
     """A model with lanes; see `localent.engine.Engine` for its four calls.
 
     Raises LocalentError when memory for the lanes is short.
     """
 
-    def __init__(self, model: LlamaModel, options: Options):
+    def __init__(self, model: Weights, options: Options):
         check_options(options)
         self.model, self.options, self.n_lanes = model, options, options.n_lanes
         self.vocab, self.n_vocab = model.vocab, model.vocab.n_tokens
@@ -83,12 +82,6 @@ class LlamaEngine:
         if self._context:
             C.llama_free(self._context)
         self._context = None
-
-    def __enter__(self) -> LlamaEngine:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -174,23 +167,6 @@ class LlamaEngine:
             raise LocalentError(
                 f"the prompt has {len(prompt.tokens)} tokens, a lane holds {self.n_ctx}: give more with --ctx"
             )
-
-
-def fastest_lanes(model: LlamaModel, options: Options, candidates: Sequence[int]) -> int:
-    """The fewest lanes that reach 95 % of the best total speed, by a few decodes each."""
-    speeds = {n: _speed(model, replace(options, n_lanes=n, n_ctx=CTX_STEP)) for n in candidates}
-    return min(n for n, speed in speeds.items() if speed >= 0.95 * max(speeds.values()))
-
-
-def _speed(model: LlamaModel, options: Options, n_steps: int = 5) -> float:
-    """Tokens per second of bare decodes; the fastest step counts, because others may be at work."""
-    engine, seconds = LlamaEngine(model, options), []
-    for _ in range(n_steps):
-        start = time.perf_counter()
-        engine.decode([0] * options.n_lanes)
-        seconds.append(time.perf_counter() - start)
-    engine.close()
-    return options.n_lanes / min(seconds)
 
 
 @dataclass(slots=True)

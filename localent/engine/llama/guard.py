@@ -23,7 +23,6 @@ from localent.files.identity import cache_dir
 KNOWN = frozenset({"llama", "qwen2", "gemma2", "olmo2"})  # architectures whose hyperparameters are checked below
 TOKENIZERS = frozenset({"gpt2", "llama"})
 SECONDS, BYTES_PER_SECOND = 120, 20_000_000  # patience with a child: a base, and a slow disk
-TRIAL_TEXT = "How many are 12 and 7?\n"
 NAME = re.compile(r"[a-z0-9_.]+")
 
 
@@ -60,7 +59,7 @@ def trial(path: Path) -> str | None:
     env["GGML_NO_BACKTRACE"] = "1"  # or an abort waits for a debugger to attach
     try:
         child = subprocess.run(
-            [sys.executable, "-m", "localent.engine.llama.guard", str(path)],
+            [sys.executable, "-m", "localent.engine.llama.trial", str(path)],
             capture_output=True,
             timeout=seconds,
             env=env,
@@ -201,42 +200,3 @@ def _is_utf8(token: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-# ── in the child ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _try(path: Path) -> str | None:
-    """Load, tokenize, decode: what a run does, in little."""
-    from localent.engine.lanes import Prompt
-    from localent.engine.llama import LlamaEngine, LlamaModel, Options
-
-    try:
-        with LlamaModel(path, tried=True) as model:
-            tokens = _tokens(model.vocab)
-            if glance(path).tensors:
-                with LlamaEngine(model, Options(n_lanes=1, n_ctx=len(tokens) + 2, n_threads=1)) as engine:
-                    engine.prefill(0, Prompt(tokens))
-                    engine.decode([tokens[0]])
-    except LocalentError as error:
-        return str(error)
-    return None
-
-
-def _tokens(vocab) -> list[int]:
-    """A text in tokens; one token of a vocabulary that cannot spell it, or has no texts."""
-    len(vocab.pieces)
-    try:
-        return vocab.tokenize(TRIAL_TEXT) or [0]
-    except LocalentError:
-        return [0]
-
-
-if __name__ == "__main__":
-    try:
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (ImportError, ValueError, OSError):
-        pass
-    sys.stdout.write(json.dumps(_try(Path(sys.argv[1]))) + "\n")

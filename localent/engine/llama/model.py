@@ -1,74 +1,31 @@
-"""The weights and vocabulary of one GGUF file."""
+"""A GGUF file as a model of localent: its weights, with lanes and scorers on them."""
 
 from __future__ import annotations
 
-import ctypes
-from pathlib import Path
+from functools import cached_property
 
-from localent.engine.llama import guard, interrupts, log
-from localent.engine.llama.bindings import C, check_bindings
-from localent.engine.llama.devices import check_gpu
-from localent.engine.llama.vocab import LlamaVocab
-from localent.errors import LocalentError
+from localent.engine.interface import Options
+from localent.engine.llama.engine import LlamaEngine
+from localent.engine.llama.scorer import LlamaScorer
+from localent.engine.llama.weights import Weights
 from localent.files.header import glance
 
 
-class LlamaModel:
-    """The weights and vocabulary of one GGUF file. Close its engines before it.
-
-    Raises LocalentError, with llama.cpp's last words, when the file cannot be loaded.
-    """
-
-    def __init__(self, path: Path, gpu_layers: int = 0, *, vocab_only: bool = False, tried: bool = False):
-        """`tried`: skip the trial of an odd file in a child process, where a crash of llama.cpp does no harm."""
-        check_bindings()
-        check_gpu(gpu_layers)
-        if not tried:
-            guard.check(path)
-        C.llama_backend_init()
-        self.path, self.gpu_layers = Path(path), gpu_layers
-        self.handle = _load_model(self.path, gpu_layers, vocab_only)
-        try:
-            _refuse_unfit(self.handle, self.path)
-        except LocalentError:
-            self.close()
-            raise
-        self.vocab = LlamaVocab(self.handle)
-        self.n_ctx_train = C.llama_model_n_ctx_train(self.handle)
-        self.can_rewind = not (C.llama_model_is_recurrent(self.handle) or C.llama_model_is_hybrid(self.handle))
+class LlamaModel(Weights):
+    """The weights and vocabulary of one GGUF file. Close its lanes and scorers before it."""
 
     def kv_bytes(self, n_tokens: int) -> int:
         """Memory of n_tokens in the key-value cache, F16, all layers."""
-        return glance(self.path).kv_bytes * n_tokens
+        return self._kv_bytes_per_token * n_tokens
 
-    def close(self) -> None:
-        """Free the weights. Safe to call twice."""
-        if self.handle:
-            C.llama_model_free(self.handle)
-        self.handle = None
+    def lanes(self, options: Options) -> LlamaEngine:
+        """Lanes to generate in."""
+        return LlamaEngine(self, options)
 
-    def __enter__(self) -> LlamaModel:
-        return self
+    def scorer(self, options: Options) -> LlamaScorer:
+        """A scorer of given texts."""
+        return LlamaScorer(self, options)
 
-    def __exit__(self, *_) -> None:
-        self.close()
-
-
-def _load_model(path: Path, gpu_layers: int, vocab_only: bool):
-    params = C.llama_model_default_params()
-    params.n_gpu_layers, params.vocab_only = gpu_layers, vocab_only
-    no_devices = (ctypes.c_void_p * 1)(None)
-    if not gpu_layers:  # or a GPU build moves large batches to the GPU all the same
-        params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
-    log.clear()
-    with interrupts.held():
-        model = C.llama_model_load_from_file(str(path).encode(), params)
-    if not model:
-        short = " Fewer --gpu-layers, or auto, may fit." if gpu_layers else ""
-        raise LocalentError(f"llama.cpp could not load {path}. {log.last_words()}{short}")
-    return model
-
-
-def _refuse_unfit(model, path: Path) -> None:
-    if C.llama_model_has_encoder(model) or not C.llama_model_has_decoder(model):
-        raise LocalentError(f"{path.name} is an encoder or embedding model: localent needs one that writes text.")
+    @cached_property
+    def _kv_bytes_per_token(self) -> int:
+        return glance(self.path).kv_bytes

@@ -6,19 +6,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from localent.engine.interface import Options, Scorer
 from localent.engine.llama.bindings import C
-from localent.engine.llama.context import Batch, Options, check_options, decode, new_context, rows
-from localent.engine.llama.model import LlamaModel
+from localent.engine.llama.context import Batch, check_options, decode, new_context, rows
+from localent.engine.llama.weights import Weights
 from localent.errors import LocalentError
 
 
-class LlamaScorer:
+class LlamaScorer(Scorer):
     """One text at a time, fed in chunks, with the logits of every row that is asked for: what teacher forcing needs.
 
     Holds `chunk` rows of logits, whatever the length of the text. Works for recurrent models, too.
     """
 
-    def __init__(self, model: LlamaModel, options: Options):
+    def __init__(self, model: Weights, options: Options):
         check_options(options)
         self.model, self.options = model, options
         self.name, self.n_vocab = model.path.name, model.vocab.n_tokens
@@ -55,9 +56,3 @@ class LlamaScorer:
         if self._context:
             C.llama_free(self._context)
         self._context = None
-
-    def __enter__(self) -> LlamaScorer:
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()

@@ -1,0 +1,207 @@
+"""What a backend must offer: the weights of a file, its vocabulary, lanes to generate in, and a scorer to read with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from localent.errors import LocalentError
+
+if TYPE_CHECKING:
+    from localent.files.imatrix import Imatrix
+
+Row = npt.NDArray[np.float32]  # (n_vocab,) raw logits
+Rows = npt.NDArray[np.float32]  # (n_rows, n_vocab) raw logits
+
+CTX_STEP = 256  # tokens that the context of a lane is rounded up to
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """Clear the lane and start it with these tokens. The first `n_shared` are the same in every prompt of the run."""
+
+    tokens: Sequence[int]
+    n_shared: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How lanes or a scorer compute. Everything here but n_ctx can change the last bits of a logit."""
+
+    n_lanes: int
+    n_ctx: int  # tokens a lane can hold
+    n_threads: int
+    chunk: int = 256  # tokens of one prefill call
+    flash_attn: bool = True  # off, memory grows with context: heads x chunk x n_ctx floats
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Something that a backend can compute on, with its memory in bytes."""
+
+    name: str  # "CUDA0", "Vulkan0", "CPU"
+    description: str
+    kind: str  # "cpu", "gpu", "igpu" (shares the machine's memory), "accelerator"
+    free_bytes: int
+    total_bytes: int
+
+
+class Closing(Protocol):
+    """A resource that is freed by `close`, or at the end of a with block."""
+
+    def close(self) -> None:
+        """Free it. Safe to call twice."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Vocab(Protocol):
+    """The vocabulary of a model: pieces are bytes, because a character may span tokens."""
+
+    n_tokens: int
+    eog: frozenset[int]  # tokens that end a generation
+    bos: int | None  # None: prompts of this model do not begin with one
+
+    @property
+    def pieces(self) -> Sequence[bytes]:
+        """The bytes of every token; control tokens by their spelling."""
+        ...
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """The spelling of BOS and EOS by the names that chat templates use: "bos_token", "eos_token"."""
+        ...
+
+    def tokenize(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of text. With `special`, the spelling of a control token becomes that token."""
+        ...
+
+    def token_named(self, text: str) -> int | None:
+        """The id of the token whose whole text is `text`, or None."""
+        ...
+
+
+class Engine(Closing, Protocol):
+    """What the scheduler needs of a model: lanes that are filled, advanced together, and cut back.
+
+    Rows are valid until the next call. Raises LocalentError for a lane that is full or a token that does not exist.
+    """
+
+    n_lanes: int
+    n_ctx: int  # tokens that fit in one lane
+    n_vocab: int
+    vocab: Vocab
+
+    def prefill(self, lane: int, prompt: Prompt) -> Row:
+        """Clear the lane, feed the prompt in fixed chunks, return the row after its last token."""
+        ...
+
+    def decode(self, tokens: Sequence[int | None]) -> Rows:
+        """Feed one token to every lane (None: the lane is idle): rows (n_lanes, n_vocab)."""
+        ...
+
+    def rewind(self, lane: int, n_tokens: int) -> None:
+        """Keep only the first n_tokens tokens of the lane."""
+        ...
+
+
+class Scorer(Closing, Protocol):
+    """Teacher forcing: one given text at a time, with the rows that are asked for."""
+
+    name: str  # of its file
+    n_vocab: int
+    can_keep: bool  # False: recurrent, forgets all or nothing
+
+    def keep(self, n_tokens: int) -> None:
+        """Forget all but the first n_tokens tokens fed."""
+        ...
+
+    def feed(self, tokens: Sequence[int], n_rows: int) -> Sequence[Row]:
+        """Feed tokens; the rows after each of the last n_rows of them, valid until the next call."""
+        ...
+
+
+class Model(Closing, Protocol):
+    """The weights and vocabulary of one file. Close its lanes and scorers before it."""
+
+    path: Path
+    vocab: Vocab
+    n_ctx_train: int  # tokens of context that it was trained for
+    gpu_layers: int  # -1: all
+    can_rewind: bool  # False: recurrent or hybrid, a lane goes back to a saved state only
+
+    def kv_bytes(self, n_tokens: int) -> int:
+        """Memory of n_tokens tokens of context, all layers."""
+        ...
+
+    def lanes(self, options: Options) -> Engine:
+        """Lanes to generate in. Raises UsageError for impossible options, LocalentError when memory is short."""
+        ...
+
+    def scorer(self, options: Options) -> Scorer:
+        """A scorer of given texts; `options.chunk` rows of logits are held. Raises as `lanes` does."""
+        ...
+
+
+class Backend(Protocol):
+    """One way to compute: the functions of a folder's `backend` module, or the methods of a class in tests.
+
+    A class inherits what a backend without a GPU and without a quantizer answers.
+    """
+
+    def open(self, path: Path, *, gpu_layers: int, vocab_only: bool) -> Model:
+        """Load a file. Raises LocalentError with the reason when that fails."""
+        ...
+
+    def build_info(self, gpu_layers: int) -> dict[str, str]:
+        """What computes the logits, as far as it can change their last bits."""
+        ...
+
+    def check_options(self, options: Options) -> None:
+        """Raise UsageError for options that cannot work."""
+
+    def devices(self) -> list[Device]:
+        """The devices of this build, with their memory."""
+        return []
+
+    def supports_gpu(self) -> bool:
+        """True where this build can put layers on a GPU."""
+        return False
+
+    def requirement(self) -> str:
+        """The package that computes, as pip takes it: "name==version"."""
+        return "localent"
+
+    def check_build(self) -> None:
+        """Raise LocalentError where the installed package is not the required one, or does not work."""
+
+    def quants(self) -> frozenset[str]:
+        """Names of the quants that `quantize` can write."""
+        return frozenset()
+
+    def quantize(
+        self,
+        source: Path,
+        target: Path,
+        quant: str,
+        *,
+        n_threads: int,
+        imatrix: Imatrix | None = None,
+        requantize: bool = False,
+        report: Callable[[int, int], object] = lambda done, total: None,
+    ) -> None:
+        """Write `target` as a quantized copy of `source`, whole or not at all.
+
+        requantize: accept a source that is quantized itself. `report(done, total)` is called for every tensor.
+        Raises UsageError for an unknown quant, LocalentError when the quantizer refuses.
+        """
+        raise LocalentError(f"No quantizer can read {source.name}: name a GGUF file.")

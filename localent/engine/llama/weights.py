@@ -1,0 +1,61 @@
+"""The weights and vocabulary of one GGUF file."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+from localent.engine.interface import Closing
+from localent.engine.llama import interrupts, log
+from localent.engine.llama.bindings import C, check_bindings
+from localent.engine.llama.devices import check_gpu
+from localent.engine.llama.vocab import LlamaVocab
+from localent.errors import LocalentError
+
+
+class Weights(Closing):
+    """The weights and vocabulary of one GGUF file, loaded without a look at it: see `guard` for odd files.
+
+    Raises LocalentError, with llama.cpp's last words, when the file cannot be loaded.
+    """
+
+    def __init__(self, path: Path, gpu_layers: int = 0, *, vocab_only: bool = False):
+        check_bindings()
+        check_gpu(gpu_layers)
+        C.llama_backend_init()
+        self.path, self.gpu_layers = Path(path), gpu_layers
+        self.handle = _load_model(self.path, gpu_layers, vocab_only)
+        try:
+            _refuse_unfit(self.handle, self.path)
+        except LocalentError:
+            self.close()
+            raise
+        self.vocab = LlamaVocab(self.handle)
+        self.n_ctx_train = C.llama_model_n_ctx_train(self.handle)
+        self.can_rewind = not (C.llama_model_is_recurrent(self.handle) or C.llama_model_is_hybrid(self.handle))
+
+    def close(self) -> None:
+        """Free the weights. Safe to call twice."""
+        if self.handle:
+            C.llama_model_free(self.handle)
+        self.handle = None
+
+
+def _load_model(path: Path, gpu_layers: int, vocab_only: bool):
+    params = C.llama_model_default_params()
+    params.n_gpu_layers, params.vocab_only = gpu_layers, vocab_only
+    no_devices = (ctypes.c_void_p * 1)(None)
+    if not gpu_layers:  # or a GPU build moves large batches to the GPU all the same
+        params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
+    log.clear()
+    with interrupts.held():
+        model = C.llama_model_load_from_file(str(path).encode(), params)
+    if not model:
+        short = " Fewer --gpu-layers, or auto, may fit." if gpu_layers else ""
+        raise LocalentError(f"llama.cpp could not load {path}. {log.last_words()}{short}")
+    return model
+
+
+def _refuse_unfit(model, path: Path) -> None:
+    if C.llama_model_has_encoder(model) or not C.llama_model_has_decoder(model):
+        raise LocalentError(f"{path.name} is an encoder or embedding model: localent needs one that writes text.")
