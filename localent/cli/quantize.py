@@ -50,7 +50,7 @@ def command(source, quants, imatrix, out, force, requantize, threads, json_) -> 
 @contextmanager
 def _stoppable() -> Iterator[None]:
     """Ctrl-C in words that are true of quants: the same command would refuse to replace the finished ones."""
-    from localent.cli import STOPPED, fail
+    from localent.cli.group import STOPPED, fail
 
     try:
         yield
