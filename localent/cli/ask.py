@@ -59,7 +59,7 @@ class Screen:
         self.decoder = getincrementaldecoder("utf-8")(errors="replace")
 
     def token(self, piece: bytes, measures: dict[str, float]) -> None:
-        from localent.report.trace import level_of
+        from localent.report.measures import level_of
 
         level = level_of(measures[self.how.measure], self.how.measure)
         self.say(self.flow.add(self.decoder.decode(piece), level))

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import click
 
+from localent.report.measures import MEASURES
+
 COLUMNS = {"question": "the question", "answer": "the true answer", "choices": "the options", "id": "an id"}
 DEFAULT_DB = "localent.db"
-MEASURES = ("entropy", "surprisal", "varentropy", "rank")  # that colour a trace
 PATH = click.Path(path_type=Path)
 db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=PATH, help="SQLite file.")
 
@@ -112,6 +113,6 @@ def format_options(command):
 
 
 measure_option = click.option(
-    "--measure", type=click.Choice(MEASURES), default="entropy", show_default=True, help="What the colours show."
+    "--measure", type=click.Choice(list(MEASURES)), default="entropy", show_default=True, help="What the colours show."
 )
 colour_option = click.option("--color/--no-color", default=None, help="Default: colour where a terminal shows it.")

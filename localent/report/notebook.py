@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 
 from localent.records import Probe, Token, Trace
+from localent.report.measures import level_of
 from localent.report.table import harmless
-from localent.report.trace import level_of
 from localent.store.rows import completed_texts
 
 COLOURS = ("", "#fff3d6", "#ffdf9e", "#ffc266", "#f79a3e", "#d9601a")  # as in the report

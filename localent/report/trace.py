@@ -6,20 +6,14 @@ Without colour, the tokens of the two highest levels stand in ⟨ ⟩ ("<" and "
 from __future__ import annotations
 
 import textwrap
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp
 
 from localent.records import Probe, Problem, Token, Trace
+from localent.report.measures import MEASURES, level_of
 from localent.report.table import cell_text, pad, text_width
 
-LEVELS = {  # measure -> (unit, where each level begins)
-    "entropy": ("nats", (0.05, 0.25, 0.6, 1.1, 1.8)),
-    "surprisal": ("nats", (0.05, 0.25, 0.7, 1.5, 3.0)),
-    "varentropy": ("nats²", (0.05, 0.25, 0.6, 1.1, 1.8)),
-    "rank": ("", (2, 3, 4, 6, 11)),
-}
 BACKGROUNDS = ("", "230", "222", "215", "208", "166")  # one hue, darker: also told apart without colour vision
 MARKED = 4  # from this level on a token is marked where there is no colour
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-:=+*#"
@@ -70,17 +64,12 @@ def wrapped_question(problem: Problem, width: int) -> list[str]:
 
 def legend(style: Style) -> str:
     """What the colours, or the marks, mean."""
-    unit, bounds = LEVELS[style.measure]
+    unit, bounds = MEASURES[style.measure].unit, MEASURES[style.measure].levels
     if not style.colour:
         left, right = marks(style)
         return f"{left}token{right}: {style.measure} of at least {bounds[MARKED - 1]:g} {unit}".rstrip()
     shades = "".join(coloured(f" {low:g} ", i, style) for i, low in enumerate((0, *bounds)))
     return f"{style.measure} {f'({unit}) ' if unit else ''}from {shades}"
-
-
-def level_of(value: float, measure: str) -> int:
-    """0, certain, to 5."""
-    return bisect_right(LEVELS[measure][1], value)
 
 
 def painted(tokens: Sequence[Token], texts: Sequence[str], starts: set[int], style: Style) -> list[str]:

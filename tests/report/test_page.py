@@ -49,7 +49,9 @@ def test_every_trace_is_in_it_and_findable(folder, text):
     with open_db(folder / "runs.db", readonly=True) as db:
         trace = db.trace(int(index["traces"][3][0]))
     assert "".join(tokens[3]["t"]) == trace.text
-    assert tokens[3]["h"] == [round(token.entropy, 3) for token in trace.tokens]
+    assert set(index["measures"]) == {"entropy", "surprisal", "varentropy", "rank"}
+    for name in index["measures"]:
+        assert tokens[3][name] == [round(getattr(token, name), 3) for token in trace.tokens]
     assert tokens[3]["a"][0][1:] == ["Then", 0.6, HOSTILE, 0.2]
 
 

@@ -12,7 +12,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +22,7 @@ import localent
 from localent.analysis.profile import MEANING
 from localent.errors import LocalentError
 from localent.report import terminal
+from localent.report.measures import MEASURES
 from localent.report.panels import KINDS, Panel, RunFacts, by_task, differences, facts, in_words, panels
 from localent.report.svg import draw
 from localent.report.table import cell_text, csv_lines
@@ -63,6 +64,7 @@ def write_page(
     chunks = list(packed_traces(db, runs, report))
     data = {"runs": [run.name for run in runs], "csv": {figure.name: csv_of(figure.panel) for figure in figures}}
     data |= {"problems": list(problems.values()), "traces": trace_rows(db, runs, list(problems))}
+    data |= {"chunk": CHUNK, "measures": {name: asdict(measure) for name, measure in MEASURES.items()}}
     text = render(
         title=title or title_of(runs),
         runs=[run_row(run, db) for run in runs],
@@ -217,9 +219,9 @@ def packed_traces(db: Database, runs: Sequence[RunFacts], report: Callable) -> I
 
 def for_page(rows: dict[str, list[tuple]]) -> dict[str, list]:
     """One trace as the script reads it; numbers rounded for showing."""
-    texts, *measures, ranks = zip(*rows["tokens"], strict=True) if rows["tokens"] else ((),) * 5
-    found: dict[str, list] = {"t": list(texts), "r": list(ranks)}
-    found |= {name: [round(x, 3) for x in column] for name, column in zip("hsv", measures, strict=True)}
+    texts, *measures = zip(*rows["tokens"], strict=True) if rows["tokens"] else ((),) * (1 + len(MEASURES))
+    found: dict[str, list] = {"t": list(texts)}
+    found |= {name: [round(x, 3) for x in column] for name, column in zip(MEASURES, measures, strict=True)}
     found |= {"st": [list(step) for step in rows["steps"]], "pr": [rounded(probe) for probe in rows["probes"]]}
     found["an"] = grouped(rows["answers"])
     return found | ({"a": grouped(rows["alternatives"])} if rows["alternatives"] else {})

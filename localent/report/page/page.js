@@ -8,83 +8,9 @@
     return bytes;
   };
 
-  // For browsers without DecompressionStream: RFC 1951, as long as the data is a gzip member with no extra header.
-  const inflate = (data) => {
-    const size = data.length;
-    const out = new Uint8Array(data[size - 4] | (data[size - 3] << 8) | (data[size - 2] << 16) | (data[size - 1] << 24));
-    let at = 10, done = 0, bits = 0, held = 0;
-    const take = (n) => {
-      while (held < n) { bits |= data[at++] << held; held += 8; }
-      const value = bits & ((1 << n) - 1);
-      bits >>>= n; held -= n;
-      return value;
-    };
-    const tree = (lengths) => {
-      const counts = new Uint16Array(16), offsets = new Uint16Array(16), symbols = new Uint16Array(lengths.length);
-      for (const n of lengths) counts[n]++;
-      counts[0] = 0;
-      for (let i = 1; i < 16; i++) offsets[i] = offsets[i - 1] + counts[i - 1];
-      lengths.forEach((n, symbol) => { if (n) symbols[offsets[n]++] = symbol; });
-      return { counts, symbols };
-    };
-    const read = ({ counts, symbols }) => {
-      let code = 0, first = 0, index = 0;
-      for (let n = 1; n < 16; n++) {
-        code |= take(1);
-        const count = counts[n];
-        if (code - count < first) return symbols[index + code - first];
-        index += count; first = (first + count) << 1; code <<= 1;
-      }
-      throw new Error("broken data");
-    };
-    const LENGTHS = [3,4,5,6,7,8,9,10,11,13,15,17,19,23,27,31,35,43,51,59,67,83,99,115,131,163,195,227,258];
-    const FAR = [1,2,3,4,5,7,9,13,17,25,33,49,65,97,129,193,257,385,513,769,1025,1537,2049,3073,4097,6145,8193,12289,16385,24577];
-    const more = (i, step) => (i < 2 * step ? 0 : Math.floor(i / step) - 1);
-    for (let last = 0; !last;) {
-      last = take(1);
-      const kind = take(2);
-      if (kind === 0) {
-        bits = held = 0;
-        const n = data[at] | (data[at + 1] << 8);
-        at += 4;
-        out.set(data.subarray(at, at + n), done);
-        at += n; done += n;
-        continue;
-      }
-      let codes, far;
-      if (kind === 1) {
-        codes = tree(Array.from({ length: 288 }, (_, i) => (i < 144 ? 8 : i < 256 ? 9 : i < 280 ? 7 : 8)));
-        far = tree(new Array(30).fill(5));
-      } else {
-        const nCodes = take(5) + 257, nFar = take(5) + 1, nOrder = take(4) + 4, order = new Array(19).fill(0);
-        [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15].slice(0, nOrder).forEach((i) => { order[i] = take(3); });
-        const lengths = [], header = tree(order);
-        while (lengths.length < nCodes + nFar) {
-          const symbol = read(header);
-          if (symbol < 16) lengths.push(symbol);
-          else {
-            const value = symbol === 16 ? lengths[lengths.length - 1] : 0;
-            let n = symbol === 16 ? 3 + take(2) : symbol === 17 ? 3 + take(3) : 11 + take(7);
-            while (n--) lengths.push(value);
-          }
-        }
-        codes = tree(lengths.slice(0, nCodes)); far = tree(lengths.slice(nCodes));
-      }
-      for (let symbol; (symbol = read(codes)) !== 256;) {
-        if (symbol < 256) { out[done++] = symbol; continue; }
-        const i = symbol - 257;
-        let n = LENGTHS[i] + (i < 28 ? take(more(i, 4)) : 0);
-        const j = read(far), back = FAR[j] + take(more(j, 2));
-        for (; n--; done++) out[done] = out[done - back];
-      }
-    }
-    return out;
-  };
-
   const unpack = async (id) => {
-    const bytes = bytesOf(id);
-    if (typeof DecompressionStream === "undefined") return JSON.parse(new TextDecoder().decode(inflate(bytes)));
-    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+    if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old to unpack them. A newer one can.");
+    return new Response(new Blob([bytesOf(id)]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
   };
 
   // --- small helpers -----------------------------------------------------------------------------------------------
@@ -105,12 +31,8 @@
     (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"));
   const percent = (p) => (p >= 0.0995 ? (100 * p).toFixed(0) : (100 * p).toFixed(1)) + " %";
 
-  const MEASURES = {
-    entropy: ["h", "nats", [0.05, 0.25, 0.6, 1.1, 1.8]], surprisal: ["s", "nats", [0.05, 0.25, 0.7, 1.5, 3]],
-    varentropy: ["v", "nats²", [0.05, 0.25, 0.6, 1.1, 1.8]], rank: ["r", "", [2, 3, 4, 6, 11]],
-  };
   const NOTHING = 0.0005;  // below this a share would read 0.0 %
-  const SIZE = 20, PAGE = 60;  // traces in a chunk, rows shown at once
+  const PAGE = 60;  // rows shown at once
   const ID = 0, RUN = 1, PROBLEM = 2, SAMPLE = 3, RIGHT = 4, ANSWER = 5, TOKENS = 6, STEPS = 7, MEAN = 8, HALF = 9, MECHANISM = 10, CUT = 11;
 
   let data = null, found = [], shown = 0, open = null, detail = null, measure = "entropy";
@@ -159,20 +81,20 @@
 
   // --- one trace ---------------------------------------------------------------------------------------------------
   const traceData = async (i) => {
-    const n = Math.floor(i / SIZE);
+    const n = Math.floor(i / data.chunk);
     if (!chunks.has(n)) {
       if (chunks.size > 30) chunks.delete(chunks.keys().next().value);
       chunks.set(n, unpack("chunk" + n));
     }
-    return (await chunks.get(n))[i % SIZE];
+    return (await chunks.get(n))[i % data.chunk];
   };
   const level = (value, bounds) => bounds.filter((bound) => value >= bound).length;
   const paint = () => {
-    const [key, , bounds] = MEASURES[measure];
-    for (const span of pane.querySelectorAll("[data-t]")) span.className = "l" + level(detail[key][span.dataset.t], bounds);
+    const { unit, levels } = data.measures[measure];
+    for (const span of pane.querySelectorAll("[data-t]")) span.className = "l" + level(detail[measure][span.dataset.t], levels);
     const scale = pane.querySelector(".scale");
-    scale.replaceChildren(...[0, ...bounds].map((bound, i) => el("span", { class: "l" + i }, String(bound))));
-    scale.setAttribute("title", `${measure}${MEASURES[measure][1] ? ", " + MEASURES[measure][1] : ""}: each colour from this value on`);
+    scale.replaceChildren(...[0, ...levels].map((bound, i) => el("span", { class: "l" + i }, String(bound))));
+    scale.setAttribute("title", `${measure}${unit ? ", " + unit : ""}: each colour from this value on`);
   };
   const word = (text, i) => {
     const span = el("span", { "data-t": i });
@@ -215,7 +137,7 @@
   };
   const measures = () => {
     const box = el("fieldset", { class: "measures" }, el("legend", { class: "quiet" }, "Colour by"));
-    for (const name of Object.keys(MEASURES)) {
+    for (const name of Object.keys(data.measures)) {
       const input = el("input", { type: "radio", name: "measure", value: name });
       input.checked = name === measure;
       box.append(el("label", {}, input, " " + name));
@@ -275,8 +197,8 @@
   const showTip = (span) => {
     hideTip();
     const i = Number(span.dataset.t), lines = [`token ${i}: ${JSON.stringify(visible(detail.t[i]))}`,
-      `entropy ${fixed(detail.h[i], 3)} nats`, `surprisal ${fixed(detail.s[i], 3)} nats, p = ${percent(Math.exp(-detail.s[i]))}, rank ${detail.r[i]}`,
-      `varentropy ${fixed(detail.v[i], 3)} nats²`];
+      `entropy ${fixed(detail.entropy[i], 3)} nats`, `surprisal ${fixed(detail.surprisal[i], 3)} nats, p = ${percent(Math.exp(-detail.surprisal[i]))}, rank ${detail.rank[i]}`,
+      `varentropy ${fixed(detail.varentropy[i], 3)} nats²`];
     const others = detail.a?.find((some) => some[0] === i);
     if (others) {
       lines.push("most likely here:");
@@ -317,7 +239,7 @@
     else if (event.key === "k") move(-1);
     else if (event.key === "/") { filters.elements.text.focus(); event.preventDefault(); }
     else if (event.key === "m" && open !== null) {
-      const names = Object.keys(MEASURES);
+      const names = Object.keys(data.measures);
       measure = names[(names.indexOf(measure) + 1) % names.length];
       pane.querySelector(`[value=${measure}]`).checked = true;
       paint();
@@ -349,5 +271,5 @@
     document.body.dataset.ready = "1";
     const asked = location.hash.match(/^#trace=(\d+)$/), i = asked ? data.traces.findIndex((t) => t[ID] === asked[1]) : -1;
     if (i >= 0) openTrace(i, true);
-  }).catch((error) => { $("count").textContent = "The traces in this file cannot be unpacked: " + error.message; });
+  }).catch((error) => { $("count").textContent = "The traces in this file cannot be shown: " + error.message; });
 })();
