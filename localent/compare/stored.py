@@ -62,7 +62,7 @@ def _keep_one(store: Database, done: Comparison, candidate: Candidate, plan: Pla
         run_id=done.source_name if done.source == "run" else None,
         candidate_run_id=candidate.run_id,
         n_texts=done.n_texts,
-        settings=asdict(plan) | engine.build_info(plan.gpu_layers, candidate.path),
+        settings=asdict(plan) | engine.build_info(plan.gpu_layers, candidate.model.path),
         figures=plain(asdict(candidate) | {"model": None, "noise": floor and asdict(floor) | {"model": None}}),
         **_columns(candidate, floor),
     )
