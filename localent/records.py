@@ -180,9 +180,9 @@ class Trace:
 
     def _repr_html_(self) -> str:
         """As a notebook shows it: the text coloured by entropy, and the answers by step."""
-        from localent.report.notebook import trace_html  # only where a notebook asks
+        import localent  # the package's front door, which loads the view when it is asked for
 
-        return trace_html(self)
+        return localent.trace_html(self)
 
 
 @dataclass(frozen=True, slots=True)

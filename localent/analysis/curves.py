@@ -57,18 +57,6 @@ class ByClass:
     gap: Curve
 
 
-def trajectories(probes: dict[str, Sequence], column: str) -> Trajectories:
-    """One column of the store's probes (`Database.probes`, one estimator), a row per trace in order of trace_id."""
-    ids, first, row = np.unique(probes["trace_id"], return_index=True, return_inverse=True)
-    k = np.asarray(probes["k"], int)
-    shape = (len(ids), int(k.max(initial=0)) + 1)
-    values, positions = np.full(shape, np.nan), np.full(shape, np.nan)
-    values[row, k] = np.array(probes[column], float)  # None -> NaN
-    positions[row, k] = np.array(probes["position"], float)
-    wrong = ~np.asarray(probes["correct"], bool)[first]
-    return Trajectories(values, positions, wrong, np.asarray(probes["problem_id"])[first], ids)
-
-
 def n_steps(traj: Trajectories) -> Array:
     """Reasoning steps of each trace, K: (n_traces,)."""
     return (~np.isnan(traj.positions)).sum(1) - 1

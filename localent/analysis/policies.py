@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,11 +13,9 @@ from localent.analysis.intervals import problem_index
 from localent.analysis.metrics import Array
 from localent.analysis.play import Play, Policy, thresholds
 from localent.analysis.probed import Probed
-from localent.analysis.signals import Score, Traces
+from localent.analysis.recorded import Recorded, Traces
+from localent.analysis.signals import Score
 from localent.analysis.votes import deepconf, several, votes, voting
-
-if TYPE_CHECKING:
-    from localent.store import Database
 
 SMOOTHING = 0.3  # of EAT's moving average
 VOTERS = (
@@ -29,24 +26,24 @@ VOTERS = (
 ORACLES = ("difficulty: other samples wrong",)  # they consult the true answer: nothing to act on
 
 
-def policies(db: Database, run_id: str, traces: Traces, p: Probed | None, answers: list) -> Iterator[Policy]:
+def policies(run: Recorded, scored: Sequence[Score]) -> Iterator[Policy]:
     """Every policy that the run's data allow. A signal that some trace lacks is left out: nothing is imputed."""
-    whole = {s.name: s for s in usable(traces)}
+    traces, p, whole = run.traces, run.probes.own, {s.name: s for s in usable(scored)}
     for score in whole.values():
         yield _abstain(score, traces, _price(score, traces, p))
     if p is not None and p.there.all():
         yield from stops(traces, p)
     if several(traces):
-        vote = voting(traces, answers, np.ones(len(traces.wrong)))
+        vote = voting(traces, np.ones(len(traces.wrong)))
         yield Policy("majority vote", "vote", (0.0,), lambda _, among: vote(among), "")
         for score in (whole[name] for name in VOTERS if name in whole):
-            yield from votes(score, traces, answers, _price(score, traces, p))
-        yield deepconf(db, run_id, traces, answers)
+            yield from votes(score, traces, _price(score, traces, p))
+        yield deepconf(traces, run.tokens["entropy"])
 
 
-def usable(traces: Traces) -> list[Score]:
+def usable(scored: Sequence[Score]) -> list[Score]:
     """The signals that every trace has and that consult no true answer. Rollouts cost too much to act on."""
-    fit = (s for s in traces.scores if s.name not in ORACLES and s.family != "rollouts")
+    fit = (s for s in scored if s.name not in ORACLES and s.family != "rollouts")
     return [s for s in fit if not np.isnan(s.values).any()]
 
 

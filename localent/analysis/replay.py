@@ -8,22 +8,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from localent.analysis import metrics
+from localent.analysis.family import caveat
 from localent.analysis.intervals import Estimate, estimate, paired
 from localent.analysis.metrics import Array, Statistic, mean_of
 from localent.analysis.play import Play, Policy
 from localent.analysis.policies import length_cap, policies, to_the_end, usable
-from localent.analysis.probed import Probed, computed, probed
-from localent.analysis.signals import Traces, caveat_of, read
+from localent.analysis.probed import Probed
+from localent.analysis.recorded import Recorded, Traces
+from localent.analysis.signals import read
 from localent.analysis.votes import several, voting
 from localent.errors import UsageError
-
-if TYPE_CHECKING:
-    from localent.store import Database
 
 COVERAGE = 0.8  # share of the problems that an abstaining policy should answer
 GIVE = 0.01  # accuracy that an early stop may cost on the half where it is chosen
@@ -61,25 +59,24 @@ class Replay:
     notes: tuple[str, ...]
 
 
-def replay(db: Database, run_id: str, *, policy: str = "all", seed: int = 0, **options) -> Replay:
+def replay(run: Recorded, *, policy: str = "all", seed: int = 0, **options) -> Replay:
     """Replay the policies called `policy` ("all", a kind, or a name): by kind, ranked by accuracy, then tokens saved.
 
     `seed` settles which half of the problems is which; `options` go to the intervals.
     """
-    run_id = db.run(run_id).run_id
-    traces, p = read(db, run_id), computed(probed(db, run_id))
+    traces, p, scored = run.traces, run.probes.own, read(run)
     chosen_on = half(traces.problems, seed)
-    answers = db.traces(run_id, ("answer",))["answer"]
-    every = list(policies(db, run_id, traces, p, answers))
+    every = list(policies(run, scored))
     asked = [one for one in every if policy in ("all", one.kind, one.name)]
     if not asked:
         names = ", ".join(dict.fromkeys(one.name for one in every))
-        raise UsageError(f"No policy '{policy}' for run {run_id}. There are all, {', '.join(KINDS)}, {names}.")
-    field = Field(traces, answers, p, chosen_on, options)
+        raise UsageError(f"No policy '{policy}' for run {traces.run_id}. There are all, {', '.join(KINDS)}, {names}.")
+    field = Field(traces, p, chosen_on, options)
     found = sorted((field.judge(one) for one in asked), key=_rank)
-    table = {s.name: _accuracies(s.values, traces.wrong) for s in usable(traces)}
+    table = {s.name: _accuracies(s.values, traces.wrong) for s in usable(scored)}
     sizes = (len(np.unique(traces.problems[at])) for at in (chosen_on, ~chosen_on))
-    return Replay(run_id, *sizes, tuple(found), table, (*_notes(p, traces, len(found)), *caveat_of(db, run_id)))
+    notes = (*_notes(p, traces, len(found)), *caveat([traces.model]))
+    return Replay(traces.run_id, *sizes, tuple(found), table, notes)
 
 
 def half(problems: Sequence, seed: int = 0) -> Array:
@@ -125,11 +122,11 @@ def _notes(p: Probed | None, traces: Traces, n_ranked: int) -> tuple[str, ...]:
 class Field:
     """What policies are held against: the traces, the halves, the majority vote, the length cap."""
 
-    def __init__(self, traces: Traces, answers: list, p: Probed | None, chosen_on: Array, options: dict) -> None:
+    def __init__(self, traces: Traces, p: Probed | None, chosen_on: Array, options: dict) -> None:
         self.fit, self.test, self.options = chosen_on, ~chosen_on, options
         self.traces, self.several = traces, several(traces)
         self.whole = to_the_end(traces)
-        self.vote = voting(traces, answers, np.ones(len(traces.wrong)))
+        self.vote = voting(traces, np.ones(len(traces.wrong)))
         self.capped = None if p is None else self.best(length_cap(traces, p))
 
     def judge(self, policy: Policy) -> Outcome:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,20 +16,15 @@ from localent.analysis.curves import HALF, TOUCH, at_position
 from localent.analysis.family import caveat
 from localent.analysis.intervals import SEED, Estimate, estimate, separation
 from localent.analysis.metrics import Array, UndefinedError
-from localent.analysis.probed import Probed, computed, probed, until
+from localent.analysis.probed import Probed, until
 from localent.analysis.profile import path_length, switches
+from localent.analysis.recorded import Recorded, Traces
 from localent.analysis.signatures import coherence, last, lock_time, modal_lock, slope, violations
 from localent.analysis.significance import correlation_p, holm, length_bins, partial_rank_of, separation_p
 from localent.errors import UsageError
 
-if TYPE_CHECKING:
-    from localent.store import Database
-
 N_RESAMPLES = 1000  # three intervals for each of some forty signals
 ALPHA = 0.05  # of the whole family
-TRACES = ("trace_id", "problem_id", "correct", "finish", "answer", "n_tokens", "n_steps", "mean_surprisal")
-TOKENS = ("entropy", "surprisal", "varentropy", "renyi2", "top1_prob", "margin", "rank", "self_certainty")
-TOP_K = ("topk_confidence", "topk_bias")
 
 NO_TOKENS, NO_STEPS, NOT_PROBED = "the trace has no token", "the trace has no reasoning step", "not probed"
 ONE_SAMPLE, NO_TOP_K = "one sample a problem: run with --samples", "not measured: run with --measure-top-k"
@@ -53,22 +47,9 @@ class Score:
     calibrated: bool = False  # 1 - values is a stated probability of being right
     mirrors: bool = False  # leaves out the trace that it judges, and so mirrors its label within a question
 
-
-@dataclass(frozen=True, slots=True)
-class Traces:
-    """One run: labels of its traces, and the scores of all of them. Arrays (n_traces,), by problem and sample."""
-
-    trace_ids: Array
-    problems: Array
-    wrong: Array  # bool
-    truncated: Array  # bool: ran into the token limit
-    n_tokens: Array
-    scores: tuple[Score, ...]
-
-    def only(self, kept: Array) -> Traces:
-        """The same for some of the traces."""
-        arrays = (getattr(self, name)[kept] for name in ("trace_ids", "problems", "wrong", "truncated", "n_tokens"))
-        return Traces(*arrays, tuple(replace(score, values=score.values[kept]) for score in self.scores))
+    def among(self, kept: Array) -> Score:
+        """The same for some of the traces: kept (n,) bool."""
+        return replace(self, values=self.values[kept])
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +93,7 @@ class Signals:
     notes: tuple[str, ...]
 
 
-def signals(
-    db: Database, run_id: str, *, finished_only: bool = False, at: float = 1.0, n_resamples: int = N_RESAMPLES
-) -> Signals:
+def signals(run: Recorded, *, finished_only: bool = False, at: float = 1.0, n_resamples: int = N_RESAMPLES) -> Signals:
     """Every signal of one run.
 
     finished_only: leave out the traces that ran into the token limit. at: take signals from this share of each trace
@@ -122,22 +101,18 @@ def signals(
     """
     if not 0 <= at <= 1:
         raise UsageError(f"Expected a share of the trace from 0 to 1, got {at:g}.")
-    run_id = db.run(run_id).run_id
-    traces = read(db, run_id, at)
-    traces = traces.only(~traces.truncated) if finished_only else traces
-    found = [judge(score, traces, n_resamples=n_resamples) for score in traces.scores]
+    traces, scores_ = run.traces, read(run, at)
+    if finished_only:
+        kept = ~traces.truncated
+        traces, scores_ = traces.among(kept), [score.among(kept) for score in scores_]
+    found = [judge(score, traces, n_resamples=n_resamples) for score in scores_]
     adjusted, given = holm([row.p for row in found]), holm([correlation_p(row.given_length) for row in found])
     found = [replace(r, p_holm=p, given_length_p_holm=q) for r, p, q in zip(found, adjusted, given, strict=True)]
     rows = [replace(row, reading=_reading(row)) for row in found]
     rows.sort(key=lambda row: (row.family != "baseline", -abs((row.auroc.value or 0.5) - 0.5)))
     n_wrong = int(traces.wrong.sum())
-    counts = len(traces.wrong), len(np.unique(traces.problems)), n_wrong
-    return Signals(run_id, *counts, finished_only, at, tuple(rows), (SELECTED, *caveat_of(db, run_id)))
-
-
-def caveat_of(db: Database, run_id: str) -> tuple[str, ...]:
-    """What results of this run carry where its model is bundled."""
-    return caveat([db.model(db.run(run_id).model_sha256).name])
+    counts = len(traces), len(np.unique(traces.problems)), n_wrong
+    return Signals(traces.run_id, *counts, finished_only, at, tuple(rows), (SELECTED, *caveat([traces.model])))
 
 
 def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed: int = SEED) -> Signal:
@@ -212,32 +187,25 @@ def _reading(row: Signal) -> str:
 # --- the scores of a run ------------------------------------------------------------------------------------------
 
 
-def read(db: Database, run_id: str, at: float = 1.0) -> Traces:
-    """Labels and all scores of a run, from the first share `at` of each trace."""
-    run = db.run(run_id)
-    traces = db.traces(run.run_id, TRACES)
-    tokens = db.tokens(run.run_id, TOKENS + (TOP_K if run.settings.get("measure_top_k") else ()))
-    measures = {name: scores.first(scores.padded(v, traces["n_tokens"]), at) for name, v in tokens.items()}
-    problems, correct = np.array(traces["problem_id"]), np.array(traces["correct"], bool)
-    probes = {name: until(p, at) for name, p in probed(db, run.run_id).items()}
-    found = [
-        *_baselines(traces, problems, correct),
+def read(run: Recorded, at: float = 1.0) -> list[Score]:
+    """All scores of a run's traces, from the first share `at` of each trace."""
+    measures = {name: scores.first(values, at) for name, values in run.tokens.items()}
+    own, rolled = (p and until(p, at) for p in (run.probes.own, run.probes.rolled))
+    return [
+        *_baselines(run.traces),
         *_of_tokens(measures),
-        *_of_steps(db, run.run_id, traces, at),
-        *_of_answers(computed(probes), len(correct), at),
-        *_of_rollouts(probes.get("rollout"), len(correct), at),
-        *_of_samples(traces, problems),
+        *_of_steps(run, at),
+        *_of_answers(own, len(run.traces), at),
+        *_of_rollouts(rolled, len(run.traces), at),
+        *_of_samples(run.traces),
     ]
-    truncated = np.array([finish == "length" for finish in traces["finish"]], bool)
-    ids, n_tokens = np.array(traces["trace_id"]), np.array(traces["n_tokens"])
-    return Traces(ids, problems, ~correct, truncated, n_tokens, tuple(found))
 
 
-def _baselines(traces: dict, problems: Array, correct: Array) -> Iterator[Score]:
+def _baselines(traces: Traces) -> Iterator[Score]:
     """What needs no entropy: length, steps, and how often the other samples fail."""
-    yield Score("length in tokens", "baseline", np.array(traces["n_tokens"], float), "")
-    yield Score("reasoning steps", "baseline", np.array(traces["n_steps"], float), "")
-    difficulty = 1 - scores.pass_rate_of_others(correct, problems)
+    yield Score("length in tokens", "baseline", traces.n_tokens.astype(float), "")
+    yield Score("reasoning steps", "baseline", traces.n_steps.astype(float), "")
+    difficulty = 1 - scores.pass_rate_of_others(~traces.wrong, traces.problems)
     yield Score("difficulty: other samples wrong", "baseline", difficulty, ONE_SAMPLE, mirrors=True)
 
 
@@ -286,12 +254,9 @@ def finite(x: Array) -> Array:
     return np.where(np.isposinf(x), most, x)
 
 
-def _of_steps(db: Database, run_id: str, traces: dict, at: float) -> Iterator[Score]:
+def _of_steps(run: Recorded, at: float) -> Iterator[Score]:
     """Entropies of the reasoning steps: the worst, the first, the last, and how they change."""
-    steps = db.steps(run_id, ("kind", "mean_entropy"))
-    values = [h for kind, h in zip(steps["kind"], steps["mean_entropy"], strict=True) if kind == "reasoning"]
-    h = scores.padded(values, traces["n_steps"])
-    n_steps = np.array(traces["n_steps"], int)
+    h, n_steps = run.step_entropy.copy(), run.traces.n_steps
     h[np.arange(1, h.shape[1] + 1) > at * n_steps[:, None] + TOUCH] = np.nan
     n_gaps = np.maximum(n_steps - 1, 1)
     place = np.where(np.isnan(h), np.nan, np.arange(h.shape[1]) / n_gaps[:, None])
@@ -346,9 +311,9 @@ def _of_rollouts(p: Probed | None, n: int, at: float) -> Iterator[Score]:
         yield Score(name, "rollouts", values, NOT_ROLLED, calibrated)
 
 
-def _of_samples(traces: dict, problems: Array) -> Iterator[Score]:
+def _of_samples(traces: Traces) -> Iterator[Score]:
     """What the other samples of the same problem answered."""
-    answers, weights = traces["answer"], np.exp(-np.array(traces["mean_surprisal"], float))
+    answers, problems, weights = traces.answers.tolist(), traces.problems, np.exp(-traces.mean_surprisal)
     share = scores.disagreement(answers, problems)
     yield Score("1 - share of others that agree", "samples", share, ONE_SAMPLE, calibrated=True)
     of_others = {

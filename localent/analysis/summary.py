@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,13 +11,8 @@ from localent.analysis import curves, intervals
 from localent.analysis.curves import ByClass, Curve
 from localent.analysis.intervals import SEED, Estimate, estimate
 from localent.analysis.metrics import Array, Statistic, auroc_of, gap_of, mean_of
-
-if TYPE_CHECKING:
-    from localent.store import Database
-
-TRACE_COLUMNS = ("trace_id", "problem_id", "correct", "finish", "extraction_problem", "problem_steps", "n_tokens")
-PROBE_COLUMNS = ("trace_id", "problem_id", "correct", "estimator", "k", "position", "entropy", "p_true")
-PROBE_COLUMNS += ("residual", "control", "n_rollouts")
+from localent.analysis.probed import Probed
+from localent.analysis.recorded import Traces
 
 SELECTION = "Right and wrong are known only at the end: both groups are selected on the outcome."
 
@@ -88,25 +82,25 @@ class Summary:
     answers: Answers | None  # None: not probed
 
 
-def summarise(db: Database, run_id: str, *, seed: int = SEED, level: float = intervals.LEVEL) -> Summary:
-    """Summarise one run of an open database. A run with no traces, one class or no probes gives reasons, not errors."""
-    run = db.run(run_id)
-    model = db.model(run.model_sha256)
-    traces = db.traces(run.run_id, (*TRACE_COLUMNS, "mean_entropy"))
-    probes = db.probes(run.run_id, PROBE_COLUMNS)
+def summarise(traces: Traces, p: Probed | None, *, seed: int = SEED, level: float = intervals.LEVEL) -> Summary:
+    """Summary of one run. p: the probes of its own prefixes; None: not probed.
+
+    A run with no traces, one class or no probes gives reasons, not errors.
+    """
     options = dict(seed=seed, level=level)
     return Summary(
-        run_id=run.run_id,
-        model=model.name,
-        quant=model.quant,
-        task=run.task,
+        run_id=traces.run_id,
+        model=traces.model,
+        quant=traces.quant,
+        task=traces.task,
         level=level,
-        n_traces=len(traces["trace_id"]),
-        n_problems=len(set(traces["problem_id"])),
-        n_tokens=sum(traces["n_tokens"]),
+        n_traces=len(traces),
+        n_problems=len(np.unique(traces.problems)),
+        n_tokens=int(traces.n_tokens.sum()),
         **_outcomes(traces, level),
-        **_signals(traces, options),
-        answers=_answers(probes, traces, options),
+        token_entropy=contrast(traces.mean_entropy, traces.wrong, traces.problems, **options),
+        signal=signal(traces.mean_entropy, traces.n_tokens, traces.wrong, traces.problems, **options),
+        answers=None if p is None else _answers(p, traces, options),
     )
 
 
@@ -148,59 +142,39 @@ def _advantage_of(scores: Array, baseline: Array, wrong: Array, problems: Array,
     return lambda counts: mine(counts) - theirs(counts)
 
 
-def _outcomes(traces: dict[str, list], level: float) -> dict[str, object]:
+def _outcomes(traces: Traces, level: float) -> dict[str, object]:
     """Accuracy and the rates that stand beside it."""
-    correct, problems = np.array(traces["correct"], bool), np.array(traces["problem_id"])
-    truncated = np.array([finish == "length" for finish in traces["finish"]], bool)
-    failed = np.array([problem is not None for problem in traces["extraction_problem"]], bool)
+    problems, finished = traces.problems, ~traces.truncated
     return dict(
-        accuracy=intervals.share(correct, problems, level),
-        accuracy_finished=intervals.share(correct[~truncated], problems[~truncated], level),
-        extraction_failures=intervals.share(failed, problems, level),
-        truncated=intervals.share(truncated, problems, level),
-        accuracy_by_difficulty=_by_difficulty(correct, problems, traces["problem_steps"], level),
+        accuracy=intervals.share(~traces.wrong, problems, level),
+        accuracy_finished=intervals.share(~traces.wrong[finished], problems[finished], level),
+        extraction_failures=intervals.share(traces.failed, problems, level),
+        truncated=intervals.share(traces.truncated, problems, level),
+        accuracy_by_difficulty=_by_difficulty(traces, level),
     )
 
 
-def _by_difficulty(correct: Array, problems: Array, n_steps: list, level: float) -> tuple[Accuracy, ...]:
-    known = sorted({n for n in n_steps if n is not None})
-    masks = {n: np.array([n == other for other in n_steps]) for n in known}
-    return tuple(Accuracy(n, intervals.share(correct[m], problems[m], level)) for n, m in masks.items())
+def _by_difficulty(traces: Traces, level: float) -> tuple[Accuracy, ...]:
+    known = np.unique(traces.difficulty[~np.isnan(traces.difficulty)]).astype(int).tolist()
+    groups = [traces.among(traces.difficulty == n) for n in known]
+    found = [intervals.share(~some.wrong, some.problems, level) for some in groups]
+    return tuple(Accuracy(n, one) for n, one in zip(known, found, strict=True))
 
 
-def _signals(traces: dict[str, list], options: dict) -> dict[str, object]:
-    """The mean token entropy, and the length of the trace beside it."""
-    scores, wrong, problems = traces["mean_entropy"], ~np.array(traces["correct"], bool), traces["problem_id"]
-    return dict(
-        token_entropy=contrast(scores, wrong, problems, **options),
-        signal=signal(scores, traces["n_tokens"], wrong, problems, **options),
-    )
-
-
-def own(probes: dict[str, list]) -> list[int]:
-    """The rows that are of a trace's own prefix, computed from logits: neither controls nor rollouts."""
-    labels = zip(probes["control"], probes["n_rollouts"], strict=True)
-    return [i for i, label in enumerate(labels) if label == (None, None)]
-
-
-def _answers(probes: dict[str, list], traces: dict[str, list], options: dict) -> Answers | None:
-    """The part that needs probes."""
-    kept = own(probes)
-    if not kept:
-        return None
-    probes = {name: [column[i] for i in kept] for name, column in probes.items()}
-    names = ("entropy", "p_true", "residual")
-    entropy, p_true, residual = (curves.trajectories(probes, name) for name in names)
-    n_tokens = dict(zip(traces["trace_id"], traces["n_tokens"], strict=True))
-    lengths = [n_tokens[trace_id] for trace_id in entropy.trace_ids.tolist()]
-    half, n_steps = curves.at_position(entropy, curves.HALF), curves.n_steps(entropy)
-    about = (half, lengths, entropy.wrong, entropy.problems)
+def _answers(p: Probed, traces: Traces, options: dict) -> Answers:
+    """The part that needs probes, over the traces that have some."""
+    n_tokens = dict(zip(traces.trace_ids.tolist(), traces.n_tokens.tolist(), strict=True))
+    p = p.by_id()
+    lengths = [n_tokens[trace_id] for trace_id in p.trace_ids.tolist()]
+    entropy, p_true, residual = (p.trajectory(values) for values in (p.entropy, p.p_true, p.residual))
+    half = curves.at_position(entropy, curves.HALF)
+    about = (half, lengths, p.wrong, p.problems)
     return Answers(
-        estimator=probes["estimator"][0],
-        n_probed=len(entropy),
-        half=contrast(half, entropy.wrong, entropy.problems, **options),
+        estimator=p.estimator,
+        n_probed=len(p.wrong),
+        half=contrast(half, p.wrong, p.problems, **options),
         signal_half=signal(*about, **options),
-        signal_half_equal=signal(*about, strata=n_steps, **options),
+        signal_half_equal=signal(*about, strata=p.n_steps, **options),
         by_position=curves.by_position(entropy, **options),
         by_step=curves.by_step(entropy, **options),
         p_true_by_step=curves.mean_by_step(p_true, **options),

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -11,10 +10,8 @@ from localent.analysis import scores
 from localent.analysis.intervals import problem_index
 from localent.analysis.metrics import Array
 from localent.analysis.play import Play, Policy, thresholds
-from localent.analysis.signals import Score, Traces
-
-if TYPE_CHECKING:
-    from localent.store import Database
+from localent.analysis.recorded import Traces
+from localent.analysis.signals import Score
 
 SHARPNESS = (0.5, 1.0, 2.0, 4.0)  # how much a standard deviation of a signal weighs in a vote
 
@@ -24,18 +21,14 @@ def several(traces: Traces) -> bool:
 
 
 def voting(
-    traces: Traces,
-    answers: Sequence[str | None],
-    weights: Array,
-    tokens: Array | None = None,
-    fed: Array | None = None,
+    traces: Traces, weights: Array, tokens: Array | None = None, fed: Array | None = None
 ) -> Callable[[Array], Play]:
     """Weighted vote of the samples of each problem: a function of which traces take part -> Play by problem."""
     index, names = problem_index(traces.problems), np.unique(traces.problems)
     tokens = traces.n_tokens if tokens is None else tokens
     fed = np.zeros(len(index)) if fed is None else fed
-    given = np.array([answer is not None for answer in answers], bool)
-    pairs = np.stack([index, np.unique([answer or "" for answer in answers], return_inverse=True)[1].ravel()], 1)
+    given = np.array([answer is not None for answer in traces.answers], bool)
+    pairs = np.stack([index, np.unique([answer or "" for answer in traces.answers], return_inverse=True)[1].ravel()], 1)
     cells, cell = np.unique(pairs, axis=0, return_inverse=True)
     cell, is_right = cell.ravel(), np.zeros(len(cells))
     is_right[cell] = ~traces.wrong
@@ -54,29 +47,28 @@ def voting(
     return play
 
 
-def votes(score: Score, traces: Traces, answers: Sequence, fed: Array) -> Iterator[Policy]:
+def votes(score: Score, traces: Traces, fed: Array) -> Iterator[Policy]:
     """Best of n by a signal, and the vote weighted by it. The signal's scale is that of the run, without labels."""
     index, values = problem_index(traces.problems), score.values
     best = np.full(int(index.max()) + 1, np.inf)
     np.minimum.at(best, index, values)
-    lowest = voting(traces, answers, (values == best[index]).astype(float), fed=fed)
+    lowest = voting(traces, (values == best[index]).astype(float), fed=fed)
     yield Policy(f"best of n by {score.name}", "vote", (0.0,), lambda _, among: lowest(among), "")
     z = (values - values.mean()) / (values.std() or 1.0)
 
     def play(sharpness: float, among: Array) -> Play:
-        return voting(traces, answers, np.exp(np.clip(-sharpness * z, -50, 50)), fed=fed)(among)
+        return voting(traces, np.exp(np.clip(-sharpness * z, -50, 50)), fed=fed)(among)
 
     yield Policy(f"vote weighted by {score.name}", "vote", SHARPNESS, play, "sharpness")
 
 
-def deepconf(db: Database, run_id: str, traces: Traces, answers: Sequence) -> Policy:
+def deepconf(traces: Traces, entropy: Array) -> Policy:
     """End a trace where the mean entropy of its last tokens exceeds the threshold, and leave it out of the vote.
 
-    Where all samples of a problem are ended, all vote, at full length. Source: DeepConf online, arXiv 2508.15260,
-    with full-vocabulary entropy in place of its top-k confidence.
+    entropy: of each token, (n, n_longest) nats. Where all samples of a problem are ended, all vote, at full length.
+    Source: DeepConf online, arXiv 2508.15260, with full-vocabulary entropy in place of its top-k confidence.
     """
-    h = scores.padded(db.tokens(run_id, ("entropy",))["entropy"], traces.n_tokens)
-    means, index = scores.window_means(h), problem_index(traces.problems)
+    means, index = scores.window_means(entropy), problem_index(traces.problems)
 
     def play(threshold: float, among: Array) -> Play:
         over = means > threshold
@@ -84,7 +76,7 @@ def deepconf(db: Database, run_id: str, traces: Traces, answers: Sequence) -> Po
         survives = np.bincount(index, ~ended)[index] > 0
         ended &= survives
         tokens = np.where(ended, over.argmax(1) + 1, traces.n_tokens)
-        return voting(traces, answers, (~ended).astype(float), tokens)(among)
+        return voting(traces, (~ended).astype(float), tokens)(among)
 
     name = f"vote, ended above a {scores.WINDOW}-token entropy (DeepConf)"
-    return Policy(name, "vote", (np.inf, *thresholds(scores.worst_window(h))[::-1]), play, "nats")
+    return Policy(name, "vote", (np.inf, *thresholds(scores.worst_window(entropy))[::-1]), play, "nats")

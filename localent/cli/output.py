@@ -42,11 +42,12 @@ def say(lines, form: str | None) -> None:
 
 def summary_of(db: Path, run_id: str):
     """What a stored run says."""
+    from localent.analysis import load
     from localent.analysis.summary import summarise
     from localent.store import open_db
 
     with open_db(db, readonly=True) as store:
-        return summarise(store, run_id)
+        return summarise(load.traces(store, run_id), load.probes(store, run_id).own)
 
 
 def show_summary(summary, echo: Callable[[str], object] = click.echo) -> None:

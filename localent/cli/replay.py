@@ -30,12 +30,13 @@ def command(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> 
     localent replay 3f2a --db localent-demo.db
     localent replay 3f2a --policy stop
     """
+    from localent.analysis import load
     from localent.analysis.replay import COVERAGES, replay
     from localent.report.science import replay_table, risk_coverage_table
     from localent.store import open_db
 
     with open_db(db, readonly=True) as store:
-        found = replay(store, run_id, policy=policy, seed=seed)
+        found = replay(load.run(store, run_id), policy=policy, seed=seed)
     machine = form in ("csv", "json")
     chosen, reported = found.n_chosen_on, found.n_reported_on
     click.echo(f"Run {found.run_id}: chosen on {chosen} problems, reported on {reported}.\n", err=machine)

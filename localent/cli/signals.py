@@ -33,12 +33,13 @@ def command(run_id: str, db: Path, form: str | None, finished_only: bool, at: fl
     localent signals 3f2a --db localent-demo.db
     localent signals 3f2a --at 0.5
     """
+    from localent.analysis import load
     from localent.analysis import signals as analysis
     from localent.report.science import signals_table
     from localent.store import open_db
 
     with open_db(db, readonly=True) as store:
-        found = analysis.signals(store, run_id, finished_only=finished_only, at=at)
+        found = analysis.signals(load.run(store, run_id), finished_only=finished_only, at=at)
     which = "finished traces" if finished_only else "traces"
     counts = f"{found.n_traces:,} {which} of {found.n_problems:,} problems, {found.n_wrong:,} wrong"
     counts += "" if at == 1 else f"; signals of their first {at:.0%}"

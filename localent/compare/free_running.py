@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from localent.analysis import load
 from localent.analysis.pairs import Pair
-from localent.analysis.probed import computed, probed
 from localent.analysis.profile import before_end, mechanisms
 from localent.records import Trace
 from localent.store import Database
@@ -38,7 +38,7 @@ def traces_of(store: Database, run_id: str, keys: set[Key] | None = None) -> dic
 
 def _moves(store: Database, run_id: str) -> dict[int, tuple[str, float]]:
     """Trace id -> mechanism, and whether the true answer was had and given up."""
-    p = computed(probed(store, run_id))
+    p = load.probes(store, run_id).own
     if p is None:
         return {}
     columns = zip(p.trace_ids.tolist(), mechanisms(p).tolist(), (before_end(p) & p.wrong).tolist(), strict=True)

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from localent.analysis import curves, intervals
-from localent.analysis.curves import GRID, Trajectories, at_position, trajectories
+from localent.analysis import curves, intervals, load
+from localent.analysis.curves import GRID, at_position
 from localent.analysis.intervals import Estimate
 from localent.analysis.metrics import aurc_of, mean_of, risk_coverage
-from localent.analysis.summary import PROBE_COLUMNS, TRACE_COLUMNS, Summary, own, summarise
+from localent.analysis.summary import summarise
 from localent.errors import UsageError
 from localent.report.table import cell_text
 
@@ -73,34 +73,21 @@ class RunFacts:
     """What the figures need of one run, read once."""
 
     def __init__(self, db: Database, run_id: str) -> None:
-        self._db = db
-        self.summary: Summary = summarise(db, run_id)
-        self.run_id = self.summary.run_id
+        self.traces, self.probes = load.traces(db, run_id), load.probes(db, run_id).own
+        self.summary = summarise(self.traces, self.probes)
+        self.run_id = self.traces.run_id
         self.model = cell_text(f"{self.summary.model} {self.summary.quant}")
         self.name = self.model  # `facts` adds what tells it from others
-        self.settings = {"task": self.summary.task} | db.run(self.run_id).settings
-        self.bits = db.model(db.run(self.run_id).model_sha256).bits_per_weight
-        self.traces = db.traces(self.run_id, (*TRACE_COLUMNS, "mean_entropy"))
-        self.wrong = ~np.array(self.traces["correct"], bool)
-        self.problems = np.array(self.traces["problem_id"])
-
-    @cached_property
-    def probes(self) -> dict[str, list]:
-        """Those of the computed estimator."""
-        found = self._db.probes(self.run_id, PROBE_COLUMNS)
-        return {name: [column[i] for i in own(found)] for name, column in found.items()}
-
-    def trajectory(self, column: str) -> Trajectories:
-        return trajectories(self.probes, column)
+        run = db.run(self.run_id)
+        self.settings = {"task": self.summary.task} | run.settings
+        self.bits = db.model(run.model_sha256).bits_per_weight
 
     def size(self) -> str:
         return f"n = {self.summary.n_traces:,} traces of {self.summary.n_problems:,} problems"
 
-    def at_half(self) -> np.ndarray:
-        """Answer entropy half-way, in the order of the traces; NaN where not probed."""
-        entropy = self.trajectory("entropy")
-        known = dict(zip(entropy.trace_ids.tolist(), at_position(entropy, 0.5).tolist(), strict=True))
-        return np.array([known.get(trace_id, np.nan) for trace_id in self.traces["trace_id"]])
+    def at_half(self) -> np.ndarray | None:
+        """Answer entropy half-way, in the order of the traces, NaN where not probed; None: the run was not."""
+        return None if self.probes is None else at_position(self.probes.trajectory(self.probes.entropy), 0.5)
 
 
 def facts(db: Database, run_ids: Sequence[str]) -> list[RunFacts]:
@@ -161,7 +148,8 @@ def gain_panel(runs: Sequence[RunFacts]) -> Panel | None:
     for i, run in enumerate(runs):
         if run.summary.answers is None:
             continue
-        traj = run.trajectory("p_true")
+        p = run.probes.by_id()
+        traj = p.trajectory(p.p_true)
         mean = curves.curve(GRID, curves.gains(traj), traj.problems, n_resamples=N_RESAMPLES)
         lines.append(of_curve(run.name, str(i), mean))
     if not lines:
@@ -182,32 +170,33 @@ def auroc_panel(runs: Sequence[RunFacts]) -> Panel | None:
 
 
 def auroc_line(run: RunFacts, i: int) -> Line:
-    traj = run.trajectory("entropy")
-    values = at_position(traj, GRID)
-    options = dict(problems=traj.problems, n_resamples=N_RESAMPLES)
-    found = [intervals.separation(values[:, j], traj.wrong, **options) for j in range(len(GRID))]
+    p = run.probes.by_id()
+    values = at_position(p.trajectory(p.entropy), GRID)
+    options = dict(problems=p.problems, n_resamples=N_RESAMPLES)
+    found = [intervals.separation(values[:, j], p.wrong, **options) for j in range(len(GRID))]
     return of_estimates(run.name, str(i), GRID, found)
 
 
 def risk_panel(run: RunFacts) -> Panel | None:
     """Share of wrong answers when only the most certain traces are answered."""
-    if run.wrong.all() or not run.wrong.any():
+    wrong, problems = run.traces.wrong, run.traces.problems
+    if wrong.all() or not wrong.any():
         return None
     scores = {
-        "mean token entropy": ("0", np.array(run.traces["mean_entropy"], float)),
-        "answer entropy half-way": ("1", run.at_half() if run.summary.answers is not None else None),
-        "length in tokens": ("length", np.array(run.traces["n_tokens"], float)),
+        "mean token entropy": ("0", run.traces.mean_entropy),
+        "answer entropy half-way": ("1", run.at_half()),
+        "length in tokens": ("length", run.traces.n_tokens.astype(float)),
     }
     lines, areas = [], []
     for name, (role, values) in scores.items():
         if values is not None and not np.isnan(values).any():
-            lines.append(risk_line(name, role, values, run.wrong))
-            found = intervals.estimate(aurc_of, values, run.wrong, problems=run.problems, n_resamples=N_RESAMPLES)
+            lines.append(risk_line(name, role, values, wrong))
+            found = intervals.estimate(aurc_of, values, wrong, problems=problems, n_resamples=N_RESAMPLES)
             areas.append(f"{name} {in_words(found)}")
     caption = f"{run.size()}. Area under the curve, lower is better: {'; '.join(areas)}."
     y_label = "share of wrong among them"
     return Panel("risk", f"Answering only when certain: {run.name}", "share of traces answered", y_label, tuple(lines),
-                 caption, level=float(run.wrong.mean()))  # fmt: skip
+                 caption, level=float(wrong.mean()))  # fmt: skip
 
 
 def risk_line(name: str, role: str, scores: np.ndarray, wrong: np.ndarray, most: int = 200) -> Line:
@@ -235,8 +224,10 @@ def signal_panel(run: RunFacts, db: Database) -> Panel | None:
     """The scores that tell wrong traces from right ones best, length among them."""
     from localent.analysis import signals
 
-    traces = signals.read(db, run.run_id)
-    found = [(score, signals.auroc(score, traces, n_resamples=N_RESAMPLES)) for score in traces.scores]
+    found = [
+        (score, signals.auroc(score, run.traces, n_resamples=N_RESAMPLES))
+        for score in signals.read(load.run(db, run.run_id))
+    ]
     found = sorted((row for row in found if row[1].known), key=lambda row: -abs(row[1].value - 0.5))
     if not found:
         return None
@@ -257,7 +248,7 @@ def differences(runs: Sequence[RunFacts]) -> list[str]:
     for run in runs:
         first = firsts.setdefault(run.summary.task, run)
         if first is not run:
-            arms = [(mean_of(~one.wrong), one.problems) for one in (first, run)]
+            arms = [(mean_of(~one.traces.wrong), one.traces.problems) for one in (first, run)]
             gap = intervals.paired(*arms[0], *arms[1], n_resamples=N_RESAMPLES)
             found.append(_difference(run.name, first.name, gap))
     return [sentence for sentence in found if sentence]

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from localent import engine, models, runs, tasks
-from localent.analysis import signatures
+from localent.analysis import load, signatures
 from localent.analysis.intervals import Estimate, estimate
 from localent.analysis.metrics import mean_of
-from localent.analysis.probed import Probed, computed, probed
+from localent.analysis.probed import Probed
 from localent.engine import Engine, Model, Options, Prompt, Vocab, drive
 from localent.errors import UsageError
 from localent.files import identity
@@ -193,7 +193,7 @@ def _work(store, lanes: Engine, run_id: str, jobs: Iterator, n_todo: int, kind: 
 def gold(store: Database, run_id: str) -> Gold:
     """What a stored run of worked solutions says."""
     traces = store.traces(run_id, ("problem_id", "n_tokens", "mean_surprisal", "mean_entropy", "n_steps"))
-    steps, p = store.steps(run_id, ("kind", "mean_surprisal", "mean_entropy")), computed(probed(store, run_id))
+    steps, p = store.steps(run_id, ("kind", "mean_surprisal", "mean_entropy")), load.probes(store, run_id).own
     problems = np.array(traces["problem_id"])
 
     def mean(values) -> Estimate:

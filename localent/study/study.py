@@ -12,13 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from localent import models, runs, tasks
-from localent.analysis import beyond_controls, signatures, verdicts
+from localent.analysis import beyond_controls, load, signatures, verdicts
 from localent.analysis.claims import REFUTED, RULES, SUPPORTED, THRESHOLDS, Verdict, settled
 from localent.analysis.curves import HALF, Curve, at_position, half_way
 from localent.analysis.family import FAMILY, MECHANISM, is_family
 from localent.analysis.intervals import Estimate, estimate, problem_index, separation, share
 from localent.analysis.metrics import Array, mean_of
-from localent.analysis.probed import Probed, computed, only, probed
+from localent.analysis.probed import Probed, only
 from localent.analysis.profile import Profile, profile
 from localent.analysis.signatures import Signatures
 from localent.errors import LocalentError, UsageError
@@ -28,7 +28,7 @@ from localent.runs.extend import Wanted
 from localent.store import Database, open_db
 from localent.tasks.grammars import LN_NUMBERS
 from localent.tracing.controls import COMPARED, EVERY, compared_at
-from localent.tracing.rollout import ESTIMATOR, LEAST
+from localent.tracing.rollout import LEAST
 
 STAGES = ("untrained", "early", "base", "pretrained", "fine-tuned", "sft", "instruct", "rl", "rl-tuned", "distilled")
 N_RESAMPLES = 1000
@@ -205,23 +205,21 @@ class _Read:
 
 
 def _read(store: Database, run_id: str, wanted: Wanted) -> _Read:
-    found = probed(store, run_id)
-    p = computed(found)
-    if p is None:
+    traces, found = load.traces(store, run_id), load.probes(store, run_id)
+    if found.own is None:
         raise UsageError(f"Run {run_id} was not probed: a study needs probes, run it again without --no-probe.")
-    controls = {c.control: c for c in found.values() if c.control is not None}
-    traces = store.traces(run_id, ("problem_id", "sample", "n_tokens", "finish", "answer"))
-    kept = np.array([wanted.counts(*one) for one in zip(traces["problem_id"], traces["sample"], strict=True)], bool)
-    own, samples = p.among(kept), np.array(traces["sample"], int)[kept].tolist()
-    rolled, m = _rolled(store, run_id, found, kept, samples, wanted)
+    listed = zip(traces.problems.tolist(), traces.samples.tolist(), strict=True)
+    kept = np.array([wanted.counts(*one) for one in listed], bool)
+    traces, own, samples = traces.among(kept), found.own.among(kept), traces.samples[kept].tolist()
+    rolled, m = _rolled(run_id, found.rolled and found.rolled.among(kept), samples, wanted)
     return _Read(
         own=own,
-        controls=dict(_controls(own, {name: c.among(kept) for name, c in controls.items()}, samples, wanted)),
+        controls=dict(_controls(own, {name: c.among(kept) for name, c in found.controls.items()}, samples, wanted)),
         rolled=rolled,
         m=m,
-        n_tokens=np.array(traces["n_tokens"], float)[kept],
-        truncated=_mean(np.array([finish == "length" for finish in traces["finish"]], float)[kept]),
-        unread=_mean(np.array([answer is None for answer in traces["answer"]], float)[kept]),
+        n_tokens=traces.n_tokens.astype(float),
+        truncated=_mean(traces.truncated.astype(float)),
+        unread=_mean(np.array([answer is None for answer in traces.answers], float)),
     )
 
 
@@ -250,15 +248,12 @@ def has_wrong_sibling(p: Probed) -> Array:
     return np.bincount(index, p.wrong)[index] - p.wrong > 0
 
 
-def _rolled(
-    store: Database, run_id: str, found: dict[str, Probed], kept: Array, samples: Sequence[int], wanted: Wanted
-) -> tuple[Probed | None, int]:
+def _rolled(run_id: str, rolled: Probed | None, samples: Sequence[int], wanted: Wanted) -> tuple[Probed | None, int]:
     """The rollouts that are wanted, and of how many continuations a prefix they are."""
-    if ESTIMATOR not in found:
+    if rolled is None:
         return None, LEAST
-    rolled, there = found[ESTIMATOR].among(kept), extend.rolled_out(store, run_id)
     rows = np.isin(np.arange(len(samples)), wanted.rolled(samples))
-    counts = {there[i] for i in rolled.trace_ids[rows & rolled.there].tolist()}
+    counts = set(rolled.n_rollouts[rows & rolled.there].tolist())
     if len(counts) > 1:
         raise UsageError(f"Run {run_id} has rollouts of {min(counts)} and of {max(counts)} continuations a prefix.")
     return (only(rolled, rows[:, None] & ~np.isnan(rolled.position)), *counts) if counts else (None, LEAST)

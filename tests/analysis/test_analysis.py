@@ -14,7 +14,7 @@ import scipy.stats
 import sklearn.metrics
 from helpers.simulated import Simulated
 
-from localent.analysis import curves, intervals, metrics
+from localent.analysis import curves, intervals, load, metrics
 from localent.analysis.intervals import Estimate, estimate
 from localent.analysis.metrics import UndefinedError
 from localent.analysis.summary import summarise
@@ -394,19 +394,17 @@ def test_analysis_does_not_load_scipy_until_an_interval_is_asked_for():
 
 
 def probes(*traces):
-    """The store's columns from (wrong, values after k = 0, 1, ...) per trace, each its own problem."""
-    columns = {name: [] for name in ("trace_id", "problem_id", "correct", "k", "position", "x")}
-    for i, (wrong, values) in enumerate(traces):
-        for k, value in enumerate(values):
-            last = max(1, len(values) - 1)
-            row = (i + 10, f"p{i}", int(not wrong), k, k / last, value)
-            for column, cell in zip(columns.values(), row, strict=True):
-                column.append(cell)
-    return columns
+    """(wrong, values after k = 0, 1, ...) per trace, each its own problem."""
+    width, problems = max(len(values) for _, values in traces), np.array([f"p{i}" for i in range(len(traces))])
+    values, positions = np.full((2, len(traces), width), np.nan)
+    for i, (_, given) in enumerate(traces):
+        values[i, : len(given)] = given
+        positions[i, : len(given)] = np.arange(len(given)) / max(1, len(given) - 1)
+    return curves.Trajectories(values, positions, np.array([wrong for wrong, _ in traces]), problems, problems)
 
 
 def test_value_at_a_position_is_that_of_the_last_probe_so_far():
-    traj = curves.trajectories(probes((False, [9.0, 7, 5, 3]), (True, [8.0, 4]), (True, [6.0])), "x")
+    traj = probes((False, [9.0, 7, 5, 3]), (True, [8.0, 4]), (True, [6.0]))
     assert curves.at_position(traj, 0.5).tolist() == [7, 8, 6]
     assert curves.at_position(traj, [0.0, 1 / 3, 0.34, 2 / 3, 0.99, 1.0])[0].tolist() == [9, 7, 7, 5, 5, 3]
     assert curves.at_position(traj, [0.0, 0.99, 1.0])[1:].tolist() == [[8, 8, 4], [6, 6, 6]]
@@ -416,7 +414,7 @@ def test_value_at_a_position_is_that_of_the_last_probe_so_far():
 @pytest.mark.parametrize("n_steps", range(1, 41))
 def test_grid_positions_meet_probes_at_the_same_share(n_steps):
     """k/K and i/10 are not the same float: 3/10 from the grid must still reach the third of ten steps."""
-    traj = curves.trajectories(probes((False, [float(k) for k in range(n_steps + 1)])), "x")
+    traj = probes((False, [float(k) for k in range(n_steps + 1)]))
     expected = [i * n_steps // 10 for i in range(11)]
     assert curves.at_position(traj, curves.GRID)[0].tolist() == expected
     assert curves.at_position(traj, [i * 0.1 for i in range(11)])[0].tolist() == expected
@@ -425,7 +423,7 @@ def test_grid_positions_meet_probes_at_the_same_share(n_steps):
 
 def test_curves_by_class_are_means_and_their_gap():
     many = [(i % 2 == 1, [3.0, 2.0 + (i % 2), 1.0 + 0.01 * i]) for i in range(40)]
-    traj = curves.trajectories(probes(*many, (True, [5.0])), "x")
+    traj = probes(*many, (True, [5.0]))
     found = curves.by_step(traj)
     assert found.right.value == pytest.approx([3, 2, 1.19])
     assert found.wrong.value == pytest.approx([(60 + 5) / 21, 3, 1.2])
@@ -440,7 +438,7 @@ def test_curves_by_class_are_means_and_their_gap():
 def test_a_point_of_few_traces_has_no_interval():
     """Nine of 60 traces reach a second step: their mean is shown, but not how sure it is."""
     many = [(False, [1.0 + i, 2.0 + i % 7, 3.0 + i][: 3 if i < 9 else 2]) for i in range(60)]
-    found = curves.mean_by_step(curves.trajectories(probes(*many), "x"))
+    found = curves.mean_by_step(probes(*many))
     assert found.value[2] == 7
     assert np.isnan(found.low).tolist() == [False, False, True]
 
@@ -448,7 +446,7 @@ def test_a_point_of_few_traces_has_no_interval():
 def test_information_gain_by_hand():
     """A true answer that goes from 1/8 to 1/4 to 1 gains ln 2, then ln 8; one that dies counts as 1 in 1,000."""
     rising, dying = [1 / 8, 1 / 4, 1.0], [1 / 4, 1e-30, 0.0]
-    traj = curves.trajectories(probes((False, rising), (True, [None] * 3), (True, dying)), "x")
+    traj = probes((False, rising), (True, [None] * 3), (True, dying))
     gains = curves.gains(traj, (0.0, 0.5, 1.0))
     assert gains[0] == pytest.approx([0, math.log(2), math.log(8)])
     assert np.isnan(gains[1]).all()
@@ -459,7 +457,7 @@ def test_information_gain_by_hand():
 
 
 def test_half_way_a_trace_of_one_step_has_gained_nothing_yet_and_is_left_out():
-    traj = curves.trajectories(probes((False, [1 / 8, 1 / 4, 1.0]), (False, [1 / 8, 1.0])), "x")
+    traj = probes((False, [1 / 8, 1 / 4, 1.0]), (False, [1 / 8, 1.0]))
     assert curves.mean_gain_half(traj).value == pytest.approx(math.log(2))
     assert curves.mean_gain(traj).value == pytest.approx(math.log(8))
 
@@ -468,7 +466,7 @@ def test_half_way_a_trace_of_one_step_has_gained_nothing_yet_and_is_left_out():
 
 
 def test_an_effect_on_entropy_is_seen_and_is_beyond_length():
-    s = summarise(Simulated(entropy_effect=0.15), "")
+    s = Simulated(entropy_effect=0.15).summary()
     assert s.signal.auroc.low > 0.6
     assert s.signal.advantage.low > 0
     assert not s.signal.length.excludes(0.5)
@@ -479,7 +477,7 @@ def test_an_effect_on_entropy_is_seen_and_is_beyond_length():
 
 
 def test_a_null_effect_is_not_seen():
-    s = summarise(Simulated(), "")
+    s = Simulated().summary()
     assert not s.signal.auroc.excludes(0.5)
     assert not s.signal.advantage.excludes(0)
     assert not s.token_entropy.gap.excludes(0)
@@ -489,7 +487,7 @@ def test_a_null_effect_is_not_seen():
 @pytest.mark.parametrize("length_effect", [20, -20])
 def test_a_pure_length_effect_is_not_beyond_length(length_effect):
     """Entropy tells wrong from right only because it follows length, whether the wrong traces are long or short."""
-    s = summarise(Simulated(length_effect=length_effect, by_length=True), "")
+    s = Simulated(length_effect=length_effect, by_length=True).summary()
     assert s.signal.length.excludes(0.5)
     assert (s.signal.length.value > 0.5) == (length_effect > 0)
     assert s.signal.auroc.low > 0.5
@@ -500,12 +498,14 @@ def test_half_way_is_compared_among_equal_steps_too():
     """Right traces have one step, wrong ones four: half-way of one step is its start, and looks uncertain."""
     run = Simulated(n_problems=80, share_wrong=0.5)
     traces, found = run.columns
-    kept = [i for i, k in enumerate(found["k"]) if k <= (1 if found["correct"][i] else 4)]
+    right = dict(zip(traces["trace_id"], traces["correct"], strict=True))
+    kept = [i for i, k in enumerate(found["k"]) if k <= (1 if right[found["trace_id"][i]] else 4)]
     found |= {name: [column[i] for i in kept] for name, column in found.items()}
     last = dict(zip(found["trace_id"], found["k"], strict=True))
     found["position"] = [k / last[trace] for trace, k in zip(found["trace_id"], found["k"], strict=True)]
-    found["entropy"] = [2 - 0.5 * k + 0.1 * (not right) for k, right in zip(found["k"], found["correct"], strict=True)]
-    answers = summarise(run, "").answers
+    rows = zip(found["k"], found["trace_id"], strict=True)
+    found["entropy"] = [2 - 0.5 * k + 0.1 * (not right[trace]) for k, trace in rows]
+    answers = run.summary().answers
     assert answers.signal_half.auroc.value < 0.5  # wrong ones look more certain
     assert answers.signal_half_equal.auroc.value == 1.0  # as many steps: every wrong one above every right one
     assert answers.signal_half_equal.auroc.low < 1.0  # which no interval takes for certain
@@ -520,23 +520,23 @@ def test_half_way_is_compared_among_equal_steps_too():
 
 def test_unexplored_probability_stands_beside_the_answer_entropy():
     """0.2 of it at k = 0, half of that after one step, ...: means of what the probes left open."""
-    found = summarise(Simulated(n_problems=30), "").answers.residual_by_step
+    found = Simulated(n_problems=30).summary().answers.residual_by_step
     assert found.value[:3] == pytest.approx([0.2, 0.1, 0.2 / 3])
     assert found.n[0] == 30
 
 
 def test_runs_that_lack_something_give_reasons():
-    right = summarise(Simulated(share_wrong=0.0, n_problems=30), "")
+    right = Simulated(share_wrong=0.0, n_problems=30).summary()
     assert right.signal.auroc.reason == "all traces are right"
     assert right.token_entropy.right.known
     assert right.token_entropy.gap.value is None
     assert right.answers.by_position.wrong.n.sum() == 0
     assert np.isnan(right.answers.by_position.wrong.value).all()
-    none = summarise(Simulated(n_problems=0), "")
+    none = Simulated(n_problems=0).summary()
     assert none.accuracy.reason == "no traces"
     assert none.answers is None
-    assert summarise(Simulated(probed=False), "").answers is None
-    assert summarise(Simulated(n_problems=1), "").n_traces == 1
+    assert Simulated(probed=False).summary().answers is None
+    assert Simulated(n_problems=1).summary().n_traces == 1
 
 
 def a_trace(problem_id, sample, correct, n_steps, rng):
@@ -569,7 +569,8 @@ def test_a_summary_of_a_stored_run_agrees_with_the_stores_own_view(tmp_path):
         db.add_run(run)
         for i, sample_ in itertools.product(range(30), range(3)):
             db.add_trace(run.run_id, a_trace(f"p{i}", sample_, bool(r.random() < 0.6), 1 + int(r.integers(7)), r))
-        s, view, rows = summarise(db, run.run_id[:5]), db.runs()[0], db.traces(run.run_id)
+        s = summarise(load.traces(db, run.run_id[:5]), load.probes(db, run.run_id[:5]).own)
+        view, rows = db.runs()[0], db.traces(run.run_id)
     assert s.accuracy.value == pytest.approx(view["accuracy"])
     assert s.extraction_failures.value == pytest.approx(1 / 3) == view["extraction_failure_rate"]
     assert s.truncated.value == pytest.approx(1 / 3) == view["truncation_rate"]

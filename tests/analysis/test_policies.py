@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from helpers import synthetic
 
-from localent.analysis import policies, signals
+from localent.analysis import load, policies, signals
 from localent.analysis import replay as replaying
-from localent.analysis.probed import computed, probed
 from localent.analysis.replay import replay
 from localent.analysis.votes import voting
 from localent.errors import UsageError
@@ -27,15 +26,15 @@ def made(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def parts(made):
-    """Traces, probes and answers of it."""
+    """Its traces, their own probes, and all of it."""
     with open_db(made[0]) as db:
-        answers = db.traces(made[1], ("answer",))["answer"]
-        return signals.read(db, made[1]), computed(probed(db, made[1])), answers
+        run = load.run(db, made[1])
+    return run.traces, run.probes.own, run
 
 
 def found(made, **options):
     with open_db(made[0]) as db:
-        return replay(db, made[1], n_resamples=100, **options)
+        return replay(load.run(db, made[1]), n_resamples=100, **options)
 
 
 def test_a_stop_takes_the_leader_at_the_first_probe_that_allows_it(parts):
@@ -88,8 +87,8 @@ def test_unchanged_and_moving_variance_follow_their_definitions():
 
 
 def test_the_majority_vote_is_a_count_with_ties_at_random(parts):
-    traces, _, answers = parts
-    play = voting(traces, answers, np.ones(len(answers)))(np.ones(len(answers), bool))
+    traces, answers = parts[0], parts[0].answers
+    play = voting(traces, np.ones(len(traces)))(np.ones(len(traces), bool))
     for problem, right in zip(play.problems, play.right, strict=True):
         at = np.flatnonzero(traces.problems == problem)
         votes = Counter(answers[i] for i in at)
@@ -99,28 +98,20 @@ def test_the_majority_vote_is_a_count_with_ties_at_random(parts):
 
 
 def test_traces_without_an_answer_do_not_vote(parts):
-    traces, _, answers = parts
-    silent = [None] * len(answers)
-    play = voting(traces, silent, np.ones(len(answers)))(np.ones(len(answers), bool))
+    silent = replace(parts[0], answers=np.full(len(parts[0]), None))
+    play = voting(silent, np.ones(len(silent)))(np.ones(len(silent), bool))
     assert not play.right.any()
 
 
-def test_the_setting_is_blind_to_the_half_that_it_is_reported_on(made, parts):
+def test_the_setting_is_blind_to_the_half_that_it_is_reported_on(parts):
     """Turning every label of that half around changes what is reported, not what was chosen."""
-    traces, p, answers = parts
-    fit = replaying.half(traces.problems)
-    turned = signals.Traces(
-        traces.trace_ids, traces.problems, np.where(fit, traces.wrong, ~traces.wrong), traces.truncated,
-        traces.n_tokens, traces.scores,
-    )  # fmt: skip
-    with open_db(made[0]) as db:
-        for one, other in zip(
-            policies.policies(db, made[1], traces, p, answers),
-            policies.policies(db, made[1], turned, p, answers),
-            strict=True,
-        ):
-            fields = replaying.Field(traces, answers, p, fit, {}), replaying.Field(turned, answers, p, fit, {})
-            assert fields[0].choose(one) == fields[1].choose(other)
+    traces, p, run = parts
+    fit, scored = replaying.half(traces.problems), signals.read(run)
+    turned = replace(traces, wrong=np.where(fit, traces.wrong, ~traces.wrong))
+    every = (policies.policies(replace(run, traces=some), scored) for some in (traces, turned))
+    fields = [replaying.Field(some, p, fit, {}) for some in (traces, turned)]
+    for one, other in zip(*every, strict=True):
+        assert fields[0].choose(one) == fields[1].choose(other)
 
 
 def test_halves_do_not_move_and_split_by_problem(parts):
@@ -170,10 +161,8 @@ def test_results_of_a_bundled_model_say_what_they_are_about(made, tmp_path):
     path = tmp_path / "abacus.db"
     run_id = synthetic.write(path, LAW, n_problems=20, name="abacus-made")
     with open_db(path) as db:
-        notes = (
-            replay(db, run_id, policy="stop", n_resamples=20).notes,
-            signals.signals(db, run_id, n_resamples=20).notes,
-        )
+        run = load.run(db, run_id)
+    notes = replay(run, policy="stop", n_resamples=20).notes, signals.signals(run, n_resamples=20).notes
     assert all(any("about the mechanism" in note for note in some) for some in notes)
     assert not any("about the mechanism" in note for note in found(made, policy="EAT").notes)
 
@@ -183,7 +172,7 @@ def test_a_small_run_is_cut_in_the_middle(tmp_path, n, recwarn):
     path = tmp_path / "small.db"
     run_id = synthetic.write(path, LAW, n_problems=n, n_samples=2)
     with open_db(path) as db:
-        result = replay(db, run_id, n_resamples=20)
+        result = replay(load.run(db, run_id), n_resamples=20)
     assert (result.n_chosen_on, result.n_reported_on) == (n // 2, n - n // 2)
     assert not recwarn.list
 
@@ -192,7 +181,7 @@ def test_one_problem_cannot_be_replayed(tmp_path):
     path = tmp_path / "one.db"
     run_id = synthetic.write(path, LAW, n_problems=1, n_samples=3)
     with open_db(path) as db, pytest.raises(UsageError, match="Replay needs two problems"):
-        replay(db, run_id)
+        replay(load.run(db, run_id))
 
 
 def test_a_ranking_says_that_its_top_is_picked_on_the_outcome(made):
@@ -220,7 +209,7 @@ def test_one_sample_a_problem_says_that_there_is_nothing_to_vote_on(tmp_path):
     path = tmp_path / "one.db"
     run_id = synthetic.write(path, LAW, n_problems=40)
     with open_db(path) as db:
-        result = replay(db, run_id, n_resamples=100)
+        result = replay(load.run(db, run_id), n_resamples=100)
     assert {o.kind for o in result.outcomes} == {"stop", "abstain"}
     assert result.outcomes[0].against_majority.reason == "one sample a problem: run with --samples"
     assert any("nothing to vote on" in note for note in result.notes)

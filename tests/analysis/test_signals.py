@@ -7,10 +7,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from helpers import synthetic
+from helpers.simulated import labelled
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from localent.analysis import intervals, metrics, signals, significance
+from localent.analysis import intervals, load, metrics, signals, significance
 from localent.analysis.intervals import Estimate
 from localent.engine import Options, Prompt, drive
 from localent.engine import open as open_model
@@ -29,7 +30,7 @@ def read(tmp_path, law, **options):
     path = tmp_path / "made.db"
     run_id = synthetic.write(path, law, **options)
     with open_db(path, readonly=True) as db:
-        return {row.name: row for row in signals.signals(db, run_id, n_resamples=400).rows}
+        return {row.name: row for row in signals.signals(load.run(db, run_id), n_resamples=400).rows}
 
 
 def test_auroc_is_scikit_learns():
@@ -287,9 +288,8 @@ def test_p_of_a_partial_correlation_agrees_with_pearson_on_plain_data():
 
 def judged(values, wrong, length, problems):
     """The one signal of a run: its row as `signals` reads it, no other signal beside it."""
-    arrays = (np.arange(len(wrong)), problems, wrong, np.zeros(len(wrong), bool), length)
     score = signals.Score("made", "answer", values * 1.0, "never")
-    row = signals.judge(score, signals.Traces(*arrays, (score,)), n_resamples=400)
+    row = signals.judge(score, labelled(wrong, problems, length), n_resamples=400)
     row = replace(row, p_holm=row.p, given_length_p_holm=significance.correlation_p(row.given_length))
     return replace(row, reading=signals._reading(row))
 
@@ -417,7 +417,7 @@ def test_signals_at_a_share_of_the_trace_see_nothing_behind_it(tmp_path):
     path, at = tmp_path / "made.db", 0.4
     run_id = synthetic.write(path, synthetic.Law(gain=3, steps=(5, 6)), n_problems=20)
     with open_db(path, readonly=True) as db:
-        found = {score.name: score.values for score in signals.read(db, run_id, at).scores}
+        found = {score.name: score.values for score in signals.read(load.run(db, run_id), at)}
         ids = db.traces(run_id, ("trace_id",))["trace_id"]
         whole = [db.trace(i) for i in ids]
         steps = db.steps(run_id, ("kind", "mean_entropy"))
@@ -445,8 +445,9 @@ def test_rollouts_are_signals_of_the_traces_that_have_them(tmp_path):
         for i in db.traces(run_id, ("trace_id",))["trace_id"][:40]:
             rolled = [replace(probe, estimator="rollout", n_rollouts=16) for probe in db.trace(i).probes]
             db.add_probes(run_id, i, rolled)
-        rows = {row.name: row for row in signals.signals(db, run_id, n_resamples=200).rows}
-        scores = {score.name: score.values for score in signals.read(db, run_id).scores}
+        run = load.run(db, run_id)
+    rows = {row.name: row for row in signals.signals(run, n_resamples=200).rows}
+    scores = {score.name: score.values for score in signals.read(run)}
     row = rows["1 - rollout leader's share at half"]
     assert (row.auroc.n, row.auroc.n_missing, row.missing) == (40, 20, signals.NOT_ROLLED)
     assert row.brier is not None
@@ -499,8 +500,7 @@ def test_entropy_tells_the_sums_that_outside_models_get_wrong(shared, name, accu
         pytest.skip(f"no {path.name} in the shared test data")
     entropy, wrong = add(path)
     score = signals.Score("mean entropy", "token", entropy, "")
-    n = len(wrong)
-    traces = signals.Traces(np.arange(n), np.arange(n), wrong, np.zeros(n, bool), np.full(n, 4), (score,))
+    traces = labelled(wrong, np.arange(len(wrong)), np.full(len(wrong), 4))
     row = signals.judge(score, traces, n_resamples=200)
     assert accuracy[0] < 1 - wrong.mean() < accuracy[1]
     assert auroc[0] < row.auroc.value < auroc[1]
@@ -514,5 +514,5 @@ def test_reading_a_run_does_not_go_row_by_row(tmp_path):
     run_id = synthetic.write(tmp_path / "big.db", synthetic.Law(steps=(20, 21)), n_problems=200)
     written, begun = time.process_time() - begun, time.process_time()
     with open_db(tmp_path / "big.db", readonly=True) as db:
-        signals.read(db, run_id)
+        signals.read(load.run(db, run_id))
     assert time.process_time() - begun < written

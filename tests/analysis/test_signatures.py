@@ -9,9 +9,9 @@ import pytest
 from helpers import synthetic
 from scipy import stats
 
-from localent.analysis import profile, signatures
+from localent.analysis import load, profile, signatures
 from localent.analysis.fano import fano_bound
-from localent.analysis.probed import Probed, probed
+from localent.analysis.probed import Listed, Probed, codes, moved
 from localent.store import open_db
 
 NAN = math.nan
@@ -90,9 +90,16 @@ def made(leads, wrong):
     k = np.where(np.isnan(leads), NAN, np.arange(width))
     position = k / np.nanmax(k, axis=1)[:, None]
     leader = np.where(np.isnan(leads), -1, leads).astype(int)
-    filled = dict.fromkeys(("entropy", "p_true", "p_leader", "invalid", "n_tokens", "n_fed"), leads)
+    filled = dict.fromkeys(("entropy", "residual", "p_true", "p_leader", "invalid", "n_tokens", "n_fed"), leads)
     motion, ids = np.zeros((n, width - 1)), np.arange(n)
-    labels = dict(estimator="choice", control=None, n_rollouts=None, trace_ids=ids, problems=ids, wrong=np.array(wrong))
+    labels = dict(
+        estimator="choice",
+        control=None,
+        n_rollouts=np.zeros(n, int),
+        trace_ids=ids,
+        problems=ids,
+        wrong=np.array(wrong),
+    )
     probes = dict(position=position, leader=leader, leader_true=leads, motion=motion, net_motion=np.zeros(n))
     return Probed(**labels, **probes, **filled)
 
@@ -143,7 +150,7 @@ def test_motion_is_the_total_variation_between_neighbouring_probes(tmp_path):
     path = tmp_path / "made.db"
     run_id = synthetic.write(path, synthetic.Law(gain=3), n_problems=10)
     with open_db(path) as db:
-        p = probed(db, run_id)["choice"]
+        p = load.probes(db, run_id).own
         for i, trace_id in enumerate(p.trace_ids.tolist()):
             given = [{a.value: a.prob for a in probe.answers} for probe in db.trace(trace_id).probes]
             tv = [sum(abs(a[v] - b[v]) for v in a) / 2 for a, b in pairwise(given)]
@@ -154,10 +161,8 @@ def test_motion_is_the_total_variation_between_neighbouring_probes(tmp_path):
 
 
 def test_answers_that_come_and_go_and_what_is_not_listed_count_as_motion():
-    from localent.analysis.probed import _answers
-
-    answers = {"value": np.array(["7", "8", "7", "9"], object), "prob": np.array([0.6, 0.3, 0.2, 0.5])}
-    _, motion = _answers((1, 2), np.zeros(4, int), np.array([0, 0, 1, 1]), answers)
+    answers = codes(np.array(["7", "8", "7", "9"], object)), np.array([0.6, 0.3, 0.2, 0.5])
+    _, motion, _ = moved(np.array([[0.0, 1.0]]), Listed(np.zeros(4, int), np.array([0, 0, 1, 1]), *answers))
     assert motion[0, 0] == pytest.approx((0.4 + 0.3 + 0.5 + abs(0.1 - 0.3)) / 2)
 
 
@@ -165,7 +170,7 @@ def test_a_run_has_all_signatures_and_a_floor_keeps_one_trace_from_ruling(tmp_pa
     path = tmp_path / "made.db"
     run_id = synthetic.write(path, synthetic.Law(gain=4, gain_wrong=0), n_problems=80)
     with open_db(path) as db:
-        p = probed(db, run_id)["choice"]
+        p = load.probes(db, run_id).own
     found = signatures.signatures(p, ln_others=math.log(3), n_resamples=200)
     assert found.entropy.value[0] > found.entropy.value[-1]
     assert found.gain.value[0] == 0

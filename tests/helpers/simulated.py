@@ -1,17 +1,21 @@
-"""A run with a known effect, as `summarise` asks a database for it."""
+"""Runs with a known effect as the store would give them, and traces of which only some columns matter."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 import scipy.stats
 
-from localent.analysis import summary
+from localent.analysis import load
+from localent.analysis.recorded import Traces
+from localent.analysis.summary import Summary, summarise
 from localent.records import Model, Run
+
+OF_PROBES = (*load.OF_PROBES, *load.NUMBERS)
 
 
 @dataclass
 class Simulated:
-    """What summarise asks of a database: a run with an effect on entropy, on length, or none."""
+    """What load asks of a database: a run with an effect on entropy, on length, or none."""
 
     n_problems: int = 200
     samples: int = 1
@@ -36,14 +40,32 @@ class Simulated:
     def traces(self, _, names):
         return {name: self.columns[0][name] for name in names}
 
-    def probes(self, _, names):
+    def probe_rows(self, _, names):
         return {name: self.columns[1][name] for name in names}
+
+    def answers(self, _, names):
+        return {name: [] for name in names}
+
+    def summary(self) -> Summary:
+        return summarise(load.traces(self, ""), load.probes(self, "").own)
+
+
+def labelled(wrong, problems, n_tokens) -> Traces:
+    """Traces of which nothing but these is asked: arrays (n,)."""
+    n = len(wrong)
+    nothing, none = np.full(n, np.nan), np.zeros(n, bool)
+    return Traces(
+        run_id="made", model="made", quant="F16", task="made", trace_ids=np.arange(n), problems=np.asarray(problems),
+        samples=np.zeros(n, int), wrong=np.asarray(wrong), truncated=none, failed=none, answers=np.full(n, None),
+        n_tokens=np.asarray(n_tokens), n_steps=np.zeros(n, int), difficulty=nothing, mean_entropy=nothing,
+        mean_surprisal=nothing,
+    )  # fmt: skip
 
 
 def simulated_columns(run):
     r = np.random.default_rng(run.seed)
-    traces = {name: [] for name in (*summary.TRACE_COLUMNS, "mean_entropy")}
-    found = {name: [] for name in summary.PROBE_COLUMNS}
+    traces = {name: [] for name in (*load.OF_TRACES, "true_answer")}
+    found = {name: [] for name in OF_PROBES}
     for i in range(run.n_problems * run.samples):
         problem, difficulty = f"p{i // run.samples}", r.normal()
         wrong = bool(r.random() < scipy.stats.norm.cdf(abs(run.length_effect) / 20 * difficulty) * 2 * run.share_wrong)
@@ -51,15 +73,17 @@ def simulated_columns(run):
         excess = 0.01 * abs(n_tokens - 100) * np.sign(difficulty) if run.by_length else 0.0
         entropy = 0.5 + excess + 0.1 * r.normal() + run.entropy_effect * wrong
         steps = 1 + int(r.integers(6))
-        row = (i, problem, int(not wrong), "stop", None, steps, n_tokens, float(entropy))
+        row = dict(trace_id=i, problem_id=problem, sample=i % run.samples, correct=int(not wrong), finish="stop")
+        row |= dict(n_tokens=n_tokens, n_steps=steps, problem_steps=steps, mean_entropy=float(entropy))
         append(traces, row)
         for k in range(steps + 1) if run.probed else ():
             h = max(0.0, 2.0 * (1 - k / steps) + 10 * run.entropy_effect * wrong * k / steps + 0.1 * r.normal())
             p = 0.1 + (0.0 if wrong else 0.8 * k / steps) + 1e-3 * h  # no two alike: ties hang on the order of a sum
-            append(found, (i, problem, int(not wrong), "number", k, k / steps, h, p, 0.2 / (k + 1), None, None))
+            shape = dict(entropy=h, p_true=p, residual=0.2 / (k + 1))
+            append(found, shape | dict(trace_id=i, estimator="number", k=k, position=k / steps))
     return traces, found
 
 
 def append(columns, row):
-    for column, cell in zip(columns.values(), row, strict=True):
-        column.append(cell)
+    for name, column in columns.items():
+        column.append(row.get(name))

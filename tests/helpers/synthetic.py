@@ -107,7 +107,8 @@ def replaced(p, control):
         kept = np.take_along_axis(other, there[:, :n_kept], 1)
         return np.c_[np.where(control.there_at_all, own[:, 0], -1 if name == "leader" else np.nan), kept]
 
-    names = ("position", "entropy", "p_true", "leader", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed")
+    names = ("position", "entropy", "residual", "p_true", "leader", "leader_true", "p_leader", "invalid")
+    names += ("n_tokens", "n_fed")
     arrays = {name: joined(name) for name in names}
     nothing = np.full((len(p.wrong), n_kept), np.nan)
     return replace(p, control=control.control, motion=nothing, net_motion=nothing[:, 0], **arrays)

@@ -129,7 +129,7 @@ def test_every_kind_of_figure_is_there_and_hands_out_numbers(folder):
 def test_runs_of_one_task_are_set_side_by_side(folder, text):
     with open_db(folder / "runs.db", readonly=True) as db:
         first, *others = [RunFacts(db, row["run_id"]) for row in db.runs()]
-    others[0].wrong = first.wrong | True
+    others[0].traces = replace(first.traces, wrong=first.traces.wrong | True)
     found = differences([first, *others])
     assert found[0].startswith("abacus-sft F16 is right less often than abacus-base F16: -66.7 points [")
     assert "cannot be told: +0.0 points" in found[1]

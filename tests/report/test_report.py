@@ -13,7 +13,7 @@ import pytest
 from helpers.simulated import Simulated
 
 from localent.analysis.intervals import Estimate
-from localent.analysis.summary import Signal, summarise
+from localent.analysis.summary import Signal
 from localent.report import chart, table, terminal
 
 # --- the summary --------------------------------------------------------------------------------------------------
@@ -95,13 +95,13 @@ A true answer less likely than 0.001 counts as 0.001.
 @pytest.fixture(scope="module")
 def seen():
     """A run with an effect on entropy."""
-    return summarise(Simulated(entropy_effect=0.15), "")
+    return Simulated(entropy_effect=0.15).summary()
 
 
 def test_golden():
     """The whole text of a small run. Read it through before you change it."""
     small = Simulated(n_problems=24, entropy_effect=0.15, seed=3)
-    assert terminal.render(summarise(small, "")) == GOLDEN
+    assert terminal.render(small.summary()) == GOLDEN
 
 
 VARIANTS = {
@@ -120,7 +120,7 @@ VARIANTS = {
 
 @cache
 def summary_of(variant: str):
-    return summarise(Simulated(**VARIANTS[variant]), "")
+    return Simulated(**VARIANTS[variant]).summary()
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -146,7 +146,7 @@ def test_bits_are_nats_over_ln_2_and_only_where_asked(seen):
 
 def test_selection_on_the_outcome_is_named(seen):
     assert "selected on the outcome" in " ".join(terminal.render(seen).split())
-    one_class = terminal.render(summarise(Simulated(share_wrong=0.0), ""))
+    one_class = terminal.render(Simulated(share_wrong=0.0).summary())
     assert "selected on the outcome" not in " ".join(one_class.split())
     assert "all traces are right" in one_class
 
@@ -154,10 +154,10 @@ def test_selection_on_the_outcome_is_named(seen):
 def test_truncated_traces_are_shown_apart():
     run = Simulated(n_problems=50)
     run.columns[0]["finish"][:5] = ["length"] * 5
-    text = terminal.render(summarise(run, ""))
+    text = terminal.render(run.summary())
     assert "accuracy without truncated traces" in text
     assert "truncated at the token limit        10.0 %" in text
-    assert "without truncated" not in terminal.render(summarise(Simulated(n_problems=50), ""))
+    assert "without truncated" not in terminal.render(Simulated(n_problems=50).summary())
 
 
 # --- wording ------------------------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ def test_the_gain_sentence_follows_the_interval(seen, gain, words):
 
 
 def test_a_small_class_is_named():
-    words = " ".join(terminal.reading(summarise(Simulated(n_problems=30), "")))
+    words = " ".join(terminal.reading(Simulated(n_problems=30).summary()))
     assert "wrong traces: this rests on little" in words
 
 

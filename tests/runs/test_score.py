@@ -10,8 +10,8 @@ from click.testing import CliRunner
 from helpers.runs import query
 
 from localent import tasks
+from localent.analysis import load
 from localent.analysis.curves import FLOORED
-from localent.analysis.probed import probed
 from localent.cli import main
 from localent.engine import Options, Prompt, drive
 from localent.engine import open as open_model
@@ -93,7 +93,7 @@ def test_information_of_the_steps_adds_up_to_the_gain(model, worked, tmp_path):
     db = tmp_path / "runs.db"
     found = score.score_gold(model, tasks.load("made", worked), db=db, settings=SETTINGS)
     with open_db(db) as store:
-        p = probed(store, found.run_id)["number"]
+        p = load.probes(store, found.run_id).own
     total = sum(s.information.value * s.information.n for s in found.steps)
     gains = p.at_end(p.gain)
     assert total == pytest.approx(np.nansum(gains))

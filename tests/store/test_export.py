@@ -6,6 +6,9 @@ import csv
 import json
 import math
 import sqlite3
+import subprocess
+import sys
+import textwrap
 from contextlib import closing
 
 import pytest
@@ -123,6 +126,19 @@ def test_a_notebook_shows_a_trace_escaped(db):
     assert "&lt;script&gt;" in html
     assert "answer entropy" in html
     assert "background:#" in html
+
+
+def test_a_trace_loads_its_view_when_a_notebook_asks_and_not_before(db):
+    code = """
+        import sys
+        from localent.store import open_db
+        with open_db(sys.argv[1], readonly=True) as store:
+            trace = store.trace(store.traces("0012", ["trace_id"])["trace_id"][3])
+        print([name for name in sys.modules if name.startswith("localent.report")])
+        print("answer entropy" in trace._repr_html_())
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code), str(db)]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\nTrue\n"
 
 
 # --- Datasette ----------------------------------------------------------------------------------------------------

@@ -11,11 +11,11 @@ from helpers.runs import query
 from scipy import stats
 
 from localent import study, tasks
-from localent.analysis import beyond_controls, claims, contrasts, scores, verdicts
+from localent.analysis import beyond_controls, claims, contrasts, load, scores, verdicts
 from localent.analysis.claims import LENGTH, REFUTED, SUPPORTED, UNDECIDED
 from localent.analysis.curves import Curve
 from localent.analysis.intervals import Estimate
-from localent.analysis.probed import Probed, probed
+from localent.analysis.probed import Probed
 from localent.cli import main
 from localent.errors import UsageError
 from localent.report.science import mechanism_table, sentences, stage_table, verdict_table
@@ -92,7 +92,7 @@ def test_what_the_question_alone_tells_is_not_gained_by_reasoning(tmp_path):
     path = tmp_path / "made.db"
     run_id = synthetic.write(path, synthetic.Law(noise=0.01, steps=(2, 6)), n_samples=2)
     with open_db(path) as db:
-        p = probed(db, run_id)["choice"]
+        p = load.probes(db, run_id).own
     level = np.random.default_rng(0).normal(size=p.entropy.shape[0]) + 1.0 * p.wrong
     noise = 0.01 * np.random.default_rng(1).normal(size=p.entropy.shape)
     told = replace(p, entropy=np.where(np.isnan(p.position), np.nan, level[:, None] + noise))
@@ -109,8 +109,8 @@ def test_reasoning_replaced_by_filler_is_refuted(tmp_path):
     path = tmp_path / "made.db"
     run_id = synthetic.write(path, PLANTED, n_samples=2)
     with open_db(path) as db:
-        found = probed(db, run_id)
-    own, filler = found["choice"], found["choice:filler"]
+        found = load.probes(db, run_id)
+    own, filler = found.own, found.controls["filler"]
     as_if = synthetic.replaced(own, filler)
     lengths = np.ones(len(own.wrong))
     by_claim = {v.key: v for v in verdicts.judge("filler", as_if, {}, lengths, n_resamples=300)}
@@ -171,8 +171,8 @@ def test_gains_of_controls_are_read_at_their_last_k(tmp_path):
     path = tmp_path / "made.db"
     run_id = synthetic.write(path, PLANTED, n_problems=30)
     with open_db(path) as db:
-        found = probed(db, run_id)
-    own, control = found["choice"], found["choice:shuffled"]
+        found = load.probes(db, run_id)
+    own, control = found.own, found.controls["shuffled"]
     gains = study._gain_of(own, control)
     for i in range(10):
         k = int(own.n_steps[i])
@@ -183,7 +183,7 @@ def test_agreement_of_an_estimator_with_itself_is_perfect(tmp_path):
     path = tmp_path / "made.db"
     run_id = synthetic.write(path, PLANTED, n_problems=20)
     with open_db(path) as db:
-        p = probed(db, run_id)["choice"]
+        p = load.probes(db, run_id).own
     found = study.agreement(p, p)
     assert (found.gap, found.gap_end, found.unparseable) == (0, 0, 0)
     assert found.correlation == pytest.approx(1)
@@ -209,8 +209,8 @@ def test_a_trained_model_whose_text_is_replaced_by_filler_is_refuted(bundled, tm
     options = dict(db=tmp_path / "runs.db", n=40, samples=1, settings=settings, controls=("filler",))
     found = study.study([str(bundled)], [tasks.load("demo-number")], **options)
     with open_db(tmp_path / "runs.db") as db:
-        read = probed(db, found.subjects[0].run_id)
-    own, filler = read["number"], read["number:filler"]
+        read = load.probes(db, found.subjects[0].run_id)
+    own, filler = read.own, read.controls["filler"]
     as_if = synthetic.replaced(own, filler)
     assert (filler.there_at_all == (own.n_steps > 0)).all()
     by_claim = {v.key: v for v in verdicts.judge("filler", as_if, {}, np.ones(len(own.wrong)), n_resamples=300)}
@@ -318,8 +318,8 @@ def test_controls_are_exceeded_along_the_trace_not_only_at_its_end(tmp_path):
     path = tmp_path / "made.db"
     run_id = synthetic.write(path, replace(PLANTED, steps=(3, 7)), n_samples=2)
     with open_db(path) as db:
-        found = probed(db, run_id)
-    own, controls = found["choice"], {"filler": found["choice:filler"]}
+        found = load.probes(db, run_id)
+    own, controls = found.own, {"filler": found.controls["filler"]}
     curve = beyond_controls.along(own, controls["filler"], n_resamples=300)
     assert curve.value[0] == 0
     assert (np.diff(curve.value[curve.n > 0]) > -0.2).all()
@@ -337,12 +337,12 @@ def test_a_control_that_was_not_read_at_a_step_is_missing_there(tmp_path):
     path = tmp_path / "made.db"
     run_id = synthetic.write(path, replace(PLANTED, steps=(4, 5)), n_problems=20)
     with open_db(path) as db:
-        found = probed(db, run_id)
+        found = load.probes(db, run_id)
     read = np.isin(np.arange(5), (2, 4))  # half-way and at the end
-    filler = replace(found["choice:filler"], p_true=np.where(read, found["choice:filler"].p_true, np.nan))
-    gaps = beyond_controls.gap_to(found["choice"], filler)
+    filler = replace(found.controls["filler"], p_true=np.where(read, found.controls["filler"].p_true, np.nan))
+    gaps = beyond_controls.gap_to(found.own, filler)
     assert np.isnan(gaps[:, [1, 3]]).all()
-    own, control = found["choice"].log_true, filler.log_true
+    own, control = found.own.log_true, filler.log_true
     assert gaps[:, 4] == pytest.approx(own[:, 4] - control[:, 4])
     assert scores.mean(gaps[:, 1:]) == pytest.approx(gaps[:, [2, 4]].mean(1))
 
@@ -351,7 +351,7 @@ def test_rollouts_are_judged_by_the_same_claim(tmp_path):
     path = tmp_path / "made.db"
     run_id = synthetic.write(path, PLANTED, n_problems=40)
     with open_db(path) as db:
-        p = probed(db, run_id)["choice"]
+        p = load.probes(db, run_id).own
     lengths = np.ones(len(p.wrong))
     found = {v.key: v for v in verdicts.judge("m", p, {}, lengths, p, 16, n_resamples=300)}
     assert found[ROLLED].verdict == SUPPORTED
@@ -367,8 +367,9 @@ def drawn(wrong, entropy):
     ids, nothing = np.arange(n), np.full(entropy.shape, np.nan)
     position = np.tile(np.linspace(0, 1, width), (n, 1))
     arrays = dict.fromkeys(("p_true", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed"), 0.5 + 0 * entropy)
-    arrays |= dict(position=position, entropy=entropy, leader=np.zeros(entropy.shape, int))
-    return Probed("choice", None, None, ids, ids, wrong, motion=nothing[:, 1:], net_motion=nothing[:, 0], **arrays)
+    arrays |= dict(position=position, entropy=entropy, leader=np.zeros(entropy.shape, int), residual=0 * entropy)
+    arrays |= dict(motion=nothing[:, 1:], net_motion=nothing[:, 0], n_rollouts=np.zeros(n, int))
+    return Probed(estimator="choice", control=None, trace_ids=ids, problems=ids, wrong=wrong, **arrays)
 
 
 def test_a_start_that_tells_all_leaves_nothing_to_refute():
@@ -570,7 +571,7 @@ def test_training_is_paired_by_problem_however_many_traces_each_has(tmp_path):
     path = tmp_path / "made.db"
     run_id = synthetic.write(path, PLANTED, n_problems=40, n_samples=4)
     with open_db(path) as db:
-        p = probed(db, run_id)["choice"]
+        p = load.probes(db, run_id).own
     first = p.among(np.arange(160) % 4 == 0)
     number = np.unique(first.problems, return_inverse=True)[1]
     alike = replace(first, p_true=first.p_true[0] * np.where(number % 2, 1.0, 0.2)[:, None] ** first.position)

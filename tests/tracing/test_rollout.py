@@ -127,7 +127,7 @@ def test_agreement_with_the_computed_estimator_on_the_bundled_model(bundled, tmp
 
     Averaged over traces, since 16 continuations know a probability to about 0.12.
     """
-    from localent.analysis.probed import probed
+    from localent.analysis import load
     from localent.runs.extend import Wanted, add_probes
     from localent.runs.run import Settings, run
     from localent.store import open_db
@@ -137,8 +137,8 @@ def test_agreement_with_the_computed_estimator_on_the_bundled_model(bundled, tmp
     outcome = run(str(bundled), task, db=db, n=6, settings=settings)
     add_probes(str(bundled), task, outcome.run_id, db=db, wanted=Wanted(m=16))
     with open_db(db, readonly=True) as store:
-        found = probed(store, outcome.run_id)
-    rolled, computed = found["rollout"], found[task.kind]
+        found = load.probes(store, outcome.run_id)
+    rolled, computed = found.rolled, found.own
     ended = [p.at_end(p.p_true) for p in (rolled, computed)]
     valid = ~np.isnan(ended[0])
     if np.nanmean(rolled.at_end(rolled.p_leader)) < 0.5:

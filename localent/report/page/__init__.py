@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import localent
-from localent.analysis.profile import MEANING
+from localent.analysis.profile import MEANING, mechanisms
 from localent.errors import LocalentError
 from localent.report import terminal
 from localent.report.measures import MEASURES
@@ -170,7 +170,7 @@ def problem_rows(db: Database, runs: Sequence[RunFacts]) -> dict[tuple[str, str]
     """(task, problem_id) -> what the page says of the problem, for problems that have a trace."""
     found = {}
     for task in dict.fromkeys(run.summary.task for run in runs):
-        used = {p for run in runs if run.summary.task == task for p in run.traces["problem_id"]}
+        used = {p for run in runs if run.summary.task == task for p in run.traces.problems.tolist()}
         for p in db.problems(task):
             if p.problem_id in used:
                 choices = [[choice.label, choice.text] for choice in p.choices]
@@ -185,7 +185,7 @@ def trace_rows(db: Database, runs: Sequence[RunFacts], problems: list) -> list[l
     rows = []
     for r, run in enumerate(runs):
         columns = db.traces(run.run_id, (*names, "answer_entropy_half"))
-        kinds = mechanisms_of(run, db)
+        kinds = mechanisms_of(run)
         for trace_id, problem, sample, correct, answer, n, steps, mean, finish, half in zip(
             *columns.values(), strict=True
         ):
@@ -194,13 +194,10 @@ def trace_rows(db: Database, runs: Sequence[RunFacts], problems: list) -> list[l
     return rows
 
 
-def mechanisms_of(run: RunFacts, db: Database) -> dict[int, str]:
+def mechanisms_of(run: RunFacts) -> dict[int, str]:
     """trace_id -> how the true answer came to lead, or did not."""
-    from localent.analysis.probed import computed, probed
-    from localent.analysis.profile import mechanisms
-
-    found = computed(probed(db, run.run_id))
-    return {} if found is None else dict(zip(found.trace_ids.tolist(), mechanisms(found).tolist(), strict=True))
+    p = run.probes
+    return {} if p is None else dict(zip(p.trace_ids.tolist(), mechanisms(p).tolist(), strict=True))
 
 
 def packed_traces(db: Database, runs: Sequence[RunFacts], report: Callable) -> Iterator[str]:

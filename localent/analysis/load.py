@@ -1,0 +1,140 @@
+"""Stored runs as arrays: the only module of the analysis that knows the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from localent.analysis.metrics import Array
+from localent.analysis.probed import Listed, Probed, codes, moved
+from localent.analysis.recorded import Probes, Recorded, Traces
+from localent.analysis.scores import padded
+from localent.store import Database
+
+OF_TRACES = ("trace_id", "problem_id", "sample", "correct", "finish", "extraction_problem", "answer", "n_tokens")
+OF_TRACES += ("n_steps", "problem_steps", "mean_entropy", "mean_surprisal")
+OF_TOKENS = ("entropy", "surprisal", "varentropy", "renyi2", "top1_prob", "margin", "rank", "self_certainty")
+TOP_K = ("topk_confidence", "topk_bias")  # only in runs that measured them
+OF_PROBES = ("trace_id", "estimator", "control", "n_rollouts", "k", "leader")
+NUMBERS = ("position", "entropy", "p_true", "residual", "invalid", "n_tokens", "n_fed")  # of a probe
+Columns = dict[str, Array]
+
+
+def run(db: Database, run_id: str) -> Recorded:
+    """Everything that signals and policies need of a run."""
+    found = traces(db, run_id)
+    return Recorded(
+        traces=found,
+        probes=probes(db, run_id),
+        tokens=_tokens(db, found),
+        step_entropy=_step_entropy(db, found),
+    )
+
+
+def traces(db: Database, run_id: str) -> Traces:
+    """The traces of a run; its id may be cut short where no other run begins alike."""
+    of = db.run(run_id)
+    model, rows = db.model(of.model_sha256), db.traces(of.run_id, OF_TRACES)
+    return Traces(
+        run_id=of.run_id,
+        model=model.name,
+        quant=model.quant,
+        task=of.task,
+        trace_ids=np.array(rows["trace_id"], np.int64),
+        problems=np.array(rows["problem_id"]),
+        samples=np.array(rows["sample"], int),
+        wrong=~np.array(rows["correct"], bool),
+        truncated=np.array([finish == "length" for finish in rows["finish"]], bool),
+        failed=np.array([problem is not None for problem in rows["extraction_problem"]], bool),
+        answers=np.array(rows["answer"], object),
+        n_tokens=np.array(rows["n_tokens"], int),
+        n_steps=np.array(rows["n_steps"], int),
+        difficulty=np.array(rows["problem_steps"], float),  # None -> NaN
+        mean_entropy=np.array(rows["mean_entropy"], float),
+        mean_surprisal=np.array(rows["mean_surprisal"], float),
+    )
+
+
+def _tokens(db: Database, of: Traces) -> Columns:
+    measured = db.run(of.run_id).settings.get("measure_top_k")
+    rows = db.tokens(of.run_id, OF_TOKENS + (TOP_K if measured else ()))
+    return {name: padded(values, of.n_tokens) for name, values in rows.items()}
+
+
+def _step_entropy(db: Database, of: Traces) -> Array:
+    steps = db.steps(of.run_id, ("kind", "mean_entropy"))
+    values = [h for kind, h in zip(steps["kind"], steps["mean_entropy"], strict=True) if kind == "reasoning"]
+    return padded(values, of.n_steps)
+
+
+# --- probes -------------------------------------------------------------------------------------------------------
+
+
+def probes(db: Database, run_id: str) -> Probes:
+    """Every probe of a run: of the traces' own prefixes, of controls, by rollouts."""
+    found = list(_each(db, run_id))
+    own = [p for p in found if p.control is None]
+    return Probes(
+        own=next((p for p in own if not p.n_rollouts.any()), None),
+        controls={p.control: p for p in found if p.control is not None},
+        rolled=next((p for p in own if p.n_rollouts.any()), None),
+    )
+
+
+def _each(db: Database, run_id: str) -> Iterator[Probed]:
+    """What each estimator, and each control, said along the traces."""
+    of = db.traces(run_id, ("trace_id", "problem_id", "correct", "true_answer"))
+    rows = _arrays(db.probe_rows(run_id, (*OF_PROBES, *NUMBERS)))
+    answers = _arrays(db.answers(run_id, ("trace_id", "k", "estimator", "value", "prob")))
+    for name in np.unique(rows["estimator"].astype(str)):
+        mine, of_mine = (_among(some, some["estimator"] == name) for some in (rows, answers))
+        yield _probed(of, mine, of_mine)
+
+
+def _arrays(columns: dict[str, list[object]]) -> Columns:
+    return {name: np.array(values, object) for name, values in columns.items()}
+
+
+def _among(columns: Columns, kept: Array) -> Columns:
+    return {name: values[kept] for name, values in columns.items()}
+
+
+def _probed(of: dict[str, list], probes: Columns, answers: Columns) -> Probed:
+    """A row per trace of the run, a column per k."""
+    ids, control = np.array(of["trace_id"], np.int64), probes["control"][0]
+    row, k = _rows(ids, probes), probes["k"].astype(int)
+    shape = (len(ids), int(k.max(initial=0)) + 1)
+    leader, leader_true, n_rollouts = np.full(shape, -1), np.full(shape, np.nan), np.zeros(len(ids), int)
+    leader[row, k] = codes(probes["leader"])
+    leader_true[row, k] = probes["leader"] == np.array(of["true_answer"], object)[row]
+    n_rollouts[row] = [m or 0 for m in probes["n_rollouts"]]
+    numbers = {name: _spread(shape, row, k, probes[name]) for name in NUMBERS}
+    listed = Listed(_rows(ids, answers), answers["k"].astype(int), codes(answers["value"]), answers["prob"])
+    p_leader, motion, net_motion = moved(numbers["position"], listed)
+    return Probed(
+        estimator=probes["estimator"][0].removesuffix(f":{control}"),
+        control=control,
+        trace_ids=ids,
+        problems=np.array(of["problem_id"]),
+        wrong=~np.array(of["correct"], bool),
+        n_rollouts=n_rollouts,
+        leader=leader,
+        leader_true=leader_true,
+        p_leader=p_leader,
+        motion=motion,
+        net_motion=net_motion,
+        **numbers,
+    )
+
+
+def _rows(ids: Array, columns: Columns) -> Array:
+    """Which of the traces each row is of."""
+    order = np.argsort(ids)
+    return order[np.searchsorted(ids[order], columns["trace_id"].astype(np.int64))]
+
+
+def _spread(shape: tuple[int, int], row: Array, k: Array, values: Array) -> Array:
+    found = np.full(shape, np.nan)
+    found[row, k] = values.astype(float)  # None -> NaN
+    return found

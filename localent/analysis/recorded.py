@@ -1,0 +1,58 @@
+"""One stored run as arrays: what load reads from the store, and all that the analysis knows of a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+
+from localent.analysis.metrics import Array
+from localent.analysis.probed import Probed
+
+OF_RUN = ("run_id", "model", "quant", "task")  # the same for all traces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traces:
+    """The traces of one run, by problem and sample. Arrays are (n_traces,)."""
+
+    run_id: str
+    model: str
+    quant: str
+    task: str
+    trace_ids: Array
+    problems: Array  # problem ids
+    samples: Array
+    wrong: Array  # bool
+    truncated: Array  # bool: ran into the token limit
+    failed: Array  # bool: grading found no answer
+    answers: Array  # of text; None: no answer
+    n_tokens: Array  # int
+    n_steps: Array  # int: reasoning steps
+    difficulty: Array  # steps of the problem, where the data set knows it; else NaN
+    mean_entropy: Array  # nats, over the tokens; NaN: no token
+    mean_surprisal: Array  # nats
+
+    def __len__(self) -> int:
+        return len(self.wrong)
+
+    def among(self, kept: Array) -> Traces:
+        """Some of the traces: kept (n,) bool."""
+        return replace(self, **{f.name: getattr(self, f.name)[kept] for f in fields(self) if f.name not in OF_RUN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """All probes of one run, each kind of them a row per trace in the order of its traces."""
+
+    own: Probed | None  # the traces' own prefixes, computed from logits; None: not probed
+    controls: dict[str, Probed]  # name of the control -> what was read in place of the traces' own steps
+    rolled: Probed | None  # the traces' own prefixes, by rollouts; None: none were made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """A run with the measures of its tokens and steps. Rows are traces; NaN stands after a trace's end."""
+
+    traces: Traces
+    probes: Probes
+    tokens: dict[str, Array]  # token measure -> (n, n_longest)
+    step_entropy: Array  # (n, most steps): mean entropy of each reasoning step, nats
