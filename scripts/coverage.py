@@ -36,7 +36,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from localent.analysis import intervals, metrics
-from localent.analysis.intervals import Estimate, estimate
+from localent.analysis.intervals import Estimate, Resampling, estimate
 
 N_TRUTH = 250_000  # problems
 HEAD = "problems attempts  wrong  metric                  truth covered %  below  above   width  none"
@@ -78,23 +78,23 @@ def simulate(design: Design, effect: float, rng: np.random.Generator) -> Sample:
     return Sample(scores, other, wrong, problems, strata)
 
 
-def advantage(s: Sample, **options) -> Estimate:
+def advantage(s: Sample, resampling: Resampling) -> Estimate:
     """Paired: two runs over the same problems, AUROC of the second score minus that of the first."""
     first, second = (metrics.auroc_of(x, s.wrong, problems=s.problems) for x in (s.scores, s.other))
-    return intervals.paired(first, s.problems, second, s.problems, **options)
+    return intervals.paired(first, s.problems, second, s.problems, resampling)
 
 
-METRICS: dict[str, Callable[..., Estimate]] = {
-    "AUROC": lambda s, **o: intervals.separation(s.scores, s.wrong, s.problems, **o),
-    "AUROC, ties": lambda s, **o: intervals.separation(s.other, s.wrong, s.problems, **o),
-    "AUROC, strata": lambda s, **o: intervals.separation(s.scores, s.wrong, s.problems, s.strata, **o),
-    "AUROC within question": lambda s, **o: intervals.separation(s.scores, s.wrong, s.problems, s.problems, **o),
+METRICS: dict[str, Callable[[Sample, Resampling], Estimate]] = {
+    "AUROC": lambda s, r: intervals.separation(s.scores, s.wrong, s.problems, resampling=r),
+    "AUROC, ties": lambda s, r: intervals.separation(s.other, s.wrong, s.problems, resampling=r),
+    "AUROC, strata": lambda s, r: intervals.separation(s.scores, s.wrong, s.problems, s.strata, r),
+    "AUROC within question": lambda s, r: intervals.separation(s.scores, s.wrong, s.problems, s.problems, resampling=r),
     "AUROC b - a": advantage,
-    "PRR": lambda s, **o: estimate(metrics.prr_of, s.scores, s.wrong, problems=s.problems, **o),
-    "AURC": lambda s, **o: estimate(metrics.aurc_of, s.scores, s.wrong, problems=s.problems, **o),
-    "mean": lambda s, **o: estimate(metrics.mean_of, s.scores, problems=s.problems, **o),
-    "gap": lambda s, **o: estimate(metrics.gap_of, s.scores, s.wrong, problems=s.problems, **o),
-    "accuracy": lambda s, **o: intervals.share(~s.wrong, s.problems),
+    "PRR": lambda s, r: estimate(metrics.prr_of, s.scores, s.wrong, problems=s.problems, resampling=r),
+    "AURC": lambda s, r: estimate(metrics.aurc_of, s.scores, s.wrong, problems=s.problems, resampling=r),
+    "mean": lambda s, r: estimate(metrics.mean_of, s.scores, problems=s.problems, resampling=r),
+    "gap": lambda s, r: estimate(metrics.gap_of, s.scores, s.wrong, problems=s.problems, resampling=r),
+    "accuracy": lambda s, r: intervals.share(~s.wrong, s.problems),
 }
 
 
@@ -126,7 +126,7 @@ def rows(n_runs: int, effect: float, seed: int, designs: list[Design], wanted: l
         streams = np.random.default_rng(seed).spawn(n_runs)
         runs = [simulate(design, effect, stream) for stream in streams]
         for name, metric in ((name, METRICS[name]) for name in wanted if not np.isnan(true[name])):
-            found = [metric(run, n_resamples=1000, seed=i) for i, run in enumerate(runs)]
+            found = [metric(run, Resampling(1000, seed=i)) for i, run in enumerate(runs)]
             yield line(design, name, true[name], [one for one in found if one.known], n_runs)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from localent.analysis.curves import GRID, Curve, at_position, curve
+from localent.analysis.curves import GRID, Curve, curve
+from localent.analysis.intervals import DEFAULT, Resampling
 from localent.analysis.metrics import Array
 from localent.analysis.probed import Probed
 
@@ -23,9 +24,9 @@ def gap_to(p: Probed, control: Probed) -> Array:
     return gaps
 
 
-def along(p: Probed, control: Probed, **options) -> Curve:
+def along(p: Probed, control: Probed, resampling: Resampling = DEFAULT) -> Curve:
     """What the own steps tell beyond the control's at t = 0, 0.1, ..., 1: mean over the traces that have both, nats."""
-    return curve(GRID, at_position(p.trajectory(gap_to(p, control)), GRID), p.problems, **options)
+    return curve(GRID, p.at(gap_to(p, control), GRID), p.problems, resampling)
 
 
 def earliest_over(curves: Sequence[Curve]) -> float | None:

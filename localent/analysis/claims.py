@@ -98,11 +98,11 @@ def judged(claim: Claim, subject: str, effect: Estimate, p: float | None, note: 
 
 def decide(effect: Estimate, unit: str) -> str:
     """Supported, refuted or undecided, from the interval and the smallest effect that counts."""
-    if not effect.known:
+    if effect.value is None or not effect.known:
         return UNDECIDED
-    if effect.high < SMALLEST[unit]:
+    if effect.below(SMALLEST[unit]):
         return UNDECIDED if effect.flat else REFUTED
-    return SUPPORTED if effect.low > 0 and effect.value >= SMALLEST[unit] else UNDECIDED
+    return SUPPORTED if effect.above(0) and effect.value >= SMALLEST[unit] else UNDECIDED
 
 
 def varying(effect: Estimate) -> Estimate:
@@ -129,6 +129,6 @@ def by_length(family: Sequence[Verdict]) -> list[Verdict]:
     """The verdicts on separability at equal K: by length, where length explains that at any K and equal K show none."""
     if not any(v.key == EARLY_ANY.key and v.verdict == LENGTH for v in family):
         return list(family)
-    none = [v.key == EARLY.key and v.effect.known and v.effect.low <= 0 <= v.effect.high for v in family]
+    none = [v.key == EARLY.key and v.effect.known and not v.effect.excludes(0) for v in family]
     note = "length separates at any K; at equal K nothing is shown"
     return [replace(v, verdict=LENGTH, note=note) if gone else v for v, gone in zip(family, none, strict=True)]

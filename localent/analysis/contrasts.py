@@ -12,14 +12,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from localent.analysis import claims
 from localent.analysis.claims import GAP, LENGTH, SMALLEST, SUPPORTED, UNDECIDED, Claim, Verdict, judged, varying
-from localent.analysis.curves import HALF, at_position, half_way
-from localent.analysis.intervals import Estimate, estimate, if_enough, in_pair, of_those, separation
+from localent.analysis.curves import HALF
+from localent.analysis.intervals import (
+    DEFAULT,
+    Estimate,
+    Resampling,
+    estimate,
+    if_enough,
+    in_pair,
+    of_those,
+    separation,
+)
 from localent.analysis.metrics import Array, Statistic, UndefinedError, auroc, auroc_of, gap_of
 from localent.analysis.probed import Probed
 from localent.analysis.signatures import gap_values, lock_time, modal_lock, saturation, violations
@@ -33,7 +41,7 @@ class Sample:
     subject: str
     p: Probed
     length: Array  # (n,) tokens
-    options: dict[str, Any]  # of the intervals
+    resampling: Resampling = DEFAULT
 
     @property
     def anywhere(self) -> Array:
@@ -48,55 +56,57 @@ def signatures(s: Sample) -> Iterator[Verdict]:
     yield contrast(claims.LOCK_IN, s, lock_time(p.entropy, p.position))
     yield contrast(claims.LOCK_IN_LEADER, s, modal_lock(p.leader, p.position))
     yield contrast(claims.SEPARABILITY, s, gap_values(p))
-    at_any = contrast(claims.EARLY_ANY, s, at_position(p.trajectory(p.entropy), HALF))
+    at_any = contrast(claims.EARLY_ANY, s, p.at(p.entropy, HALF))
     yield from _early(s)
     yield replace(at_any, note=at_any.note or "traces of one step are read at their start")
     yield _within(s)
     yield contrast(claims.MONOTONICITY, s, rises)
-    effect, note = saturation(p, **s.options), "noise around a level gives a positive slope as well"
+    effect, note = saturation(p, s.resampling), "noise around a level gives a positive slope as well"
     yield judged(claims.SATURATION, s.subject, effect, None, note)
 
 
 def contrast(claim: Claim, s: Sample, scores: Array) -> Verdict:
     """The claim by one score (n,), higher = as claimed for wrong traces."""
     if claim.test == GAP:
-        effect = estimate(gap_of, scores, s.p.wrong, problems=s.p.problems, **s.options)
+        effect = estimate(gap_of, scores, s.p.wrong, problems=s.p.problems, resampling=s.resampling)
     else:
-        effect = scaled(separation(scores, s.p.wrong, s.p.problems, **s.options), claim.scale, -0.5 * claim.scale)
+        effect = scaled(
+            separation(scores, s.p.wrong, s.p.problems, resampling=s.resampling), claim.scale, -0.5 * claim.scale
+        )
     return _beside_length(claim, s, scores, effect, s.anywhere)
 
 
 def _comparable(effect: Estimate, scores: Array, wrong: Array) -> Estimate:
     """The effect, or why right and wrong cannot be compared."""
     known = ~np.isnan(scores)
-    size = dict(n=effect.n, n_missing=effect.n_missing, n_problems=effect.n_problems)
+    size = replace(effect, value=None, low=None, high=None)
     if not ((wrong & known).any() and (~wrong & known).any()):
-        return Estimate(None, **size, reason="needs right and wrong traces")
+        return replace(size, reason="needs right and wrong traces")
     if len(np.unique(scores[known])) == 1:
-        return Estimate(None, **size, reason="all traces are alike in it")
+        return replace(size, reason="all traces are alike in it")
     return effect
 
 
 def _early(s: Sample) -> Iterator[Verdict]:
     """Early separability between traces of equally many steps, and what it has beyond the start: see above."""
-    p, half = s.p, half_way(s.p.trajectory(s.p.entropy))
+    p, half = s.p, s.p.half_way(s.p.entropy)
     start = np.where(np.isnan(half), np.nan, p.entropy[:, 0])
-    effect = scaled(separation(half, p.wrong, p.problems, p.n_steps, **s.options), 1, -0.5)
+    effect = scaled(separation(half, p.wrong, p.problems, p.n_steps, resampling=s.resampling), 1, -0.5)
     found = _beside_length(claims.EARLY, s, half, effect, p.n_steps)
     yield replace(found, note=found.note or "pairs of equally many steps, two or more")
-    gain = gain_of_separation(half, start, p.wrong, p.problems, p.n_steps, **s.options)
+    gain = gain_of_separation(half, start, p.wrong, p.problems, p.n_steps, resampling=s.resampling)
     test = _p_of(~np.isnan(half), separation_gain_p, half, start, p.wrong, p.problems, p.n_steps)
     yield judged(claims.EARLY_GAIN, s.subject, gain, test, "of the same pairs, AUROC at half minus at k = 0")
 
 
 def gain_of_separation(
-    after: Array, before: Array, wrong: Array, problems: Array, strata: Array, **options: Any
+    after: Array, before: Array, wrong: Array, problems: Array, strata: Array, resampling: Resampling = DEFAULT
 ) -> Estimate:
     """AUROC of `after` minus that of `before`, over the same pairs: n, the traces in one.
 
     No interval where all pairs agree before: resamples do not see how sure that is, and near 1 there is no room.
     """
-    gain = estimate(_gain_of, after, before, wrong, strata, problems, problems=problems, **options)
+    gain = estimate(_gain_of, after, before, wrong, strata, problems, problems=problems, resampling=resampling)
     if gain.value is None:
         return gain
     kept = in_pair(after, wrong, strata)
@@ -117,8 +127,8 @@ def _gain_of(after: Array, before: Array, wrong: Array, strata: Array, problems:
 
 def _within(s: Sample) -> Verdict:
     """Pairs of one question, of two steps or more: at k = 0 all its traces are alike."""
-    p, half = s.p, half_way(s.p.trajectory(s.p.entropy))
-    effect = scaled(separation(half, p.wrong, p.problems, p.problems, **s.options), 1, -0.5)
+    p, half = s.p, s.p.half_way(s.p.entropy)
+    effect = scaled(separation(half, p.wrong, p.problems, p.problems, resampling=s.resampling), 1, -0.5)
     return _beside_length(claims.WITHIN, s, half, effect, p.problems)
 
 
@@ -128,7 +138,7 @@ def _beside_length(claim: Claim, s: Sample, scores: Array, effect: Estimate, str
     effect = varying(if_enough(_comparable(effect, scores, p.wrong), p.problems[kept], p.wrong[kept]))
     found = judged(claim, s.subject, effect, _p_between(claim, s, scores, strata))
     given, verdict, note = _rank_correlation(s, scores, s.length, strata), found.verdict, ""
-    if verdict == SUPPORTED and not (given.known and given.low > 0):
+    if verdict == SUPPORTED and not given.above(0):
         verdict, note = _without_length(given, _rank_correlation(s, scores, 0 * s.length, strata))
     return replace(found, verdict=verdict, given_length=given, note=note)
 
@@ -142,14 +152,14 @@ def _p_between(claim: Claim, s: Sample, scores: Array, strata: Array) -> float |
 def _rank_correlation(s: Sample, scores: Array, given: Array, strata: Array) -> Estimate:
     """Of the scores with being wrong, `given` (n,) held fixed, over the traces that have a pair in their stratum."""
     ranked = np.where(in_pair(scores, s.p.wrong, strata), scores, np.nan)
-    return estimate(partial_rank_of, ranked, s.p.wrong, given, strata, problems=s.p.problems, **s.options)
+    return estimate(partial_rank_of, ranked, s.p.wrong, given, strata, problems=s.p.problems, resampling=s.resampling)
 
 
 def _without_length(given: Estimate, at_any: Estimate) -> tuple[str, str]:
     """Verdict and note on an effect that ranks at equal length do not show. at_any: the same at any length."""
     if not given.known:
         return UNDECIDED, "length cannot be held fixed"
-    return (LENGTH, "") if at_any.known and at_any.low > 0 else (UNDECIDED, "by ranks nothing is shown")
+    return (LENGTH, "") if at_any.above(0) else (UNDECIDED, "by ranks nothing is shown")
 
 
 def _p_of(known: Array, test: Callable[..., float], *arrays: Array) -> float | None:
@@ -161,5 +171,5 @@ def _p_of(known: Array, test: Callable[..., float], *arrays: Array) -> float | N
 
 def scaled(found: Estimate, factor: float, shift: float) -> Estimate:
     """factor · estimate + shift, with its interval; factor is positive."""
-    ends = (None if x is None else factor * x + shift for x in (found.value, found.low, found.high))
-    return replace(found, **dict(zip(("value", "low", "high"), ends, strict=True)))
+    value, low, high = (None if x is None else factor * x + shift for x in (found.value, found.low, found.high))
+    return replace(found, value=value, low=low, high=high)

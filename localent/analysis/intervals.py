@@ -6,22 +6,35 @@ A resample takes whole problems with replacement. A statistic is a function of h
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
 
 import numpy as np
 
-from localent.analysis.metrics import NO_TRACES, Array, Statistic, UndefinedError, auroc, auroc_of
+from localent.analysis.metrics import NO_TRACES, Array, Floats, Names, Statistic, UndefinedError, auroc, auroc_of
 
 NORMAL = NormalDist()
-N_RESAMPLES, LEVEL, SEED = 2000, 0.95, 0
+LEVEL, SEED = 0.95, 0
 CHUNK = 1 << 20  # counts held at a time: 8 MB
 MIN_PROBLEMS = 10  # no interval where fewer problems move the statistic: it would be far too narrow
 MIN_RARER = 5  # nor, of right against wrong, where all of either are in fewer problems than this
 TOO_FEW = "too few right or wrong traces for an interval"
 MAX_UNDEFINED = 0.05  # nor where more of the resamples than this leave it undefined
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """How intervals are made."""
+
+    n_resamples: int = 2000
+    seed: int = SEED  # which problems each resample takes
+    level: float = LEVEL
+
+
+DEFAULT = Resampling()
+Make = Callable[..., Statistic]  # (values, *labels), each (n,) -> statistic
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,22 +51,30 @@ class Estimate:
 
     @property
     def known(self) -> bool:
-        """Whether there is a value and an interval."""
+        """True if there are a value and an interval."""
         return self.value is not None and self.low is not None
 
     @property
     def flat(self) -> bool:
-        """Whether the interval has no width but rounding: nothing varies, which says nothing of other problems."""
-        return self.known and self.high - self.low <= 1e-12 * max(1.0, abs(self.value))
+        """True if the interval has no width but rounding: nothing varies, which says nothing about other problems."""
+        if self.value is None or self.low is None or self.high is None:
+            return False
+        return self.high - self.low <= 1e-12 * max(1.0, abs(self.value))
+
+    def above(self, value: float) -> bool:
+        """True if the whole interval is above `value`; False where there is no interval."""
+        return self.low is not None and self.low > value
+
+    def below(self, value: float) -> bool:
+        """True if the whole interval is below `value`; False where there is no interval."""
+        return self.high is not None and self.high < value
 
     def excludes(self, value: float) -> bool:
-        """Whether the interval lies on one side of `value`; False where there is no interval."""
-        return self.known and not self.low <= value <= self.high
+        """True if the interval lies on one side of `value`; False where there is no interval."""
+        return self.above(value) or self.below(value)
 
 
-def estimate(
-    make, values: Array, *labels: Array, problems: Sequence, level: float = LEVEL, n_resamples=N_RESAMPLES, seed=SEED
-) -> Estimate:
+def estimate(make: Make, values: Floats, *labels: Array, problems: Names, resampling: Resampling = DEFAULT) -> Estimate:
     """A scalar metric and its interval: make(values, *labels) -> Statistic, as `auroc_of`, `mean_of`, `gap_of`.
 
     Traces whose value is NaN or None are counted in `n_missing` and left out. A metric that is undefined for the
@@ -62,41 +83,45 @@ def estimate(
     values = np.array(values, float)  # None -> NaN
     present = ~np.isnan(values)
     index = problem_index(np.asarray(problems)[present])
-    size = dict(n=int(present.sum()), n_missing=int((~present).sum()), n_problems=int(index.max(initial=-1)) + 1)
+    size = Estimate(
+        None, n=int(present.sum()), n_missing=int((~present).sum()), n_problems=int(index.max(initial=-1)) + 1
+    )
     try:
-        if not size["n"]:
-            raise UndefinedError(NO_TRACES if not size["n_missing"] else "no trace has it")
+        if not size.n:
+            raise UndefinedError(NO_TRACES if not size.n_missing else "no trace has it")
         statistic = make(values[present], *(np.asarray(label)[present] for label in labels))
-        return _scalar(statistic, index, size, level, n_resamples, seed)
+        return _scalar(statistic, index, size, resampling)
     except UndefinedError as error:
-        return Estimate(None, **size, reason=str(error))
+        return replace(size, reason=str(error))
 
 
-def _scalar(statistic: Statistic, index: Array, size: dict, level: float, n_resamples: int, seed: int) -> Estimate:
+def _scalar(statistic: Statistic, index: Array, size: Estimate, resampling: Resampling) -> Estimate:
     value = float(statistic(np.ones(len(index))))
     if np.isnan(value):
         raise UndefinedError("too few traces")
-    low, high = bootstrap(statistic, index, level=level, n_resamples=n_resamples, seed=seed)
+    low, high = bootstrap(statistic, index, resampling)
     if np.isnan(low):
-        few = "too few problems for an interval" if size["n_problems"] < MIN_PROBLEMS else TOO_FEW
-        return Estimate(value, **size, reason=few)
-    return Estimate(value, float(low), float(high), **size)
+        few = "too few problems for an interval" if size.n_problems < MIN_PROBLEMS else TOO_FEW
+        return replace(size, value=value, reason=few)
+    return replace(size, value=value, low=float(low), high=float(high))
 
 
-def separation(scores: Array, wrong: Array, problems: Sequence, strata: Array | None = None, **options) -> Estimate:
+def separation(
+    scores: Floats, wrong: Array, problems: Names, strata: Array | None = None, resampling: Resampling = DEFAULT
+) -> Estimate:
     """AUROC of a score with its interval (see _angle_of), for any sample. n: the traces that are in a pair.
 
     No interval where all wrong traces, or all right ones, of those in a pair are in fewer than MIN_RARER problems.
     """
     strata, problems = np.zeros(len(wrong), int) if strata is None else np.asarray(strata), np.asarray(problems)
-    found = estimate(_angle_of, scores, wrong, strata, problems, problems=problems, **options)
+    found = estimate(_angle_of, scores, wrong, strata, problems, problems=problems, resampling=resampling)
     if found.value is None:
         return found
     kept, wrong = in_pair(scores, wrong, strata), np.asarray(wrong, bool)
     value = auroc(np.array(scores, float)[kept], wrong[kept], strata[kept])
     low, high = (value, value) if found.flat else (_from_angle(end) for end in (found.low, found.high))
     found = of_those(replace(found, value=value, low=low, high=high), problems[kept])
-    return _bounded(found, problems[kept], wrong[kept], options.get("level", LEVEL))
+    return _bounded(found, problems[kept], wrong[kept], resampling.level)
 
 
 def n_rarer(problems: Array, wrong: Array) -> int:
@@ -138,7 +163,7 @@ def _bounded(found: Estimate, problems: Array, wrong: Array, level: float) -> Es
     return replace(found, low=low, high=high)
 
 
-def in_pair(scores: Array, wrong: Array, strata: Array) -> Array:
+def in_pair(scores: Floats, wrong: Array, strata: Array) -> Array:
     """Which traces have the score and, in their stratum, one of the other class that has it too: (n,) bool."""
     wrong, kept = np.asarray(wrong, bool), ~np.isnan(np.array(scores, float))
     return kept & np.where(wrong, np.isin(strata, strata[kept & ~wrong]), np.isin(strata, strata[kept & wrong]))
@@ -152,9 +177,7 @@ def of_those(found: Estimate, problems: Array) -> Estimate:
 # --- the bootstrap ----------------------------------------------------------------------------------------------
 
 
-def bootstrap(
-    statistic: Statistic, problems: Sequence, *, level: float = LEVEL, n_resamples: int = N_RESAMPLES, seed: int = SEED
-) -> tuple[Array, Array]:
+def bootstrap(statistic: Statistic, problems: Names, resampling: Resampling = DEFAULT) -> tuple[Array, Array]:
     """BCa interval of a statistic under resampling of problems: (low, high), each of the statistic's shape.
 
     `problems` (n,): which problem each trace belongs to. NaN where fewer than 10 problems move the statistic, or more
@@ -167,20 +190,13 @@ def bootstrap(
     value = statistic(np.ones(len(index)))
     if n_problems < MIN_PROBLEMS:
         return np.full(np.shape(value), np.nan), np.full(np.shape(value), np.nan)
-    drawn = replicates(statistic, index, resample(n_problems, n_resamples, seed))
+    drawn = replicates(statistic, index, resample(n_problems, resampling.n_resamples, resampling.seed))
     without = replicates(statistic, index, 1.0 - np.eye(n_problems))
-    return bca(value, drawn, without, level)
+    return bca(value, drawn, without, resampling.level)
 
 
 def paired(
-    arm_a: Statistic,
-    problems_a: Sequence,
-    arm_b: Statistic,
-    problems_b: Sequence,
-    *,
-    level: float = LEVEL,
-    n_resamples: int = N_RESAMPLES,
-    seed: int = SEED,
+    arm_a: Statistic, problems_a: Names, arm_b: Statistic, problems_b: Names, resampling: Resampling = DEFAULT
 ) -> Estimate:
     """Arm b minus arm a over the problems that both have; a resample takes the same problems in both arms.
 
@@ -190,16 +206,17 @@ def paired(
     names = np.intersect1d(problems_a, problems_b)
     taken_a, n_a = _by_problem(arm_a, problems_a, names)
     taken_b, n_b = _by_problem(arm_b, problems_b, names)
-    size = dict(n=n_a + n_b, n_missing=len(problems_a) + len(problems_b) - n_a - n_b, n_problems=len(names))
+    n_missing = len(problems_a) + len(problems_b) - n_a - n_b
+    size = Estimate(None, n=n_a + n_b, n_missing=n_missing, n_problems=len(names))
     if not len(names):
-        return Estimate(None, **size, reason="the arms share no problem")
+        return replace(size, reason="the arms share no problem")
     try:
-        return _scalar(lambda c: taken_b(c) - taken_a(c), np.arange(len(names)), size, level, n_resamples, seed)
+        return _scalar(lambda c: taken_b(c) - taken_a(c), np.arange(len(names)), size, resampling)
     except UndefinedError as error:
-        return Estimate(None, **size, reason=str(error))
+        return replace(size, reason=str(error))
 
 
-def _by_problem(statistic: Statistic, problems: Sequence, names: Array) -> tuple[Statistic, int]:
+def _by_problem(statistic: Statistic, problems: Names, names: Array) -> tuple[Statistic, int]:
     """The same statistic of how often each problem of `names` is taken; traces of other problems never are."""
     problems = np.asarray(problems)
     shared = np.isin(problems, names)
@@ -207,7 +224,7 @@ def _by_problem(statistic: Statistic, problems: Sequence, names: Array) -> tuple
     return lambda counts: statistic(counts[..., place] * shared), int(shared.sum())
 
 
-def problem_index(problems: Sequence) -> Array:
+def problem_index(problems: Names) -> Array:
     """Names -> 0, 1, 2, ...: (n,) -> (n,)."""
     return np.unique(np.asarray(problems), return_inverse=True)[1].ravel()
 
@@ -291,7 +308,7 @@ def wilson(n_right: float, n: float, level: float = LEVEL) -> tuple[float, float
     return float(max(0.0, middle - half)), float(min(1.0, middle + half))
 
 
-def share(flags: Array, problems: Sequence, level: float = LEVEL) -> Estimate:
+def share(flags: Floats, problems: Names, level: float = LEVEL) -> Estimate:
     """A share of traces with Wilson's interval, n made smaller where attempts at one problem are alike.
 
     The effective n is n / design effect, the clustered variance of the mean over the independent one; at most n, and

@@ -15,13 +15,17 @@ The AUROC alone is followed to first order in the counts (see auroc_of).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from localent.errors import LocalentError
 
-Array = np.ndarray
+Array = NDArray[Any]
+Floats = Array | Sequence[float] | Sequence[float | None]  # NaN or None: missing
+Names = Array | Sequence[Any]  # of problems
 Statistic = Callable[[Array], Array]  # counts (..., n) -> (...) or (..., n_columns)
 
 ALL_RIGHT, ALL_WRONG, NO_TRACES = "all traces are right", "all traces are wrong", "no traces"

@@ -8,7 +8,6 @@ from functools import partial
 import numpy as np
 
 from localent.analysis import scores
-from localent.analysis.curves import at_position
 from localent.analysis.intervals import problem_index
 from localent.analysis.metrics import Array
 from localent.analysis.play import Play, Policy, thresholds
@@ -68,7 +67,7 @@ def _price(score: Score, traces: Traces, p: Probed | None) -> Array:
     if score.family != "answer" or p is None:
         return np.zeros(len(traces.wrong))
     place = {"start": 0.0, "half": 0.5, "end": 1.0}.get(score.name.rsplit(" ", 1)[-1])
-    return np.nansum(p.n_fed, 1) if place is None else at_position(p.trajectory(p.n_fed), place)
+    return np.nansum(p.n_fed, 1) if place is None else p.at(p.n_fed, place)
 
 
 def _abstain(score: Score, traces: Traces, fed: Array) -> Policy:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from localent.analysis.curves import TOUCH, Trajectories, log_true
+from localent.analysis.curves import HALF, TOUCH, at_position, log_true
 from localent.analysis.metrics import Array
 
 KINDS = ("estimator", "control")  # the same for all probes of a Probed
@@ -64,10 +65,6 @@ class Probed:
         order = np.argsort(self.trace_ids)
         return self.among(order[self.there_at_all[order]])
 
-    def trajectory(self, values: Array) -> Trajectories:
-        """One of the arrays above, or a function of it, for the curves."""
-        return Trajectories(values, self.position, self.wrong, self.problems, self.trace_ids)
-
     @property
     def log_true(self) -> Array:
         """ln p_k(a*), in nats, floored: (n, K_max + 1)."""
@@ -75,8 +72,20 @@ class Probed:
 
     @property
     def gain(self) -> Array:
-        """Information gained about the true answer since k = 0, ln p_k(a*) - ln p_0(a*), in nats: (n, K_max + 1)."""
+        """Information gained about the true answer since k = 0, ln p_k(a*) - ln p_0(a*), in nats: (n, K_max + 1).
+
+        Positive: it became more likely.
+        Source: the pointwise information of SCIENCE.md 5, as in Ton et al. (2024), arXiv 2411.11984; the floor is ours.
+        """
         return self.log_true - self.log_true[:, :1]
+
+    def at(self, values: Array, t: float | Sequence[float]) -> Array:
+        """Values (n, K_max + 1) at share t of the steps: (n,), or (n, n_t) for several t; see curves.at_position."""
+        return at_position(values, self.position, t)
+
+    def half_way(self, values: Array) -> Array:
+        """Values (n, K_max + 1) half-way: (n,); NaN for a trace of one step, whose half is its start."""
+        return np.where(self.n_steps >= 2, self.at(values, HALF), np.nan)
 
     def at_end(self, values: Array) -> Array:
         """The value at the last probe: (n, K_max + 1) -> (n,)."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from localent.analysis.intervals import Estimate, estimate, share
+from localent.analysis.intervals import DEFAULT, Estimate, Resampling, estimate, share
 from localent.analysis.metrics import Array, mean_of
 from localent.analysis.probed import Probed
 from localent.analysis.signatures import commitment
@@ -43,15 +43,15 @@ class Profile:
     committed: Estimate  # share of traces that commit before the last step
 
 
-def profile(p: Probed, **options) -> Profile:
-    """Profile of a run; `options` go to the intervals."""
+def profile(p: Probed, resampling: Resampling = DEFAULT) -> Profile:
+    """Profile of a run."""
     there = p.there
     kinds, leads = mechanisms(p), p.leader_true
     gone = np.where(there, p.wrong & (leads[:, :-1] == 1).any(1) & before_end(p), np.nan)
     commits = np.where(there, commitment(p.leader, p.p_leader, p.position) < 1, np.nan)
 
     def mean(values: Array) -> Estimate:
-        return estimate(mean_of, values, problems=p.problems, **options)
+        return estimate(mean_of, values, problems=p.problems, resampling=resampling)
 
     return Profile(
         mechanisms={kind: share(kinds[there] == kind, p.problems[there]) for kind in (*RIGHT, *WRONG)},

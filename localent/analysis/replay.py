@@ -13,7 +13,7 @@ import numpy as np
 
 from localent.analysis import metrics
 from localent.analysis.family import caveat
-from localent.analysis.intervals import Estimate, estimate, paired
+from localent.analysis.intervals import DEFAULT, Estimate, Resampling, estimate, paired
 from localent.analysis.metrics import Array, Statistic, mean_of
 from localent.analysis.play import Play, Policy
 from localent.analysis.policies import length_cap, policies, to_the_end, usable
@@ -59,10 +59,10 @@ class Replay:
     notes: tuple[str, ...]
 
 
-def replay(run: Recorded, *, policy: str = "all", seed: int = 0, **options) -> Replay:
+def replay(run: Recorded, *, policy: str = "all", seed: int = 0, resampling: Resampling = DEFAULT) -> Replay:
     """Replay the policies called `policy` ("all", a kind, or a name): by kind, ranked by accuracy, then tokens saved.
 
-    `seed` settles which half of the problems is which; `options` go to the intervals.
+    `seed` settles which half of the problems is which.
     """
     traces, p, scored = run.traces, run.probes.own, read(run)
     chosen_on = half(traces.problems, seed)
@@ -71,7 +71,7 @@ def replay(run: Recorded, *, policy: str = "all", seed: int = 0, **options) -> R
     if not asked:
         names = ", ".join(dict.fromkeys(one.name for one in every))
         raise UsageError(f"No policy '{policy}' for run {traces.run_id}. There are all, {', '.join(KINDS)}, {names}.")
-    field = Field(traces, p, chosen_on, options)
+    field = Field(traces, p, chosen_on, resampling)
     found = sorted((field.judge(one) for one in asked), key=_rank)
     table = {s.name: _accuracies(s.values, traces.wrong) for s in usable(scored)}
     sizes = (len(np.unique(traces.problems[at])) for at in (chosen_on, ~chosen_on))
@@ -122,8 +122,8 @@ def _notes(p: Probed | None, traces: Traces, n_ranked: int) -> tuple[str, ...]:
 class Field:
     """What policies are held against: the traces, the halves, the majority vote, the length cap."""
 
-    def __init__(self, traces: Traces, p: Probed | None, chosen_on: Array, options: dict) -> None:
-        self.fit, self.test, self.options = chosen_on, ~chosen_on, options
+    def __init__(self, traces: Traces, p: Probed | None, chosen_on: Array, resampling: Resampling) -> None:
+        self.fit, self.test, self.resampling = chosen_on, ~chosen_on, resampling
         self.traces, self.several = traces, several(traces)
         self.whole = to_the_end(traces)
         self.vote = voting(traces, np.ones(len(traces.wrong)))
@@ -133,13 +133,12 @@ class Field:
         """Choose the setting on one half, report on the other."""
         setting = self.choose(policy)
         play, usual = policy.play(setting, self.test), self.usual(policy, self.test)
-        options = dict(problems=play.problems, **self.options)
         return Outcome(
             policy.name,
             policy.kind,
             shown(policy.unit, setting),
-            accuracy=estimate(mean_of, np.where(play.answered, play.right, np.nan), **options),
-            coverage=estimate(mean_of, play.answered.astype(float), **options),
+            accuracy=self.mean(np.where(play.answered, play.right, np.nan), play.problems),
+            coverage=self.mean(play.answered.astype(float), play.problems),
             change=self.gain(play, usual),
             against_cap=NO_CAP if self.capped is None else self.gain(play, self.capped),
             against_majority=self.gain(play, self.vote(self.test)) if self.several else NO_BASELINE,
@@ -170,13 +169,16 @@ class Field:
         """What it is held against: the majority vote for votes, the whole traces for the others."""
         return self.vote(among) if policy.kind == "vote" else self.whole(among)
 
+    def mean(self, values: Array, problems: Array) -> Estimate:
+        return estimate(mean_of, values, problems=problems, resampling=self.resampling)
+
     def gain(self, play: Play, other: Play) -> Estimate:
         """Accuracy of what the policy answers minus accuracy of the other, paired by problem."""
         mine, theirs = (mean_of(np.where(x.answered, x.right, np.nan)) for x in (play, other))
-        return paired(theirs, other.problems, mine, play.problems, **self.options)
+        return paired(theirs, other.problems, mine, play.problems, self.resampling)
 
     def saved(self, spent: Array, usual: Play, problems: Array) -> Estimate:
-        return estimate(_saved_of, spent.astype(float), usual.tokens, problems=problems, **self.options)
+        return estimate(_saved_of, spent.astype(float), usual.tokens, problems=problems, resampling=self.resampling)
 
 
 def shown(unit: str, setting: float) -> str:

@@ -12,9 +12,9 @@ from functools import partial
 import numpy as np
 
 from localent.analysis import metrics, scores
-from localent.analysis.curves import HALF, TOUCH, at_position
+from localent.analysis.curves import HALF, TOUCH
 from localent.analysis.family import caveat
-from localent.analysis.intervals import SEED, Estimate, estimate, separation
+from localent.analysis.intervals import Estimate, Resampling, estimate, separation
 from localent.analysis.metrics import Array, UndefinedError
 from localent.analysis.probed import Probed, until
 from localent.analysis.profile import path_length, switches
@@ -23,7 +23,7 @@ from localent.analysis.signatures import coherence, last, lock_time, modal_lock,
 from localent.analysis.significance import correlation_p, holm, length_bins, partial_rank_of, separation_p
 from localent.errors import UsageError
 
-N_RESAMPLES = 1000  # three intervals for each of some forty signals
+RESAMPLING = Resampling(1000)  # three intervals for each of some forty signals
 ALPHA = 0.05  # of the whole family
 
 NO_TOKENS, NO_STEPS, NOT_PROBED = "the trace has no token", "the trace has no reasoning step", "not probed"
@@ -93,7 +93,9 @@ class Signals:
     notes: tuple[str, ...]
 
 
-def signals(run: Recorded, *, finished_only: bool = False, at: float = 1.0, n_resamples: int = N_RESAMPLES) -> Signals:
+def signals(
+    run: Recorded, *, finished_only: bool = False, at: float = 1.0, resampling: Resampling = RESAMPLING
+) -> Signals:
     """Every signal of one run.
 
     finished_only: leave out the traces that ran into the token limit. at: take signals from this share of each trace
@@ -105,7 +107,7 @@ def signals(run: Recorded, *, finished_only: bool = False, at: float = 1.0, n_re
     if finished_only:
         kept = ~traces.truncated
         traces, scores_ = traces.among(kept), [score.among(kept) for score in scores_]
-    found = [judge(score, traces, n_resamples=n_resamples) for score in scores_]
+    found = [judge(score, traces, resampling) for score in scores_]
     adjusted, given = holm([row.p for row in found]), holm([correlation_p(row.given_length) for row in found])
     found = [replace(r, p_holm=p, given_length_p_holm=q) for r, p, q in zip(found, adjusted, given, strict=True)]
     rows = [replace(row, reading=_reading(row)) for row in found]
@@ -115,25 +117,27 @@ def signals(run: Recorded, *, finished_only: bool = False, at: float = 1.0, n_re
     return Signals(traces.run_id, *counts, finished_only, at, tuple(rows), (SELECTED, *caveat([traces.model])))
 
 
-def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed: int = SEED) -> Signal:
+def judge(score: Score, traces: Traces, resampling: Resampling = RESAMPLING) -> Signal:
     """One score against the outcome."""
     has = ~np.isnan(score.values)
     values, wrong, problems = (array[has] for array in (score.values, traces.wrong, traces.problems))
-    options = dict(problems=traces.problems, n_resamples=n_resamples, seed=seed)
     length = np.asarray(traces.n_tokens, float)
+    given = estimate(
+        partial_rank_of, score.values, traces.wrong, length, problems=traces.problems, resampling=resampling
+    )
 
     def apart(strata: Array) -> Estimate:
-        return separation(score.values, traces.wrong, strata=strata, **options)
+        return separation(score.values, traces.wrong, traces.problems, strata, resampling)
 
     point = partial(_defined, values, wrong)
     stated = partial(_defined, 1 - values, ~wrong) if score.calibrated else lambda metric: None
     return Signal(
         name=score.name,
         family=score.family,
-        auroc=auroc(score, traces, n_resamples=n_resamples, seed=seed),
+        auroc=auroc(score, traces, resampling),
         p=_defined(values, wrong, lambda s, w: separation_p(s, w, problems)),
         p_holm=None,
-        given_length=estimate(partial_rank_of, score.values, traces.wrong, length, **options),
+        given_length=given,
         given_length_p_holm=None,
         within_length=apart(length_bins(length)),
         within_question=Estimate(None, reason=MIRRORS) if score.mirrors else apart(traces.problems),
@@ -152,10 +156,9 @@ def judge(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed:
     )
 
 
-def auroc(score: Score, traces: Traces, *, n_resamples: int = N_RESAMPLES, seed: int = SEED) -> Estimate:
+def auroc(score: Score, traces: Traces, resampling: Resampling = RESAMPLING) -> Estimate:
     """How often a wrong trace scores above a right one: all that a figure of the signals needs."""
-    options = dict(n_resamples=n_resamples, seed=seed)
-    return separation(score.values, traces.wrong, traces.problems, **options)
+    return separation(score.values, traces.wrong, traces.problems, resampling=resampling)
 
 
 def _defined(values: Array, labels: Array, metric: Callable) -> float | None:
@@ -178,7 +181,7 @@ def _reading(row: Signal) -> str:
     if row.p_holm >= ALPHA:
         return "not shown"
     given = row.given_length
-    if given.known and not (given.low > 0 if row.auroc.value > 0.5 else given.high < 0):
+    if given.known and not (given.above(0) if row.auroc.value > 0.5 else given.below(0)):
         return "explained by length"
     shown = row.given_length_p_holm is not None and row.given_length_p_holm < ALPHA
     return "beyond length" if shown else "undecided beyond length"
@@ -294,8 +297,8 @@ def _by_position(p: Probed, at: float, entropy: str, leader: str) -> dict[str, t
     places = {"end" if at == 1 else f"t = {at:g}": at} | ({"half": HALF} if at > HALF else {})
     found = {}
     for place, t in sorted(places.items(), key=lambda item: item[1]):
-        found[f"{entropy} at {place}"] = at_position(p.trajectory(p.entropy), t), False
-        found[f"{leader} at {place}"] = 1 - at_position(p.trajectory(p.p_leader), t), True
+        found[f"{entropy} at {place}"] = p.at(p.entropy, t), False
+        found[f"{leader} at {place}"] = 1 - p.at(p.p_leader, t), True
     return found
 
 

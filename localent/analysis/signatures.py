@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from localent.analysis import curves, scores
-from localent.analysis.curves import GRID, at_position
+from localent.analysis.curves import GRID
 from localent.analysis.fano import fano_bound
-from localent.analysis.intervals import Estimate, estimate, separation
+from localent.analysis.intervals import DEFAULT, Estimate, Resampling, estimate, separation
 from localent.analysis.metrics import Array, Statistic, gap_of, mean_of
 from localent.analysis.probed import Probed
 
@@ -133,36 +133,36 @@ class Signatures:
     fano_violated: Array  # bool: the bound stands above what was observed
 
 
-def signatures(p: Probed, *, ln_others: float, **options) -> Signatures:
+def signatures(p: Probed, *, ln_others: float, resampling: Resampling = DEFAULT) -> Signatures:
     """All of it. `ln_others`: ln of the number of wrong answers there can be, for Fano's bound."""
 
     def mean(values: Array, among: Array | slice = slice(None)) -> Estimate:
-        return estimate(mean_of, values[among], problems=p.problems[among], **options)
+        return estimate(mean_of, values[among], problems=p.problems[among], resampling=resampling)
 
-    entropy, gain = at_position(p.trajectory(p.entropy), GRID), at_position(p.trajectory(p.gain), GRID)
+    entropy, gain = p.at(p.entropy, GRID), p.at(p.gain, GRID)
     wrong_leads = np.where(p.open_leader, np.nan, 1 - p.leader_true)
-    error = mean_of(at_position(p.trajectory(wrong_leads), GRID))(np.ones(len(p.wrong)))
-    mean_curve = curves.curve(GRID, entropy, p.problems, **options)
-    found = [separation(entropy[:, i], p.wrong, p.problems, **options) for i in range(len(GRID))]
+    error = mean_of(p.at(wrong_leads, GRID))(np.ones(len(p.wrong)))
+    mean_curve = curves.curve(GRID, entropy, p.problems, resampling)
+    found = [separation(entropy[:, i], p.wrong, p.problems, resampling=resampling) for i in range(len(GRID))]
     bound = fano_bound(mean_curve.value, ln_others=ln_others)
     monotone = np.where(np.isnan(violations(p.entropy)), np.nan, violations(p.entropy) == 0)
     locks = lock_time(p.entropy, p.position), modal_lock(p.leader, p.position)
     return Signatures(
         t=np.array(GRID),
         entropy=mean_curve,
-        by_class=curves.by_class(GRID, entropy, p.wrong, p.problems, **options),
-        gain=curves.curve(GRID, gain, p.problems, **options),
-        p_true=curves.curve(GRID, at_position(p.trajectory(p.p_true), GRID), p.problems, **options),
-        support=curves.curve(GRID, np.exp(entropy), p.problems, **options),
-        drift=curves.curve(GRID, at_position(p.trajectory(drift(p)), GRID), p.problems, **options),
+        by_class=curves.by_class(GRID, entropy, p.wrong, p.problems, resampling),
+        gain=curves.curve(GRID, gain, p.problems, resampling),
+        p_true=curves.curve(GRID, p.at(p.p_true, GRID), p.problems, resampling),
+        support=curves.curve(GRID, np.exp(entropy), p.problems, resampling),
+        drift=curves.curve(GRID, p.at(drift(p), GRID), p.problems, resampling),
         separation=tuple(found),
-        earliest=next((t for t, e in zip(GRID, found, strict=True) if e.excludes(0.5) and e.value > 0.5), None),
-        gap_area=estimate(gap_of, gap_values(p), p.wrong, problems=p.problems, **options),
+        earliest=next((t for t, e in zip(GRID, found, strict=True) if e.above(0.5)), None),
+        gap_area=estimate(gap_of, gap_values(p), p.wrong, problems=p.problems, resampling=resampling),
         gain_per_step=mean(last(p.gain) / np.where(p.n_steps > 0, p.n_steps, np.nan)),
         share_positive=mean(share_positive(p.gain)),
         lock_right=_median(locks[0], ~p.wrong), lock_wrong=_median(locks[0], p.wrong),
         modal_right=_median(locks[1], ~p.wrong), modal_wrong=_median(locks[1], p.wrong),
-        saturation=saturation(p, **options),
+        saturation=saturation(p, resampling),
         early_drop=mean(entropy[:, 0] - 2 * entropy[:, 5] + entropy[:, 10], p.n_steps >= 2),
         tail_slope=mean(slope(entropy[:, 7:], np.tile(GRID[7:], (len(entropy), 1)))),
         decay=decay(mean_curve.value),
@@ -175,10 +175,10 @@ def signatures(p: Probed, *, ln_others: float, **options) -> Signatures:
 
 def gap_values(p: Probed) -> Array:
     """Mean of a trace's answer entropy over t, in nats: (n,). The gap of it is the area under the gap curve."""
-    return scores.mean(at_position(p.trajectory(p.entropy), GRID))
+    return scores.mean(p.at(p.entropy, GRID))
 
 
-def saturation(p: Probed, **options) -> Estimate:
+def saturation(p: Probed, resampling: Resampling = DEFAULT) -> Estimate:
     """Slope of |H_(k+1) - H_k| on H_k over all steps of all traces: positive where steps shrink near the floor.
 
     Noise around a level gives a positive slope as well: read it beside the decay and the early drop.
@@ -186,7 +186,7 @@ def saturation(p: Probed, **options) -> Estimate:
     change, level = np.abs(np.diff(p.entropy, axis=1)), p.entropy[:, :-1]
     there = ~np.isnan(change)
     problems = np.repeat(p.problems, there.sum(1))
-    return estimate(slope_of, change[there], level[there], problems=problems, **options)
+    return estimate(slope_of, change[there], level[there], problems=problems, resampling=resampling)
 
 
 def slope_of(y: Array, x: Array) -> Statistic:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from localent.analysis import curves, intervals
-from localent.analysis.curves import ByClass, Curve
-from localent.analysis.intervals import SEED, Estimate, estimate
+from localent.analysis.curves import GRID, HALF, ByClass, Curve, by_class, curve
+from localent.analysis.intervals import (
+    DEFAULT,
+    Estimate,
+    Resampling,
+    estimate,
+    if_enough,
+    in_pair,
+    separation,
+    share,
+)
 from localent.analysis.metrics import Array, Statistic, auroc_of, gap_of, mean_of
 from localent.analysis.probed import Probed
 from localent.analysis.recorded import Traces
@@ -82,12 +89,13 @@ class Summary:
     answers: Answers | None  # None: not probed
 
 
-def summarise(traces: Traces, p: Probed | None, *, seed: int = SEED, level: float = intervals.LEVEL) -> Summary:
+def summarise(traces: Traces, p: Probed | None, resampling: Resampling = DEFAULT) -> Summary:
     """Summary of one run. p: the probes of its own prefixes; None: not probed.
 
     A run with no traces, one class or no probes gives reasons, not errors.
     """
-    options = dict(seed=seed, level=level)
+    level, labels = resampling.level, (traces.wrong, traces.problems)
+    finished = traces.among(~traces.truncated)
     return Summary(
         run_id=traces.run_id,
         model=traces.model,
@@ -97,42 +105,53 @@ def summarise(traces: Traces, p: Probed | None, *, seed: int = SEED, level: floa
         n_traces=len(traces),
         n_problems=len(np.unique(traces.problems)),
         n_tokens=int(traces.n_tokens.sum()),
-        **_outcomes(traces, level),
-        token_entropy=contrast(traces.mean_entropy, traces.wrong, traces.problems, **options),
-        signal=signal(traces.mean_entropy, traces.n_tokens, traces.wrong, traces.problems, **options),
-        answers=None if p is None else _answers(p, traces, options),
+        accuracy=share(~traces.wrong, traces.problems, level),
+        accuracy_finished=share(~finished.wrong, finished.problems, level),
+        extraction_failures=share(traces.failed, traces.problems, level),
+        truncated=share(traces.truncated, traces.problems, level),
+        accuracy_by_difficulty=_by_difficulty(traces, level),
+        token_entropy=contrast(traces.mean_entropy, *labels, resampling),
+        signal=signal(traces.mean_entropy, traces.n_tokens, *labels, resampling=resampling),
+        answers=None if p is None else _answers(p, traces, resampling),
     )
 
 
-def contrast(values: Sequence, wrong: Array, problems: Sequence, **options) -> Contrast:
-    """Means of right and wrong traces, and their gap: values (n,), NaN or None for missing."""
-    values, problems = np.array(values, float), np.asarray(problems)
-    right, wrong_ = (estimate(mean_of, values[m], problems=problems[m], **options) for m in (~wrong, wrong))
+def contrast(values: Array, wrong: Array, problems: Array, resampling: Resampling = DEFAULT) -> Contrast:
+    """Means of right and wrong traces, and their gap: values (n,), NaN for missing."""
+
+    def mean(among: Array) -> Estimate:
+        return estimate(mean_of, values[among], problems=problems[among], resampling=resampling)
+
+    right, wrong_ = mean(~wrong), mean(wrong)
     if right.value is None or wrong_.value is None:
         return Contrast(right, wrong_, Estimate(None, reason="needs right and wrong traces"))
-    gap, known = estimate(gap_of, values, wrong, problems=problems, **options), ~np.isnan(values)
-    return Contrast(right, wrong_, intervals.if_enough(gap, problems[known], wrong[known]))
+    gap, known = estimate(gap_of, values, wrong, problems=problems, resampling=resampling), ~np.isnan(values)
+    return Contrast(right, wrong_, if_enough(gap, problems[known], wrong[known]))
 
 
 def signal(
-    scores: Sequence, n_tokens: Sequence, wrong: Array, problems: Sequence, *, strata: Array | None = None, **options
+    scores: Array,
+    n_tokens: Array,
+    wrong: Array,
+    problems: Array,
+    strata: Array | None = None,
+    resampling: Resampling = DEFAULT,
 ) -> Signal:
     """Separation by a score and by length, over the traces that have the score: all (n,).
 
     With `strata` (n,), only pairs of a right and a wrong trace from one stratum count.
     """
-    scores, problems = np.array(scores, float), np.asarray(problems)
-    options = dict(problems=problems, **options)
-    n_tokens = np.where(np.isnan(scores), np.nan, np.asarray(n_tokens, float))
-    labels = (wrong, problems) if strata is None else (wrong, problems, strata)
-    length = intervals.separation(n_tokens, wrong, strata=strata, **options)
+    n_tokens = np.where(np.isnan(scores), np.nan, n_tokens.astype(float))
+    length = separation(n_tokens, wrong, problems, strata, resampling)
     direction = -1 if length.value is not None and length.value < 0.5 else 1
-    advantage = estimate(_advantage_of, scores, direction * n_tokens, *labels, **options)
-    kept = intervals.in_pair(scores, wrong, np.zeros(len(wrong)) if strata is None else strata)
+    labels = (wrong, problems) if strata is None else (wrong, problems, strata)
+    baseline = direction * n_tokens
+    advantage = estimate(_advantage_of, scores, baseline, *labels, problems=problems, resampling=resampling)
+    kept = in_pair(scores, wrong, np.zeros(len(wrong)) if strata is None else strata)
     return Signal(
-        auroc=intervals.separation(scores, wrong, strata=strata, **options),
+        auroc=separation(scores, wrong, problems, strata, resampling),
         length=length,
-        advantage=intervals.if_enough(advantage, problems[kept], wrong[kept]),
+        advantage=if_enough(advantage, problems[kept], wrong[kept]),
     )
 
 
@@ -142,43 +161,33 @@ def _advantage_of(scores: Array, baseline: Array, wrong: Array, problems: Array,
     return lambda counts: mine(counts) - theirs(counts)
 
 
-def _outcomes(traces: Traces, level: float) -> dict[str, object]:
-    """Accuracy and the rates that stand beside it."""
-    problems, finished = traces.problems, ~traces.truncated
-    return dict(
-        accuracy=intervals.share(~traces.wrong, problems, level),
-        accuracy_finished=intervals.share(~traces.wrong[finished], problems[finished], level),
-        extraction_failures=intervals.share(traces.failed, problems, level),
-        truncated=intervals.share(traces.truncated, problems, level),
-        accuracy_by_difficulty=_by_difficulty(traces, level),
-    )
-
-
 def _by_difficulty(traces: Traces, level: float) -> tuple[Accuracy, ...]:
     known = np.unique(traces.difficulty[~np.isnan(traces.difficulty)]).astype(int).tolist()
     groups = [traces.among(traces.difficulty == n) for n in known]
-    found = [intervals.share(~some.wrong, some.problems, level) for some in groups]
+    found = [share(~some.wrong, some.problems, level) for some in groups]
     return tuple(Accuracy(n, one) for n, one in zip(known, found, strict=True))
 
 
-def _answers(p: Probed, traces: Traces, options: dict) -> Answers:
+def _answers(p: Probed, traces: Traces, resampling: Resampling) -> Answers:
     """The part that needs probes, over the traces that have some."""
     n_tokens = dict(zip(traces.trace_ids.tolist(), traces.n_tokens.tolist(), strict=True))
     p = p.by_id()
-    lengths = [n_tokens[trace_id] for trace_id in p.trace_ids.tolist()]
-    entropy, p_true, residual = (p.trajectory(values) for values in (p.entropy, p.p_true, p.residual))
-    half = curves.at_position(entropy, curves.HALF)
-    about = (half, lengths, p.wrong, p.problems)
+    half, ks = p.at(p.entropy, HALF), range(p.entropy.shape[1])
+    lengths, labels = np.array([n_tokens[trace_id] for trace_id in p.trace_ids.tolist()]), (p.wrong, p.problems)
+
+    def mean(values: Array) -> Estimate:
+        return estimate(mean_of, values, problems=p.problems, resampling=resampling)
+
     return Answers(
         estimator=p.estimator,
         n_probed=len(p.wrong),
-        half=contrast(half, p.wrong, p.problems, **options),
-        signal_half=signal(*about, **options),
-        signal_half_equal=signal(*about, strata=p.n_steps, **options),
-        by_position=curves.by_position(entropy, **options),
-        by_step=curves.by_step(entropy, **options),
-        p_true_by_step=curves.mean_by_step(p_true, **options),
-        residual_by_step=curves.mean_by_step(residual, **options),
-        gain_half=curves.mean_gain_half(p_true, **options),
-        gain_end=curves.mean_gain(p_true, **options),
+        half=contrast(half, *labels, resampling),
+        signal_half=signal(half, lengths, *labels, resampling=resampling),
+        signal_half_equal=signal(half, lengths, *labels, p.n_steps, resampling),
+        by_position=by_class(GRID, p.at(p.entropy, GRID), *labels, resampling),
+        by_step=by_class(ks, p.entropy, *labels, resampling),
+        p_true_by_step=curve(ks, p.p_true, p.problems, resampling),
+        residual_by_step=curve(ks, p.residual, p.problems, resampling),
+        gain_half=mean(p.half_way(p.gain)),
+        gain_end=mean(p.at(p.gain, 1.0)),
     )

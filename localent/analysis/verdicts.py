@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -23,8 +22,8 @@ from localent.analysis.claims import (
     varying,
 )
 from localent.analysis.contrasts import Sample, signatures
-from localent.analysis.curves import FLOOR, half_way, log_true
-from localent.analysis.intervals import estimate
+from localent.analysis.curves import FLOOR, log_true
+from localent.analysis.intervals import DEFAULT, Resampling, estimate
 from localent.analysis.metrics import Array, mean_of
 from localent.analysis.probed import Probed
 from localent.analysis.scores import mean
@@ -41,23 +40,23 @@ def judge(
     n_tokens: Array,
     rolled: Probed | None = None,
     m: int = 0,
-    **options: Any,
+    resampling: Resampling = DEFAULT,
 ) -> list[Verdict]:
     """All claims about one model.
 
     controls: name -> its probes; n_tokens (n,): length of each trace; rolled: what m rollouts a prefix said.
     """
-    found = [*_information(subject, p, options)]
-    found += [] if rolled is None else [_by_rollouts(subject, rolled, m, options)]
-    found += _controls(subject, p, controls, options)
-    found += signatures(Sample(subject, p, np.asarray(n_tokens, float), options))
+    found = [*_information(subject, p, resampling)]
+    found += [] if rolled is None else [_by_rollouts(subject, rolled, m, resampling)]
+    found += _controls(subject, p, controls, resampling)
+    found += signatures(Sample(subject, p, np.asarray(n_tokens, float), resampling))
     return by_length(settled(found))
 
 
 # --- information about the true answer: all traces, nothing selected ----------------------------------------------
 
 
-def _information(subject: str, p: Probed, options: dict[str, Any]) -> Iterator[Verdict]:
+def _information(subject: str, p: Probed, resampling: Resampling) -> Iterator[Verdict]:
     exact = np.log(np.where(p.p_true > 0, p.p_true, np.nan))
     floored, unfloored = f"floor {FLOOR:g}", "one answer thought impossible can rule this mean"
     judgeable = (
@@ -67,7 +66,7 @@ def _information(subject: str, p: Probed, options: dict[str, Any]) -> Iterator[V
         (claims.P_TRUE_RISES, slope(p.p_true, p.position), ""),
     )
     for claim, values, note in judgeable:
-        yield _of_means(claim, subject, values, p.problems, options, note)
+        yield _of_means(claim, subject, values, p.problems, resampling, note)
 
 
 def gain_slope(p: Probed) -> Array:
@@ -76,42 +75,42 @@ def gain_slope(p: Probed) -> Array:
 
 
 def gain_half(p: Probed) -> Array:
-    """Information gained by half of the steps: (n,) nats; see curves.half_way."""
-    return half_way(p.trajectory(p.gain))
+    """Information gained by half of the steps: (n,) nats; see Probed.half_way."""
+    return p.half_way(p.gain)
 
 
 def _of_means(
-    claim: Claim, subject: str, values: Array, problems: Array, options: dict[str, Any], note: str = ""
+    claim: Claim, subject: str, values: Array, problems: Array, resampling: Resampling, note: str = ""
 ) -> Verdict:
-    effect = varying(estimate(mean_of, values, problems=problems, **options))
+    effect = varying(estimate(mean_of, values, problems=problems, resampling=resampling))
     return judged(claim, subject, effect, sign_flip_p(values, problems), note)
 
 
-def _by_rollouts(subject: str, rolled: Probed, m: int, options: dict[str, Any]) -> Verdict:
+def _by_rollouts(subject: str, rolled: Probed, m: int, resampling: Resampling) -> Verdict:
     """The first claim by the other estimator: the reasoning is continued, not cut off; floor 1/(2m)."""
     values = slope(log_true(rolled.p_true, 1 / (2 * m)), rolled.position)
     note = f"{m} rollouts a prefix; the traces that have them"
-    return _of_means(claims.GAIN_RISES_ROLLOUTS, subject, values, rolled.problems, options, note)
+    return _of_means(claims.GAIN_RISES_ROLLOUTS, subject, values, rolled.problems, resampling, note)
 
 
 # --- controls ---------------------------------------------------------------------------------------------------------
 
 
-def _controls(subject: str, p: Probed, controls: dict[str, Probed], options: dict[str, Any]) -> Iterator[Verdict]:
+def _controls(subject: str, p: Probed, controls: dict[str, Probed], resampling: Resampling) -> Iterator[Verdict]:
     """Each control over all steps, the least of them, and the least of them by half of the steps."""
     gaps = {name: gap_to(p, control) for name, control in controls.items()}
-    whole = {name: _over(subject, p, name, mean(gap[:, 1:]), options) for name, gap in gaps.items()}
-    by_half = {name: _over(subject, p, name, half_way(p.trajectory(gap)), options) for name, gap in gaps.items()}
+    whole = {name: _over(subject, p, name, mean(gap[:, 1:]), resampling) for name, gap in gaps.items()}
+    by_half = {name: _over(subject, p, name, p.half_way(gap), resampling) for name, gap in gaps.items()}
     yield from whole.values()
     if whole:
         yield least_of(claims.EXCEEDS_ALL, whole)
         yield least_of(claims.EXCEEDS_ALL_HALF, by_half)
 
 
-def _over(subject: str, p: Probed, control: str, gaps: Array, options: dict[str, Any]) -> Verdict:
+def _over(subject: str, p: Probed, control: str, gaps: Array, resampling: Resampling) -> Verdict:
     by_outcome = control in BY_OUTCOME
     note = "also where the trace itself is wrong: all traces count" if by_outcome else ""
-    return _of_means(exceeds(control, selected=by_outcome), subject, gaps, p.problems, options, note)
+    return _of_means(exceeds(control, selected=by_outcome), subject, gaps, p.problems, resampling, note)
 
 
 def least_of(claim: Claim, found: dict[str, Verdict]) -> Verdict:
@@ -140,12 +139,12 @@ def least_of(claim: Claim, found: dict[str, Verdict]) -> Verdict:
 # --- training -------------------------------------------------------------------------------------------------------
 
 
-def training(earlier: tuple[str, Probed], later: tuple[str, Probed], **options: Any) -> Verdict:
+def training(earlier: tuple[str, Probed], later: tuple[str, Probed], resampling: Resampling = DEFAULT) -> Verdict:
     """Training increases the gain: later minus earlier stage, paired by problem, in nats per whole trace."""
     (name_a, a), (name_b, b) = earlier, later
     gains = gain_slope(a), gain_slope(b)
     values, problems = _differences(gains, (a.problems, b.problems))
-    effect = varying(estimate(mean_of, values, problems=problems, **options))
+    effect = varying(estimate(mean_of, values, problems=problems, resampling=resampling))
     return judged(claims.TRAINING, f"{name_a} -> {name_b}", effect, sign_flip_p(values, problems))
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from localent.analysis import curves, intervals, load
-from localent.analysis.curves import GRID, at_position
+from localent.analysis.curves import GRID, HALF
 from localent.analysis.intervals import Estimate
 from localent.analysis.metrics import aurc_of, mean_of, risk_coverage
 from localent.analysis.summary import summarise
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from localent.store import Database
 
 KINDS = ("curves", "gain", "auroc", "risk", "quant", "signals")
-N_RESAMPLES = 1000
+RESAMPLING = intervals.Resampling(1000)
 N_SIGNALS = 16
 FEW = 3  # curves; the bands of more than these are drawn faint
 TELLING = ("task", "temperature", "seed", "shots", "max_tokens", "max_fed", "lanes", "threads")  # settings, by weight
@@ -87,7 +87,7 @@ class RunFacts:
 
     def at_half(self) -> np.ndarray | None:
         """Answer entropy half-way, in the order of the traces, NaN where not probed; None: the run was not."""
-        return None if self.probes is None else at_position(self.probes.trajectory(self.probes.entropy), 0.5)
+        return None if self.probes is None else self.probes.at(self.probes.entropy, HALF)
 
 
 def facts(db: Database, run_ids: Sequence[str]) -> list[RunFacts]:
@@ -149,8 +149,7 @@ def gain_panel(runs: Sequence[RunFacts]) -> Panel | None:
         if run.summary.answers is None:
             continue
         p = run.probes.by_id()
-        traj = p.trajectory(p.p_true)
-        mean = curves.curve(GRID, curves.gains(traj), traj.problems, n_resamples=N_RESAMPLES)
+        mean = curves.curve(GRID, p.at(p.gain, GRID), p.problems, RESAMPLING)
         lines.append(of_curve(run.name, str(i), mean))
     if not lines:
         return None
@@ -171,9 +170,8 @@ def auroc_panel(runs: Sequence[RunFacts]) -> Panel | None:
 
 def auroc_line(run: RunFacts, i: int) -> Line:
     p = run.probes.by_id()
-    values = at_position(p.trajectory(p.entropy), GRID)
-    options = dict(problems=p.problems, n_resamples=N_RESAMPLES)
-    found = [intervals.separation(values[:, j], p.wrong, **options) for j in range(len(GRID))]
+    values = p.at(p.entropy, GRID)
+    found = [intervals.separation(values[:, j], p.wrong, p.problems, resampling=RESAMPLING) for j in range(len(GRID))]
     return of_estimates(run.name, str(i), GRID, found)
 
 
@@ -191,7 +189,7 @@ def risk_panel(run: RunFacts) -> Panel | None:
     for name, (role, values) in scores.items():
         if values is not None and not np.isnan(values).any():
             lines.append(risk_line(name, role, values, wrong))
-            found = intervals.estimate(aurc_of, values, wrong, problems=problems, n_resamples=N_RESAMPLES)
+            found = intervals.estimate(aurc_of, values, wrong, problems=problems, resampling=RESAMPLING)
             areas.append(f"{name} {in_words(found)}")
     caption = f"{run.size()}. Area under the curve, lower is better: {'; '.join(areas)}."
     y_label = "share of wrong among them"
@@ -224,10 +222,7 @@ def signal_panel(run: RunFacts, db: Database) -> Panel | None:
     """The scores that tell wrong traces from right ones best, length among them."""
     from localent.analysis import signals
 
-    found = [
-        (score, signals.auroc(score, run.traces, n_resamples=N_RESAMPLES))
-        for score in signals.read(load.run(db, run.run_id))
-    ]
+    found = [(score, signals.auroc(score, run.traces, RESAMPLING)) for score in signals.read(load.run(db, run.run_id))]
     found = sorted((row for row in found if row[1].known), key=lambda row: -abs(row[1].value - 0.5))
     if not found:
         return None
@@ -249,7 +244,7 @@ def differences(runs: Sequence[RunFacts]) -> list[str]:
         first = firsts.setdefault(run.summary.task, run)
         if first is not run:
             arms = [(mean_of(~one.traces.wrong), one.traces.problems) for one in (first, run)]
-            gap = intervals.paired(*arms[0], *arms[1], n_resamples=N_RESAMPLES)
+            gap = intervals.paired(*arms[0], *arms[1], RESAMPLING)
             found.append(_difference(run.name, first.name, gap))
     return [sentence for sentence in found if sentence]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from localent import engine, models, runs, tasks
 from localent.analysis import load, signatures
-from localent.analysis.intervals import Estimate, estimate
+from localent.analysis.intervals import Estimate, Resampling, estimate
 from localent.analysis.metrics import mean_of
 from localent.analysis.probed import Probed
 from localent.engine import Engine, Model, Options, Prompt, Vocab, drive
@@ -197,7 +197,7 @@ def gold(store: Database, run_id: str) -> Gold:
     problems = np.array(traces["problem_id"])
 
     def mean(values) -> Estimate:
-        return estimate(mean_of, np.array(values, float), problems=problems, n_resamples=1000)
+        return estimate(mean_of, np.array(values, float), problems=problems, resampling=Resampling(1000))
 
     nothing = np.full(len(problems), np.nan)
     return Gold(

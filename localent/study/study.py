@@ -14,9 +14,9 @@ import numpy as np
 from localent import models, runs, tasks
 from localent.analysis import beyond_controls, load, signatures, verdicts
 from localent.analysis.claims import REFUTED, RULES, SUPPORTED, THRESHOLDS, Verdict, settled
-from localent.analysis.curves import HALF, Curve, at_position, half_way
+from localent.analysis.curves import HALF, Curve
 from localent.analysis.family import FAMILY, MECHANISM, is_family
-from localent.analysis.intervals import Estimate, estimate, problem_index, separation, share
+from localent.analysis.intervals import Estimate, Resampling, estimate, problem_index, separation, share
 from localent.analysis.metrics import Array, mean_of
 from localent.analysis.probed import Probed, only
 from localent.analysis.profile import Profile, profile
@@ -31,7 +31,7 @@ from localent.tracing.controls import COMPARED, EVERY, compared_at
 from localent.tracing.rollout import LEAST
 
 STAGES = ("untrained", "early", "base", "pretrained", "fine-tuned", "sft", "instruct", "rl", "rl-tuned", "distilled")
-N_RESAMPLES = 1000
+RESAMPLING = Resampling(1000)
 STORED = Wanted(controls=COMPARED, m=None)  # whatever the database holds
 SELECTED = (
     "Claims marked * compare right and wrong traces, or take a wrong one as control. Which is which is known only at"
@@ -165,21 +165,21 @@ def analyse(
     wanted: Wanted = STORED,
     *,
     family: bool = False,
-    n_resamples: int = N_RESAMPLES,
+    resampling: Resampling = RESAMPLING,
 ) -> Study:
     """Judge runs that are stored: (model's name, task, run id), earlier stages first within a task.
 
     wanted: what counts, whatever else the database holds.
     """
-    options, subjects, judged = dict(n_resamples=n_resamples), [], []
+    subjects, judged = [], []
     by_task: dict[str, list[tuple[str, Probed]]] = {}
     for name, task, run_id in found:
         read = _read(store, run_id, wanted)
-        subjects.append(_subject(name, task, run_id, read, _ln_others(store, task, read.own.estimator), options))
-        claims = verdicts.judge(name, read.own, read.controls, read.n_tokens, read.rolled, read.m, **options)
+        subjects.append(_subject(name, task, run_id, read, _ln_others(store, task, read.own.estimator), resampling))
+        claims = verdicts.judge(name, read.own, read.controls, read.n_tokens, read.rolled, read.m, resampling)
         judged += [(task, v) for v in claims]
         by_task.setdefault(task, []).append((name, read.own))
-    judged += [(task, v) for task, stages in by_task.items() for v in settled([*_training(stages, options)])]
+    judged += [(task, v) for task, stages in by_task.items() for v in settled([*_training(stages, resampling)])]
     notes = (SELECTED, THRESHOLDS, *([MECHANISM] if family else []))
     return Study(study_id([run_id for *_, run_id in found], wanted), tuple(subjects), tuple(judged), notes)
 
@@ -266,15 +266,15 @@ def _ln_others(store: Database, task: str, kind: str) -> float:
     return float(np.log(max(len(problem.choices) for problem in store.problems(task)) - 1))
 
 
-def _subject(name: str, task: str, run_id: str, read: _Read, ln_others: float, options: dict) -> Subject:
+def _subject(name: str, task: str, run_id: str, read: _Read, ln_others: float, resampling: Resampling) -> Subject:
     p = read.own
-    shape = signatures.signatures(p, ln_others=ln_others, **options)
-    moves = profile(p, **options)
-    half = at_position(p.trajectory(p.entropy), HALF)
-    beyond = {c: beyond_controls.along(p, control, **options) for c, control in read.controls.items()}
+    shape = signatures.signatures(p, ln_others=ln_others, resampling=resampling)
+    moves = profile(p, resampling)
+    half = p.at(p.entropy, HALF)
+    beyond = {c: beyond_controls.along(p, control, resampling) for c, control in read.controls.items()}
 
     def mean(values: np.ndarray) -> Estimate:
-        return estimate(mean_of, values, problems=p.problems, **options)
+        return estimate(mean_of, values, problems=p.problems, resampling=resampling)
 
     return Subject(
         model=name,
@@ -285,8 +285,8 @@ def _subject(name: str, task: str, run_id: str, read: _Read, ln_others: float, o
         unread=read.unread,
         gain=mean(verdicts.gain_slope(p)),
         gain_half=mean(verdicts.gain_half(p)),
-        auroc_half=separation(half_way(p.trajectory(p.entropy)), p.wrong, p.problems, p.n_steps, **options),
-        auroc_half_any=separation(half, p.wrong, p.problems, **options),
+        auroc_half=separation(p.half_way(p.entropy), p.wrong, p.problems, p.n_steps, resampling),
+        auroc_half_any=separation(half, p.wrong, p.problems, resampling=resampling),
         lock_right=shape.lock_right,
         lock_wrong=shape.lock_wrong,
         abandoned=moves.abandoned_of_wrong,
@@ -304,12 +304,12 @@ def _gain_of(p: Probed, control: Probed) -> np.ndarray:
     return signatures.last(control.log_true) - p.log_true[:, 0]
 
 
-def _training(stages: Sequence[tuple[str, Probed]], options: dict) -> Iterator[Verdict]:
+def _training(stages: Sequence[tuple[str, Probed]], resampling: Resampling) -> Iterator[Verdict]:
     """Each step of training, and the first stage against the last."""
     for earlier, later_ in pairwise(stages):
-        yield verdicts.training(earlier, later_, **options)
+        yield verdicts.training(earlier, later_, resampling)
     if len(stages) > 2:
-        yield verdicts.training(stages[0], stages[-1], **options)
+        yield verdicts.training(stages[0], stages[-1], resampling)
 
 
 def agreement(p: Probed, rolled: Probed, m: int = LEAST) -> Agreement:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import scipy.stats
 import sklearn.metrics
-from helpers.simulated import Simulated
+from helpers.simulated import Simulated, probed
 
 from localent.analysis import curves, intervals, load, metrics
-from localent.analysis.intervals import Estimate, estimate
+from localent.analysis.intervals import Estimate, Resampling, estimate
 from localent.analysis.metrics import UndefinedError
 from localent.analysis.summary import summarise
 from localent.records import Extraction, Probe, Problem, Step, Token, Trace
@@ -227,7 +227,7 @@ def test_bca_is_scipys_for_one_trace_per_problem(monkeypatch):
     monkeypatch.setattr(intervals, "_wide_z", lambda *_: scipy.stats.norm.ppf(0.975))
     values = np.random.default_rng(0).exponential(size=200)
     theirs = scipy.stats.bootstrap((values,), np.mean, n_resamples=20_000, rng=1, method="BCa").confidence_interval
-    low, high = intervals.bootstrap(metrics.mean_of(values), range(200), n_resamples=20_000, seed=2)
+    low, high = intervals.bootstrap(metrics.mean_of(values), range(200), Resampling(20_000, seed=2))
     width = theirs.high - theirs.low
     assert low == pytest.approx(theirs.low, abs=0.03 * width)
     assert high == pytest.approx(theirs.high, abs=0.03 * width)
@@ -283,7 +283,8 @@ def test_repeating_every_attempt_does_not_narrow_the_interval(make):
 
 def test_the_seed_decides_and_order_of_names_does_not_matter():
     scores, wrong = sample(80)
-    first, again, other = (intervals.separation(scores, wrong, range(80), seed=seed) for seed in (1, 1, 2))
+    draws = (Resampling(seed=seed) for seed in (1, 1, 2))
+    first, again, other = (intervals.separation(scores, wrong, range(80), resampling=drawn) for drawn in draws)
     assert first == again
     assert first != other
 
@@ -400,45 +401,47 @@ def probes(*traces):
     for i, (_, given) in enumerate(traces):
         values[i, : len(given)] = given
         positions[i, : len(given)] = np.arange(len(given)) / max(1, len(given) - 1)
-    return curves.Trajectories(values, positions, np.array([wrong for wrong, _ in traces]), problems, problems)
+    return probed(values, positions, np.array([wrong for wrong, _ in traces]), problems)
 
 
 def test_value_at_a_position_is_that_of_the_last_probe_so_far():
-    traj = probes((False, [9.0, 7, 5, 3]), (True, [8.0, 4]), (True, [6.0]))
-    assert curves.at_position(traj, 0.5).tolist() == [7, 8, 6]
-    assert curves.at_position(traj, [0.0, 1 / 3, 0.34, 2 / 3, 0.99, 1.0])[0].tolist() == [9, 7, 7, 5, 5, 3]
-    assert curves.at_position(traj, [0.0, 0.99, 1.0])[1:].tolist() == [[8, 8, 4], [6, 6, 6]]
-    assert traj.wrong.tolist() == [False, True, True]
+    p = probes((False, [9.0, 7, 5, 3]), (True, [8.0, 4]), (True, [6.0]))
+    assert p.at(p.entropy, 0.5).tolist() == [7, 8, 6]
+    assert p.at(p.entropy, [0.0, 1 / 3, 0.34, 2 / 3, 0.99, 1.0])[0].tolist() == [9, 7, 7, 5, 5, 3]
+    assert p.at(p.entropy, [0.0, 0.99, 1.0])[1:].tolist() == [[8, 8, 4], [6, 6, 6]]
+    assert p.half_way(p.entropy) == pytest.approx([7, np.nan, np.nan], nan_ok=True)
 
 
 @pytest.mark.parametrize("n_steps", range(1, 41))
 def test_grid_positions_meet_probes_at_the_same_share(n_steps):
     """k/K and i/10 are not the same float: 3/10 from the grid must still reach the third of ten steps."""
-    traj = probes((False, [float(k) for k in range(n_steps + 1)]))
+    p = probes((False, [float(k) for k in range(n_steps + 1)]))
     expected = [i * n_steps // 10 for i in range(11)]
-    assert curves.at_position(traj, curves.GRID)[0].tolist() == expected
-    assert curves.at_position(traj, [i * 0.1 for i in range(11)])[0].tolist() == expected
-    assert curves.at_position(traj, [1 - i / 10 for i in range(11)])[0].tolist() == expected[::-1]  # 0.0999...98
+    assert p.at(p.entropy, curves.GRID)[0].tolist() == expected
+    assert p.at(p.entropy, [i * 0.1 for i in range(11)])[0].tolist() == expected
+    assert p.at(p.entropy, [1 - i / 10 for i in range(11)])[0].tolist() == expected[::-1]  # 0.0999...98
 
 
 def test_curves_by_class_are_means_and_their_gap():
     many = [(i % 2 == 1, [3.0, 2.0 + (i % 2), 1.0 + 0.01 * i]) for i in range(40)]
-    traj = probes(*many, (True, [5.0]))
-    found = curves.by_step(traj)
+    p = probes(*many, (True, [5.0]))
+    found = curves.by_class(range(3), p.entropy, p.wrong, p.problems)
     assert found.right.value == pytest.approx([3, 2, 1.19])
     assert found.wrong.value == pytest.approx([(60 + 5) / 21, 3, 1.2])
     assert found.gap.value == pytest.approx(found.wrong.value - found.right.value)
     assert found.wrong.n.tolist() == [21, 20, 20]
     assert (found.gap.low[2], found.gap.high[2]) != (0, 0)
     assert found.gap.low[1] == found.gap.high[1] == 1
-    assert curves.mean_by_step(traj).value[1] == pytest.approx(2.5)
-    assert curves.by_position(traj).wrong.n.tolist() == [21] * 11
+    assert curves.curve(range(3), p.entropy, p.problems).value[1] == pytest.approx(2.5)
+    by_position = curves.by_class(curves.GRID, p.at(p.entropy, curves.GRID), p.wrong, p.problems)
+    assert by_position.wrong.n.tolist() == [21] * 11
 
 
 def test_a_point_of_few_traces_has_no_interval():
     """Nine of 60 traces reach a second step: their mean is shown, but not how sure it is."""
     many = [(False, [1.0 + i, 2.0 + i % 7, 3.0 + i][: 3 if i < 9 else 2]) for i in range(60)]
-    found = curves.mean_by_step(probes(*many))
+    p = probes(*many)
+    found = curves.curve(range(3), p.entropy, p.problems)
     assert found.value[2] == 7
     assert np.isnan(found.low).tolist() == [False, False, True]
 
@@ -446,20 +449,20 @@ def test_a_point_of_few_traces_has_no_interval():
 def test_information_gain_by_hand():
     """A true answer that goes from 1/8 to 1/4 to 1 gains ln 2, then ln 8; one that dies counts as 1 in 1,000."""
     rising, dying = [1 / 8, 1 / 4, 1.0], [1 / 4, 1e-30, 0.0]
-    traj = probes((False, rising), (True, [None] * 3), (True, dying))
-    gains = curves.gains(traj, (0.0, 0.5, 1.0))
+    p = probes((False, rising), (True, [None] * 3), (True, dying))
+    gains = p.at(p.gain, (0.0, 0.5, 1.0))
     assert gains[0] == pytest.approx([0, math.log(2), math.log(8)])
     assert np.isnan(gains[1]).all()
     assert gains[2] == pytest.approx([0, math.log(4 / 1000), math.log(4 / 1000)])
-    mean = curves.mean_gain(traj)
+    mean = estimate(metrics.mean_of, gains[:, -1], problems=p.problems)
     assert mean.value == pytest.approx((math.log(8) + math.log(4 / 1000)) / 2)
     assert (mean.n, mean.n_missing) == (2, 1)
 
 
 def test_half_way_a_trace_of_one_step_has_gained_nothing_yet_and_is_left_out():
-    traj = probes((False, [1 / 8, 1 / 4, 1.0]), (False, [1 / 8, 1.0]))
-    assert curves.mean_gain_half(traj).value == pytest.approx(math.log(2))
-    assert curves.mean_gain(traj).value == pytest.approx(math.log(8))
+    p = probes((False, [1 / 8, 1 / 4, 1.0]), (False, [1 / 8, 1.0]))
+    assert p.half_way(p.gain) == pytest.approx([math.log(2), np.nan], nan_ok=True)
+    assert p.at(p.gain, 1.0) == pytest.approx([math.log(8)] * 2)
 
 
 # --- a whole run --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from helpers import synthetic
 from localent import study
 from localent.analysis import claims, quantities, verdicts
 from localent.analysis.claims import Claim
+from localent.analysis.intervals import Resampling
 from localent.analysis.quantities import Quantity
 from localent.store import open_db
 from localent.store.schema import CLAIM_KEYS
@@ -49,12 +50,12 @@ def test_reworded_claims_are_the_same_claims(tmp_path, reworded):
         for seed in (1, 2):
             run_id = synthetic.write(tmp_path / "made.db", law, n_samples=2, seed=seed, name="m", run_id=f"seed{seed}")
             runs[seed] = [("m", "made", run_id)]
-        before = {seed: study.analyse(db, found, n_resamples=200) for seed, found in runs.items()}
+        before = {seed: study.analyse(db, found, resampling=Resampling(200)) for seed, found in runs.items()}
         study.keep(db, before[1], runs[1])
         study.keep(db, before[2], runs[2])
         rows = db.verdicts()
         reworded()
-        after = study.analyse(db, runs[1], n_resamples=200)
+        after = study.analyse(db, runs[1], resampling=Resampling(200))
         others = study.other_seeds(db, runs[1])
         study.keep(db, after, runs[1])
         mine = [row for row in db.verdicts() if row["study_id"] == after.study_id]

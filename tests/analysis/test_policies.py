@@ -9,6 +9,7 @@ from helpers import synthetic
 
 from localent.analysis import load, policies, signals
 from localent.analysis import replay as replaying
+from localent.analysis.intervals import Resampling
 from localent.analysis.replay import replay
 from localent.analysis.votes import voting
 from localent.errors import UsageError
@@ -34,7 +35,7 @@ def parts(made):
 
 def found(made, **options):
     with open_db(made[0]) as db:
-        return replay(load.run(db, made[1]), n_resamples=100, **options)
+        return replay(load.run(db, made[1]), resampling=Resampling(100), **options)
 
 
 def test_a_stop_takes_the_leader_at_the_first_probe_that_allows_it(parts):
@@ -162,7 +163,10 @@ def test_results_of_a_bundled_model_say_what_they_are_about(made, tmp_path):
     run_id = synthetic.write(path, LAW, n_problems=20, name="abacus-made")
     with open_db(path) as db:
         run = load.run(db, run_id)
-    notes = replay(run, policy="stop", n_resamples=20).notes, signals.signals(run, n_resamples=20).notes
+    notes = (
+        replay(run, policy="stop", resampling=Resampling(20)).notes,
+        signals.signals(run, resampling=Resampling(20)).notes,
+    )
     assert all(any("about the mechanism" in note for note in some) for some in notes)
     assert not any("about the mechanism" in note for note in found(made, policy="EAT").notes)
 
@@ -172,7 +176,7 @@ def test_a_small_run_is_cut_in_the_middle(tmp_path, n, recwarn):
     path = tmp_path / "small.db"
     run_id = synthetic.write(path, LAW, n_problems=n, n_samples=2)
     with open_db(path) as db:
-        result = replay(load.run(db, run_id), n_resamples=20)
+        result = replay(load.run(db, run_id), resampling=Resampling(20))
     assert (result.n_chosen_on, result.n_reported_on) == (n // 2, n - n // 2)
     assert not recwarn.list
 
@@ -209,7 +213,7 @@ def test_one_sample_a_problem_says_that_there_is_nothing_to_vote_on(tmp_path):
     path = tmp_path / "one.db"
     run_id = synthetic.write(path, LAW, n_problems=40)
     with open_db(path) as db:
-        result = replay(load.run(db, run_id), n_resamples=100)
+        result = replay(load.run(db, run_id), resampling=Resampling(100))
     assert {o.kind for o in result.outcomes} == {"stop", "abstain"}
     assert result.outcomes[0].against_majority.reason == "one sample a problem: run with --samples"
     assert any("nothing to vote on" in note for note in result.notes)

@@ -12,7 +12,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from localent.analysis import intervals, load, metrics, signals, significance
-from localent.analysis.intervals import Estimate
+from localent.analysis.intervals import Estimate, Resampling
 from localent.engine import Options, Prompt, drive
 from localent.engine import open as open_model
 from localent.measure.meter import Meter
@@ -30,7 +30,7 @@ def read(tmp_path, law, **options):
     path = tmp_path / "made.db"
     run_id = synthetic.write(path, law, **options)
     with open_db(path, readonly=True) as db:
-        return {row.name: row for row in signals.signals(load.run(db, run_id), n_resamples=400).rows}
+        return {row.name: row for row in signals.signals(load.run(db, run_id), resampling=Resampling(400)).rows}
 
 
 def test_auroc_is_scikit_learns():
@@ -106,7 +106,7 @@ def test_within_question_intervals_are_as_wide_as_the_value_spreads():
     """Over 150 runs the mean width is that of 95 % of the values, and about one interval in twenty misses the truth."""
     rng, truth = np.random.default_rng(7), stats.norm.cdf(0.5 / np.sqrt(2))
     runs = (questions(0.5, rng) for _ in range(150))
-    found = [intervals.separation(s, w, p, p, n_resamples=300) for s, w, p in runs]
+    found = [intervals.separation(s, w, p, p, resampling=Resampling(300)) for s, w, p in runs]
     widths, values = [e.high - e.low for e in found], [e.value for e in found]
     assert np.mean(widths) == pytest.approx(2 * 1.96 * np.std(values), rel=0.15)
     assert 0.9 < np.mean([e.low <= truth <= e.high for e in found]) < 0.99
@@ -289,7 +289,7 @@ def test_p_of_a_partial_correlation_agrees_with_pearson_on_plain_data():
 def judged(values, wrong, length, problems):
     """The one signal of a run: its row as `signals` reads it, no other signal beside it."""
     score = signals.Score("made", "answer", values * 1.0, "never")
-    row = signals.judge(score, labelled(wrong, problems, length), n_resamples=400)
+    row = signals.judge(score, labelled(wrong, problems, length), resampling=Resampling(400))
     row = replace(row, p_holm=row.p, given_length_p_holm=significance.correlation_p(row.given_length))
     return replace(row, reading=signals._reading(row))
 
@@ -446,7 +446,7 @@ def test_rollouts_are_signals_of_the_traces_that_have_them(tmp_path):
             rolled = [replace(probe, estimator="rollout", n_rollouts=16) for probe in db.trace(i).probes]
             db.add_probes(run_id, i, rolled)
         run = load.run(db, run_id)
-    rows = {row.name: row for row in signals.signals(run, n_resamples=200).rows}
+    rows = {row.name: row for row in signals.signals(run, resampling=Resampling(200)).rows}
     scores = {score.name: score.values for score in signals.read(run)}
     row = rows["1 - rollout leader's share at half"]
     assert (row.auroc.n, row.auroc.n_missing, row.missing) == (40, 20, signals.NOT_ROLLED)
@@ -501,7 +501,7 @@ def test_entropy_tells_the_sums_that_outside_models_get_wrong(shared, name, accu
     entropy, wrong = add(path)
     score = signals.Score("mean entropy", "token", entropy, "")
     traces = labelled(wrong, np.arange(len(wrong)), np.full(len(wrong), 4))
-    row = signals.judge(score, traces, n_resamples=200)
+    row = signals.judge(score, traces, resampling=Resampling(200))
     assert accuracy[0] < 1 - wrong.mean() < accuracy[1]
     assert auroc[0] < row.auroc.value < auroc[1]
     assert row.auroc.excludes(0.5)

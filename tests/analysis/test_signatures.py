@@ -11,6 +11,7 @@ from scipy import stats
 
 from localent.analysis import load, profile, signatures
 from localent.analysis.fano import fano_bound
+from localent.analysis.intervals import Resampling
 from localent.analysis.probed import Listed, Probed, codes, moved
 from localent.store import open_db
 
@@ -171,7 +172,7 @@ def test_a_run_has_all_signatures_and_a_floor_keeps_one_trace_from_ruling(tmp_pa
     run_id = synthetic.write(path, synthetic.Law(gain=4, gain_wrong=0), n_problems=80)
     with open_db(path) as db:
         p = load.probes(db, run_id).own
-    found = signatures.signatures(p, ln_others=math.log(3), n_resamples=200)
+    found = signatures.signatures(p, ln_others=math.log(3), resampling=Resampling(200))
     assert found.entropy.value[0] > found.entropy.value[-1]
     assert found.gain.value[0] == 0
     assert found.early_drop.known

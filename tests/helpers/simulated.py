@@ -6,6 +6,7 @@ import numpy as np
 import scipy.stats
 
 from localent.analysis import load
+from localent.analysis.probed import Probed
 from localent.analysis.recorded import Traces
 from localent.analysis.summary import Summary, summarise
 from localent.records import Model, Run
@@ -59,6 +60,19 @@ def labelled(wrong, problems, n_tokens) -> Traces:
         samples=np.zeros(n, int), wrong=np.asarray(wrong), truncated=none, failed=none, answers=np.full(n, None),
         n_tokens=np.asarray(n_tokens), n_steps=np.zeros(n, int), difficulty=nothing, mean_entropy=nothing,
         mean_surprisal=nothing,
+    )  # fmt: skip
+
+
+def probed(values, position, wrong, problems) -> Probed:
+    """Probes whose every number is of these values: (n, K + 1), as position is; wrong, problems: (n,)."""
+    n, numbers = (
+        len(wrong),
+        ("entropy", "residual", "p_true", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed"),
+    )
+    return Probed(
+        estimator="number", control=None, trace_ids=np.arange(n), problems=problems, wrong=wrong,
+        n_rollouts=np.zeros(n, int), position=position, leader=np.full(position.shape, -2), motion=values[:, 1:],
+        net_motion=values[:, 0], **dict.fromkeys(numbers, values),
     )  # fmt: skip
 
 

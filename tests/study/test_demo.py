@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from helpers import synthetic
 
 from localent import study
+from localent.analysis.intervals import Resampling
 from localent.analysis.quantities import Figure
 from localent.cli import main
 from localent.cli.progress import Bar
@@ -103,7 +104,7 @@ def judged(tmp_path_factory):
         (name, "demo-choice", synthetic.write(path, law, name=name, task="demo-choice")) for name, law in laws.items()
     ]
     with open_db(path) as db:
-        return study.analyse(db, runs, n_resamples=200)
+        return study.analyse(db, runs, resampling=Resampling(200))
 
 
 def test_words_on_stages_follow_the_verdicts(judged):

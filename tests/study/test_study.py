@@ -14,7 +14,7 @@ from localent import study, tasks
 from localent.analysis import beyond_controls, claims, contrasts, load, scores, verdicts
 from localent.analysis.claims import LENGTH, REFUTED, SUPPORTED, UNDECIDED
 from localent.analysis.curves import Curve
-from localent.analysis.intervals import Estimate
+from localent.analysis.intervals import Estimate, Resampling
 from localent.analysis.probed import Probed
 from localent.cli import main
 from localent.errors import UsageError
@@ -22,6 +22,7 @@ from localent.report.science import mechanism_table, sentences, stage_table, ver
 from localent.runs.run import Settings
 from localent.store import open_db
 
+FEW = Resampling(300)
 PLANTED = synthetic.Law(gain=5, gain_wrong=1, noise=0.2, control_gain=0.0)
 EVERY, EVERY_HALF = claims.EXCEEDS_ALL.key, claims.EXCEEDS_ALL_HALF.key
 GAIN, BY_HALF, ROLLED = claims.GAIN_RISES.key, claims.GAIN_BY_HALF.key, claims.GAIN_RISES_ROLLOUTS.key
@@ -34,7 +35,7 @@ def judged(tmp_path, law, *, n_problems=120, n_samples=2, seed=0, name="made"):
     path = tmp_path / f"{name}-{seed}.db"
     run_id = synthetic.write(path, law, n_problems=n_problems, n_samples=n_samples, seed=seed, name=name)
     with open_db(path) as db:
-        found = study.analyse(db, [(name, "made", run_id)], n_resamples=300)
+        found = study.analyse(db, [(name, "made", run_id)], resampling=FEW)
     return {v.key: v for _, v in found.verdicts}
 
 
@@ -96,11 +97,11 @@ def test_what_the_question_alone_tells_is_not_gained_by_reasoning(tmp_path):
     level = np.random.default_rng(0).normal(size=p.entropy.shape[0]) + 1.0 * p.wrong
     noise = 0.01 * np.random.default_rng(1).normal(size=p.entropy.shape)
     told = replace(p, entropy=np.where(np.isnan(p.position), np.nan, level[:, None] + noise))
-    found = {v.key: v for v in verdicts.judge("m", told, {}, np.ones(len(p.wrong)), n_resamples=300)}
+    found = {v.key: v for v in verdicts.judge("m", told, {}, np.ones(len(p.wrong)), resampling=FEW)}
     assert found[EARLY].effect.low > 0.1
     assert found[BEYOND].verdict == REFUTED
     later = replace(p, entropy=np.where(p.position > 0, told.entropy, 1.0 + noise))
-    found = {v.key: v for v in verdicts.judge("m", later, {}, np.ones(len(p.wrong)), n_resamples=300)}
+    found = {v.key: v for v in verdicts.judge("m", later, {}, np.ones(len(p.wrong)), resampling=FEW)}
     assert found[BEYOND].verdict == SUPPORTED
 
 
@@ -113,7 +114,7 @@ def test_reasoning_replaced_by_filler_is_refuted(tmp_path):
     own, filler = found.own, found.controls["filler"]
     as_if = synthetic.replaced(own, filler)
     lengths = np.ones(len(own.wrong))
-    by_claim = {v.key: v for v in verdicts.judge("filler", as_if, {}, lengths, n_resamples=300)}
+    by_claim = {v.key: v for v in verdicts.judge("filler", as_if, {}, lengths, resampling=FEW)}
     assert by_claim[GAIN].verdict == REFUTED
     assert (as_if.n_steps == own.n_steps).all()
     assert as_if.p_true[:, 0] == pytest.approx(own.p_true[:, 0])
@@ -124,7 +125,7 @@ def test_training_is_judged_between_stages_over_the_same_problems(tmp_path):
     laws = {"early": synthetic.Law(), "base": synthetic.Law(gain=1.5), "tuned": synthetic.Law(gain=1.5)}
     runs = [(name, "made", synthetic.write(path, law, name=name)) for name, law in laws.items()]
     with open_db(path) as db:
-        found = study.analyse(db, runs, n_resamples=300)
+        found = study.analyse(db, runs, resampling=FEW)
     training = {v.subject: v for _, v in found.verdicts if v.key == claims.TRAINING.key}
     assert list(training) == ["early -> base", "base -> tuned", "early -> tuned"]
     assert training["early -> base"].verdict == SUPPORTED
@@ -141,8 +142,8 @@ def test_problems_that_are_not_asked_for_do_not_count(tmp_path):
     runs = [("made-up", "made", synthetic.write(path, law, n_problems=n)) for path, n in ((more, 80), (fewer, 50))]
     wanted = {synthetic.problem(i).problem_id for i in range(50)}
     with open_db(more) as db, open_db(fewer) as other:
-        found = study.analyse(db, runs[:1], replace(study.STORED, problems=wanted), n_resamples=100)
-        alone = study.analyse(other, runs[1:], n_resamples=100)
+        found = study.analyse(db, runs[:1], replace(study.STORED, problems=wanted), resampling=Resampling(100))
+        alone = study.analyse(other, runs[1:], resampling=Resampling(100))
     assert found.verdicts == alone.verdicts
     assert found.subjects[0].auroc_half == alone.subjects[0].auroc_half
     assert found.subjects[0].accuracy.n == 50
@@ -213,7 +214,7 @@ def test_a_trained_model_whose_text_is_replaced_by_filler_is_refuted(bundled, tm
     own, filler = read.own, read.controls["filler"]
     as_if = synthetic.replaced(own, filler)
     assert (filler.there_at_all == (own.n_steps > 0)).all()
-    by_claim = {v.key: v for v in verdicts.judge("filler", as_if, {}, np.ones(len(own.wrong)), n_resamples=300)}
+    by_claim = {v.key: v for v in verdicts.judge("filler", as_if, {}, np.ones(len(own.wrong)), resampling=FEW)}
     assert by_claim[GAIN].verdict == REFUTED
     assert by_claim[claims.P_TRUE_RISES.key].verdict == REFUTED
 
@@ -299,7 +300,7 @@ def test_studies_under_other_seeds_are_laid_beside(tmp_path):
         for seed, law in ((1, PLANTED), (2, PLANTED), (3, synthetic.Law(control_gain=0.0))):
             run_id = synthetic.write(path, law, n_samples=2, seed=seed, name="made", run_id=f"seed{seed}")
             found = [("made", "made", run_id)]
-            judged = study.analyse(db, found, n_resamples=300)
+            judged = study.analyse(db, found, resampling=FEW)
             study.keep(db, judged, found)
             studies.append(judged)
         others = study.other_seeds(db, [("made", "made", "seed1")])
@@ -320,15 +321,15 @@ def test_controls_are_exceeded_along_the_trace_not_only_at_its_end(tmp_path):
     with open_db(path) as db:
         found = load.probes(db, run_id)
     own, controls = found.own, {"filler": found.controls["filler"]}
-    curve = beyond_controls.along(own, controls["filler"], n_resamples=300)
+    curve = beyond_controls.along(own, controls["filler"], resampling=FEW)
     assert curve.value[0] == 0
     assert (np.diff(curve.value[curve.n > 0]) > -0.2).all()
     assert beyond_controls.earliest_over([curve]) <= 0.5
     late = replace(own, p_true=np.where((own.position > 0) & (own.position < 1), own.p_true[:, :1], own.p_true))
-    late_curve = beyond_controls.along(late, controls["filler"], n_resamples=300)
+    late_curve = beyond_controls.along(late, controls["filler"], resampling=FEW)
     assert beyond_controls.earliest_over([late_curve]) == 1.0
     lengths = np.ones(len(own.wrong))
-    by_claim = {v.key: v for v in verdicts.judge("late", late, controls, lengths, n_resamples=300)}
+    by_claim = {v.key: v for v in verdicts.judge("late", late, controls, lengths, resampling=FEW)}
     assert by_claim[EVERY].verdict == SUPPORTED
     assert by_claim[EVERY_HALF].verdict != SUPPORTED
 
@@ -353,10 +354,10 @@ def test_rollouts_are_judged_by_the_same_claim(tmp_path):
     with open_db(path) as db:
         p = load.probes(db, run_id).own
     lengths = np.ones(len(p.wrong))
-    found = {v.key: v for v in verdicts.judge("m", p, {}, lengths, p, 16, n_resamples=300)}
+    found = {v.key: v for v in verdicts.judge("m", p, {}, lengths, p, 16, resampling=FEW)}
     assert found[ROLLED].verdict == SUPPORTED
     floored = replace(p, p_true=np.where(p.position > 0, 0.01, 0.02))  # below 1/32: sixteen samples cannot tell
-    found = {v.key: v for v in verdicts.judge("m", p, {}, lengths, floored, 16, n_resamples=300)}
+    found = {v.key: v for v in verdicts.judge("m", p, {}, lengths, floored, 16, resampling=FEW)}
     assert found[ROLLED].verdict == UNDECIDED
     assert found[ROLLED].effect.reason == "nothing varies"
 
@@ -376,7 +377,7 @@ def test_a_start_that_tells_all_leaves_nothing_to_refute():
     """Both AUROCs are 1 over the same pairs: a ceiling, no refutation; nor is a true answer that never moves."""
     wrong = np.arange(60) < 20
     entropy = wrong[:, None] + np.random.default_rng(0).uniform(0, 0.5, (60, 3))
-    found = {v.key: v for v in verdicts.judge("m", drawn(wrong, entropy), {}, np.ones(60), n_resamples=300)}
+    found = {v.key: v for v in verdicts.judge("m", drawn(wrong, entropy), {}, np.ones(60), resampling=FEW)}
     assert (found[EARLY].effect.value, found[BEYOND].effect.value) == (0.5, 0.0)
     assert (found[BEYOND].verdict, found[BEYOND].effect.low) == (UNDECIDED, None)
     assert found[BEYOND].effect.reason == "AUROC 1 at k = 0 leaves nothing to gain or lose"
@@ -389,7 +390,7 @@ def test_traces_of_one_step_have_no_half_way():
     p_true = np.where(p.position > 0, 0.8, 0.1) + np.linspace(0, 0.1, 40)[:, None]
     short = p.position + np.where(one[:, None], [0, 0.5, np.nan], 0)  # one step: k = 0, 1
     p = replace(p, p_true=np.where(np.isnan(short), np.nan, p_true), position=short)
-    found = {v.key: v for v in verdicts.judge("m", p, {}, np.ones(40), n_resamples=300)}[BY_HALF]
+    found = {v.key: v for v in verdicts.judge("m", p, {}, np.ones(40), resampling=FEW)}[BY_HALF]
     assert found.effect.value == pytest.approx(np.log(p_true[~one, 1] / p_true[~one, 0]).mean())
     assert (found.effect.n, found.effect.n_missing) == (20, 20)
 
@@ -417,7 +418,7 @@ def test_length_that_cannot_be_held_fixed_explains_nothing():
     """Length tells right from wrong without fail: what is left with it held fixed is 0 / 0."""
     wrong = np.arange(60) % 2 < 1
     entropy = (1.5 * wrong + np.random.default_rng(0).normal(0, 1, 60))[:, None] + np.zeros(3)
-    found = {v.key: v for v in verdicts.judge("m", drawn(wrong, entropy), {}, 10 + 5.0 * wrong, n_resamples=300)}
+    found = {v.key: v for v in verdicts.judge("m", drawn(wrong, entropy), {}, 10 + 5.0 * wrong, resampling=FEW)}
     assert found[PLAIN].effect.low > 0.05
     assert found[PLAIN].verdict == found[EARLY].verdict == UNDECIDED
     assert found[PLAIN].note == found[EARLY].note == "length cannot be held fixed"
@@ -467,9 +468,9 @@ def test_a_control_that_could_be_read_nowhere_leaves_every_control_undecided(tmp
     with open_db(path) as db:
         problems = frozenset(p.problem_id for p in db.problems("made"))
         wanted = study.Wanted(problems=problems, samples=2, controls=("filler", "wrong-trace"))
-        two = {v.key: v for _, v in study.analyse(db, [("m", "made", run_id)], wanted, n_resamples=300).verdicts}
+        two = {v.key: v for _, v in study.analyse(db, [("m", "made", run_id)], wanted, resampling=FEW).verdicts}
         wanted = replace(wanted, samples=1)
-        one = {v.key: v for _, v in study.analyse(db, [("m", "made", run_id)], wanted, n_resamples=300).verdicts}
+        one = {v.key: v for _, v in study.analyse(db, [("m", "made", run_id)], wanted, resampling=FEW).verdicts}
     assert two["exceeds_control:filler"].verdict == two[GAIN].verdict == SUPPORTED
     assert two[EVERY].verdict == UNDECIDED
     assert "none to be had: wrong-trace" in two[EVERY].note
@@ -480,11 +481,11 @@ def test_two_wrong_traces_show_nothing_beyond_the_start():
     """However sure the right ones are among themselves: of two, either may lie anywhere by chance."""
     rng, wrong = np.random.default_rng(3), np.arange(100) < 2
     before, after = rng.normal(size=100), rng.normal(size=100) - 3.0 * wrong
-    gain = contrasts.gain_of_separation(after, before, wrong, np.arange(100), np.zeros(100), n_resamples=300)
+    gain = contrasts.gain_of_separation(after, before, wrong, np.arange(100), np.zeros(100), resampling=FEW)
     assert gain.value is not None
     assert gain.reason == "too few right or wrong traces for an interval"
     five = contrasts.gain_of_separation(
-        after, before, np.arange(100) < 5, np.arange(100), np.zeros(100), n_resamples=300
+        after, before, np.arange(100) < 5, np.arange(100), np.zeros(100), resampling=FEW
     )
     assert five.known
 
@@ -493,7 +494,7 @@ def test_a_start_near_1_leaves_nothing_to_gain_and_is_no_refutation():
     rng, wrong = np.random.default_rng(3), np.arange(300) < 100
     after = rng.normal(size=300) + 9.0 * wrong
     before = np.where(np.arange(300) == 0, -9.0, after)
-    gain = contrasts.gain_of_separation(after, before, wrong, np.arange(300), np.zeros(300), n_resamples=300)
+    gain = contrasts.gain_of_separation(after, before, wrong, np.arange(300), np.zeros(300), resampling=FEW)
     assert 0 < gain.value < 0.02
     assert gain.reason == "AUROC 0.99 at k = 0 leaves nothing to gain or lose"
 
@@ -508,8 +509,8 @@ def questioned(n=100, seed=0):
 def within(scores, wrong, problems, length):
     """The within-question claim by its own function, on scores that are already those of half-way."""
     made = type("Made", (), dict(wrong=wrong, problems=problems))
-    effect = contrasts.scaled(contrasts.separation(scores, wrong, problems, problems, n_resamples=300), 1, -0.5)
-    sample = contrasts.Sample("m", made, length, dict(n_resamples=300))
+    effect = contrasts.scaled(contrasts.separation(scores, wrong, problems, problems, resampling=FEW), 1, -0.5)
+    sample = contrasts.Sample("m", made, length, FEW)
     return contrasts._beside_length(claims.WITHIN, sample, scores, effect, problems)
 
 
@@ -531,7 +532,7 @@ def test_a_length_that_never_varies_explains_nothing():
     wrong = np.arange(200) < 100
     scores = np.where(wrong, np.where(np.arange(200) % 4 == 0, 2.5, 0.9), 1.0) + 0.01 * rng.normal(size=200)
     made = type("Made", (), dict(wrong=wrong, problems=np.arange(200)))
-    sample = contrasts.Sample("m", made, np.full(200, 50.0), dict(n_resamples=300))
+    sample = contrasts.Sample("m", made, np.full(200, 50.0), FEW)
     found = contrasts.contrast(claims.SEPARABILITY, sample, scores)
     assert found.effect.low > 0
     assert (found.verdict, found.note) == (UNDECIDED, "by ranks nothing is shown")
@@ -549,7 +550,7 @@ def test_four_wrong_traces_support_no_contrast(claim):
         scores = 5.0 * wrong + np.random.default_rng(0).normal(size=200)
         made = type("Made", (), dict(wrong=wrong, problems=np.arange(200)))
         length = np.random.default_rng(1).normal(size=200)
-        return contrasts.contrast(claim, contrasts.Sample("m", made, length, dict(n_resamples=300)), scores)
+        return contrasts.contrast(claim, contrasts.Sample("m", made, length, FEW), scores)
 
     four, twenty = verdict(4), verdict(20)
     assert (four.verdict, four.p, four.effect.low) == (UNDECIDED, None, None)
@@ -576,7 +577,7 @@ def test_training_is_paired_by_problem_however_many_traces_each_has(tmp_path):
     number = np.unique(first.problems, return_inverse=True)[1]
     alike = replace(first, p_true=first.p_true[0] * np.where(number % 2, 1.0, 0.2)[:, None] ** first.position)
     often = [alike.among(np.repeat(np.arange(40), np.where(number % 2, *n))) for n in ((3, 1), (1, 3))]
-    found = verdicts.training(("a", often[0]), ("b", often[1]), n_resamples=300)
+    found = verdicts.training(("a", often[0]), ("b", often[1]), resampling=FEW)
     assert found.effect.value == pytest.approx(0, abs=1e-9)
     assert found.verdict == UNDECIDED
 
