@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import gguf
+import numpy as np
 
 from localent.errors import LocalentError
 from localent.files import identity
@@ -21,6 +22,8 @@ BESIDE = {  # fields that change no token id of a text: which tokens end or pad 
 QUANTIZED_BY = "quantize.imatrix."
 BLOCK, SMALL_BLOCK = 256, 32  # weights of a block: K- and I-quants; what stands in for them
 FALLBACKS = ("IQ4_NL", "Q4_0", "Q5_0", "Q5_1", "Q8_0")
+EXPONENTS = {"F16": np.uint16(0x7C00), "BF16": np.uint16(0x7F80), "F32": np.uint32(0x7F800000)}
+SPAN = 1 << 20  # weights checked in one step
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,25 @@ def inspect(path: Path) -> Details:
 def tensors_of(path: Path) -> list[gguf.ReaderTensor]:
     """The tensors of a model, of all its parts where it is split."""
     return [tensor for part in parts(path) for tensor in gguf.GGUFReader(part).tensors]
+
+
+def readable_quants() -> set[str]:
+    """The quants that a GGUF header can name, as GGUF spells them."""
+    return {kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in gguf.LlamaFileType}
+
+
+def is_finite(tensor: gguf.ReaderTensor) -> bool:
+    """True if no exponent has all its bits set, as NaN and infinity have; llama.cpp judges quantized weights itself."""
+    mask = EXPONENTS.get(tensor.tensor_type.name)
+    if mask is None:
+        return True
+    bits = tensor.data.reshape(-1).view(mask.dtype)
+    return not any(((bits[i : i + SPAN] & mask) == mask).any() for i in range(0, len(bits), SPAN))
+
+
+def n_columns(tensor: gguf.ReaderTensor) -> int:
+    """Numbers that an importance matrix holds of a tensor: one a column, of each expert."""
+    return int(tensor.shape[0]) * (int(tensor.shape[2]) if len(tensor.shape) > 2 else 1)
 
 
 def fallbacks(reader: gguf.GGUFReader, tensors: Sequence[gguf.ReaderTensor], model: Model) -> tuple[Fallback, ...]:

@@ -8,22 +8,15 @@ from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-import gguf
-import numpy as np
-
 from localent import engine
 from localent.errors import LocalentError, UsageError
-from localent.files import identity, imatrix
+from localent.files import identity, imatrix, tensors
 from localent.files.header import PART
 from localent.files.imatrix import Imatrix
-from localent.files.tensors import tensors_of
 
-_READ = {kind.name.removeprefix("MOSTLY_").removeprefix("ALL_") for kind in gguf.LlamaFileType}
-QUANTS = tuple(sorted(engine.quants() & _READ))  # what llama.cpp writes and localent can read again
+QUANTS = tuple(sorted(engine.quants() & tensors.readable_quants()))  # what llama.cpp writes and localent can read again
 
 OUTPUT = "output.weight"  # where its importance has another size, llama.cpp goes on without
-EXPONENTS = {"F16": np.uint16(0x7C00), "BF16": np.uint16(0x7F80), "F32": np.uint32(0x7F800000)}
-BLOCK = 1 << 20  # weights looked at in one step
 
 
 def names(quants: Sequence[str]) -> list[str]:
@@ -57,18 +50,9 @@ def check_source(source: Path, head: identity.Header) -> None:
     """Raise LocalentError where there is nothing to quantize: a vocabulary alone, or weights that are not finite."""
     if not head.has_weights:
         raise LocalentError(f"{source.name} holds a vocabulary only, no weights to quantize. Name a whole model.")
-    broken = next((tensor.name for tensor in tensors_of(source) if not _is_finite(tensor)), None)
+    broken = next((tensor.name for tensor in tensors.tensors_of(source) if not tensors.is_finite(tensor)), None)
     if broken:
         raise LocalentError(_not_finite(source, broken))
-
-
-def _is_finite(tensor: gguf.ReaderTensor) -> bool:
-    """Whether no exponent has all its bits set, as NaN and infinity have; of quantized weights llama.cpp judges."""
-    mask = EXPONENTS.get(tensor.tensor_type.name)
-    if mask is None:
-        return True
-    bits = tensor.data.reshape(-1).view(mask.dtype)
-    return not any(((bits[i : i + BLOCK] & mask) == mask).any() for i in range(0, len(bits), BLOCK))
 
 
 def _not_finite(source: Path, tensor: str) -> str:
@@ -78,7 +62,7 @@ def _not_finite(source: Path, tensor: str) -> str:
 def matrix_for(source: Path, path: Path) -> Imatrix:
     """An importance matrix of the source's tensors and their sizes. Raises LocalentError for another model's."""
     found = imatrix.read(path)
-    columns = {tensor.name: _columns(tensor) for tensor in tensors_of(source)}
+    columns = {tensor.name: tensors.n_columns(tensor) for tensor in tensors.tensors_of(source)}
     sizes = {name: values.size for name, values in found.weights.items()}
     why = None
     if not columns.keys() & sizes.keys():
@@ -88,11 +72,6 @@ def matrix_for(source: Path, path: Path) -> Imatrix:
     if why:
         raise LocalentError(f"{path.name} is of another model: {why}; make one of this model with llama-imatrix.")
     return found
-
-
-def _columns(tensor: gguf.ReaderTensor) -> int:
-    """Numbers that an importance matrix holds of a tensor: one a column, of each expert."""
-    return int(tensor.shape[0]) * (int(tensor.shape[2]) if len(tensor.shape) > 2 else 1)
 
 
 def make(
