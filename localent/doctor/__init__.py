@@ -18,10 +18,10 @@ from localent.doctor.repeats import invariance
 from localent.engine import build_info, supports_gpu
 from localent.files import identity
 from localent.files.header import glance
-from localent.machine.findings import Finding, Report, remembered, rows, save
+from localent.machine.findings import Finding, Report, rows, save, saved_report
 from localent.machine.fit import gpu_layers
 
-__all__ = ["Finding", "Report", "examine", "install_line", "remembered", "rows", "save", "unused_features"]
+__all__ = ["Finding", "Report", "examine", "install_line", "rows", "save", "saved_report", "unused_features"]
 
 
 def examine(

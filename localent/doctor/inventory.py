@@ -13,7 +13,7 @@ import localent
 from localent.doctor import trial
 from localent.engine import build_info, check_build, devices, requirement, supports_gpu
 from localent.errors import LocalentError
-from localent.files import identity
+from localent.files import cache
 from localent.files.header import Glance, parts
 from localent.machine import hardware
 from localent.machine.findings import Finding
@@ -35,7 +35,7 @@ def this_machine() -> Iterator[Finding]:
     yield Finding("machine", "threads allowed", cores.usable, None, True, f"the least of {told}")
     if room is not None:
         yield Finding("machine", "memory free", round(room / 1e9, 2), "GB", None, f"of {(total or room) / 1e9:.1f} GB")
-    for name, folder in (("models", hub_cache()), ("cache", identity.cache_dir())):
+    for name, folder in (("models", hub_cache()), ("cache", cache.folder())):
         free = hardware.free_disk(folder)
         yield Finding("machine", f"disk free for {name}", round(free / 1e9, 1), "GB", free > 1e9, str(folder))
 

@@ -6,15 +6,15 @@ llama.cpp's loader may end the process on a malformed file and gives no reasons;
 from __future__ import annotations
 
 import hashlib
-import json
-import os
 import struct
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import gguf
 
 from localent.errors import LocalentError, UsageError
+from localent.files import cache
 from localent.files.header import Glance, glance, parts
 from localent.records import Model
 
@@ -42,22 +42,13 @@ def read(path: Path) -> Header:
     path = Path(path).expanduser().resolve()
     _check_magic(path)
     _check_parts(path)
-    memo = _memo_path(path)
-    if memo.exists():
-        try:
-            return _from_json(memo.read_text())
-        except (ValueError, TypeError, KeyError):
-            memo.unlink(missing_ok=True)  # written by another version: read the file again
-    header = _parse(path)
-    _remember(memo, header)
-    return header
-
-
-def cache_dir() -> Path:
-    """Where localent keeps what it can make again: file identities, quants of the bundled models."""
-    if own := os.environ.get("LOCALENT_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "localent"
+    key = cache.file_key(path, *parts(path)[1:])
+    known = cache.read("identities", key, _from_json)
+    if known is not None:
+        return known
+    found = _parse(path)
+    cache.write("identities", key, asdict(found))
+    return found
 
 
 def _check_magic(path: Path) -> None:
@@ -174,23 +165,5 @@ def _tokenizer_sha256(seen: Glance) -> str:
     return digest.hexdigest()
 
 
-def _memo_path(path: Path) -> Path:
-    stat = path.stat()
-    others = [part.stat().st_mtime_ns for part in parts(path)[1:]]
-    key = hashlib.sha256(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}{others or ''}".encode()).hexdigest()[:32]
-    return cache_dir() / "headers" / f"{key}.json"
-
-
-def _remember(memo: Path, header: Header) -> None:
-    try:
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        partial = memo.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(asdict(header)))
-        partial.replace(memo)
-    except OSError:
-        pass  # a read-only home only costs the time of reading the file again
-
-
-def _from_json(text: str) -> Header:
-    fields = json.loads(text)
+def _from_json(fields: dict[str, Any]) -> Header:
     return Header(Model(**fields.pop("model")), **fields)

@@ -1,13 +1,11 @@
-"""What the doctor says, line by line, and where it is kept for later runs of the same model and build."""
+"""The doctor's report, line by line, kept for later runs of the same model and build."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import Any
 
-from localent.files import identity
+from localent.files import cache
 
 BUILD = ("llama_cpp_python", "backend", "cpu", "machine", "localent")  # of a run's record: what a report is about
 
@@ -36,23 +34,18 @@ class Report:
         return [finding for finding in self.findings if finding.part == part]
 
 
-def save(report: Report) -> Path:
-    """Keep a report, so that later runs of the same model and build can be stored with it."""
-    place = _place(report.model_sha256 or "none", report.build)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    partial = place.with_suffix(".partial")
-    partial.write_text(json.dumps(asdict(report), ensure_ascii=False))
-    partial.replace(place)
-    return place
+def save(report: Report) -> bool:
+    """Keep a report, so that later runs of the same model and build are stored with it. False: it cannot be kept."""
+    return cache.write("doctor", _key(report.model_sha256 or "none", report.build), asdict(report))
 
 
-def remembered(model_sha256: str, build: dict[str, str]) -> Report | None:
+def saved_report(model_sha256: str, build: dict[str, str]) -> Report | None:
     """The last report on this model and build, on this machine."""
-    try:
-        kept = json.loads(_place(model_sha256, build).read_text())
-        return Report(kept["model_sha256"], kept["build"], tuple(Finding(**f) for f in kept["findings"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return cache.read("doctor", _key(model_sha256, build), _from_json)
+
+
+def _from_json(kept: dict[str, Any]) -> Report:
+    return Report(kept["model_sha256"], kept["build"], tuple(Finding(**fields) for fields in kept["findings"]))
 
 
 def rows(report: Report | None) -> list[dict[str, object]]:
@@ -68,7 +61,5 @@ def _row(finding: Finding) -> dict[str, object]:
     return shown | {"unit": finding.unit, "ok": ok, "note": finding.note}
 
 
-def _place(model_sha256: str, build: dict[str, str]) -> Path:
-    same = {name: build.get(name) for name in BUILD}
-    key = hashlib.sha256(json.dumps([model_sha256, same], sort_keys=True).encode()).hexdigest()[:32]
-    return identity.cache_dir() / "doctor" / f"{key}.json"
+def _key(model_sha256: str, build: dict[str, str]) -> str:
+    return cache.key_of([model_sha256, {name: build.get(name) for name in BUILD}])

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import Any
 
 from localent.engine import Device, build_info, devices, supports_gpu
-from localent.files.cache import remembered
+from localent.files.cache import choose_once
 from localent.files.header import Glance, glance, parts
 from localent.records import Model
 
@@ -36,10 +37,15 @@ def layers_for(
         return wanted or 0
     what = {"layers for": [model.sha256 for model in models], "lanes": lanes, "ctx": n_ctx} | build_info(-1)
     paths = [Path(model.path) for model in models]
-    found = Offload(*remembered(what, lambda: astuple(gpu_layers(paths, lanes=lanes, n_ctx=n_ctx))))
+    found = choose_once(what, _offload_of, lambda: astuple(gpu_layers(paths, lanes=lanes, n_ctx=n_ctx)))
     if found.why:
         LOG.warning(found.why)
     return found.layers
+
+
+def _offload_of(fields: Sequence[Any]) -> Offload:
+    layers, why = fields
+    return Offload(int(layers), why)
 
 
 def gpu_layers(paths: Sequence[Path], *, lanes: int | None = None, n_ctx: int | None = None) -> Offload:

@@ -7,6 +7,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +62,10 @@ def total_memory() -> int | None:
 
 def free_disk(folder: Path) -> int:
     """Bytes free where `folder` is, or would be."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
+    for place in (folder, *folder.absolute().parents):
+        with suppress(OSError):  # not there yet, or not ours to look into
+            return shutil.disk_usage(place).free
+    return 0
 
 
 def cpu_flags() -> frozenset[str]:

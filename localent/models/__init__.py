@@ -10,8 +10,12 @@ import os
 from importlib import resources
 from pathlib import Path
 
+from localent.engine import quantize
 from localent.errors import LocalentError, UsageError
-from localent.files.identity import cache_dir, file_sha256
+from localent.files import cache
+from localent.files.header import glance
+from localent.files.identity import file_sha256
+from localent.machine.hardware import usable_cores
 from localent.models import disk, hub
 from localent.models.names import Entry, entries, find
 
@@ -64,14 +68,9 @@ def _bundled(entry: Entry, quant: str) -> Path:
 
 def _made_quant(entry: Entry, source: Path, quant: str) -> Path:
     """A quant of a bundled model, made once and kept in the cache folder."""
-    from localent.engine import quantize
-    from localent.machine.hardware import usable_cores
-
-    target = cache_dir() / "quants" / f"{entry.name}-{file_sha256(source)[:12]}-{quant}.gguf"
-    if not target.exists():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        quantize(source, target, quant, n_threads=usable_cores())
-    return target
+    threads = usable_cores()
+    name = f"{entry.name}-{file_sha256(source)[:12]}-{quant}.gguf"
+    return cache.made_file("quants", name, glance, lambda target: quantize(source, target, quant, n_threads=threads))
 
 
 def _is_path(text: str) -> bool:

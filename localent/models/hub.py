@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localent.errors import LocalentError, UsageError
+from localent.files import cache
 from localent.files.header import PART, parts
-from localent.files.identity import cache_dir, file_sha256
+from localent.files.identity import file_sha256
 from localent.models.names import SAFE, Entry
 
 ENDPOINT = "https://huggingface.co"
@@ -209,22 +210,14 @@ def _is_itself(path: Path, remote: Remote | None = None) -> bool:
         return False
     if not etag or not SHA256.fullmatch(etag):
         return True  # small files carry a git hash instead
-    memo = _verified_memo(path, etag)
-    if memo.exists():
+    stat = path.stat()
+    key = cache.key_of([etag, stat.st_size, stat.st_mtime_ns])
+    if cache.read("verified", key, bool):
         return True
     if file_sha256(path) != etag:
         return False
-    try:
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        memo.touch()
-    except OSError:
-        pass  # a read-only home only costs another check
+    cache.write("verified", key, True)
     return True
-
-
-def _verified_memo(path: Path, etag: str) -> Path:
-    stat = path.stat()
-    return cache_dir() / "verified" / f"{etag}-{stat.st_size}-{stat.st_mtime_ns}"
 
 
 def _cached(repo: str, remote: Remote) -> bool:

@@ -20,7 +20,7 @@ from localent import engine, models, tasks
 from localent.engine import Coroutine, Engine, Model, Options, Vocab, drive
 from localent.errors import LocalentError, UsageError
 from localent.files import identity
-from localent.files.cache import remembered
+from localent.files.cache import choose_once
 from localent.machine import findings, fit, hardware
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler
@@ -133,7 +133,7 @@ def _work(
 def _known_of_machine(store: Database, run_id: str) -> list[dict[str, object]]:
     """What 'localent doctor' found out about this model and build on this machine, if it was asked."""
     about = store.run(run_id)
-    return findings.rows(findings.remembered(about.model_sha256, about.build))
+    return findings.rows(findings.saved_report(about.model_sha256, about.build))
 
 
 def attempts(
@@ -264,7 +264,7 @@ def _lanes(
         raise LocalentError(_too_big(weights, settings, 1, room))
     options = options_of(replace(settings, lanes=1))
     what = {"lanes for": begun.model_sha256, "threads": settings.threads, "layers": settings.gpu_layers} | begun.build
-    return remembered(what, lambda: engine.fastest_lanes(weights, options, fits))
+    return choose_once(what, int, lambda: engine.fastest_lanes(weights, options, fits))
 
 
 def gpu_layers_of(head: identity.Header, settings: Settings) -> int:

@@ -81,11 +81,11 @@ def test_the_noise_floor_is_what_the_numbers_move(examined):
     assert all(0 <= finding.value < 0.1 for finding in noise.values())
 
 
-def test_a_report_is_remembered_for_this_model_and_build_only(examined):
+def test_a_report_is_kept_for_this_model_and_build_only(examined):
     doctor.save(examined)
-    assert doctor.remembered(examined.model_sha256, examined.build) == examined
-    assert doctor.remembered("0" * 64, examined.build) is None
-    assert doctor.remembered(examined.model_sha256, examined.build | {"cpu": "another"}) is None
+    assert doctor.saved_report(examined.model_sha256, examined.build) == examined
+    assert doctor.saved_report("0" * 64, examined.build) is None
+    assert doctor.saved_report(examined.model_sha256, examined.build | {"cpu": "another"}) is None
 
 
 def test_later_runs_are_stored_with_it(examined, random_model, tmp_path):

@@ -6,7 +6,6 @@ which is no fault: the child loads it, tokenizes and decodes a little, and its a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -17,8 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from localent.errors import LocalentError
+from localent.files import cache
 from localent.files.header import Glance, Tensor, glance, tensor_bytes
-from localent.files.identity import cache_dir
 
 KNOWN = frozenset({"llama", "qwen2", "gemma2", "olmo2"})  # architectures whose hyperparameters are checked below
 TOKENIZERS = frozenset({"gpt2", "llama"})
@@ -31,16 +30,12 @@ def check(path: Path) -> None:
     path = Path(path).expanduser().resolve()
     if not path.is_file():
         return  # which has its own sentence elsewhere
-    memo = _memo(path)
-    if memo.exists():
+    key = cache.file_key(path)
+    if cache.read("tried", key, bool):
         return
     if odd(path) and (refused := trial(path)):
         raise LocalentError(refused)
-    try:
-        memo.parent.mkdir(parents=True, exist_ok=True)
-        memo.touch()
-    except OSError:
-        pass  # a read-only home only costs another trial
+    cache.write("tried", key, True)
 
 
 def odd(path: Path) -> list[str]:
@@ -77,12 +72,6 @@ def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "ASSERT" in line or "what()" in line or "Error" in line]
     return (telling or lines or ["without a word"])[-1][:160]
-
-
-def _memo(path: Path) -> Path:
-    stat = path.stat()
-    key = hashlib.sha256(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}".encode()).hexdigest()[:32]
-    return cache_dir() / "tried" / key
 
 
 # ── what makes a header plain ───────────────────────────────────────────────────────────────────────────────────
