@@ -25,8 +25,7 @@ from localent.machine.hardware import usable_cores
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler
 from localent.records import Problem, Trace
-from localent.tasks.examples import EXAMPLES
-from localent.tasks.grammars import NumberGrammar
+from localent.tasks.kinds.number_grammar import NumberGrammar
 from localent.tracing.attempt import Question, Setup, attempt
 from localent.tracing.generate import Limits
 from localent.tracing.probe import Effort
@@ -90,7 +89,7 @@ class Scene:
     def setup(self, sampler: Sampler | Forced, n_tokens: int | None = None, meter: Meter | None = None) -> Setup:
         limits = Limits(min(n_tokens or len(self.text), len(self.text)))
         meter = meter or Meter(self.model.vocab.n_tokens)
-        return Setup(self.model.vocab, meter, sampler, seed=0, limits=limits, kind="number", effort=Effort())
+        return Setup(self.model.vocab, meter, sampler, seed=0, limits=limits, kind=tasks.NUMBER, effort=Effort())
 
     def attempts(self, n: int, how: Setup, draw: Callable | None = None) -> Iterator[Coroutine[Trace]]:
         """n traces of the given text, not probed."""
@@ -114,10 +113,10 @@ class Scene:
 def scene(path: Path, threads: int | None) -> Scene:
     """Load the model and put the problem to it, after worked examples as a base model gets them."""
     model = engine.open(path)
-    task = tasks.Task("bench", "number", (PROBLEM,), EXAMPLES["number"], "", 2, "")
+    task = tasks.Task("bench", tasks.NUMBER, (PROBLEM,), tasks.NUMBER.examples, "", 2, "")
     prompt = prompt_tokens(tasks.render(task, PROBLEM), model.vocab)
     text = (*model.vocab.tokenize(" " + SOLUTION),)
-    grammar = NumberGrammar(model.vocab.pieces, tasks.normalise_number)
+    grammar = NumberGrammar(model.vocab.pieces)
     return Scene(model, threads or usable_cores(), prompt, text, grammar)
 
 

@@ -11,6 +11,7 @@ from localent.engine import Engine, Model, Options, Prompt, drive
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler
 from localent.records import Probe, Trace
+from localent.tasks import kinds
 from localent.tracing.attempt import Question, Setup, probe_steps
 from localent.tracing.generate import Generation, Limits
 from localent.tracing.probe import Effort
@@ -65,7 +66,7 @@ def _one(
     end = max((step.end for step in trace.steps if step.kind == "reasoning"), default=0)
     written = [token.token_id for token in trace.tokens[:end]]
     yield Prompt([*question.prompt.tokens, *written], question.prompt.n_shared)
-    how = Setup(engine.vocab, meter, Sampler(), 0, Limits(0), question.grammar.kind, effort)
+    how = Setup(engine.vocab, meter, Sampler(), 0, Limits(0), kinds.named(question.grammar.kind), effort)
     probes = yield from probe_steps(question, Generation(trace.tokens, "stop", len(written)), trace.steps, how)
     return index, probes
 

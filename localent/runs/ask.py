@@ -15,8 +15,8 @@ from localent.files import identity
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler, rng
 from localent.records import Choice, Probe, Problem, Trace
-from localent.tasks.examples import EXAMPLES
-from localent.tasks.load import INSTRUCTION, SHOTS
+from localent.tasks import kinds
+from localent.tasks.load import SHOTS
 from localent.tracing.attempt import Question, finished, steps_of
 from localent.tracing.generate import Limits, generate
 from localent.tracing.probe import Distribution, probe
@@ -67,10 +67,10 @@ def ask(model: str, problem: Problem, settings: runs.Settings, watcher: Watcher)
 
 def task_of(problem: Problem, path: Path) -> tasks.Task:
     """How the question is put: bundled models know bare questions only, others get an instruction or examples."""
-    kind = "choice" if problem.choices else "number"
+    kind = kinds.of_answer(problem.answer, problem.choices)
     bundled = Path(localent.__file__).parent in path.absolute().parents
-    instruction, shots = ("", 0) if bundled else (INSTRUCTION[kind], SHOTS)
-    return tasks.Task("ask", kind, (problem,), EXAMPLES[kind], instruction, shots, "")
+    instruction, shots = ("", 0) if bundled else (kind.instruction, SHOTS)
+    return tasks.Task("ask", kind, (problem,), kind.examples, instruction, shots, "")
 
 
 def watched(question: Question, kind: str, lanes: Engine, settings: runs.Settings, watcher: Watcher) -> Coroutine:
@@ -87,7 +87,7 @@ def watched(question: Question, kind: str, lanes: Engine, settings: runs.Setting
             cue = question.cue(tasks.text_of(lanes.vocab.pieces[i] for i in fed))
             truth = question.problem.answer
             seen = yield from probe(n_prompt + len(fed), cue, question.grammar, truth, settings.effort(), meter)
-            probes.append(probe_of(len(probes), len(fed), kind, seen))
+            probes.append(probe_of(len(probes), len(fed), kind.name, seen))
             watcher.probe(probes[-1])
             row = yield from returned(question.prompt, fed)
         reading = meter.read(row)

@@ -27,7 +27,6 @@ from localent.measure.sampling import Sampler
 from localent.records import Choice, Problem, Run, Trace
 from localent.runs.settings import DEFAULTS, Settings
 from localent.store import Database, open_db
-from localent.tasks.grammars import ChoiceGrammar, NumberGrammar
 from localent.tracing.attempt import Question, Setup, attempt
 from localent.tracing.generate import Limits
 from localent.tracing.prompt_tokens import continued, prompt_tokens
@@ -180,7 +179,7 @@ def questions_of(
         text = prompt_text(task, problem, head, settings, vocab)
         labels = tuple(choice.label for choice in problem.choices)
         if settings.probe and labels not in grammars:
-            grammars[labels] = _grammar(vocab.pieces, labels)
+            grammars[labels] = task.kind.grammar(vocab.pieces, problem.choices)
         yield Question(
             problem=problem,
             prompt=prompt_tokens(text, vocab),
@@ -205,10 +204,6 @@ def prompt_text(
         variables=vocab.variables,
         chosen=settings.template_vars,
     )
-
-
-def _grammar(pieces: Sequence[bytes], labels: tuple[str, ...]):
-    return ChoiceGrammar(pieces, labels) if labels else NumberGrammar(pieces, tasks.normalise_number)
 
 
 def _cue(text: tasks.PromptText, written: str, vocab: Vocab) -> list[int]:
@@ -321,7 +316,7 @@ def prompt_hash(task: tasks.Task, head: identity.Header, settings: Settings, voc
     """Hash of a prompt with placeholder question: template, instruction, examples, cue, stops."""
     blank = Problem("", "", "?", "0", task.problems[0].choices and (Choice("A", "?"), Choice("B", "?")))
     text = prompt_text(task, blank, head, settings, vocab)
-    return hashlib.sha256(repr((text, tasks.CUE)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((text, task.kind.cue)).encode()).hexdigest()[:16]
 
 
 def missing(store: Database, record: Run, problems: Sequence[Problem], samples: int) -> list[tuple[int, int]]:
@@ -333,6 +328,6 @@ def missing(store: Database, record: Run, problems: Sequence[Problem], samples: 
 def enter(store: Database, record: Run, head: identity.Header, task: tasks.Task, problems: Sequence[Problem]) -> None:
     """Write what the run is about."""
     store.add_model(head.model)
-    store.add_task(task.name, task.kind)
+    store.add_task(task.name, task.kind.name)
     store.add_problems(task.name, problems)
     store.add_run(record)

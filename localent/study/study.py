@@ -26,7 +26,7 @@ from localent.records import Run
 from localent.runs import extend
 from localent.runs.extend import Wanted
 from localent.store import Database, open_db
-from localent.tasks.grammars import LN_NUMBERS
+from localent.tasks import kinds
 from localent.tracing.controls import COMPARED, EVERY, compared_at
 from localent.tracing.rollout import LEAST
 
@@ -261,9 +261,7 @@ def _rolled(run_id: str, rolled: Probed | None, samples: Sequence[int], wanted: 
 
 def _ln_others(store: Database, task: str, kind: str) -> float:
     """ln of the number of wrong answers there can be."""
-    if kind == "number":
-        return LN_NUMBERS
-    return float(np.log(max(len(problem.choices) for problem in store.problems(task)) - 1))
+    return kinds.named(kind).ln_others(store.problems(task))
 
 
 def _subject(name: str, task: str, run_id: str, read: _Read, ln_others: float, resampling: Resampling) -> Subject:

@@ -11,35 +11,30 @@ import re
 from collections.abc import Sequence
 
 from localent.records import Choice, Extraction, Problem
-from localent.tasks import labels
-from localent.tasks.numbers import find_numbers, normal, normalise_number
+from localent.tasks.kinds.kind import Kind
+from localent.tasks.numbers import normalise_number
 from localent.tasks.statements import find_statements, has_marker
 from localent.tasks.text import Found, fold
 
 __all__ = ["answer_start", "extract", "grade", "normalise_number"]
 
-COUNTER = re.compile(
-    r"^(?:[^\S\n]|[*_#>])*+(?:step\s+)?\d+[.):](?=\s|\*|$)|\bstep\s+\d+\b", re.IGNORECASE | re.MULTILINE
-)
 
-
-def extract(text: str, kind: str, choices: Sequence[Choice] = ()) -> Extraction:
-    """The answer that `text` gives, how it was found, or why none was. kind: "number" | "choice"."""
+def extract(text: str, kind: Kind, choices: Sequence[Choice] = ()) -> Extraction:
+    """The answer that `text` gives, how it was found, or why none was."""
     found, _ = _read(fold(text), kind, choices)
     if found is None:
         return Extraction(None, None, "none", _why_not(text, kind))
     raw = text[found.start : found.end]
-    what = "number" if kind == "number" else "option"
-    problem = None if found.value else f"the answer statement gives no single {what}"
+    problem = None if found.value else f"the answer statement gives no single {kind.noun}"
     return Extraction(found.value, raw, found.method, problem)
 
 
 def grade(extraction: Extraction, problem: Problem) -> bool:
-    """Whether the extracted answer is the true one. A missing answer is not right."""
+    """True if the extracted answer is the true one. A missing answer is wrong."""
     return extraction.value is not None and extraction.value == problem.answer
 
 
-def answer_start(text: str, kind: str, choices: Sequence[Choice] = ()) -> int | None:
+def answer_start(text: str, kind: Kind, choices: Sequence[Choice] = ()) -> int | None:
     """Character offset of the answer statement that `extract` used; None where it used none.
 
     Statements of the same value that follow each other directly ("The answer is 12. #### 12") count as one.
@@ -47,7 +42,7 @@ def answer_start(text: str, kind: str, choices: Sequence[Choice] = ()) -> int | 
     return _read(fold(text), kind, choices)[1]
 
 
-def _read(folded: str, kind: str, choices: Sequence[Choice]) -> tuple[Found | None, int | None]:
+def _read(folded: str, kind: Kind, choices: Sequence[Choice]) -> tuple[Found | None, int | None]:
     """(the answer, where its statement starts), from behind the last </think> if something is there."""
     statements = list(find_statements(folded, kind, choices))
     thought = folded.rfind("</think>")
@@ -59,14 +54,14 @@ def _read(folded: str, kind: str, choices: Sequence[Choice]) -> tuple[Found | No
 
 
 def _choose(
-    folded: str, begin: int, statements: list[tuple[int, Found]], kind: str, choices: Sequence[Choice]
+    folded: str, begin: int, statements: list[tuple[int, Found]], kind: Kind, choices: Sequence[Choice]
 ) -> tuple[Found | None, int | None]:
     readable = [s for s in statements if s[1].value is not None]
     if readable:
         return readable[-1][1], _start_of_last(folded, readable)
     if statements:
         return statements[-1][1], None
-    return _last_number(folded, begin) if kind == "number" else labels.last(folded, begin, choices), None
+    return kind.last(folded, begin, choices), None
 
 
 def _start_of_last(folded: str, statements: list[tuple[int, Found]]) -> int:
@@ -85,17 +80,9 @@ def _between(folded: str, end: int, start: int) -> str:
     return re.sub(r"\b(?:so|thus|hence|therefore)\b", "", rest, flags=re.IGNORECASE)
 
 
-def _last_number(folded: str, begin: int) -> Found | None:
-    """The last number that is no list counter ("3. Then ...", "Step 3:") and no ordinal."""
-    counters = {m.end() for m in COUNTER.finditer(folded, begin)}
-    numbers = (m for m in find_numbers(folded, begin) if not m["ordinal"])
-    found = [m for m in numbers if not counters & {m.end(), m.end() + 1}]
-    return Found(normal(found[-1]), found[-1].start(), found[-1].end(), "last number") if found else None
-
-
-def _why_not(text: str, kind: str) -> str:
-    what = "number" if kind == "number" else "option"
+def _why_not(text: str, kind: Kind) -> str:
     if not text.strip():
         return "the text is empty"
-    stated = "an answer statement without a readable" if has_marker(fold(text)) else "no answer statement and no"
-    return f"{stated} {what}" + (f", and no other {what} in the text" if stated.startswith("an") else " in the text")
+    if has_marker(fold(text)):
+        return f"an answer statement without a readable {kind.noun}, and no other {kind.noun} in the text"
+    return f"no answer statement and no {kind.noun} in the text"

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from localent.errors import UsageError
 from localent.records import Problem
-from localent.tasks.examples import EXAMPLES
+from localent.tasks import kinds
+from localent.tasks.kinds import Kind
 from localent.tasks.problems import Columns, problem_of
 from localent.tasks.rows import read_rows
 
@@ -22,11 +23,6 @@ __all__ = ["BUNDLED", "PUBLIC", "Columns", "Task", "load"]
 SHOTS = 4  # worked examples that a model without chat template gets
 POOL = 64  # worked problems of a file that may serve as examples: its first ones, so that -n does not change them
 BUNDLED = ("demo-number", "demo-choice")
-INSTRUCTION = {
-    "number": 'Reason step by step, one step per line. End with the line "The answer is N.", where N is the number.',
-    "choice": 'Reason step by step, one step per line. End with the line "The answer is X.", where X is the label '
-    "of the right option.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +30,7 @@ class Task:
     """Problems of one kind, and how they are asked."""
 
     name: str
-    kind: str  # "number" | "choice"
+    kind: Kind
     problems: tuple[Problem, ...]
     pool: tuple[Problem, ...]  # worked problems that examples are taken from
     instruction: str  # follows the question in a chat; "" where the model was trained on bare questions
@@ -88,28 +84,30 @@ def load(name: str, data: Path | None = None, columns: Columns | None = None, li
         kind=kind,
         problems=problems[:limit],
         pool=_pool(name, kind, problems),
-        instruction="" if name in BUNDLED else INSTRUCTION[kind],
+        instruction="" if name in BUNDLED else kind.instruction,
         shots=0 if name in BUNDLED else SHOTS,
         source=str(path),
         n_duplicates=len(found) - len(problems),
     )
 
 
-def _kind(problems: list[Problem], path: Path) -> str:
+def _kind(problems: list[Problem], path: Path) -> Kind:
     if not problems:
         raise UsageError(f"{path} has no problems in it: expected a header and at least one row.")
-    odd = next((p for p in problems if bool(p.choices) != bool(problems[0].choices)), None)
-    if odd is not None:
+    kind, *others = dict.fromkeys(kinds.of_answer(p.answer, p.choices) for p in problems)
+    if others:
+        odd = next(p for p in problems if kinds.of_answer(p.answer, p.choices) is others[0])
         raise UsageError(
-            f"{path} mixes problems with and without options (see {odd.source_id!r}): put each kind in its own file."
+            f"{path} mixes problems of the kinds {kind.name} and {others[0].name} (see {odd.source_id!r}): put each "
+            "kind in its own file."
         )
-    return "choice" if problems[0].choices else "number"
+    return kind
 
 
-def _pool(name: str, kind: str, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+def _pool(name: str, kind: Kind, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
     """The file's own worked problems where it has enough; never those of a public test set."""
     worked = tuple(p for p in problems if p.solution)[:POOL]
-    return worked if len(worked) > SHOTS and name not in PUBLIC else EXAMPLES[kind]
+    return worked if len(worked) > SHOTS and name not in PUBLIC else kind.examples
 
 
 def _find(name: str, data: Path | None) -> Path:

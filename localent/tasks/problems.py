@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,9 @@ from typing import Any
 
 from localent.errors import UsageError
 from localent.records import Choice, Problem
-from localent.tasks.numbers import normalise_number
+from localent.tasks import kinds
+from localent.tasks.identity import problem_id
+from localent.tasks.kinds import Gold
 
 CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K: "48/2 = <<48/2=24>>24"
 STEP_DIGITS = 9  # a larger number of steps is no number of steps, and SQLite holds 18 digits only
@@ -48,10 +49,8 @@ def problem_of(row: Mapping[str, Any], columns: Columns, file: str, where: str) 
 
 
 def _id(question: str, answer: str, choices: Sequence[Choice], place: str) -> str:
-    """16 hex digits of the sha256 over question, answer and options: the same problem in any file."""
-    content = json.dumps([question, answer, [[c.label, c.text] for c in choices]], ensure_ascii=False)
     try:
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        return problem_id(question, answer, choices)
     except UnicodeEncodeError:
         raise UsageError(f"{place} holds half a character (a lone surrogate): mend or remove the row.") from None
 
@@ -128,29 +127,8 @@ def _answer(
     if "####" in answer:
         worked, answer = answer.rsplit("####", 1)
         solution = CALCULATOR.sub("", worked).strip() + f"\nThe answer is {answer.strip()}."
-    return (_label(answer.strip(), choices, place) if choices else _number(answer, place)), solution
-
-
-def _number(answer: str, place: str) -> str:
-    value = normalise_number(answer)
-    if value is None:
-        raise UsageError(
-            f"{place} has the answer {answer[:40]!r}, which is not one number: give one, or options to choose from."
-        )
-    return value
-
-
-def _label(answer: str, choices: tuple[Choice, ...], place: str) -> str:
-    """The label that the answer names, or whose text it is."""
-    labels = [c.label for c in choices]
-    if answer in labels:
-        return answer
-    by_text = [c.label for c in choices if c.text == answer and answer]
-    if len(by_text) != 1:
-        raise UsageError(
-            f"{place} has the answer {answer[:40]!r}, which is no option label: expected one of {', '.join(labels)}."
-        )
-    return by_text[0]
+    gold = Gold(answer.strip(), choices, place)
+    return kinds.of_answer(gold.answer, choices).normalise(gold), solution
 
 
 def _n_steps(cell: Any, solution: str | None, gsm8k: bool, place: str) -> int | None:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from localent.errors import UsageError
 from localent.records import Problem
-from localent.tasks.examples import EXAMPLES
+from localent.tasks.kinds import Kind
 from localent.tasks.load import Task
 from localent.tasks.thought import is_open
 
-CUE = "The answer is"
 STOPS = ("\nQuestion:",)  # a model without a chat template goes on with a problem of its own
 
 
@@ -39,6 +38,7 @@ class PromptText:
     shared: tuple[Segment, ...]
     own: tuple[Segment, ...]
     stops: tuple[str, ...] = ()
+    cue: str = field(default=Kind.cue, repr=False)  # asks for the answer; no part of the prompt, whose repr is hashed
 
     @property
     def text(self) -> str:
@@ -67,6 +67,7 @@ def render(
     comes first. variables: what the template may ask for (bos_token, eos_token, ...). chosen: what the user sets
     (enable_thinking, ...): each must be something that the template asks for.
     """
+    stops: tuple[str, ...] = ()
     default = task.shots if template is None else 0
     examples, is_shared = pick_shots(task, problem, default if shots is None else shots, seed)
     if template is None:
@@ -76,10 +77,9 @@ def render(
         own, stops = [Segment(_asked(problem), False)], STOPS
     else:
         shared, own = _chat(task, problem, examples, template, system, variables or {}, chosen or {})
-        stops = ()
     if not is_shared:
         shared, own = [], [*shared, *own]
-    return PromptText(_filled(shared), _filled(own), stops)
+    return PromptText(_filled(shared), _filled(own), stops, task.kind.cue)
 
 
 def question_text(problem: Problem) -> str:
@@ -92,7 +92,7 @@ def pick_shots(task: Task, problem: Problem, shots: int, seed: int) -> tuple[lis
 
     The problem itself is never among them: the next one takes its place.
     """
-    most = len(task.pool) - (task.pool != EXAMPLES[task.kind])  # a problem of the file's own pool may be the one asked
+    most = len(task.pool) - (task.pool != task.kind.examples)  # a problem of the file's own pool may be the one asked
     if not 0 <= shots <= most:
         raise UsageError(f"{task.name} has {most} worked examples to show, got --shots {shots}: choose 0 to {most}.")
     order = sorted(task.pool, key=lambda p: hashlib.sha256(f"{seed}:{p.problem_id}".encode()).digest())
@@ -104,9 +104,9 @@ def cue_after(prompt: PromptText, prefix: str) -> tuple[Segment, ...]:
     """What asks for the answer now, after the prompt and the text generated so far. Closes an open <think> first."""
     so_far = prompt.text + prefix
     if is_open(prefix, prompt.opens_thought):
-        return (Segment("\n" * (not so_far.endswith("\n")) + "</think>", True), Segment(f"\n\n{CUE}", False))
+        return (Segment("\n" * (not so_far.endswith("\n")) + "</think>", True), Segment(f"\n\n{prompt.cue}", False))
     space = "" if not so_far or so_far[-1].isspace() else " "
-    return (Segment(space + CUE, False),)
+    return (Segment(space + prompt.cue, False),)
 
 
 def _asked(problem: Problem) -> str:

@@ -15,6 +15,7 @@ from itertools import accumulate, pairwise
 
 from localent.records import Choice, Step
 from localent.tasks.grade import answer_start
+from localent.tasks.kinds.kind import Kind
 from localent.tasks.text import sentence_ends
 from localent.tasks.thought import after_thought
 
@@ -29,7 +30,7 @@ TAG = re.compile(r"</?(?:think|thinking|reasoning|answer)>", re.IGNORECASE)
 
 
 def of_trace(
-    pieces: Sequence[bytes], kind: str, choices: Sequence[Choice] = (), *, thinking: bool = False
+    pieces: Sequence[bytes], kind: Kind, choices: Sequence[Choice] = (), *, thinking: bool = False
 ) -> tuple[Step, ...]:
     """The steps of a trace from its token pieces: `split`, the answer set apart, mapped to tokens.
 

@@ -11,7 +11,7 @@ from localent.engine import Prompt, Rewind, Vocab
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler, rng
 from localent.records import Extraction, Probe, Problem, Step, Trace
-from localent.tasks.grammars import Grammar
+from localent.tasks.kinds import Grammar, Kind
 from localent.tracing.generate import Generation, Limits, generate
 from localent.tracing.probe import Effort, probe
 
@@ -40,7 +40,7 @@ class Setup:
     sampler: Sampler
     seed: int
     limits: Limits
-    kind: str  # "number" | "choice"
+    kind: Kind
     effort: Effort
 
 
@@ -53,7 +53,7 @@ def attempt(question: Question, sample: int, how: Setup) -> Fed:
     return finished(question, sample, written, parts, probes, how.kind)
 
 
-def steps_of(question: Question, written: Generation, kind: str) -> tuple[Step, ...]:
+def steps_of(question: Question, written: Generation, kind: Kind) -> tuple[Step, ...]:
     """The reasoning steps of what was written, and its answer."""
     pieces = [token.text for token in written.tokens]
     return tasks.of_trace(pieces, kind, question.problem.choices, thinking=cut_off(question, written))
@@ -91,7 +91,7 @@ def finished(
     written: Generation,
     parts: tuple[Step, ...],
     probes: tuple[Probe, ...],
-    kind: str,
+    kind: Kind,
 ) -> Trace:
     """Grade what was written and put the record together."""
     problem, text = question.problem, written.raw.decode("utf-8", "replace")

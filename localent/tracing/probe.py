@@ -16,11 +16,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from localent.engine import Rewind
-from localent.errors import LocalentError
-from localent.measure.entropy import entropy_of_probs
 from localent.measure.meter import Meter
 from localent.records import Answer, Distribution
-from localent.tasks.grammars import MAX_OPENING, Grammar, Moves
+from localent.tasks.kinds.grammar import MAX_OPENING, Grammar, Moves
+from localent.tasks.kinds.summary import Explored, Summary
 
 NEGLIGIBLE = 1e-5  # branches below this are summed into the residual, not kept apart
 DETOURS = 2  # the true answer is followed through as many tokens as so many plain spellings of it have
@@ -62,16 +61,23 @@ def probe(
     search.expand(search.root, row)
     while search.open and search.residual > effort.epsilon and search.n_fed < effort.max_fed:
         yield from search.visit(heapq.heappop(search.open))
-    blind = search.summary()
-    probs = blind.pop("answers")
-    p_true = probs.get(truth, 0.0)
-    if grammar.kind == "number":
-        yield from search.follow_truth()
+    blind, leader = search.summary(), search.leader()
+    p_true = blind.answers.get(truth, 0.0)
+    if spelling := grammar.spelling(truth):
+        yield from search.follow_truth(spelling)
         p_true = search.masses.get(truth, 0.0)
-    log_p_true = math.log(p_true) if p_true else None
-    answers = tuple(Answer(value, prob) for value, prob in probs.items())
-    n_fed = len(cue) + search.n_fed
-    return Distribution(**blind, answers=answers, p_true=p_true, log_p_true=log_p_true, n_fed=n_fed)
+    return Distribution(
+        answers=tuple(Answer(value, prob) for value, prob in blind.answers.items()),
+        invalid=blind.invalid,
+        residual=blind.residual,
+        entropy=blind.entropy,
+        entropy_lower=blind.entropy_lower,
+        entropy_upper=blind.entropy_upper,
+        leader=leader,
+        p_true=p_true,
+        log_p_true=math.log(p_true) if p_true else None,
+        n_fed=len(cue) + search.n_fed,
+    )
 
 
 class _Search:
@@ -115,12 +121,11 @@ class _Search:
         ended = max(0.0, 1.0 - float(going_on.sum()) - float(complete.sum()))
         self._settle(branch.text, branch.mass * ended)
 
-    def follow_truth(self) -> Generator[Rewind | int, np.ndarray, None]:
+    def follow_truth(self, plainly: tuple[int, ...]) -> Generator[Rewind | int, np.ndarray, None]:
         """Expand the true answer's plain spelling to its end, then others that it may have, most promising first."""
-        plainly = self.grammar.spelling(self.truth)
         last = self.n_fed + DETOURS * (len(self.truth) + 2)
         reached = yield from self._spell(plainly)
-        while plainly and self.n_fed < last:
+        while self.n_fed < last:
             enough = WORTHWHILE * self.masses.get(self.truth, 0.0)
             others = [branch for branch in self._leading() if branch.mass > enough]
             if not others:
@@ -165,22 +170,11 @@ class _Search:
         most = max([*met, *(_on_the_way(stem, within) for stem in within)], default=0.0)
         return best if self.masses[best] > most + self.dropped else None
 
-    def summary(self) -> dict:
-        """What the search knows now, before it looks at the truth."""
+    def summary(self) -> Summary:
+        """The distribution that the search has found so far; call it before the truth is followed."""
         answers = dict(sorted(self.masses.items(), key=lambda item: (-item[1], item[0])))
-        masses, residual = [*answers.values(), self.invalid], self.residual
-        if self.grammar.kind == "choice":
-            return _choice_summary(answers, residual, self.grammar.ln_values) | {"leader": self.leader()}
-        branches = [branch.mass for branch in self.open] + [self.dropped]
-        return dict(
-            answers=answers,
-            invalid=self.invalid,
-            residual=residual,
-            leader=self.leader(),
-            entropy=_entropy([*masses, *branches]),
-            entropy_lower=_entropy(_with_peak(masses, residual)),
-            entropy_upper=_entropy([*masses, residual]) + residual * self.grammar.ln_values,
-        )
+        branches = (*(branch.mass for branch in self.open), self.dropped)
+        return self.grammar.summary(Explored(answers, self.invalid, branches, self.residual))
 
     def _probabilities(self, row: np.ndarray, moves: Moves) -> tuple[np.ndarray, np.ndarray]:
         """Full-softmax probabilities of the tokens that go on and of those that complete, float64."""
@@ -214,45 +208,6 @@ class _Search:
         plain = self.grammar.plain(branch.text)
         begins_so = self.truth.startswith(plain) or plain == f"{self.truth}."  # "18." may yet be 18
         return begins_so and len(branch.path) <= len(self.truth) + MAX_OPENING + 2
-
-
-def _choice_summary(answers: dict[str, float], residual: float, ln_values: float) -> dict:
-    """Softmax over the option labels; what is neither label nor unexplored is reported as invalid."""
-    labelled = math.fsum(answers.values())
-    if labelled == 0.0:
-        raise LocalentError("no option label got any probability after the cue: does this vocabulary have them?")
-    masses = [*answers.values()] + [0.0] * (round(math.exp(ln_values)) - len(answers))
-    return dict(
-        answers={value: mass / labelled for value, mass in answers.items()},
-        invalid=max(0.0, 1.0 - labelled - residual),
-        residual=residual,
-        entropy=_entropy(masses),
-        entropy_lower=_entropy(_with_peak(masses, residual)),
-        entropy_upper=_entropy(_levelled(masses, residual)),
-    )
-
-
-def _entropy(masses: Sequence[float]) -> float:
-    """Entropy in nats of masses that sum to 1 but for the rounding of float32 logits."""
-    masses = np.asarray(masses, np.float64)
-    return float(entropy_of_probs(masses / masses.sum()))
-
-
-def _with_peak(masses: Sequence[float], extra: float) -> list[float]:
-    """All of `extra` on the largest mass: the least entropy any allocation can have."""
-    peaked = sorted(masses, reverse=True)
-    peaked[0] += extra
-    return peaked
-
-
-def _levelled(masses: Sequence[float], extra: float) -> list[float]:
-    """`extra` poured over the smallest masses: the most entropy any allocation can have."""
-    rising = sorted(masses)
-    for n in range(1, len(rising) + 1):
-        level = (math.fsum(rising[:n]) + extra) / n
-        if n == len(rising) or level <= rising[n]:
-            return [level] * n + rising[n:]
-    raise AssertionError("unreachable: the last n always returns")
 
 
 def _on_the_way(text: str, within: dict[str, float]) -> float:

@@ -36,7 +36,7 @@ class Rollouts:
     seed: int
     max_tokens: int  # of the whole trace, the prefix counted in
     stops: tuple[bytes, ...]
-    kind: str  # "number" | "choice"
+    kind: tasks.Kind
 
     def __post_init__(self) -> None:
         if self.m < LEAST:

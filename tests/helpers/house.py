@@ -47,7 +47,7 @@ ROOMS = {
     "machine": Room("cores, memory, GPUs; what fits; what doctor found", "errors records files engine"),
     "tasks": Room(
         "problems, loaders, prompts, templates, steps, grading; `kinds/`: one file per answer kind",
-        "errors records",
+        "errors records measure",
         "jinja2 numpy",
     ),
     "tracing": Room(

@@ -168,13 +168,13 @@ def test_the_tree_search_agrees_with_sampling(bundled, tmp_path):
     from localent.engine import open as open_model
     from localent.measure.meter import Meter
     from localent.measure.sampling import Sampler, rng
-    from localent.tasks.grammars import NumberGrammar
+    from localent.tasks.kinds.number_grammar import NumberGrammar
     from localent.tracing.probe import Effort, probe
 
     task, n = tasks.load("demo-number"), 2000
     with open_model(bundled) as weights:
         vocab, problem = weights.vocab, task.problems[15]  # small numbers: little is left unexplored
-        grammar = NumberGrammar(vocab.pieces, tasks.normalise_number)
+        grammar = NumberGrammar(vocab.pieces)
         first = problem.solution.splitlines(keepends=True)[0]
         text = f"<|im_start|>user\n{problem.question}<|im_end|>\n<|im_start|>assistant\n{first}The answer is"
         prompt = Prompt(vocab.tokenize(text, special=True))

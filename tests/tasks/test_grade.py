@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localent.records import Choice, Extraction, Problem
-from localent.tasks import answer_start, extract, grade, load, normalise_number
+from localent.tasks import CHOICE, NUMBER, answer_start, extract, grade, load, normalise_number
 
 GSM8K = Path(__file__).parents[3] / "shared" / "data" / "gsm8k"
 ARC = GSM8K.parent / "arc"
@@ -155,10 +155,10 @@ def test_normalising_is_exact_and_settles():
     ],
 )
 def test_number_read(text, value, method):
-    found = extract(text, "number")
+    found = extract(text, NUMBER)
     assert (found.value, found.method, found.problem) == (value, method, None)
     assert found.raw in text
-    assert (answer_start(text, "number") is None) == method.startswith("last")
+    assert (answer_start(text, NUMBER) is None) == method.startswith("last")
 
 
 @pytest.mark.parametrize(
@@ -187,10 +187,10 @@ def test_number_read(text, value, method):
     ],
 )
 def test_no_number_and_why(text, problem):
-    found = extract(text, "number")
+    found = extract(text, NUMBER)
     assert (found.value, found.method) == (None, "none")
     assert problem in found.problem
-    assert answer_start(text, "number") is None
+    assert answer_start(text, NUMBER) is None
 
 
 @pytest.mark.parametrize(
@@ -225,26 +225,26 @@ def test_no_number_and_why(text, problem):
     ],
 )
 def test_label_read(text, label, method):
-    found = extract(text, "choice", CHOICES)
+    found = extract(text, CHOICE, CHOICES)
     assert (found.value, found.method, found.problem) == (label, method, None)
 
 
 @pytest.mark.parametrize("text", ["the answer is a grape", "A planet is big", "So it is not A", "the answer is E", ""])
 def test_the_article_and_the_excluded_are_no_labels(text):
-    found = extract(text, "choice", CHOICES)
+    found = extract(text, CHOICE, CHOICES)
     assert found.value is None
     assert found.problem
 
 
 @pytest.mark.parametrize("clause", ["B or C", "either B or C", "either (B), or (C)", "both B and C", "between B and C"])
 def test_two_labels_are_no_answer(clause):
-    assert "no single option" in extract(f"It is A. The answer is {clause}", "choice", CHOICES).problem
+    assert "no single option" in extract(f"It is A. The answer is {clause}", CHOICE, CHOICES).problem
 
 
 def test_one_label_or_an_option_of_such_words_is_an_answer():
     choices = (Choice("A", "neither"), Choice("B", "both the first and the second"), Choice("C", "between them"))
     for text, label in [("B", "B"), ("both the first and the second", "B"), ("between them", "C"), ("neither", "A")]:
-        assert extract(f"The answer is {text}.", "choice", choices).value == label
+        assert extract(f"The answer is {text}.", CHOICE, choices).value == label
 
 
 def test_an_option_may_have_several_sentences():
@@ -253,7 +253,7 @@ def test_an_option_may_have_several_sentences():
     choices = tuple(Choice(label, text) for label, text in zip("ABC", texts, strict=True))
     for choice in choices:
         for end in ("", " So it is.", "\nDone."):
-            assert extract(f"The answer is {choice.text}{end}", "choice", choices).value == choice.label
+            assert extract(f"The answer is {choice.text}{end}", CHOICE, choices).value == choice.label
 
 
 @pytest.mark.parametrize(
@@ -272,20 +272,20 @@ def test_an_option_may_have_several_sentences():
     ],
 )
 def test_numeric_labels_are_not_quantities(text, label):
-    assert extract(text, "choice", NUMERIC).value == label
+    assert extract(text, CHOICE, NUMERIC).value == label
 
 
 def test_answer_start_points_at_the_statement():
     text = "So 3 * 4 = 12.\nThe answer is 12 eggs.\n#### 12"
-    assert answer_start(text, "number") == text.index("The answer")  # two statements in a row count as one
+    assert answer_start(text, NUMBER) == text.index("The answer")  # two statements in a row count as one
     again = "The answer is 12. Let me check: 5 + 7 = 12. The answer is 12."
-    assert answer_start(again, "number") == again.rindex("The answer")
+    assert answer_start(again, NUMBER) == again.rindex("The answer")
 
 
 def test_grade_compares_values_and_never_takes_a_missing_answer_for_right():
     problem = Problem("0" * 16, "1", "How much?", "1000")
-    assert grade(extract("The answer is $1,000.00.", "number"), problem)
-    assert not grade(extract("The answer is 100.", "number"), problem)
+    assert grade(extract("The answer is $1,000.00.", NUMBER), problem)
+    assert not grade(extract("The answer is 100.", NUMBER), problem)
     assert not grade(Extraction(None, None, "none", "x"), problem)
 
 
@@ -296,8 +296,8 @@ def test_every_human_solution_of_gsm8k_agrees_with_its_gold():
     solutions = [json.loads(line)["answer"] for line in lines]
     gold = [solution.split("#### ")[1].replace(",", "") for solution in solutions]
     assert len(solutions) == 8792
-    assert [extract(solution, "number").value for solution in solutions] == gold
-    bare = [extract(solution.split("####")[0], "number").value for solution in solutions[:1000]]
+    assert [extract(solution, NUMBER).value for solution in solutions] == gold
+    bare = [extract(solution.split("####")[0], NUMBER).value for solution in solutions[:1000]]
     assert sum(map(str.__eq__, map(str, bare), gold)) >= 960
 
 
@@ -320,7 +320,7 @@ def test_every_arc_answer_is_read_after_any_wrong_option(numeric):
         text = next(c.text for c in choices if c.label == truth)
         for form in FORMS:
             said = f"{choices[0].text} is one idea.\n" + form.format(l=truth, t=text)
-            assert extract(said, "choice", choices).value == truth, said
+            assert extract(said, CHOICE, choices).value == truth, said
 
 
 @pytest.mark.parametrize("name", ["demo-number", "demo-choice"])
@@ -336,6 +336,6 @@ def test_every_bundled_solution_agrees_with_its_gold(name):
 )
 def test_a_model_that_runs_in_circles_is_graded_in_linear_time(loop):
     begin = time.perf_counter()
-    for kind in ("number", "choice"):
+    for kind in (NUMBER, CHOICE):
         extract(loop * (10000 // len(loop)), kind, CHOICES)
     assert time.perf_counter() - begin < 5  # about 0.3 s; quadratic reading took minutes

@@ -20,8 +20,8 @@ def test_a_long_run_of_one_character_is_read(char):
     ranges = steps.split(text)
     assert [a for a, _ in ranges] == [0, *(b for _, b in ranges[:-1])]
     assert ranges[-1][1] == len(text)
-    assert tasks.extract(text, "number").value == "5"
-    tasks.extract(text, "choice", CHOICES)
+    assert tasks.extract(text, tasks.NUMBER).value == "5"
+    tasks.extract(text, tasks.CHOICE, CHOICES)
     tasks.normalise_number(text)
     assert len(classes_of([text.encode(), f"{run}x".encode()], ())) == 2
 

@@ -10,8 +10,7 @@ import pytest
 
 from localent.errors import UsageError
 from localent.records import Choice
-from localent.tasks import Columns, extract, load, of_trace, split, text_of, to_token_steps
-from localent.tasks.examples import EXAMPLES
+from localent.tasks import CHOICE, NUMBER, Columns, extract, load, of_trace, split, text_of, to_token_steps
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="needs the public sets in ../shared/data")
@@ -46,7 +45,7 @@ def test_real_files_load_whole(name, folder, count, first):
     assert len(task.problems) == count
     assert task.n_duplicates == 0
     assert (problem.source_id, problem.answer, problem.n_steps) == first
-    assert task.kind == ("choice" if "arc" in name else "number")
+    assert task.kind == (CHOICE if "arc" in name else NUMBER)
     assert all(p.answer in [c.label for c in p.choices] for p in task.problems if p.choices)
 
 
@@ -133,16 +132,16 @@ def test_the_limit_cuts_problems_but_not_the_pool(tmp_path):
 
 
 def test_without_worked_problems_the_built_in_examples_serve(tmp_path):
-    assert loaded(tmp_path, {"question": "a?", "answer": 1}).pool == EXAMPLES["number"]
+    assert loaded(tmp_path, {"question": "a?", "answer": 1}).pool == NUMBER.examples
 
 
 SUM = re.compile(r"([\d.]+(?: [-+*/] [\d.]+)+) = ([\d.]*\d)")
 
 
-@pytest.mark.parametrize("kind", ["number", "choice"])
+@pytest.mark.parametrize("kind", [NUMBER, CHOICE])
 def test_built_in_examples_are_right(kind):
     """Every sum in them holds, and grading reads the stated answer."""
-    for example in EXAMPLES[kind]:
+    for example in kind.examples:
         assert extract(example.solution, kind, example.choices).value == example.answer
         for left, right in SUM.findall(example.solution.replace("$", "")):
             assert eval(left) == pytest.approx(float(right), abs=1e-9), left  # our own text
@@ -215,7 +214,7 @@ GOOD = {"question": "a?", "answer": 1}
         ([{**GOOD, "choices": ["x"]}], "at least two options"),
         ([{**GOOD, "choices": {"text": ["x"]}}], "unknown layout"),
         ([{**GOOD, "choices": "[broken"}], "broken JSON as options"),
-        ([GOOD, {**GOOD, "choices": TEXTS, "answer": "A"}], "mixes problems with and without options"),
+        ([GOOD, {**GOOD, "choices": TEXTS, "answer": "A"}], "mixes problems of the kinds number and choice"),
         ([""], "is empty"),
         (["[]"], "has no problems"),
     ],
@@ -281,7 +280,7 @@ def test_split(text, steps):
 def test_the_answer_begins_a_step_of_its_own_inside_a_line():
     text = "First 3 * 4 = 12.\nSo 5 more. The answer is 17.\nBye."
     pieces = [bytes([byte]) for byte in text.encode()]
-    assert [(s.kind, s.text) for s in of_trace(pieces, "number")] == [
+    assert [(s.kind, s.text) for s in of_trace(pieces, NUMBER)] == [
         ("reasoning", "First 3 * 4 = 12.\n"),
         ("reasoning", "So 5 more."),
         ("answer", " The answer is 17.\n"),
@@ -291,7 +290,7 @@ def test_the_answer_begins_a_step_of_its_own_inside_a_line():
 
 def test_a_step_ends_with_the_token_that_holds_its_last_byte():
     pieces = [b"caf\xc3", b"\xa9.\nT", b"he answer", b" is 4", b".", b""]
-    steps = of_trace(pieces, "number")
+    steps = of_trace(pieces, NUMBER)
     assert [(s.start, s.end, s.kind) for s in steps] == [(0, 2, "reasoning"), (2, 6, "answer")]
     assert [s.text for s in steps] == ["café.\n", "The answer is 4."]
 
@@ -299,7 +298,7 @@ def test_a_step_ends_with_the_token_that_holds_its_last_byte():
 def test_broken_utf8_does_not_shift_the_steps():
     """A cut-off emoji is two bytes, though U+FFFD would take three; each byte shows as one U+FFFD."""
     pieces = [bytes([byte]) for byte in b"\xf0\x9f.\nThe answer is 4."]
-    steps = of_trace(pieces, "number")
+    steps = of_trace(pieces, NUMBER)
     assert [(s.start, s.end, s.text) for s in steps] == [(0, 4, "\ufffd\ufffd.\n"), (4, 20, "The answer is 4.")]
 
 
@@ -309,7 +308,7 @@ def test_ranges_without_a_token_of_their_own_join_the_one_before():
 
 
 def test_no_text_has_no_steps():
-    assert of_trace([], "number") == of_trace([b""], "number") == ()
+    assert of_trace([], NUMBER) == of_trace([b""], NUMBER) == ()
 
 
 ATOMS = [
@@ -339,7 +338,7 @@ def test_ranges_tile_the_text_and_cover_the_tokens():
     """Whatever the text and wherever tokens cut it, inside characters too: nothing lost, twice or empty."""
     for seed in range(500):
         pieces = random_pieces(random.Random(seed))
-        text, steps = text_of(pieces), of_trace(pieces, "number")
+        text, steps = text_of(pieces), of_trace(pieces, NUMBER)
         ranges = split(text)
         assert "".join(text[a:b] for a, b in ranges) == text, seed
         assert all(a < b for a, b in ranges), seed

@@ -13,7 +13,7 @@ from localent.engine.scripted import ScriptedVocab
 from localent.errors import LocalentError
 from localent.records import Problem
 from localent.tasks import PromptText, cue_after, of_trace, render
-from localent.tasks.grammars import NumberGrammar
+from localent.tasks.kinds.number_grammar import NumberGrammar
 from localent.tasks.template import render_chat
 from localent.tracing.prompt_tokens import prompt_tokens
 
@@ -249,7 +249,7 @@ def bytes_of(text: str) -> list[bytes]:
 def test_steps_are_found_inside_the_thought(opened):
     """The tag is no step; each line of the thought is; the answer comes after it."""
     written = ("" if opened else "<think>\n") + THOUGHT + ANSWER
-    found = of_trace(bytes_of(written), "number")
+    found = of_trace(bytes_of(written), tasks.NUMBER)
     reasoning = [step.text for step in found if step.kind == "reasoning"]
     assert len(reasoning) == 3
     assert [re.sub("</?think>", "", text).strip() for text in reasoning] == THOUGHT.splitlines()
@@ -259,23 +259,23 @@ def test_steps_are_found_inside_the_thought(opened):
 
 def test_an_answer_inside_the_thought_is_not_the_answer():
     written = "<think>\nMaybe the answer is 12.\nNo, 3 * 6 = 18.\n</think>\n\nThe answer is 18."
-    assert tasks.extract(written, "number", ()).value == "18"
+    assert tasks.extract(written, tasks.NUMBER, ()).value == "18"
 
 
 def test_all_that_follows_a_thought_is_the_answer():
     """Distills work the solution out once more, for show; a thought of nothing leaves the steps where they are."""
     again = "**Solution**\nThere are 3 baskets of 6.\n3 * 6 = 18.\nThe answer is 18."
-    kinds = [step.kind for step in of_trace(bytes_of("<think>\n" + THOUGHT + "</think>\n\n" + again), "number")]
+    kinds = [step.kind for step in of_trace(bytes_of("<think>\n" + THOUGHT + "</think>\n\n" + again), tasks.NUMBER)]
     assert kinds == ["reasoning"] * 3 + ["answer"] * (len(kinds) - 3)
-    kinds = [step.kind for step in of_trace(bytes_of("<think>\n\n</think>\n\n" + again), "number")]
+    kinds = [step.kind for step in of_trace(bytes_of("<think>\n\n</think>\n\n" + again), tasks.NUMBER)]
     assert kinds[:3] == ["reasoning"] * 3
 
 
 def test_a_statement_inside_a_thought_that_goes_on_is_a_step():
     written = "Maybe the answer is 12.\nNo, 3 * 6 = 18.\nLet me check.\n"
-    found = of_trace(bytes_of(written), "number", thinking=True)
+    found = of_trace(bytes_of(written), tasks.NUMBER, thinking=True)
     assert [step.kind for step in found] == ["reasoning"] * 3
-    assert of_trace(bytes_of(written), "number")[-1].kind == "answer"
+    assert of_trace(bytes_of(written), tasks.NUMBER)[-1].kind == "answer"
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def real(request, shared):
 
 def test_numbers_are_spelled_by_tokens_that_the_grammar_follows(real):
     """Fed token by token along the tree, every spelling arrives at its value, whatever the vocabulary groups."""
-    grammar = NumberGrammar(real.pieces, tasks.normalise_number)
+    grammar = NumberGrammar(real.pieces)
     for text in ("18", " 18", "$18", " -17", "1,234", " 3.5", "0", "1000000"):
         wanted = tasks.normalise_number(text.replace("$", "").strip())
         assert follows(grammar, real, text + ".") == wanted, text
@@ -358,7 +358,7 @@ def follows(grammar, vocab, text):
 
 
 def test_labels_are_found_in_every_vocabulary(real):
-    from localent.tasks.grammars import ChoiceGrammar
+    from localent.tasks.kinds.choice_grammar import ChoiceGrammar
     from localent.tracing.prompt_tokens import continued
 
     grammar = ChoiceGrammar(real.pieces, ("A", "B", "C", "D"))

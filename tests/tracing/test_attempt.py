@@ -10,8 +10,8 @@ from localent.engine.scripted import ScriptedEngine, ScriptedVocab
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler
 from localent.records import Problem
-from localent.tasks import normalise_number
-from localent.tasks.grammars import NumberGrammar
+from localent.tasks import NUMBER
+from localent.tasks.kinds.number_grammar import NumberGrammar
 from localent.tracing.attempt import Question, Setup, attempt
 from localent.tracing.generate import Limits
 from localent.tracing.probe import Effort
@@ -50,10 +50,10 @@ def model(script):
 def make(script, *, max_tokens=20, stops=(), temperature=0.0, opens_thought=False):
     engine = model(script)
     setup = Setup(
-        VOCAB, Meter(len(PIECES)), Sampler(temperature), 0, Limits(max_tokens, stops), "number", Effort(1e-6, 50)
+        VOCAB, Meter(len(PIECES)), Sampler(temperature), 0, Limits(max_tokens, stops), NUMBER, Effort(1e-6, 50)
     )
     problem = Problem("p1", "1", "?", "5")
-    grammar = NumberGrammar(PIECES, normalise_number)
+    grammar = NumberGrammar(PIECES)
     question = Question(problem, Prompt(PROMPT), lambda text: [CUE], grammar, opens_thought=opens_thought)
     trace = next(drive(engine, [attempt(question, 0, setup)]))
     return trace, engine

@@ -16,7 +16,7 @@ from localent.records import Choice, Problem
 from localent.runs.extend import Wanted, add_probes
 from localent.runs.run import run
 from localent.store import open_db
-from localent.tasks.grammars import ChoiceGrammar
+from localent.tasks.kinds.choice_grammar import ChoiceGrammar
 from localent.tracing.attempt import Question
 from localent.tracing.controls import CONTROLS, ENDS, EVERY, Written, compared_at, control_probes, prefixes_of
 from localent.tracing.probe import Effort

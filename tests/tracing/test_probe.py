@@ -13,7 +13,8 @@ from localent.engine.scripted import ScriptedEngine, ScriptedVocab
 from localent.errors import UsageError
 from localent.measure.meter import Meter
 from localent.tasks.grade import normalise_number
-from localent.tasks.grammars import ChoiceGrammar, NumberGrammar
+from localent.tasks.kinds.choice_grammar import ChoiceGrammar
+from localent.tasks.kinds.number_grammar import NumberGrammar
 from localent.tracing.probe import Effort, probe
 
 PIECES = [b" ", b"1", b"2", b"12", b"0", b".", b",", b"000", b"-", b"\n", b"x", b"0\n", b"$"]
@@ -27,7 +28,7 @@ def scripted(logits):
 
 def ask(engine, truth, effort=FULL, grammar=None, cue=(10,)):
     """Probe after prompt [10] with the given cue."""
-    grammar = grammar or NumberGrammar(engine.vocab.pieces, normalise_number)
+    grammar = grammar or NumberGrammar(engine.vocab.pieces)
 
     def job():
         yield Prompt([10])
@@ -198,7 +199,7 @@ def test_an_unlikely_truth_has_the_probability_of_its_plain_spelling_or_more_in_
 def test_an_unlikely_truth_has_the_probability_of_its_plain_spelling_or_more_in_the_bundled_model(bundled, truth):
     with open_model(bundled) as model, model.lanes(Options(2, 512, 1)) as engine:
         prompt = model.vocab.tokenize("Question: Mia had 12 books and bought 7 more. How many are there?\nSolution:")
-        cue, grammar = model.vocab.tokenize(" The answer is"), NumberGrammar(model.vocab.pieces, normalise_number)
+        cue, grammar = model.vocab.tokenize(" The answer is"), NumberGrammar(model.vocab.pieces)
         plainly = chain_rule(engine, prompt + cue, model.vocab.tokenize(f" {truth}."))
 
         def job():
@@ -265,7 +266,7 @@ def test_a_named_leader_leads_when_all_is_known(seed):
      ("-0.", ""), ("-0.5", "-0.5"), ("1,", "1"), ("10,0", "10"), ("1,000", "1000"), ("1/", ""), (" $", "")],
 )  # fmt: skip
 def test_the_stem_of_an_unfinished_number(text, stem):
-    assert NumberGrammar([], normalise_number).stem(text) == stem
+    assert NumberGrammar([]).stem(text) == stem
 
 
 def test_a_number_longer_than_the_format_is_no_answer():
@@ -318,7 +319,7 @@ def test_numbers_are_classified_on_real_vocabularies(shared, name):
     """LLaMA-3 has tokens of one to three digits, the others of one; all of them can spell a number."""
     with open_model(shared / "vocab" / f"ggml-vocab-{name}.gguf", vocab_only=True) as model:
         pieces = model.vocab.pieces
-        grammar = NumberGrammar(pieces, normalise_number)
+        grammar = NumberGrammar(pieces)
         start = {pieces[i] for i in grammar.moves("start").going_on.tolist()}
         digits = [p for p in start if p.isdigit()]
         assert max(map(len, digits)) == (3 if name == "llama-bpe" else 1)
@@ -357,4 +358,4 @@ def test_labels_are_found_on_real_vocabularies(shared, name):
      ("1" * 13, None), (" $\\boxed{18", "18")],
 )  # fmt: skip
 def test_the_value_of_a_text_is_its_longest_number(text, value):
-    assert NumberGrammar([], normalise_number).value(text) == value
+    assert NumberGrammar([]).value(text) == value

@@ -1,65 +1,20 @@
-"""Worked examples for models without a chat template, written for this project; no public set contains them."""
+"""Answers that are the label of an option: "The answer is (B)." gives B."""
 
 from __future__ import annotations
 
-from localent.records import Problem
-from localent.tasks.problems import Columns, problem_of
+import math
+import re
+from collections.abc import Sequence
 
-_NUMBER = (
-    (
-        "A baker fills 6 trays with 15 rolls each. He drops 8 rolls on the way to the shop and sells half of the "
-        "others before noon. How many rolls are left to sell after noon?",
-        "6 trays hold 6 * 15 = 90 rolls.\nAfter the fall there are 90 - 8 = 82 rolls.\n"
-        "Before noon he sells 82 / 2 = 41 rolls.\nSo 82 - 41 = 41 rolls are left.",
-        41,
-    ),
-    (
-        "Petra pays $3.50 for a sandwich and $1.25 for a juice. She buys both on each of 4 days. How much does she "
-        "spend?",
-        "One day costs $3.50 + $1.25 = $4.75.\nFour days cost 4 * $4.75 = $19.",
-        19,
-    ),
-    (
-        "A tank holds 240 liters. It is filled to 35% and then 60 liters are added. How many liters still fit in?",
-        "35% of 240 liters are 0.35 * 240 = 84 liters.\nWith the addition there are 84 + 60 = 144 liters.\n"
-        "So 240 - 144 = 96 liters still fit in.",
-        96,
-    ),
-    (
-        "Milan is three times as old as his sister. In 5 years they will be 34 together. How old is the sister now?",
-        "In 5 years each is 5 years older, so now they are 34 - 10 = 24 together.\n"
-        "Milan counts as 3 sisters, so 24 years are 4 times the age of the sister.\nShe is 24 / 4 = 6.",
-        6,
-    ),
-    (
-        "A train covers 180 kilometers in 2 hours and a bus the same way in 3 hours. How many kilometers per hour is "
-        "the train faster?",
-        "The train makes 180 / 2 = 90 kilometers per hour.\nThe bus makes 180 / 3 = 60 kilometers per hour.\n"
-        "The train is 90 - 60 = 30 kilometers per hour faster.",
-        30,
-    ),
-    (
-        "A theater has 32 rows of 25 seats. On Friday 615 seats were taken, on Saturday 90 more. How many seats stayed "
-        "empty on Saturday?",
-        "The theater has 32 * 25 = 800 seats.\nOn Saturday 615 + 90 = 705 seats were taken.\n"
-        "So 800 - 705 = 95 seats stayed empty.",
-        95,
-    ),
-    (
-        "Ada reads 12 pages on Monday and every day twice as many as the day before. How many pages has she read by "
-        "the end of Wednesday?",
-        "On Tuesday she reads 2 * 12 = 24 pages.\nOn Wednesday she reads 2 * 24 = 48 pages.\n"
-        "Together these are 12 + 24 + 48 = 84 pages.",
-        84,
-    ),
-    (
-        "Seven friends share the cost of a boat. The boat costs $390 and the fuel $65. How many dollars does each pay?",
-        "The boat and the fuel cost $390 + $65 = $455.\nEach friend pays $455 / 7 = $65.",
-        65,
-    ),
-)
+from localent.errors import UsageError
+from localent.records import Choice, Problem
+from localent.tasks.kinds import labels
+from localent.tasks.kinds.choice_grammar import ChoiceGrammar
+from localent.tasks.kinds.grammar import Grammar
+from localent.tasks.kinds.kind import Clause, Gold, Kind, Worked
+from localent.tasks.text import Found
 
-_CHOICE = (
+_WORKED = (
     (
         "Why does a metal spoon in hot soup soon feel hot at its handle?",
         (
@@ -135,17 +90,50 @@ _CHOICE = (
 )
 
 
-def _example(index: int, question: str, solution: str, answer: str, choices: tuple[str, ...] = ()) -> Problem:
-    row = {
-        "question": question,
-        "answer": answer,
-        "solution": f"{solution}\nThe answer is {answer}.",
-        "choices": [*choices],
-    }
-    return problem_of(row, Columns(), "the built-in examples", f"example {index}")
+class ChoiceKind(Kind):
+    """One of a problem's options, by its label."""
+
+    name = "choice"
+    noun = "option"
+    instruction = (
+        'Reason step by step, one step per line. End with the line "The answer is X.", where X is the label '
+        "of the right option."
+    )
+    worked = tuple(Worked(question, solution, answer, options) for question, options, solution, answer in _WORKED)
+
+    def fits(self, answer: str, choices: Sequence[Choice]) -> bool:
+        return bool(choices)
+
+    def normalise(self, gold: Gold) -> str:
+        """The label that the answer names, or whose text it is."""
+        names = [c.label for c in gold.choices]
+        if gold.answer in names:
+            return gold.answer
+        by_text = [c.label for c in gold.choices if c.text == gold.answer and gold.answer]
+        if len(by_text) != 1:
+            raise UsageError(
+                f"{gold.place} has the answer {gold.answer[:40]!r}, which is no option label: expected one of "
+                f"{', '.join(names)}."
+            )
+        return by_text[0]
+
+    def chance(self, problem: Problem) -> float:
+        return 1 / len(problem.choices)
+
+    def ln_others(self, problems: Sequence[Problem]) -> float:
+        return math.log(max(len(problem.choices) for problem in problems) - 1)
+
+    def stated(self, clause: Clause, choices: Sequence[Choice]) -> Found | None:
+        return labels.stated(clause.text, clause.begin, clause.end, choices)
+
+    def heads_solution(self, clause: Clause, found: Found) -> bool:
+        return found.method == "answer text" and re.search(r"\w", clause.text[clause.end :]) is not None
+
+    def last(self, text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
+        return labels.last(text, begin, choices)
+
+    def grammar(self, pieces: Sequence[bytes], choices: Sequence[Choice]) -> Grammar:
+        return ChoiceGrammar(pieces, [c.label for c in choices])
 
 
-EXAMPLES: dict[str, tuple[Problem, ...]] = {
-    "number": tuple(_example(i, q, s, str(a)) for i, (q, s, a) in enumerate(_NUMBER, start=1)),
-    "choice": tuple(_example(i, q, s, a, c) for i, (q, c, s, a) in enumerate(_CHOICE, start=1)),
-}
+CHOICE = ChoiceKind()

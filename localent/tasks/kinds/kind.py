@@ -1,0 +1,109 @@
+"""The interface of an answer kind: everything that depends on the form of an answer, and nothing else does."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from localent.records import Choice, Problem
+from localent.tasks.identity import problem_id
+from localent.tasks.kinds.grammar import Grammar
+from localent.tasks.text import Found
+
+ANSWER_IS = ("label", "text", "index0", "index1")  # how a data file may name the true option
+
+
+class Clause(NamedTuple):
+    """text[begin:end], where an answer is stated. The text is folded (see tasks.text.fold)."""
+
+    text: str
+    begin: int
+    end: int
+
+
+class Gold(NamedTuple):
+    """The true answer as a data file gives it."""
+
+    answer: str  # without surrounding space
+    choices: tuple[Choice, ...]
+    place: str  # "mine.jsonl, line 57", for messages
+    answer_is: str | None = None  # one of ANSWER_IS; None: the data file must be unambiguous
+
+
+class Worked(NamedTuple):
+    """A worked example as it is written down in the file of its kind."""
+
+    question: str
+    solution: str  # its steps, one a line, without the answer statement
+    answer: str  # normalised
+    options: tuple[str, ...] = ()  # labelled A, B, C, ...
+
+
+class Kind(ABC):
+    """One form of answer. The database stores its `name`; code passes the object.
+
+    To add a kind, write one file in this folder and register it in `kinds/__init__.py`.
+    """
+
+    name: str  # as stored: "number", "choice"
+    noun: str  # one answer, in messages: "number", "option"
+    instruction: str  # follows the question in a chat
+    worked: tuple[Worked, ...]
+    cue: str = "The answer is"  # asks for the answer now
+
+    @cached_property
+    def examples(self) -> tuple[Problem, ...]:
+        """Worked examples for models without a chat template; no public set contains them."""
+        return tuple(self._example(i, worked) for i, worked in enumerate(self.worked, start=1))
+
+    def _example(self, index: int, worked: Worked) -> Problem:
+        labels = map(chr, range(ord("A"), ord("Z") + 1))
+        choices = tuple(Choice(label, text) for label, text in zip(labels, worked.options, strict=False))
+        return Problem(
+            problem_id=problem_id(worked.question, worked.answer, choices),
+            source_id=str(index),
+            question=worked.question,
+            answer=worked.answer,
+            choices=choices,
+            solution=f"{worked.solution}\n{self.cue} {worked.answer}.",
+        )
+
+    # --- problems ---
+
+    @abstractmethod
+    def fits(self, answer: str, choices: Sequence[Choice]) -> bool:
+        """True if a problem with this answer, as written or normalised, and these options is of this kind."""
+
+    @abstractmethod
+    def normalise(self, gold: Gold) -> str:
+        """The true answer in the form that grading compares. Raises UsageError if the data file leaves it open."""
+
+    @abstractmethod
+    def chance(self, problem: Problem) -> float:
+        """Probability that a blind guess is right."""
+
+    @abstractmethod
+    def ln_others(self, problems: Sequence[Problem]) -> float:
+        """ln of the number of wrong answers there can be, at most, for one of these problems."""
+
+    # --- extraction ---
+
+    @abstractmethod
+    def stated(self, clause: Clause, choices: Sequence[Choice]) -> Found | None:
+        """The answer that a clause after "The answer is" gives; None if it gives none."""
+
+    @abstractmethod
+    def heads_solution(self, clause: Clause, found: Found) -> bool:
+        """True if a bare "Answer:" heads a worked solution: words or a sum come first, and more follows the clause."""
+
+    @abstractmethod
+    def last(self, text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
+        """The last answer of text[begin:], for a text without an answer statement; None if it has none."""
+
+    # --- probing ---
+
+    @abstractmethod
+    def grammar(self, pieces: Sequence[bytes], choices: Sequence[Choice]) -> Grammar:
+        """The answers of this kind over a vocabulary."""
