@@ -6,7 +6,21 @@ Token ranges are half open, counted from the first generated token of the trace.
 
 from __future__ import annotations
 
+from codecs import getincrementaldecoder
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+
+
+def text_of(pieces: Iterable[bytes]) -> str:
+    """The text of token pieces. Invalid UTF-8 becomes U+FFFD, one for each sequence that begins a character."""
+    return b"".join(pieces).decode("utf-8", "replace")
+
+
+def token_texts(pieces: Sequence[bytes]) -> list[str]:
+    """The characters that each piece completes; joined, they are `text_of(pieces)`."""
+    decoder = getincrementaldecoder("utf-8")(errors="replace")
+    last = len(pieces) - 1
+    return [decoder.decode(piece, final=i == last) for i, piece in enumerate(pieces)]
 
 
 @dataclass(frozen=True, slots=True)

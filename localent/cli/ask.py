@@ -82,7 +82,7 @@ class Screen:
 
 def trace_json(trace) -> str:
     """A trace that stands in no database."""
-    from localent.store.rows import completed_texts
+    from localent.records import token_texts
 
-    found = {"trace": asdict(trace), "texts": completed_texts([token.text for token in trace.tokens])}
+    found = {"trace": asdict(trace), "texts": token_texts([token.text for token in trace.tokens])}
     return dumped(found)

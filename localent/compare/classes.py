@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from localent.records import Step
+from localent.records import Step, text_of
 
 CLASSES = ("answer", "hesitation word", "step start", "number", "operator", "other")  # the first that fits counts
 HESITATION = re.compile(
@@ -35,7 +35,7 @@ def classes_of(pieces: Sequence[bytes], steps: Sequence[Step]) -> list[str]:
 
 
 def _by_piece(piece: bytes) -> str:
-    text = piece.decode("utf-8", "replace")
+    text = text_of([piece])
     if any(char.isdigit() for char in text):
         return "number"
     return "operator" if OPERATOR.fullmatch(text) else "other"

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from html import escape
 
-from localent.records import Probe, Token, Trace
+from localent.records import Probe, Token, Trace, token_texts
 from localent.report.measures import level_of
 from localent.report.table import harmless
-from localent.store.rows import completed_texts
 
 COLOURS = ("", "#fff3d6", "#ffdf9e", "#ffc266", "#f79a3e", "#d9601a")  # as in the report
 N_ANSWERS = 3
@@ -15,7 +14,7 @@ N_ANSWERS = 3
 
 def trace_html(trace: Trace) -> str:
     """The text coloured by entropy, each token's measures in its title, and what it would have answered by step."""
-    texts = completed_texts([token.text for token in trace.tokens])
+    texts = token_texts([token.text for token in trace.tokens])
     words = "".join(map(word, trace.tokens, texts))
     answer = "nothing that could be read" if trace.extraction.value is None else trace.extraction.value
     said = f"answered {escape(harmless(answer))}, {len(trace.tokens)} tokens"

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from codecs import getincrementaldecoder
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import fsum, isnan
 from operator import attrgetter
 
-from localent.records import Alternative, Answer, Choice, Extraction, Model, Probe, Problem, Run, Step, Token, Trace
+from localent.records import (
+    Alternative,
+    Answer,
+    Choice,
+    Extraction,
+    Model,
+    Probe,
+    Problem,
+    Run,
+    Step,
+    Token,
+    Trace,
+    token_texts,
+)
 
 Columns = Mapping[str, tuple[str, bool]]  # name -> (SQLite type, may be null)
 
@@ -168,7 +180,7 @@ def entropy_columns(tokens: Sequence[Token]) -> dict[str, float | None]:
 
 def token_values(key: int, tokens: Sequence[Token]) -> Iterator[tuple]:
     """Columns trace_id, token_index, text, piece, measures."""
-    texts = completed_texts([token.text for token in tokens])
+    texts = token_texts([token.text for token in tokens])
     for index, (token, text) in enumerate(zip(tokens, texts, strict=True)):
         piece = None if text.encode() == token.text else token.text
         yield key, index, text, piece, *measures_of(token)
@@ -182,16 +194,6 @@ def alternative_rows(key: int, tokens: Sequence[Token]) -> Rows:
         for rank, other in enumerate(token.alternatives, start=1)
     ]
     return Rows("alternatives", columns, values)
-
-
-def completed_texts(pieces: list[bytes]) -> list[str]:
-    """The characters that each piece completes; joined up they are the decoded text of all.
-
-    Bytes that are no UTF-8 become U+FFFD where that turns out, as `bytes.decode(errors="replace")` does.
-    """
-    decoder = getincrementaldecoder("utf-8")(errors="replace")
-    texts = [decoder.decode(piece) for piece in pieces]
-    return [*texts[:-1], texts[-1] + decoder.decode(b"", final=True)] if texts else []
 
 
 def step_rows(key: int, trace: Trace) -> Rows:

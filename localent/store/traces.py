@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from localent.errors import UsageError
-from localent.records import Problem, Trace
+from localent.records import Problem, Trace, token_texts
 from localent.store import rows
 from localent.store.db import Database
 
@@ -51,7 +51,7 @@ def seen(db: Database, trace_id: int) -> Seen:
     )[0]
     origin = {name: found.pop(name) for name in ("run_id", "model", "quant")}
     trace = db.trace(trace_id)
-    texts = tuple(rows.completed_texts([token.text for token in trace.tokens]))
+    texts = tuple(token_texts([token.text for token in trace.tokens]))
     return Seen(trace_id, **origin, task=found["task"], problem=rows.problem_of(found), trace=trace, texts=texts)
 
 

@@ -1,11 +1,12 @@
 """Problems: where they come from, how a model is asked, what it answered, and how its text falls into steps."""
 
+from localent.records import text_of
 from localent.tasks.grade import answer_start, extract, grade
 from localent.tasks.kinds import CHOICE, NUMBER, Kind
 from localent.tasks.load import BUNDLED, PUBLIC, Columns, Task, load
 from localent.tasks.numbers import normalise_number
 from localent.tasks.prompt import PromptText, Segment, cue_after, render
-from localent.tasks.steps import of_trace, split, text_of, to_token_steps
+from localent.tasks.steps import of_trace, split, to_token_steps
 from localent.tasks.thought import is_open
 
 __all__ = [

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate, pairwise
 
-from localent.records import Choice, Step
+from localent.records import Choice, Step, text_of, token_texts
 from localent.tasks.grade import answer_start
 from localent.tasks.kinds.kind import Kind
 from localent.tasks.text import sentence_ends
@@ -43,11 +43,6 @@ def of_trace(
     return to_token_steps(split(text, start), pieces, start)
 
 
-def text_of(pieces: Iterable[bytes]) -> str:
-    """The text of token pieces. Each byte that is no UTF-8 becomes one U+FFFD, so offsets stay exact."""
-    return re.sub(r"[\udc80-\udcff]", "\ufffd", _exact(pieces))
-
-
 def split(text: str, answer: int | None = None) -> list[Range]:
     """Character ranges of the steps; together they are the text. `answer`: begin a step at its sentence, too."""
     starts = _line_starts(text)
@@ -59,17 +54,16 @@ def split(text: str, answer: int | None = None) -> list[Range]:
 
 
 def to_token_steps(ranges: Sequence[Range], pieces: Sequence[bytes], answer: int | None = None) -> tuple[Step, ...]:
-    """Steps with token ranges that cover all tokens. A step ends with the token that holds its last byte.
+    """Steps with token ranges that cover all tokens. A step ends with the token that completes its last character.
 
     `ranges` and `answer` count characters of `text_of(pieces)`. A range without a token of its own joins the one
     before. An empty text has no steps.
     """
-    exact, text = _exact(pieces), text_of(pieces)
-    token_ends = list(accumulate(len(piece) for piece in pieces))
+    texts = token_texts(pieces)
+    text, token_ends = "".join(texts), list(accumulate(map(len, texts)))
     spans: list[list[int]] = []  # first character, last character, first token, last token
     for begin, end in ranges:
-        byte_end = len(exact[:end].encode("utf-8", "surrogateescape"))
-        n_tokens = len(pieces) if end == len(text) else bisect_left(token_ends, byte_end) + 1
+        n_tokens = len(pieces) if end == len(text) else bisect_left(token_ends, end) + 1
         first = spans[-1][3] if spans else 0
         if n_tokens > first:
             spans.append([begin, end, first, n_tokens])
@@ -79,10 +73,6 @@ def to_token_steps(ranges: Sequence[Range], pieces: Sequence[bytes], answer: int
         Step(i, first, last, text[begin:end], "reasoning" if answer is None or end <= answer else "answer")
         for i, (begin, end, first, last) in enumerate(spans)
     )
-
-
-def _exact(pieces: Iterable[bytes]) -> str:
-    return b"".join(pieces).decode("utf-8", "surrogateescape")
 
 
 def _line_starts(text: str) -> list[int]:

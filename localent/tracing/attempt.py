@@ -61,7 +61,7 @@ def steps_of(question: Question, written: Generation, kind: Kind) -> tuple[Step,
 
 def cut_off(question: Question, written: Generation) -> bool:
     """Whether the token limit came in the middle of a thought: whatever it had stated by then is no answer."""
-    return written.finish == "length" and tasks.is_open(written.raw.decode("utf-8", "replace"), question.opens_thought)
+    return written.finish == "length" and tasks.is_open(written.text, question.opens_thought)
 
 
 def probe_steps(
@@ -94,7 +94,7 @@ def finished(
     kind: Kind,
 ) -> Trace:
     """Grade what was written and put the record together."""
-    problem, text = question.problem, written.raw.decode("utf-8", "replace")
+    problem, text = question.problem, written.text
     extraction = UNFINISHED if cut_off(question, written) else tasks.extract(text, kind, problem.choices)
     return Trace(
         problem_id=problem.problem_id,

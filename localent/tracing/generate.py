@@ -10,7 +10,7 @@ import numpy as np
 from localent.engine import Prompt, Vocab
 from localent.measure.meter import Meter, Reading
 from localent.measure.sampling import Sampler
-from localent.records import Alternative, Token
+from localent.records import Alternative, Token, text_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,11 @@ class Generation:
     @property
     def raw(self) -> bytes:
         return b"".join(token.text for token in self.tokens)
+
+    @property
+    def text(self) -> str:
+        """The decoded text, as it is graded and stored."""
+        return text_of([self.raw])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ def alternatives(row: np.ndarray, meter: Meter, reading: Reading, vocab: Vocab, 
         return ()
     ids, logits = meter.largest(row, reading, min(n, meter.n_vocab))
     probs = np.exp(logits - reading.max_logit - reading.log_normaliser)
-    texts = (vocab.pieces[i].decode("utf-8", "replace") for i in ids.tolist())
+    texts = (text_of([vocab.pieces[i]]) for i in ids.tolist())
     return tuple(map(Alternative, ids.tolist(), texts, probs.tolist()))
 
 

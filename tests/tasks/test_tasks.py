@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from localent.errors import UsageError
-from localent.records import Choice
+from localent.records import Choice, token_texts
 from localent.tasks import CHOICE, NUMBER, Columns, extract, load, of_trace, split, text_of, to_token_steps
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -296,10 +296,19 @@ def test_a_step_ends_with_the_token_that_holds_its_last_byte():
 
 
 def test_broken_utf8_does_not_shift_the_steps():
-    """A cut-off emoji is two bytes, though U+FFFD would take three; each byte shows as one U+FFFD."""
+    """A cut-off emoji is two bytes, though U+FFFD would take three; it shows as one U+FFFD."""
     pieces = [bytes([byte]) for byte in b"\xf0\x9f.\nThe answer is 4."]
     steps = of_trace(pieces, NUMBER)
-    assert [(s.start, s.end, s.text) for s in steps] == [(0, 4, "\ufffd\ufffd.\n"), (4, 20, "The answer is 4.")]
+    assert [(s.start, s.end, s.text) for s in steps] == [(0, 4, "\ufffd.\n"), (4, 20, "The answer is 4.")]
+
+
+def test_steps_tokens_and_traces_decode_alike():
+    """Three bytes of an emoji, cut off: one U+FFFD wherever the text is kept."""
+    pieces = [b"a \xf0", b"\x9f\x98", b" b.", b"\n", b"c \xe2\x82"]
+    texts = token_texts(pieces)
+    assert texts == ["a ", "", "\ufffd b.", "\n", "c \ufffd"]
+    assert "".join(texts) == text_of(pieces) == "".join(step.text for step in of_trace(pieces, NUMBER))
+    assert text_of([b"\xf0\x9f\x98"]) == "\ufffd"
 
 
 def test_ranges_without_a_token_of_their_own_join_the_one_before():
