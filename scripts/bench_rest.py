@@ -20,6 +20,7 @@ from bench_figures import Figure, of_many
 from bench_speed import RUN, store
 from llama_cpp import llama_cpp as C  # noqa: N812
 
+from localent import engine
 from localent.engine import drive
 from localent.files import identity
 from localent.measure.sampling import Sampler
@@ -51,6 +52,7 @@ def memory(model: Path, threads: int, lanes: int, contexts: tuple[int, ...]) -> 
 def _child(model: Path, threads: int, lanes: int, n_ctx: int) -> dict[str, float]:
     """Read the header, load, prefill, generate and probe as a run does; the peak of all memory that is neither the
     model's file, a copy of its weights in another layout, nor the cache."""
+    engine.build_info(0)  # loads llama.cpp, whose log the engine takes: ours must come after
     sizes, at_start = Counter(), _resident(model)
     log = C.llama_log_callback(lambda level, text, _: _note(sizes, text.decode("utf-8", "replace")))
     C.llama_log_set(log, None)
@@ -58,9 +60,9 @@ def _child(model: Path, threads: int, lanes: int, n_ctx: int) -> dict[str, float
         identity.read(model)
     with Watcher(model) as watcher:
         scene = bench_scene.scene(model, threads)
-        with scene.engine(lanes, n_ctx) as engine:
+        with scene.engine(lanes, n_ctx) as lanes_:
             work = scene.probed(lanes, scene.setup(Sampler(0.7), 25), bench_scene.typical(scene.model.vocab))
-            list(drive(engine, work))
+            list(drive(lanes_, work))
     above = max(reading.peak, watcher.peak - sizes["repacked"] - sizes["cache"])
     seen = {"above": above, "at start": at_start, "peak in header": reading.peak, **sizes}
     return {name: seen[name] / MB for name in ("above", *PARTS)}
