@@ -35,10 +35,10 @@ MASKS = (
     (r"\d+(\.\d+)? (tok/s|traces/s)", r"… \2"),
 )
 STEADY = """# localent as it is, but for the number of lanes: the fastest is measured, and may be another the next time
-from localent import runs
 from localent.cli import main
+from localent.runs import room
 
-runs.fastest_lanes = lambda weights, options, fits: 16
+room.fastest_lanes = lambda weights, settings, what: 16
 main(prog_name="localent")
 """
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from localent.analysis.metrics import Array
 from localent.analysis.probed import Listed, Probed, codes, moved
-from localent.analysis.recorded import Probes, Recorded, Traces
+from localent.analysis.recorded import Probes, Recorded, Solutions, Traces
 from localent.analysis.scores import padded
 from localent.store import Database
 
@@ -28,7 +28,18 @@ def run(db: Database, run_id: str) -> Recorded:
         traces=found,
         probes=probes(db, run_id),
         tokens=_tokens(db, found),
-        step_entropy=_step_entropy(db, found),
+        step_entropy=_of_steps(db, found, "mean_entropy"),
+    )
+
+
+def solutions(db: Database, run_id: str) -> Solutions:
+    """A run of worked solutions that a model read."""
+    found = traces(db, run_id)
+    return Solutions(
+        traces=found,
+        own=probes(db, run_id).own,
+        step_surprisal=_of_steps(db, found, "mean_surprisal"),
+        step_entropy=_of_steps(db, found, "mean_entropy"),
     )
 
 
@@ -62,9 +73,10 @@ def _tokens(db: Database, of: Traces) -> Columns:
     return {name: padded(values, of.n_tokens) for name, values in rows.items()}
 
 
-def _step_entropy(db: Database, of: Traces) -> Array:
-    steps = db.steps(of.run_id, ("kind", "mean_entropy"))
-    values = [h for kind, h in zip(steps["kind"], steps["mean_entropy"], strict=True) if kind == "reasoning"]
+def _of_steps(db: Database, of: Traces, measure: str) -> Array:
+    """A column of the reasoning steps: (n, most steps), NaN after a trace's end."""
+    steps = db.steps(of.run_id, ("kind", measure))
+    values = [value for kind, value in zip(steps["kind"], steps[measure], strict=True) if kind == "reasoning"]
     return padded(values, of.n_steps)
 
 

@@ -56,3 +56,13 @@ class Recorded:
     probes: Probes
     tokens: dict[str, Array]  # token measure -> (n, n_longest)
     step_entropy: Array  # (n, most steps): mean entropy of each reasoning step, nats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Solutions:
+    """Worked solutions that a model read. Rows are solutions; NaN stands after the last step of each."""
+
+    traces: Traces
+    own: Probed | None  # the answers after each step; None: not probed
+    step_surprisal: Array  # (n, most steps): mean surprisal of each step, nats per token
+    step_entropy: Array  # (n, most steps): mean entropy of each step, nats per token

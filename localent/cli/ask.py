@@ -35,15 +35,15 @@ def command(model, question, answer, options, measure, color, json_, **chosen_):
     localent ask abacus-sft "Mia had 12 books and bought 7 more. How many books did she have then?"
     localent ask model.gguf "Which is a metal?" --option iron --option wood --answer A
     """
-    from localent import runs
+    from localent.runs import Settings
     from localent.runs import ask as asking
+    from localent.tracing.watch import Watcher
 
     question = sys.stdin.read() if question == "-" else question
     problem = asking.problem_of(question, answer, options)
-    asking.check(problem, len(options))
     how = style(measure, color)
     screen = Screen(how, problem.answer, silent=json_)
-    trace = asking.ask(model, problem, runs.Settings(**chosen_), asking.Watcher(screen.token, screen.probe))
+    trace = asking.ask(model, problem, Settings(**chosen_), Watcher(screen.token, screen.probe))
     click.echo(trace_json(trace) if json_ else screen.end(trace, problem), color=how.colour)
 
 

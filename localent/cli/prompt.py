@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from localent.cli.options import ProblemFile, data_options, prompt_options
 from localent.cli.output import print_table
+
+if TYPE_CHECKING:
+    from localent.engine import Vocab
+    from localent.records import Problem
+    from localent.runs import Settings
+    from localent.tasks import Task
 
 OPEN, CLOSE = "\u27e6", "\u27e7"  # ⟦ ⟧ around special tokens
 
@@ -22,7 +28,7 @@ OPEN, CLOSE = "\u27e6", "\u27e7"  # ⟦ ⟧ around special tokens
 @prompt_options
 @click.option("--text", "only_text", is_flag=True, help="No table of tokens.")
 @click.option("--json", "json_", is_flag=True, help="Print it as JSON.")
-def command(model: str, task: str, number: int, data: ProblemFile, only_text: bool, json_: bool, **chosen):
+def command(model: str, task: str, number: int, data: ProblemFile, only_text: bool, json_: bool, **chosen: Any) -> None:
     """Show the prompt of a problem: its text with ⟦special tokens⟧ marked, its tokens, the cue that asks for answers.
 
     Nothing is run; only the vocabulary is loaded.
@@ -32,12 +38,11 @@ def command(model: str, task: str, number: int, data: ProblemFile, only_text: bo
     localent prompt gemma-2-2b-it gsm8k -n 3 --text
     localent prompt model.gguf gsm8k --system "Be brief." --template-var enable_thinking=false
     """
-    from localent import models
     from localent.report.table import harmless, json_text
-    from localent.runs.settings import Settings
+    from localent.runs import Settings
 
     loaded = data.load(task)
-    shown = _shown(models.resolve(model), loaded, _problem(loaded, number), Settings(**chosen))
+    shown = _shown(model, loaded, _problem(loaded, number), Settings(**chosen))
     if json_:
         click.echo(json_text(shown))
         return
@@ -49,7 +54,7 @@ def command(model: str, task: str, number: int, data: ProblemFile, only_text: bo
     click.echo(f"\n{_facts(shown)}")
 
 
-def _problem(task, number: int):
+def _problem(task: Task, number: int) -> Problem:
     from localent.errors import UsageError
 
     if not 1 <= number <= len(task.problems):
@@ -57,16 +62,15 @@ def _problem(task, number: int):
     return task.problems[number - 1]
 
 
-def _shown(path: Path, task, problem, settings) -> dict:
+def _shown(name: str, task: Task, problem: Problem, settings: Settings) -> dict[str, Any]:
     """The prompt as a run would feed it, from the same functions."""
-    from localent import engine, runs, tasks
-    from localent.files import identity
+    from localent import tasks
+    from localent.runs import session
+    from localent.runs.questions import Prompts
     from localent.tracing.prompt_tokens import prompt_tokens
 
-    head = identity.read(path)
-    with engine.open(path, vocab_only=True) as model:
-        vocab = model.vocab
-        text = runs.prompt_text(task, problem, head, settings, vocab)
+    with session.vocabulary(name) as (head, vocab):
+        text = Prompts(task, head.template, vocab, settings).text(problem)
         fed = prompt_tokens(text, vocab)
         return {
             "problem": problem.source_id,
@@ -81,25 +85,25 @@ def _shown(path: Path, task, problem, settings) -> dict:
         }
 
 
-def _token(vocab, token_id: int) -> dict:
+def _token(vocab: Vocab, token_id: int) -> dict[str, Any]:
     return {"id": token_id, "text": _text(vocab, token_id), "special": _is_special(vocab, token_id)}
 
 
-def _text(vocab, token_id: int) -> str:
+def _text(vocab: Vocab, token_id: int) -> str:
     return vocab.pieces[token_id].decode("utf-8", "backslashreplace")
 
 
-def _is_special(vocab, token_id: int) -> bool:
-    """Whether only the template's text can spell it: a user's text with the same letters becomes other tokens."""
+def _is_special(vocab: Vocab, token_id: int) -> bool:
+    """True for a token that only the template's text can spell: the same letters in user text become other tokens."""
     text = _text(vocab, token_id)
     return vocab.tokenize(text, special=True) == [token_id] and token_id not in vocab.tokenize(text)
 
 
-def _marked(tokens: list[dict]) -> str:
+def _marked(tokens: list[dict[str, Any]]) -> str:
     return "".join(f"{OPEN}{t['text']}{CLOSE}" if t["special"] else t["text"] for t in tokens)
 
 
-def _facts(shown: dict) -> str:
+def _facts(shown: dict[str, Any]) -> str:
     bos = f"BOS {shown['bos']!r} once" if shown["bos"] else "no BOS"
     ends = ", ".join(map(repr, shown["ends"])) or "nothing"
     return (

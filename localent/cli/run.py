@@ -50,7 +50,8 @@ def command(model, task, n, samples, data, db, json_, **chosen):
 
     loaded, settings = data.load(task), runs.Settings(**chosen)
     with Bar() as bar:
-        outcome = runs.run(model, loaded, db=db, n=n, samples=samples, settings=settings, report=bar, status=bar.say)
+        heard = runs.Listener(bar, bar.say)
+        outcome = runs.run(model, loaded, db=db, n=n, samples=samples, settings=settings, listener=heard)
     said = described(outcome, db)
     click.echo(said, err=True)
     (dump_summary if json_ else show_summary)(summary_of(db, outcome.run_id))

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from localent.cli.options import data_options, db_option, format_options, gpu_layers_option, prompt_options
 from localent.cli.output import print_records, say
 from localent.cli.progress import Bar
+
+if TYPE_CHECKING:
+    from localent.runs import Settings
+    from localent.tasks import Task
 
 
 @click.command("score")
@@ -34,19 +39,31 @@ def command(model, source, gold, data, n, window, db, form, **chosen) -> None:
     localent score abacus-sft demo-number --gold -n 50
     localent score model.gguf gsm8k --gold --data test.jsonl -n 100
     """
-    from localent import runs
-    from localent.analysis.family import caveat
-    from localent.report.science import gold_table, text_table
-    from localent.runs import score as scoring
+    from localent.report.science import text_table
+    from localent.runs import Settings
+    from localent.runs.text import score_text
 
-    if not gold:
-        how = {name: chosen[name] for name in ("lanes", "threads", "gpu_layers")}
-        found = scoring.score_text(model, read_text(source), window=window, **how)
-        print_records([found], text_table, form)
-        return
+    settings = Settings(**chosen)
+    if gold:
+        _score_gold(model, data.load(source), db, n, settings, form)
+    else:
+        print_records([score_text(model, read_text(source), window=window, settings=settings)], text_table, form)
+
+
+def _score_gold(model: str, task: Task, db: Path, n: int | None, settings: Settings, form: str | None) -> None:
+    """Read the worked solutions of a task that are not yet in the database, and print what all of them say."""
+    from localent.analysis import load
+    from localent.analysis.family import caveat
+    from localent.analysis.gold import gold
+    from localent.report.science import gold_table
+    from localent.runs import Listener
+    from localent.runs.gold import read_solutions
+    from localent.store import open_db
+
     with Bar() as bar:
-        options = dict(db=db, n=n, settings=runs.Settings(**chosen), report=bar, status=bar.say)
-        found = scoring.score_gold(model, data.load(source), **options)
+        outcome = read_solutions(model, task, db=db, n=n, settings=settings, listener=Listener(bar, bar.say))
+    with open_db(db, readonly=True) as store:
+        found = gold(load.solutions(store, outcome.run_id))
     print_records(found.steps, gold_table, form)
     say([*gold_sentences(found, db), *caveat([model])], form)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from localent import models, runs
 from localent.compare import noise
 from localent.compare.comparison import Candidate, Comparison, Plan
 from localent.compare.stored import comparison_id
@@ -13,16 +12,15 @@ from localent.files import identity
 from localent.files.tensors import check_same_tokens
 from localent.machine import fit, hardware
 from localent.records import Model
+from localent.runs import session
 
 
 def heads_of(names: Sequence[str]) -> list[identity.Header]:
-    """Every model's header; raise unless all can write and have the first one's tokens."""
-    found = []
+    """Every model's header. Raises LocalentError unless all can generate text and have the first one's tokens."""
+    found: list[identity.Header] = []
     for name in names:
-        path = models.resolve(name)
-        head = identity.read(path)
-        runs.refuse_unfit(head, path)
-        found.append(replace(head, model=replace(head.model, path=str(path))))
+        file = session.usable(name)
+        found.append(replace(file.header, model=replace(file.header.model, path=str(file.path))))
         check_same_tokens(found[0].model, found[-1].model)
     return found
 

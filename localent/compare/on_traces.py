@@ -21,6 +21,7 @@ from localent.compare.teacher_forcing import Text, named
 from localent.engine import Model
 from localent.errors import UsageError
 from localent.records import Run
+from localent.runs.questions import Prompts
 from localent.runs.settings import DEFAULTS, Settings, settings_of
 from localent.store import open_db
 
@@ -132,7 +133,8 @@ def _run(model, task, db, n, samples, settings, report: runs.Report, status, nam
 
     settings = replace(settings, ctx=None)
     with named([Path(model).name], "running free"):
-        return runs.run(model, task, db=db, n=n, samples=samples, settings=settings, report=tell, status=status)
+        heard = runs.Listener(tell, status)
+        return runs.run(model, task, db=db, n=n, samples=samples, settings=settings, listener=heard)
 
 
 def _free_runs(heads, run: Run, written, task, db, settings, plan: Plan, report, status) -> list[FreeRunning | None]:
@@ -162,13 +164,13 @@ def _given(task, run: Run, written, weights: Model, head, settings: Settings) ->
     """The traces with their questions, prompted as they were."""
     wanted = {p for p, _ in written}
     problems = [p for p in task.problems if p.problem_id in wanted]
-    prompt = runs.prompt_hash(task, head, settings, weights.vocab)
-    if prompt != run.settings["prompt"]:
+    prompts = Prompts(task, head.template, weights.vocab, settings)
+    if prompts.digest() != run.settings["prompt"]:
         raise UsageError(
             f"Run {run.run_id} was prompted in another way than {Path(head.model.path).name} is on {task.name}: "
             "its template, examples or cue differ, so its traces cannot be fed as they were."
         )
-    questions = {q.problem.problem_id: q for q in runs.questions_of(task, problems, weights, head, settings)}
+    questions = {q.problem.problem_id: q for q in prompts.questions(problems)}
     return [Given(questions[p], one.trace) for (p, _), one in written.items()]
 
 

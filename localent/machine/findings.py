@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -39,7 +40,7 @@ def save(report: Report) -> bool:
     return cache.write("doctor", _key(report.model_sha256 or "none", report.build), asdict(report))
 
 
-def saved_report(model_sha256: str, build: dict[str, str]) -> Report | None:
+def saved_report(model_sha256: str, build: Mapping[str, object]) -> Report | None:
     """The last report on this model and build, on this machine."""
     return cache.read("doctor", _key(model_sha256, build), _from_json)
 
@@ -61,5 +62,5 @@ def _row(finding: Finding) -> dict[str, object]:
     return shown | {"unit": finding.unit, "ok": ok, "note": finding.note}
 
 
-def _key(model_sha256: str, build: dict[str, str]) -> str:
+def _key(model_sha256: str, build: Mapping[str, object]) -> str:
     return cache.key_of([model_sha256, {name: build.get(name) for name in BUILD}])

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from localent import engine, models, runs, tasks
-from localent.engine import Coroutine, Engine, drive
+from localent import tasks
+from localent.engine import Coroutine, drive
 from localent.errors import UsageError
-from localent.files import identity
-from localent.measure.meter import Meter
-from localent.measure.sampling import Sampler, rng
+from localent.measure.sampling import rng
 from localent.records import Probe, Run
-from localent.runs.run import Progress, Report
-from localent.runs.settings import Settings, settings_of
+from localent.runs import session
+from localent.runs.progress import SILENT, Listener, Tally
+from localent.runs.session import Session
+from localent.runs.settings import settings_of
 from localent.store import Database, open_db
-from localent.tracing.attempt import Question
-from localent.tracing.controls import EVERY, FILLER, Prefix, Written, compared_at, control_probes, prefixes_of
+from localent.tracing.attempt import Question, Setup
+from localent.tracing.controls import EVERY, FILLER, Written, compared_at, control_probes, prefixes_of
 from localent.tracing.rollout import Rollouts, rollouts
 
 
@@ -36,22 +37,22 @@ class Wanted:
     n_rolled: int | None = None  # traces that are rolled out, first samples first
 
     def counts(self, problem_id: str, sample: int) -> bool:
-        """Whether a trace counts."""
+        """True for a trace that counts."""
         asked = self.problems is None or problem_id in self.problems
         return asked and (self.samples is None or sample < self.samples)
 
     def controlled(self, sample: int) -> bool:
-        """Whether a trace that counts has controls."""
+        """True for a trace whose controls are read, among those that count."""
         return self.control_samples is None or sample < self.control_samples
 
     def rolled(self, samples: Sequence[int]) -> list[int]:
-        """Which of the traces that count, given by their samples, are rolled out: their indices."""
+        """Indices of the traces to roll out, among those that count, given by their samples."""
         return sorted(range(len(samples)), key=samples.__getitem__)[: self.n_rolled] if self.m != 0 else []
 
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """The probes that one trace lacks: the k of each control, and whether it is to be rolled out."""
+    """The probes that one trace is missing: the k of each control, and True for rollouts."""
 
     own: Written
     ks: dict[str, list[int]]
@@ -59,37 +60,32 @@ class Lack:
 
 
 def add_probes(
-    model: str,
-    task: tasks.Task,
-    run_id: str,
-    *,
-    db: str | Path,
-    wanted: Wanted,
-    report: Report = lambda progress: None,
-    status: Callable[[str], None] = lambda text: None,
+    model: str, task: tasks.Task, run_id: str, *, db: str | Path, wanted: Wanted, listener: Listener = SILENT
 ) -> int:
-    """Add the control probes and rollouts that a run's traces lack; how many traces got some.
+    """Add the control probes and rollouts that a run's traces lack; returns how many traces gained some.
 
-    Controls from other traces are drawn among those that count. A trace's probes are one transaction: stop it any way
-    and call it again.
+    Controls from other traces are drawn among those that count. A trace's probes are one transaction: stop it in any
+    way and call it again.
     """
-    path = models.resolve(model)
     with open_db(db) as store:
-        run, written = store.run(run_id), [w for w in stored(store, run_id) if wanted.counts(w.problem_id, w.sample)]
-        lacking = list(_lacking(store, run, written, wanted))
-        if not lacking:
-            return 0
-        status(f"adding probes to {len(lacking)} traces")
-        settings = settings_of(run)
-        with engine.open(path, gpu_layers=settings.gpu_layers or 0) as weights:
-            problems = [p for p in task.problems if p.problem_id in {w.problem_id for w in written}]
-            head = identity.read(path)
-            questions = {q.problem.problem_id: q for q in runs.questions_of(task, problems, weights, head, settings)}
-            settings = runs.filled(settings, weights, list(questions.values()))
-            with weights.lanes(runs.options_of(settings)) as lanes:
-                jobs = _jobs(lanes, run, lacking, questions, written, settings, task.kind, wanted.m)
-                _work(store, lanes, run.run_id, jobs, len(lacking), report)
+        run, traces = store.run(run_id), [w for w in stored(store, run_id) if wanted.counts(w.problem_id, w.sample)]
+        lacking = list(_lacking(store, run, traces, wanted))
+        if lacking:
+            listener.status(f"adding probes to {len(lacking)} traces")
+            with _opened(model, task, run, traces) as asked:
+                _add(store, asked, _Adding(run, traces, wanted.m or 0), lacking, listener)
     return len(lacking)
+
+
+@contextmanager
+def _opened(model: str, task: tasks.Task, run: Run, traces: Sequence[Written]) -> Iterator[Session]:
+    """The model of a run with the questions of some traces and the run's settings."""
+    ids = {trace.problem_id for trace in traces}
+    task = replace(task, problems=tuple(p for p in task.problems if p.problem_id in ids))
+    settings = settings_of(run)
+    settings = replace(settings, gpu_layers=settings.gpu_layers or 0)  # early runs did not record it
+    with session.opened(session.usable(model), task, settings) as asked:
+        yield asked
 
 
 def stored(store: Database, run_id: str) -> list[Written]:
@@ -115,7 +111,7 @@ def _step_ends(store: Database, run_id: str) -> dict[int, list[int]]:
 
 
 def _lacking(store: Database, run: Run, written: Sequence[Written], wanted: Wanted) -> Iterator[Lack]:
-    """What the stored traces lack of what is wanted; a trace without reasoning steps has no controls."""
+    """The probes that are wanted and missing; a trace without reasoning steps has no controls."""
     rows = store.probe_rows(run.run_id, ("trace_id", "control", "k"))
     there = set(zip(*rows.values(), strict=True))
     to_roll = _to_roll(store, run, written, wanted)
@@ -150,64 +146,38 @@ def rolled_out(store: Database, run_id: str) -> dict[int, int]:
 
 def _streams(run: Run, own: Written) -> Callable[[str], np.random.Generator]:
     """The random streams of a trace's controls, by name."""
-    return lambda name: rng(run.settings["seed"], own.problem_id, own.sample, stream=f"control:{name}")
+    return lambda name: rng(settings_of(run).seed, own.problem_id, own.sample, stream=f"control:{name}")
 
 
-def _jobs(
-    lanes: Engine,
-    run: Run,
-    lacking: Sequence[Lack],
-    questions: dict[str, Question],
-    written: Sequence[Written],
-    settings: Settings,
-    kind: str,
-    m: int,
-) -> Iterator[Coroutine[tuple[Written, tuple[Probe, ...]]]]:
-    meter, filler = Meter(lanes.n_vocab), lanes.vocab.tokenize(FILLER)
-    for lack in lacking:
-        question, draw = questions[lack.own.problem_id], _streams(run, lack.own)
-        prefixes = {
-            control: [p for p in prefixes_of(control, lack.own, written, filler, draw) if p.k in ks]
-            for control, ks in lack.ks.items()
-        }
-        stops = tuple(stop.encode() for stop in question.stops)
-        how = _rollouts(settings, kind, m, stops) if lack.rolled else None
-        yield _job(question, lack.own, prefixes, how, lanes, settings, meter)
+@dataclass(frozen=True, slots=True)
+class _Adding:
+    """The traces that probes are added to."""
+
+    run: Run
+    traces: Sequence[Written]
+    m: int  # rollouts for each prefix
 
 
-def _rollouts(settings: Settings, kind: str, m: int, stops: tuple[bytes, ...]) -> Rollouts:
-    sampler = Sampler(settings.temperature, settings.top_p, settings.top_k)
-    return Rollouts(m, sampler, settings.seed, settings.max_tokens, stops, kind)
+def _add(store: Database, asked: Session, adding: _Adding, lacking: Sequence[Lack], listener: Listener) -> None:
+    """Make the probes; those of a trace are one transaction."""
+    questions, tally = {q.problem.problem_id: q for q in asked.questions}, Tally(listener.report, len(lacking))
+    with asked.engine() as lanes:
+        setup = asked.setup(lanes)
+        jobs = (_job(lack, questions[lack.own.problem_id], setup, adding) for lack in lacking)
+        for own, probes in drive(lanes, jobs, on_decode=tally.fed):
+            store.add_probes(adding.run.run_id, own.trace_id, probes)
+            tally.done()
 
 
-def _job(
-    question: Question,
-    own: Written,
-    prefixes: dict[str, list[Prefix]],
-    how: Rollouts | None,
-    lanes: Engine,
-    settings: Settings,
-    meter: Meter,
-) -> Coroutine[tuple[Written, tuple[Probe, ...]]]:
+def _job(lack: Lack, question: Question, how: Setup, adding: _Adding) -> Coroutine[tuple[Written, tuple[Probe, ...]]]:
     """Coroutine: (trace, its new probes)."""
-    pieces, effort, probes = lanes.vocab.pieces, settings.effort(), ()
-    for control, asked in prefixes.items():
-        probes += yield from control_probes(question, own.n_steps, control, asked, pieces, effort, meter)
-    if how is not None:
-        ks = range(own.n_steps + 1)
-        probes += yield from rollouts(question, own, ks, how, lanes.vocab, meter)
+    own, draw, filler = lack.own, _streams(adding.run, lack.own), how.vocab.tokenize(FILLER)
+    probes: tuple[Probe, ...] = ()
+    for control, ks in lack.ks.items():
+        prefixes = [p for p in prefixes_of(control, own, adding.traces, filler, draw) if p.k in ks]
+        probes += yield from control_probes(question, own.n_steps, control, prefixes, how)
+    if lack.rolled:
+        ending = how.ending_at(question.stops)
+        rolling = Rollouts(adding.m, how.sampler, how.seed, how.limits.max_tokens, ending.limits.stops, how.kind)
+        probes += yield from rollouts(question, own, range(own.n_steps + 1), rolling, how.vocab, how.meter)
     return own, probes
-
-
-def _work(store: Database, lanes: Engine, run_id: str, jobs: Iterator, n_todo: int, report: Report) -> None:
-    """Drive the jobs; the probes of a trace are one transaction."""
-    counts = {"done": 0, "tokens": 0}
-
-    def tell(n_live: int = 0) -> None:
-        counts["tokens"] += n_live
-        report(Progress(counts["done"], n_todo, counts["tokens"]))
-
-    for own, probes in drive(lanes, jobs, on_decode=tell):
-        store.add_probes(run_id, own.trace_id, probes)
-        counts["done"] += 1
-        tell()

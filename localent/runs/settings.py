@@ -1,4 +1,4 @@
-"""What the user chooses for a run, and how a stored run's choices are read again."""
+"""The settings of a run: chosen by the user, or read back from a stored run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from localent.tracing.probe import Effort
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the user chooses. None: chosen by localent, and recorded with the run."""
+    """The settings of a run. None: chosen by localent, and recorded with the run."""
 
     seed: int = 0
     temperature: float = 0.7
@@ -35,7 +35,7 @@ class Settings:
     noise_of: str | None = None  # the run that this one repeats in other lanes, as the noise floor of a comparison
 
     def __post_init__(self) -> None:
-        Sampler(self.temperature, self.top_p, self.top_k)  # says what is wrong with those
+        Sampler(self.temperature, self.top_p, self.top_k)  # raises for wrong ones
         for name in ("max_tokens", "lanes", "threads", "ctx"):
             _at_least(1, name, getattr(self, name))
         for name in ("shots", "max_fed", "measure_top_k", "alternatives"):
@@ -47,6 +47,7 @@ class Settings:
             raise UsageError(f"--epsilon is a probability from 0 to 1, got {self.epsilon}.")
 
     def effort(self) -> Effort:
+        """How long probes search."""
         return Effort(self.epsilon, self.max_fed)
 
 
@@ -59,6 +60,7 @@ DEFAULTS = Settings()
 
 
 def settings_of(run: Run) -> Settings:
-    """The settings that a run was made with; those that it records as None or not at all keep their defaults."""
+    """The settings that a run was made with; those recorded as None or not at all keep their defaults."""
     known = {field.name for field in fields(Settings)}
-    return Settings(**{name: value for name, value in run.settings.items() if name in known and value is not None})
+    made: dict[str, Any] = {name: v for name, v in run.settings.items() if name in known and v is not None}
+    return Settings(**made)

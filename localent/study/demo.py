@@ -32,8 +32,8 @@ class Tour:
 
     def main_job(self, *, report: runs.Report, status: Say) -> runs.Outcome:
         """The fine-tuned model reasons through its problems, probed at every step."""
-        task, options = tasks.load(TASK), dict(db=self.db, settings=self.settings, report=report, status=status)
-        return runs.run(MODEL, task, n=self.n, **options)
+        heard = runs.Listener(report, status)
+        return runs.run(MODEL, tasks.load(TASK), db=self.db, n=self.n, settings=self.settings, listener=heard)
 
     def stages(self, *, report: runs.Report, status: Say) -> study.Study:
         """Every stage of the family on the first problems of both tasks, judged without controls."""

@@ -134,9 +134,9 @@ def study(
     for task in task_list:
         for name in names:
             status(f"{name} on {task.name}")
-            options = dict(db=db, report=report, status=status)
-            outcome = runs.run(name, task, n=n, samples=samples, settings=settings, **options)
-            extend.add_probes(name, task, outcome.run_id, wanted=wanted, **options)
+            heard = runs.Listener(report, status)
+            outcome = runs.run(name, task, db=db, n=n, samples=samples, settings=settings, listener=heard)
+            extend.add_probes(name, task, outcome.run_id, db=db, wanted=wanted, listener=heard)
             found.append((name, task.name, outcome.run_id))
     status("judging")
     with open_db(db) as store:

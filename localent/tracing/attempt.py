@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from localent import tasks
@@ -43,34 +43,40 @@ class Setup:
     kind: Kind
     effort: Effort
 
+    def ending_at(self, stops: Sequence[str]) -> Setup:
+        """The same setup with texts that end a trace."""
+        return replace(self, limits=replace(self.limits, stops=tuple(stop.encode() for stop in stops)))
+
 
 def attempt(question: Question, sample: int, how: Setup) -> Fed:
     """Coroutine: returns the finished Trace. Without a grammar it is not probed."""
     draws = rng(how.seed, question.problem.problem_id, sample)
     written = yield from generate(question.prompt, how.sampler, draws, how.meter, how.vocab, how.limits)
     parts = steps_of(question, written, how.kind)
-    probes = (yield from probe_steps(question, written, parts, how)) if question.grammar else ()
+    probes = yield from probe_steps(question, written, parts, how)
     return finished(question, sample, written, parts, probes, how.kind)
 
 
 def steps_of(question: Question, written: Generation, kind: Kind) -> tuple[Step, ...]:
-    """The reasoning steps of what was written, and its answer."""
+    """The reasoning steps of a generation, and its answer."""
     pieces = [token.text for token in written.tokens]
     return tasks.of_trace(pieces, kind, question.problem.choices, thinking=cut_off(question, written))
 
 
 def cut_off(question: Question, written: Generation) -> bool:
-    """Whether the token limit came in the middle of a thought: whatever it had stated by then is no answer."""
+    """True if the token limit came in the middle of a thought: nothing stated by then counts as an answer."""
     return written.finish == "length" and tasks.is_open(written.text, question.opens_thought)
 
 
 def probe_steps(
     question: Question, written: Generation, parts: Sequence[Step], how: Setup
 ) -> Generator[Rewind | int, Any, tuple[Probe, ...]]:
-    """Coroutine: the answer distribution before the first reasoning step and after each.
+    """Coroutine: the answer distribution before the first reasoning step and after each; none without a grammar.
 
     Goes from the last prefix to the first: each only cuts the lane shorter, nothing is fed twice.
     """
+    if question.grammar is None:
+        return ()
     n_text = len(written.tokens) - (written.tokens[-1:] != () and not written.tokens[-1].text)  # without its end
     ends = [0, *(min(step.end, n_text) for step in parts if step.kind == "reasoning")]
     if ends[-1] > written.n_fed:
@@ -93,7 +99,7 @@ def finished(
     probes: tuple[Probe, ...],
     kind: Kind,
 ) -> Trace:
-    """Grade what was written and put the record together."""
+    """Grade a generation and assemble its record."""
     problem, text = question.problem, written.text
     extraction = UNFINISHED if cut_off(question, written) else tasks.extract(text, kind, problem.choices)
     return Trace(

@@ -12,18 +12,16 @@ the k of the trace's own probe that it is compared with. Controls take nothing f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from localent import tasks
-from localent.engine import Prompt
-from localent.measure.meter import Meter
+from localent.engine import Coroutine, Prompt
 from localent.records import Probe
-from localent.tracing.attempt import Question
-from localent.tracing.probe import Effort, probe
+from localent.tracing.attempt import Question, Setup
+from localent.tracing.probe import probe
 
 CONTROLS = ("other-question", "wrong-trace", "shuffled", "filler", "none")
 COMPARED = CONTROLS[:-1]  # `none` is the reading at k = 0 over again: the gain is counted from there
@@ -58,7 +56,7 @@ class Written:
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """Tokens that stand in the place of a trace's first k steps."""
+    """Tokens in place of a trace's first k steps."""
 
     k: int
     tokens: tuple[int, ...]
@@ -73,7 +71,7 @@ def compared_at(n_steps: int, at: str = EVERY) -> list[int]:
 def prefixes_of(
     control: str, own: Written, others: Sequence[Written], filler: Sequence[int], draw: Draw
 ) -> Iterator[Prefix]:
-    """What the control puts in the place of the first k steps, for each k from 1 for which there is such a text."""
+    """The text of a control in place of the first k steps, for each k from 1 for which there is one."""
     if control == "shuffled":
         mixed = ((k, _shuffled(own.steps(k), draw(f"shuffled:{k}"))) for k in range(1, own.n_steps + 1))
         yield from (Prefix(k, tokens, tokens) for k, tokens in mixed if tokens is not None)
@@ -81,12 +79,13 @@ def prefixes_of(
         yield from (Prefix(k, (), ()) for k in range(1, own.n_steps + 1))
     else:
         text = filled(own, filler) if control == "filler" else other(control, own, others, draw)
-        last = min(own.n_steps, text.n_steps) if text else 0
-        yield from (Prefix(k, text.prefix(k), text.prefix(last)) for k in range(1, last + 1))
+        if text is not None:
+            last = min(own.n_steps, text.n_steps)
+            yield from (Prefix(k, text.prefix(k), text.prefix(last)) for k in range(1, last + 1))
 
 
 def other(control: str, own: Written, others: Sequence[Written], draw: Draw) -> Written | None:
-    """One of the traces that have as many steps, or, where none has, as many as any; None: there is none at all."""
+    """A random one of the traces with as many steps as this one, or with the most if none has; None: no trace fits."""
     same = control == "wrong-trace"
     fitting = [w for w in others if (w.problem_id == own.problem_id) == same and w.trace_id != own.trace_id]
     fitting = [w for w in fitting if not (same and w.correct)]
@@ -96,14 +95,14 @@ def other(control: str, own: Written, others: Sequence[Written], draw: Draw) -> 
 
 
 def filled(own: Written, filler: Sequence[int]) -> Written:
-    """The trace with all tokens but the last of each step replaced: that one is what ends a step."""
+    """The trace with its tokens replaced by filler, except the last of each step, which ends the step."""
     lasts = {end - 1 for end in own.ends[1:]}
     tokens = (token if i in lasts else filler[i % len(filler)] for i, token in enumerate(own.prefix(own.n_steps)))
     return replace(own, tokens=tuple(tokens))
 
 
 def _shuffled(steps: list[tuple[int, ...]], rng: np.random.Generator) -> tuple[int, ...] | None:
-    """The steps in an order that reads otherwise; None where there is no other."""
+    """The steps in a different order; None where every order gives the same tokens."""
     if len(set(steps)) < 2:
         return None
     own = tuple(token for step in steps for token in step)
@@ -114,27 +113,24 @@ def _shuffled(steps: list[tuple[int, ...]], rng: np.random.Generator) -> tuple[i
 
 
 def control_probes(
-    question: Question,
-    n_steps: int,
-    control: str,
-    prefixes: Sequence[Prefix],
-    pieces: Sequence[bytes],
-    effort: Effort,
-    meter: Meter,
-) -> Generator[Any, Any, tuple[Probe, ...]]:
-    """Coroutine: the answer distribution after each of the prefixes.
+    question: Question, n_steps: int, control: str, prefixes: Sequence[Prefix], how: Setup
+) -> Coroutine[tuple[Probe, ...]]:
+    """Coroutine: the answer distribution at each prefix, beside a trace of n_steps steps; none without a grammar.
 
     From the last to the first: of one text each only cuts the lane shorter, nothing is fed twice. The lane is filled
     with the whole text whichever of its prefixes are asked for, so that a reading does not depend on the others.
     """
-    found, filled_with = [], None
+    if question.grammar is None:
+        return ()
+    found: list[Probe] = []
+    filled_with = None
     for prefix in reversed(prefixes):
         if prefix.whole != filled_with:
             yield Prompt([*question.prompt.tokens, *prefix.whole], question.prompt.n_shared)
             filled_with = prefix.whole
-        cue = question.cue(tasks.text_of(pieces[token] for token in prefix.tokens))
+        cue = question.cue(tasks.text_of(how.vocab.pieces[token] for token in prefix.tokens))
         truth, n_prefix = question.problem.answer, len(question.prompt.tokens) + len(prefix.tokens)
-        seen = yield from probe(n_prefix, cue, question.grammar, truth, effort, meter)
-        place = dict(k=prefix.k, n_steps=n_steps, n_tokens=len(prefix.tokens))
-        found.append(Probe.of(seen, **place, estimator=question.grammar.kind, control=control))
+        seen = yield from probe(n_prefix, cue, question.grammar, truth, how.effort, how.meter)
+        k, n_tokens, kind = prefix.k, len(prefix.tokens), question.grammar.kind
+        found.append(Probe.of(seen, k=k, n_steps=n_steps, n_tokens=n_tokens, estimator=kind, control=control))
     return tuple(reversed(found))

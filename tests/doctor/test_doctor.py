@@ -17,7 +17,7 @@ from localent.errors import LocalentError
 from localent.files import identity
 from localent.files.header import glance
 from localent.machine import fit, hardware
-from localent.runs.run import Settings, run
+from localent.runs import Settings, run
 from localent.store import open_db
 
 

@@ -11,7 +11,7 @@ import pytest
 from localent import tasks
 from localent.engine import Options, Prompt, Rewind, drive, supports_gpu
 from localent.engine import open as open_model
-from localent.runs.run import Settings, run
+from localent.runs import Settings, run
 
 SHAPES = ["tiny-llama", "tiny-qwen2", "tiny-gemma2", "tiny-gemma2-4096", "tiny-olmo2", "tiny-mamba", "tiny-lfm2"]
 RECURRENT = ["tiny-mamba", "tiny-lfm2"]

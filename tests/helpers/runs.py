@@ -6,7 +6,7 @@ from contextlib import closing
 from click.testing import CliRunner
 
 from localent.cli import main
-from localent.runs.run import Settings
+from localent.runs import Settings
 
 # on the CPU: a GPU's kernels may depend on the shape of the work
 SETTINGS = Settings(lanes=4, threads=1, max_tokens=40, temperature=1.0, max_fed=6, gpu_layers=0)

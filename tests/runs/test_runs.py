@@ -15,6 +15,7 @@ from helpers.runs import SETTINGS, content, query
 
 from localent import tasks
 from localent.errors import LocalentError, UsageError
+from localent.runs import Listener
 from localent.runs.run import run
 from localent.runs.settings import settings_of
 from localent.store import open_db
@@ -67,7 +68,7 @@ def test_of_two_at_work_on_one_run_each_counts_what_it_wrote(model, sums, tmp_pa
         if progress.trace and not outcomes:
             outcomes.append(make(model, sums, db, 4))
 
-    outcomes.append(run(model, tasks.load("sums", sums), db=db, n=4, settings=SETTINGS, report=report))
+    outcomes.append(run(model, tasks.load("sums", sums), db=db, n=4, settings=SETTINGS, listener=Listener(report)))
     assert [(x.n_before, x.n_new) for x in outcomes] == [(1, 3), (3, 1)]
     assert len(content(db)["traces"]) == 4
 

@@ -17,7 +17,7 @@ from localent.cli import main
 from localent.cli.progress import Bar
 from localent.report import demo as report
 from localent.report import table
-from localent.runs.run import Progress
+from localent.runs import Progress
 from localent.store import open_db
 from localent.study import demo as tour
 

@@ -19,7 +19,7 @@ from localent.analysis.probed import Probed
 from localent.cli import main
 from localent.errors import UsageError
 from localent.report.science import mechanism_table, sentences, stage_table, verdict_table
-from localent.runs.run import Settings
+from localent.runs import Settings
 from localent.store import open_db
 
 FEW = Resampling(300)

@@ -12,13 +12,16 @@ from localent.engine import Prompt, drive
 from localent.engine.scripted import ScriptedEngine, ScriptedVocab
 from localent.errors import LocalentError
 from localent.measure.meter import Meter
+from localent.measure.sampling import Sampler
 from localent.records import Choice, Problem
 from localent.runs.extend import Wanted, add_probes
 from localent.runs.run import run
 from localent.store import open_db
+from localent.tasks.kinds import CHOICE
 from localent.tasks.kinds.choice_grammar import ChoiceGrammar
-from localent.tracing.attempt import Question
+from localent.tracing.attempt import Question, Setup
 from localent.tracing.controls import CONTROLS, ENDS, EVERY, Written, compared_at, control_probes, prefixes_of
+from localent.tracing.generate import Limits
 from localent.tracing.probe import Effort
 from localent.tracing.rollout import ESTIMATOR
 
@@ -90,7 +93,8 @@ def test_each_reading_is_that_of_its_own_prefix_alone(control):
 
     def read(prefixes):
         engine = ScriptedEngine(vocab, lambda tokens: np.random.default_rng(tokens).normal(size=8), n_lanes=1)
-        job = control_probes(question, 3, control, prefixes, pieces, Effort(), Meter(8))
+        how = Setup(vocab, Meter(8), Sampler(), 0, Limits(0), CHOICE, Effort())
+        job = control_probes(question, 3, control, prefixes, how)
         return next(drive(engine, [job]))
 
     asked = list(prefixes_of(control, own, others, (2,), lambda name: np.random.default_rng(0)))

@@ -129,8 +129,8 @@ def test_agreement_with_the_computed_estimator_on_the_bundled_model(bundled, tmp
     Averaged over traces, since 16 continuations know a probability to about 0.12.
     """
     from localent.analysis import load
+    from localent.runs import Settings, run
     from localent.runs.extend import Wanted, add_probes
-    from localent.runs.run import Settings, run
     from localent.store import open_db
 
     task, db = tasks.load(name), tmp_path / "runs.db"

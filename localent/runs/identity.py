@@ -1,0 +1,50 @@
+"""The identity of a run: a hash of everything that can change one bit of its rows.
+
+Model, task, prompts, sampling, lanes, threads and build are in it. Which problems and how many samples is not, so a run
+can be extended, split and joined; nor is the size of the context, which changes no bit (tests/engine/test_llama.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+import localent
+from localent import engine
+from localent.machine import hardware
+from localent.records import Run
+from localent.runs.questions import Prompts
+from localent.runs.settings import Settings
+
+LATER = ("alternatives", "system", "template_vars", "noise_of")  # settings that earlier runs were made without
+
+
+def record_of(model_sha256: str, prompts: Prompts, build: dict[str, object]) -> Run:
+    """The record of a run with complete settings, made by a build (see build_of)."""
+    chosen = _recorded(prompts.settings) | {"shots": prompts.n_shots, "prompt": prompts.digest()} | _engine_options()
+    content = json.dumps([model_sha256, prompts.task.name, chosen, build], sort_keys=True)
+    run_id = hashlib.sha256(content.encode()).hexdigest()[:12]
+    return Run(run_id, model_sha256, prompts.task.name, chosen, build)
+
+
+def _recorded(settings: Settings) -> dict[str, object]:
+    """The settings that identify a run; those of LATER only where they are used, so that ids of old runs stay."""
+    chosen = {name: value for name, value in asdict(settings).items() if name != "ctx"}
+    chosen = {name: value for name, value in chosen.items() if value or name not in LATER}
+    return chosen if settings.probe else chosen | {"epsilon": None, "max_fed": None}
+
+
+def _engine_options() -> dict[str, object]:
+    """How the engine computes where no setting says it."""
+    options = engine.Options(n_lanes=1, n_ctx=1, n_threads=1)
+    return {"chunk": options.chunk, "flash_attn": options.flash_attn}
+
+
+def build_of(path: Path, gpu_layers: int) -> dict[str, object]:
+    """What computes the numbers of a file, as far as it can change their last bits."""
+    versions = {"localent": localent.__version__, "numpy": np.__version__}
+    return {**engine.build_info(gpu_layers, path), **versions, "processor": hardware.host()["cpu"]}

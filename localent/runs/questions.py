@@ -1,0 +1,75 @@
+"""From the problems of a task to what one model is asked: prompt, cue, and the grammar of its answers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from localent import tasks
+from localent.engine import Vocab
+from localent.records import Choice, Problem
+from localent.runs.settings import Settings
+from localent.tasks.kinds import Grammar
+from localent.tracing.attempt import Question
+from localent.tracing.prompt_tokens import continued, prompt_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """How the problems of a task are put to one model."""
+
+    task: tasks.Task
+    template: str | None  # the chat template of its file
+    vocab: Vocab
+    settings: Settings
+
+    def text(self, problem: Problem) -> tasks.PromptText:
+        """The prompt of a problem, before it is tokenized."""
+        return tasks.render(
+            self.task,
+            problem,
+            self.template,
+            shots=self.settings.shots,
+            seed=self.settings.seed,
+            system=self.settings.system,
+            variables=self.vocab.variables,
+            chosen=self.settings.template_vars,
+        )
+
+    def questions(self, problems: Iterable[Problem]) -> Iterator[Question]:
+        """Each problem with its prompt, its cue and the grammar of its answers; without probes there is no grammar."""
+        grammars: dict[tuple[str, ...], Grammar] = {}
+        for problem in problems:
+            labels = tuple(choice.label for choice in problem.choices)
+            if self.settings.probe and labels not in grammars:
+                grammars[labels] = self.task.kind.grammar(self.vocab.pieces, problem.choices)
+            yield self._question(problem, grammars.get(labels))
+
+    def digest(self) -> str:
+        """Hash of the prompt of a placeholder problem: template, instruction, worked examples, cue, stops."""
+        choices = (Choice("A", "?"), Choice("B", "?")) if self.task.problems[0].choices else ()
+        text = self.text(Problem("", "", "?", "0", choices))
+        return hashlib.sha256(repr((text, self.task.kind.cue)).encode()).hexdigest()[:16]
+
+    @property
+    def n_shots(self) -> int:
+        """Worked examples in each prompt."""
+        default = 0 if self.template else self.task.shots
+        return default if self.settings.shots is None else self.settings.shots
+
+    def _question(self, problem: Problem, grammar: Grammar | None) -> Question:
+        text = self.text(problem)
+
+        def cue(written: str) -> list[int]:
+            segments = tasks.cue_after(text, written)
+            return [t for s in segments for t in continued(s.text, self.vocab, special=s.parse_special)]
+
+        return Question(
+            problem=problem,
+            prompt=prompt_tokens(text, self.vocab),
+            cue=cue,
+            grammar=grammar,
+            stops=text.stops,
+            opens_thought=text.opens_thought,
+        )

@@ -1,0 +1,177 @@
+"""The one prologue of every command that runs a model.
+
+name -> file -> identity -> refused if unfit -> layers on the GPU -> weights -> questions -> settings -> engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from localent import engine, models, tasks
+from localent.engine import Engine, Model, Vocab
+from localent.errors import LocalentError, UsageError
+from localent.files import identity
+from localent.files.identity import Header
+from localent.machine import fit, hardware
+from localent.measure.meter import Meter
+from localent.measure.sampling import Sampler
+from localent.records import Run
+from localent.runs import room as rooms
+from localent.runs.identity import build_of, record_of
+from localent.runs.progress import Status, ignore
+from localent.runs.questions import Prompts
+from localent.runs.settings import Settings, settings_of
+from localent.store import Database
+from localent.tracing.attempt import Question, Setup
+from localent.tracing.generate import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A file that can be run: where it is, and what its header says."""
+
+    path: Path
+    header: Header
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model with its weights in memory."""
+
+    file: ModelFile
+    weights: Model
+    settings: Settings
+
+    def with_ctx(self, n_tokens: int) -> Loaded:
+        """The same model with so much context in each lane."""
+        return replace(self, settings=replace(self.settings, ctx=n_tokens))
+
+    @contextmanager
+    def engine(self) -> Iterator[Engine]:
+        """Lanes as the settings say. Raises LocalentError before memory runs out."""
+        rooms.check_memory(self.weights, self.settings)
+        rooms.warn(self.weights, self.settings)
+        with self.weights.lanes(rooms.options_of(self.settings)) as lanes:
+            yield lanes
+
+
+@dataclass(frozen=True, slots=True)
+class Session(Loaded):
+    """A model that is loaded, with the questions of a task and complete settings."""
+
+    task: tasks.Task
+    questions: tuple[Question, ...]
+
+    @property
+    def prompts(self) -> Prompts:
+        """How problems of the task are put to the model."""
+        return Prompts(self.task, self.file.header.template, self.weights.vocab, self.settings)
+
+    @property
+    def record(self) -> Run:
+        """The run that these settings make of the task."""
+        build = build_of(self.file.path, self.settings.gpu_layers or 0)
+        return record_of(self.file.header.model.sha256, self.prompts, build)
+
+    def setup(self, lanes: Engine) -> Setup:
+        """How attempts are made in these lanes."""
+        chosen = self.settings
+        return Setup(
+            vocab=lanes.vocab,
+            meter=Meter(lanes.n_vocab),
+            sampler=Sampler(chosen.temperature, chosen.top_p, chosen.top_k),
+            seed=chosen.seed,
+            limits=Limits(chosen.max_tokens or 0, (), chosen.measure_top_k, chosen.alternatives),
+            kind=self.task.kind,
+            effort=chosen.effort(),
+        )
+
+
+# ── from a name to a file ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def usable(name: str, status: Status = ignore) -> ModelFile:
+    """The file that a name means. Raises LocalentError for one that cannot generate text."""
+    path = models.resolve(name)
+    status(f"reading {path.name}")
+    file = ModelFile(path, identity.read(path))
+    _refuse_unfit(file)
+    return file
+
+
+def _refuse_unfit(file: ModelFile) -> None:
+    name, header = file.path.name, file.header
+    if not header.writes:
+        raise LocalentError(f"{name} is an encoder or embedding model: localent needs one that generates text.")
+    if not header.has_weights:
+        raise LocalentError(f"{name} holds a vocabulary only, no weights: it cannot generate text. Name a whole model.")
+    if header.model.n_vocab < 2 or not header.has_tokenizer:
+        raise LocalentError(f"{name} has no tokenizer, so it cannot read text: name a file that has one.")
+
+
+# ── from a file to a session ──────────────────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def vocabulary(name: str) -> Iterator[tuple[Header, Vocab]]:
+    """The header and vocabulary of a file that need not have weights."""
+    path = models.resolve(name)
+    with engine.open(path, vocab_only=True) as weights:
+        yield identity.read(path), weights.vocab
+
+
+@contextmanager
+def loaded(file: ModelFile, settings: Settings) -> Iterator[Loaded]:
+    """Load the weights, with the layers on the GPU that are asked for or fit, and the threads that there are."""
+    model, lanes, ctx = file.header.model, settings.lanes, settings.ctx
+    layers = fit.layers_for([model], settings.gpu_layers, lanes=lanes, n_ctx=ctx)
+    settings = replace(settings, gpu_layers=layers, threads=settings.threads or hardware.usable_cores())
+    with engine.open(file.path, gpu_layers=layers) as weights:
+        yield Loaded(file, weights, settings)
+
+
+@contextmanager
+def opened(
+    file: ModelFile,
+    task: tasks.Task,
+    settings: Settings,
+    *,
+    room: rooms.Room = rooms.to_generate,
+    store: Database | None = None,
+    status: Status = ignore,
+) -> Iterator[Session]:
+    """Load a model, put the problems of the task to it, and complete the settings.
+
+    room: how much context the questions need. store: where the lanes of a run that goes on are looked up; other lanes
+    left open are the fastest, measured once on this machine. Raises UsageError where settings and model do not go
+    together.
+    """
+    with loaded(file, settings) as ready:
+        session = _asked(ready, task, room)
+        if session.settings.lanes is None:
+            session = replace(session, settings=replace(session.settings, lanes=_lanes(session, store, status)))
+        engine.check_options(rooms.options_of(session.settings), file.path)
+        yield session
+
+
+def _asked(ready: Loaded, task: tasks.Task, room: rooms.Room) -> Session:
+    settings, weights = ready.settings, ready.weights
+    if settings.measure_top_k > weights.vocab.n_tokens:
+        raise UsageError(f"--measure-top-k is beyond this model's vocabulary of {weights.vocab.n_tokens} tokens.")
+    prompts = Prompts(task, ready.file.header.template, weights.vocab, settings)
+    questions = tuple(prompts.questions(task.problems))
+    return Session(ready.file, weights, room(settings, weights, questions), task, questions)
+
+
+def _lanes(session: Session, store: Database | None, status: Status) -> int:
+    """The lanes of the same run begun earlier, else the fastest number."""
+    begun, settings = session.record, session.settings
+    earlier = store and store.find_run(begun.model_sha256, begun.task, begun.settings, begun.build)
+    if earlier:
+        return settings_of(earlier).lanes or 1
+    status("measuring how many lanes are fastest")
+    what = {"lanes for": begun.model_sha256, "threads": settings.threads, "layers": settings.gpu_layers} | begun.build
+    return rooms.fastest_lanes(session.weights, settings, what)

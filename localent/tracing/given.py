@@ -1,0 +1,48 @@
+"""Coroutines that read given text: teacher forcing, nothing is sampled."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from localent.engine import Coroutine, Prompt, Row, Vocab
+from localent.measure.meter import Meter
+from localent.records import Token, Trace
+from localent.tracing.attempt import Question, Setup, finished, probe_steps, steps_of
+from localent.tracing.generate import Generation, measured
+from localent.tracing.prompt_tokens import continued
+
+GIVEN = "given"  # the `finish` of a trace that was read, not generated
+
+
+def read(tokens: Sequence[int], row: Row, meter: Meter, vocab: Vocab) -> Generator[int, Row, list[Token]]:
+    """Coroutine: the measures of each given token; `row` predicts the first. All of them are fed."""
+    found = []
+    for token_id in tokens:
+        text = b"" if token_id in vocab.eog else vocab.pieces[token_id]
+        found.append(measured(row, meter, meter.read(row), token_id, text, 0))
+        row = yield token_id
+    return found
+
+
+def read_solution(question: Question, tokens: Sequence[int], how: Setup) -> Coroutine[Trace]:
+    """Coroutine: the worked solution as a trace, probed after each of its steps."""
+    row = yield question.prompt
+    taken = yield from read(tokens, row, how.meter, how.vocab)
+    written = Generation(tuple(taken), GIVEN, len(taken))
+    parts = steps_of(question, written, how.kind)
+    probes = yield from probe_steps(question, written, parts, how)
+    return finished(question, 0, written, parts, probes, how.kind)
+
+
+def read_window(tokens: Sequence[int], meter: Meter, vocab: Vocab) -> Coroutine[list[Token]]:
+    """Coroutine: the measures of a window of plain text; without a BOS its first token is not predicted."""
+    first, rest = (vocab.bos, tokens) if vocab.bos is not None else (tokens[0], tokens[1:])
+    row = yield Prompt([first])
+    return (yield from read(rest, row, meter, vocab))
+
+
+def solution_tokens(question: Question, vocab: Vocab) -> list[int]:
+    """The tokens of the worked solution after the prompt, with a space between where the prompt ends in none."""
+    before = vocab.pieces[question.prompt.tokens[-1]]
+    space = "" if before[-1:].isspace() else " "
+    return continued(space + (question.problem.solution or "").strip(), vocab)

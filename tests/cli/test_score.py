@@ -1,0 +1,52 @@
+"""localent score: a plain text, or the worked solutions of a task."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from localent.analysis.curves import FLOORED
+from localent.cli import main
+
+
+@pytest.fixture
+def model(random_model):
+    return str(random_model("tiny-qwen2"))
+
+
+@pytest.fixture
+def worked(tmp_path):
+    """Problems with worked solutions of one to three steps."""
+    path = tmp_path / "worked.jsonl"
+    steps = ["First 2 + 1 = 3.", "Then 3 + 4 = 7.", "So 7 + 1 = 8."]
+    rows = [
+        {
+            "question": f"Sum {i}?",
+            "answer": 3 + i,
+            "solution": "\n".join([*steps[: 1 + i % 3], f"The answer is {3 + i}."]),
+        }
+        for i in range(6)
+    ]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    return path
+
+
+def test_score_on_the_command_line(model, worked, tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("One and one is two.")
+    options = ["--lanes", "2", "--threads", "1", "--db", str(tmp_path / "x.db")]
+    plain = CliRunner().invoke(main, ["score", model, str(text), *options, "--json"])
+    assert plain.exit_code == 0, plain.output
+    assert json.loads(plain.output.splitlines()[0])["perplexity"] > 1
+    gold = CliRunner().invoke(main, ["score", model, "made", "--gold", "--data", str(worked), *options])
+    assert gold.exit_code == 0, gold.output
+    assert "information on answer" in gold.output
+    assert FLOORED in " ".join(gold.output.split())
+    told = CliRunner().invoke(
+        main, ["score", model, "made", "--gold", "--data", str(worked), *options, "--system", "Hi"]
+    )
+    assert told.exit_code == 0, told.output
+    assert told.output.splitlines()[-1] != gold.output.splitlines()[-1]  # another run
+    missing = CliRunner().invoke(main, ["score", model, "nowhere.txt", *options])
+    assert missing.exit_code == 2
+    assert "No file 'nowhere.txt'" in missing.output
