@@ -83,6 +83,6 @@ def _between(folded: str, end: int, start: int) -> str:
 def _why_not(text: str, kind: Kind) -> str:
     if not text.strip():
         return "the text is empty"
-    if has_marker(fold(text)):
+    if has_marker(fold(text), kind):
         return f"an answer statement without a readable {kind.noun}, and no other {kind.noun} in the text"
     return f"no answer statement and no {kind.noun} in the text"

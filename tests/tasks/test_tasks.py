@@ -193,7 +193,7 @@ GOOD = {"question": "a?", "answer": 1}
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([GOOD] * 56 + ['{"question": "a?", '], r"rows\.jsonl, line 57 is not JSON \(.*\): mend or remove"),
+        ([GOOD] * 56 + ['{"question": "a?", '], r"rows\.jsonl, line 57 is not JSON \(.*\): fix or remove"),
         ([GOOD, "[1, 2]"], "line 2 is list, not an object"),
         ([GOOD, {"question": "b?"}], r"line 2 has no column 'answer' \(it has 'question'\)"),
         ([GOOD, {"answer": 1}], "line 2 has no column 'question'"),
@@ -208,7 +208,7 @@ GOOD = {"question": "a?", "answer": 1}
         ([json.dumps(GOOD, indent=2)], "one JSON object over several lines: write one object a line, or a list"),
         ([GOOD, '{"question": "b?", "answer": NaN}'], "line 2 has the answer 'nan'"),
         ([GOOD, '{"question": "b?", "answer": 1' + "0" * 5000 + "}"], "line 2 holds unreadable JSON"),
-        ([GOOD, '{"question": "\\ud800", "answer": 1}'], "line 2 holds half a character"),
+        ([GOOD, '{"question": "\\ud800", "answer": 1}'], "line 2 has invalid Unicode"),
         ([{**GOOD, "choices": TEXTS, "answer": "D"}], "answer 'D', which is no option label: expected one of A, B, C"),
         ([{**GOOD, "choices": [{"label": "A", "text": "x"}] * 2}], "line 1 has two options labelled 'A'"),
         ([{**GOOD, "choices": ["x"]}], "at least two options"),
