@@ -63,7 +63,7 @@ def _shown(path: Path, task, problem, settings) -> dict:
     from localent.files import identity
     from localent.tracing.prompt_tokens import prompt_tokens
 
-    head = identity.read(path)
+    head = identity.identify(path)
     with engine.open(path, vocab_only=True) as model:
         vocab = model.vocab
         text = runs.prompt_text(task, problem, head, settings, vocab)

@@ -8,26 +8,26 @@ from dataclasses import replace
 from localent import models, runs
 from localent.compare import noise
 from localent.compare.comparison import Candidate, Comparison, Plan
+from localent.compare.compatible import check_same_tokens
 from localent.compare.stored import comparison_id
 from localent.files import identity
-from localent.files.tensors import check_same_tokens
 from localent.machine import fit, hardware
 from localent.records import Model
 
 
-def heads_of(names: Sequence[str]) -> list[identity.Header]:
+def heads_of(names: Sequence[str]) -> list[identity.Identity]:
     """Every model's header; raise unless all can write and have the first one's tokens."""
     found = []
     for name in names:
         path = models.resolve(name)
-        head = identity.read(path)
+        head = identity.identify(path)
         runs.refuse_unfit(head, path)
         found.append(replace(head, model=replace(head.model, path=str(path))))
         check_same_tokens(found[0].model, found[-1].model)
     return found
 
 
-def placed(heads: Sequence[identity.Header], plan: Plan) -> Plan:
+def placed(heads: Sequence[identity.Identity], plan: Plan) -> Plan:
     """The plan with its threads, and the layers of each model that go to the GPU: all models are loaded at a time."""
     layers = fit.layers_for([h.model for h in heads], plan.gpu_layers, lanes=1, n_ctx=plan.ctx)
     return replace(plan, gpu_layers=layers, threads=plan.threads or hardware.usable_cores())

@@ -15,7 +15,7 @@ from localent.compare.scoring import measured, score_all, scored, scorer_of
 from localent.compare.stored import digest_of, keep
 from localent.errors import LocalentError
 from localent.files import kld_base
-from localent.files.identity import Header
+from localent.files.identity import Identity
 from localent.runs import Report
 
 
@@ -74,7 +74,7 @@ def compare_base(
     return done
 
 
-def _warnings(heads: Sequence[Header], n_ctx: int) -> tuple[str, ...]:
+def _warnings(heads: Sequence[Identity], n_ctx: int) -> tuple[str, ...]:
     """A model that is fed more than it was trained on is another model."""
     trained = min((head.model.n_ctx_train for head in heads if head.model.n_ctx_train), default=n_ctx)
     if n_ctx <= trained:

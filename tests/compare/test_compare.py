@@ -262,7 +262,7 @@ def test_a_perplexity_of_any_size_stays_within_its_column(value):
 
 
 def test_chunks_beyond_the_training_context_are_pointed_out(quants):
-    trained = identity.read(MODEL).model.n_ctx_train
+    trained = identity.identify(MODEL).model.n_ctx_train
     text = Path(quants[0]).parent / "long.txt"
     text.write_bytes(TEXT.read_bytes() * 4)
     assert len(text.read_bytes()) > trained + 64
@@ -338,7 +338,7 @@ def test_equal_up_to_rounding_is_not_called_identical():
 def test_other_tokenizers_are_refused_with_what_differs(tmp_path, bundled):
     result = CliRunner().invoke(main, ["compare", str(MODEL), str(bundled), "--text", str(TEXT)])
     assert result.exit_code == 1
-    n_vocab = identity.read(bundled).model.n_vocab
+    n_vocab = identity.identify(bundled).model.n_vocab
     assert f"vocabularies of 260 and {n_vocab:,} entries; their tokenizers are different" in result.output
 
 
@@ -383,7 +383,7 @@ def test_a_candidate_that_differs_in_one_tensor_is_told_apart(tmp_path):
     tensor = next(t for t in gguf.GGUFReader(other, "r+").tensors if t.name == "blk.1.ffn_up.weight")
     tensor.data[:4] *= 1.5
     tensor.data.flush() if hasattr(tensor.data, "flush") else None
-    assert identity.read(other).model.sha256 != identity.read(MODEL).model.sha256
+    assert identity.identify(other).model.sha256 != identity.identify(MODEL).model.sha256
     done = compare_text(str(MODEL), [str(other)], TEXT, plan=replace(PLAN, noise=True))
     assert done.candidates[0].forced["Mean KLD"].value > done.noise.forced["Mean KLD"].value
     shown = CliRunner().invoke(main, ["inspect", str(MODEL), str(other)])

@@ -382,7 +382,7 @@ def test_the_template_of_the_real_qwen_file(shared):
     from localent.files import identity
 
     path = shared / "vocab" / "ggml-vocab-qwen2.gguf"
-    template = identity.read(path).template
+    template = identity.identify(path).template
     with open_model(path, vocab_only=True) as model:
         text = render(TASK, QUESTION, template, variables=model.vocab.variables)
         tokens = prompt_tokens(text, model.vocab).tokens
