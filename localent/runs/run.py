@@ -194,16 +194,15 @@ def prompt_text(
     task: tasks.Task, problem: Problem, head: identity.Header, settings: Settings, vocab: Vocab
 ) -> tasks.PromptText:
     """A problem as the settings put it to the model."""
-    return tasks.render(
-        task,
-        problem,
-        head.template,
+    options = tasks.PromptOptions(
+        template=head.template,
         shots=settings.shots,
         seed=settings.seed,
         system=settings.system,
         variables=vocab.variables,
-        chosen=settings.template_vars,
+        chosen=settings.template_vars or {},
     )
+    return tasks.render(task, problem, options)
 
 
 def _cue(text: tasks.PromptText, written: str, vocab: Vocab) -> list[int]:

@@ -48,7 +48,7 @@ def _json_lines(path: Path, text: str) -> Iterator[Row]:
 
 
 def _over_several_lines(text: str) -> bool:
-    """Whether the first JSON value ends on a later line than it begins."""
+    """True if the first JSON value ends on a later line than it begins."""
     try:
         return "\n" in text[: json.JSONDecoder().raw_decode(text)[1]]
     except (ValueError, RecursionError):  # its line will be named

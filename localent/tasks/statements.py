@@ -50,7 +50,7 @@ def has_marker(folded: str, kind: Kind) -> bool:
 
 @cache
 def marker_of(cue: str) -> re.Pattern[str]:
-    """What opens an answer statement; a cue in other words than these opens one, too."""
+    """Pattern of the words that open an answer statement: the usual ones, and the cue of the kind."""
     if MARKER.match(cue):
         return MARKER
     spaced = r"\s+".join(re.escape(word) for word in cue.split())

@@ -107,7 +107,7 @@ def engine_for(prompt):
 
 
 def traced(task, problem):
-    text = tasks.render(task, problem, shots=1)
+    text = tasks.render(task, problem, tasks.PromptOptions(shots=1))
     question = Question(
         problem,
         prompt_tokens(text, VOCAB),
@@ -123,10 +123,10 @@ def test_a_file_of_yes_and_no_has_that_kind_and_its_own_prompt(yes_no, file):
     task = tasks.load("verdicts", file)
     assert task.kind is yes_no
     assert [p.answer for p in task.problems] == ["yes", "no", "yes"]
-    prompt = tasks.render(task, task.problems[0], shots=1)
+    prompt = tasks.render(task, task.problems[0], tasks.PromptOptions(shots=1))
     assert "The verdict is" in prompt.text
     assert tasks.cue_after(prompt, "A step.\n")[0].text == "The verdict is"
-    chat = tasks.render(task, task.problems[0], "{{ messages[-1].content }}", shots=0)
+    chat = tasks.render(task, task.problems[0], tasks.PromptOptions("{{ messages[-1].content }}", shots=0))
     assert chat.text.endswith(yes_no.instruction)
 
 
