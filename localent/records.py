@@ -1,4 +1,4 @@
-"""The frozen records that travel from the engine to the store: what one row means.
+"""The frozen records that travel between rooms, from the engine to the store.
 
 Units: every entropy, surprisal and log-probability is in nats; every probability is a float in [0, 1].
 Token ranges are half open, counted from the first generated token of the trace.
@@ -68,7 +68,7 @@ class Alternative:
     """One of the most likely tokens at a prediction."""
 
     token_id: int
-    text: str  # its piece as text; bytes that are no UTF-8 become U+FFFD
+    text: str  # its piece as text; bytes that are not UTF-8 become U+FFFD
     prob: float
 
 
@@ -114,7 +114,7 @@ class Answer:
 class Distribution:
     """A distribution over possible answers. Computed from logits, answers, invalid and residual sum to 1.
 
-    Of a multiple-choice problem the answers alone sum to 1: probabilities and entropies are those of the labels.
+    Of a multiple-choice problem the answers alone sum to 1: probabilities and entropies are those of the options.
     From m rollouts, probabilities are shares of m, `entropy` is Miller and Madow's, `entropy_lower` the plug-in
     entropy and `entropy_upper` ln m: the range that m samples can show, which certifies nothing.
     """
@@ -122,7 +122,7 @@ class Distribution:
     answers: tuple[Answer, ...]  # most likely first
     invalid: float  # probability of continuations that are no answer of this kind
     residual: float  # probability of continuations that were not explored
-    entropy: float  # a number: invalid is one outcome, and so is each unexplored branch; a label: among the labels
+    entropy: float  # of numbers: invalid is one outcome, and so is each unexplored branch; else among the options
     entropy_lower: float  # certified: all of the residual falls to the most likely outcome
     entropy_upper: float  # certified: the residual is spread over all other answers there are
     leader: str | None  # the most likely answer; None where what is unexplored could still overtake it
@@ -164,7 +164,7 @@ class Probe(Distribution):
 
 @dataclass(frozen=True, slots=True)
 class Extraction:
-    """What grading read in a text, how, or why it could not."""
+    """The answer that grading read in a text, how it was read, or why there is none."""
 
     value: str | None  # normalised; None: nothing found
     raw: str | None  # as it stands in the text
@@ -196,7 +196,8 @@ class Trace:
         """As a notebook shows it: the text coloured by entropy, and the answers by step."""
         import localent  # the package's front door, which loads the view when it is asked for
 
-        return localent.trace_html(self)
+        html: str = localent.trace_html(self)
+        return html
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,8 @@ from bench_figures import Figure, of_many, table
 
 from localent import engine
 from localent.compare import teacher_forcing
-from localent.compare.teacher_forcing import Text
+from localent.compare.teacher_forcing import Feeding
+from localent.compare.text import Text
 from localent.engine import Options, Scorer, quantize
 from localent.machine.hardware import usable_cores
 
@@ -61,7 +62,9 @@ def _ratio(scorers: Sequence[Scorer], first: int, seed: int, threads: int) -> fl
     tokens = [(seed * 7919 + i * 104729) % 150_000 for i in range(CTX + 1)]
     text = Text(tokens, first)
     bare = _timed(lambda: _bare(scorers, text))
-    whole = _timed(lambda: teacher_forcing.score([text], scorers[0], scorers[1:], chunk=CHUNK, n_threads=threads))
+    whole = _timed(
+        lambda: teacher_forcing.score([text], scorers[0], scorers[1:], Feeding(chunk=CHUNK, n_threads=threads))
+    )
     return whole / (bare + _timed(lambda: _bare(scorers, text))) * 2  # before and after: the machine drifts
 
 
@@ -119,7 +122,7 @@ def _alone(paths: Sequence[Path], threads: int, n_chunks: int) -> None:
         models = [stack.enter_context(engine.open(path)) for path in paths]
         scorers = [stack.enter_context(model.scorer(options)) for model in models]
         texts = [Text([(n * 31 + i * 17) % 1000 for i in range(CTX)], CTX // 2) for n in range(n_chunks)]
-        teacher_forcing.score(texts, scorers[0], scorers[1:], chunk=CHUNK, n_threads=threads)
+        teacher_forcing.score(texts, scorers[0], scorers[1:], Feeding(chunk=CHUNK, n_threads=threads))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 
 

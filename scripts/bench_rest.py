@@ -57,7 +57,7 @@ def _child(model: Path, threads: int, lanes: int, n_ctx: int) -> dict[str, float
     log = C.llama_log_callback(lambda level, text, _: _note(sizes, text.decode("utf-8", "replace")))
     C.llama_log_set(log, None)
     with Watcher(model) as reading:
-        identity.read(model)
+        identity.identify(model)
     with Watcher(model) as watcher:
         scene = bench_scene.scene(model, threads)
         with scene.engine(lanes, n_ctx) as lanes_:

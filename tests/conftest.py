@@ -60,7 +60,9 @@ def untrained(bundled, tmp_path_factory) -> Path:
 def shared() -> Path:
     """Folder with public data sets and small real models; they are not part of the project."""
     if not SHARED.is_dir():
-        pytest.skip(f"no shared test data at {SHARED} (set LOCALENT_TEST_DATA)")
+        pytest.skip(
+            f"no test data at {SHARED}: set LOCALENT_TEST_DATA to a folder that holds gsm8k, svamp, arc and vocab"
+        )
     return SHARED
 
 

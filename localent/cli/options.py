@@ -12,6 +12,7 @@ import click
 from localent.report.measures import MEASURES
 
 COLUMNS = {"question": "the question", "answer": "the true answer", "choices": "the options", "id": "an id"}
+ANSWER_IS = ("label", "text", "index0", "index1")  # tasks.kinds.ANSWER_IS, which help must not wait for
 DEFAULT_DB = "localent.db"
 PATH = click.Path(path_type=Path)
 db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=PATH, help="SQLite file.")
@@ -39,10 +40,10 @@ gpu_layers_option = click.option(
 
 @dataclass(frozen=True, slots=True)
 class ProblemFile:
-    """Where a task's problems are, and which columns hold what."""
+    """Where a task's problems are, which columns hold what, and what names the true option."""
 
     path: Path | None
-    columns: dict[str, str]
+    columns: dict[str, str]  # fields of tasks.Columns that were given
 
     def load(self, task: str):
         """The task of that name."""
@@ -52,13 +53,19 @@ class ProblemFile:
 
 
 def data_options(command):
-    """--data and the names of its columns; the command gets them as one ProblemFile."""
+    """--data, the names of its columns and what its answers are; the command gets them as one ProblemFile."""
 
     @wraps(command)
-    def call(*args, data, **given):
+    def call(*args, data, answer_is, **given):
         columns = {name: column for name in COLUMNS if (column := given.pop(f"{name}_column"))}
+        columns |= {"answer_is": answer_is} if answer_is else {}
         return command(*args, data=ProblemFile(data, columns), **given)
 
+    call = click.option(
+        "--answer-is",
+        type=click.Choice(ANSWER_IS),
+        help="How the answers of --data name the true option: by label, text, or index from 0 or 1.",
+    )(call)
     for name, text in reversed(COLUMNS.items()):
         call = click.option(f"--{name}", f"{name}_column", help=f"Column of --data that holds {text}.")(call)
     return click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV) or folder.")(call)

@@ -37,7 +37,7 @@ def command(source, quants, imatrix, out, force, requantize, threads, json_) -> 
     from localent.runs import quantize as making
 
     path = models.resolve(source)
-    head = identity.read(path)
+    head = identity.identify(path)
     targets = making.targets(path, head.model.quant, quants, out or _writable(path), force=force)
     making.check_source(path, head)
     matrix = making.matrix_for(path, imatrix) if imatrix else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import astuple, fields
 from pathlib import Path
 
 import click
@@ -28,14 +28,15 @@ def command(relation: str | None, db: Path, form: str | None) -> None:
 
     with open_db(db, readonly=True) as store:
         found = describe.relations(store)
-        names = [row["name"] for row in found]
+        names = [one.name for one in found]
         if relation not in (None, "all", *names):
             raise UsageError(f"No table or view '{relation}'; there are {', '.join(names)}.")
         columns = describe.columns(store, None if relation == "all" else relation)
     if relation is None:
-        print_table(list(found[0]), [tuple(row.values()) for row in found], form, max_width=None)
+        header = [field.name for field in fields(found[0])]
+        print_table(header, [astuple(one) for one in found], form, max_width=None)
         return
     header = ["relation", "column", "type", "unit", "about"]
-    rows = [tuple(asdict(column).values()) for column in columns]
+    rows = [astuple(column) for column in columns]
     start = 0 if relation == "all" else 1
     print_table(header[start:], [row[start:] for row in rows], form, max_width=None)

@@ -45,7 +45,7 @@ def command(trace: str | None, db: Path, measure: str, color: bool | None, json_
 def first_of(db: Path, trace: str) -> str:
     """The first trace that a ready-made query of this name finds; else what was given."""
     from localent.store import select
-    from localent.store.queries import named
+    from localent.store.saved_queries import named
 
     if not (query := named(trace)):
         return trace

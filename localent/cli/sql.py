@@ -32,7 +32,7 @@ def command(query: str | None, db: Path, form: str | None, queries: bool, timeou
     localent sql confident-mistakes
     """
     from localent.store import select
-    from localent.store.queries import QUERIES
+    from localent.store.saved_queries import QUERIES
 
     if queries:
         print_table(["name", "what it finds"], [(known.name, known.about) for known in QUERIES], form, max_width=None)
@@ -42,7 +42,7 @@ def command(query: str | None, db: Path, form: str | None, queries: bool, timeou
 
 def statement(query: str | None) -> str:
     """The SQL that was asked for: itself, from stdin, or by name."""
-    from localent.store.queries import QUERIES, named
+    from localent.store.saved_queries import QUERIES, named
 
     if query is None:
         raise UsageError("Give a query; 'localent sql --queries' lists ready-made ones.")

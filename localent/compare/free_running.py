@@ -15,7 +15,7 @@ Key = tuple[str, int]  # problem, sample
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class ProfiledTrace:
     """A stored trace, and how its leading answer moved."""
 
     trace_id: int
@@ -24,20 +24,20 @@ class Written:
     abandoned: float  # 1: wrong, though the true answer led at an earlier step; NaN: not probed
 
 
-def traces_of(store: Database, run_id: str, keys: set[Key] | None = None) -> dict[Key, Written]:
+def traces_of(store: Database, run_id: str, keys: set[Key] | None = None) -> dict[Key, ProfiledTrace]:
     """The traces of a run, all unless `keys` says which."""
     found = store.traces(run_id, ("trace_id", "problem_id", "sample"))
     listed = zip(found["trace_id"], found["problem_id"], found["sample"], strict=True)
     moves = _moves(store, run_id)
     return {
-        (p, s): Written(i, store.trace(i), *moves.get(i, ("", math.nan)))
+        (p, s): ProfiledTrace(i, store.trace(i), *moves.get(i, ("", math.nan)))
         for i, p, s in listed
         if keys is None or (p, s) in keys
     }
 
 
 def _moves(store: Database, run_id: str) -> dict[int, tuple[str, float]]:
-    """Trace id -> mechanism, and whether the true answer was had and given up."""
+    """Trace id -> mechanism, and 1.0 where the true answer led, then was lost."""
     p = load.probes(store, run_id).own
     if p is None:
         return {}
@@ -45,17 +45,17 @@ def _moves(store: Database, run_id: str) -> dict[int, tuple[str, float]]:
     return {i: (name, float(gone)) for i, name, gone in columns if name}
 
 
-def pairs(reference: dict[Key, Written], candidate: dict[Key, Written]) -> list[Pair]:
+def pairs(reference: dict[Key, ProfiledTrace], candidate: dict[Key, ProfiledTrace]) -> list[Pair]:
     """The attempts that both runs made."""
     return [_pair(reference[key], candidate[key]) for key in reference if key in candidate]
 
 
-def _pair(a: Written, b: Written) -> Pair:
+def _pair(a: ProfiledTrace, b: ProfiledTrace) -> Pair:
     return Pair(
         problem=a.trace.problem_id,
         correct=(a.trace.correct, b.trace.correct),
         answer=(a.trace.extraction.value, b.trace.extraction.value),
-        tokens=tuple([token.token_id for token in written.trace.tokens] for written in (a, b)),
+        tokens=([t.token_id for t in a.trace.tokens], [t.token_id for t in b.trace.tokens]),
         mechanism=(a.mechanism, b.mechanism),
         abandoned=(a.abandoned, b.abandoned),
     )

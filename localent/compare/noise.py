@@ -14,7 +14,7 @@ from localent.analysis.divergence import TeacherForced
 from localent.analysis.pairs import FreeRunning
 from localent.analysis.prefixes import Trajectory
 from localent.analysis.quantities import QUANTITIES
-from localent.compare.teacher_forcing import Text
+from localent.compare.text import Text
 from localent.engine import Scorer
 
 SHARE, LEAST, MOST = 0.02, 2, 40  # of the texts that are scored twice

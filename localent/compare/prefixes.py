@@ -1,4 +1,4 @@
-"""The same prefixes put to another model: what would it answer after each step of a trace that it did not write?"""
+"""The same prefixes put to another model: its answer distribution after each step of a trace that it did not write."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from localent.tracing.attempt import Question, Setup, probe_steps
 from localent.tracing.generate import Generation, Limits
 from localent.tracing.probe import Effort
 
+Probes = tuple[Probe, ...]  # of one trace
 SLACK = 24  # tokens of context for a cue and one answer beyond the search's budget
 
 
@@ -35,7 +36,7 @@ def probes_under(
     lanes: int,
     threads: int,
     report: Callable[[int], object] = lambda n: None,
-) -> list[tuple[Probe, ...]]:
+) -> list[Probes]:
     """The answer distribution of `model` at every step of each trace, in the order given.
 
     Each prefix is fed as its stored token ids: the model never sees other text than the trace's author wrote.
@@ -48,9 +49,9 @@ def probes_under(
 
 def read(
     engine: Engine, given: Sequence[Given], effort: Effort, report: Callable[[int], object] = lambda n: None
-) -> list[tuple[Probe, ...]]:
+) -> list[Probes]:
     """See probes_under: for any engine."""
-    found: list[tuple[Probe, ...]] = [()] * len(given)
+    found: list[Probes] = [()] * len(given)
     meter = Meter(engine.n_vocab)
     for n, (i, probes) in enumerate(drive(engine, (_one(i, g, effort, meter, engine) for i, g in enumerate(given)))):
         found[i] = probes
@@ -60,7 +61,7 @@ def read(
 
 def _one(
     index: int, given: Given, effort: Effort, meter: Meter, engine: Engine
-) -> Generator[Any, Any, tuple[int, tuple[Probe, ...]]]:
+) -> Generator[Any, Any, tuple[int, Probes]]:
     """Coroutine: feed a trace up to its last reasoning step, then probe it backwards."""
     question, trace = given.question, given.trace
     end = max((step.end for step in trace.steps if step.kind == "reasoning"), default=0)

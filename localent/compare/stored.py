@@ -1,43 +1,32 @@
-"""A comparison in the database: its identity, a row per candidate, and on request a row per position."""
+"""A comparison in the database: a row per candidate, on request a row per position; and read back from there."""
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
+import types
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
-import localent
 from localent import engine
 from localent.analysis import quantities
-from localent.compare.comparison import Candidate, Comparison, Plan
-from localent.compare.teacher_forcing import Positions, Text
-from localent.records import Model
+from localent.compare.plan import Plan
+from localent.compare.positions import Positions
+from localent.compare.result import Candidate, Comparison
+from localent.compare.text import Text, classes_of_rows
 from localent.store import Database, open_db
 
-
-def comparison_id(reference: Model | None, candidate: Model, kind: str, digest: str, plan: Plan) -> str:
-    """12 hex digits of everything that can change a bit of a figure: of threads and builds nobody promises the same.
-
-    Rows per position are kept beside the figures and change none.
-    """
-    build = engine.build_info(plan.gpu_layers, candidate.path) | {"localent": localent.__version__}
-    how = asdict(replace(plan, positions=False)) | build
-    content = json.dumps([reference and reference.sha256, candidate.sha256, kind, digest, how], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:12]
+Figures = dict[str, Any]  # field of `Candidate`, and "noise" -> JSON
 
 
-def digest_of(parts: Sequence[Text]) -> str:
-    """Hash of all token ids and of which are scored."""
-    digest = hashlib.sha256()
-    for text in parts:
-        digest.update(np.array([text.first, len(text.tokens), *text.tokens], "<i8").tobytes())
-    return digest.hexdigest()[:16]
+# --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def keep(db, done: Comparison, found: Positions, parts: Sequence[Text], plan: Plan) -> None:
+def write(db: str | Path | None, done: Comparison, found: Positions, texts: Sequence[Text], plan: Plan) -> None:
     """Write the comparison, a row per candidate, and a row per position on request or where there are some already."""
     if db is None:
         return
@@ -46,12 +35,12 @@ def keep(db, done: Comparison, found: Positions, parts: Sequence[Text], plan: Pl
             store.add_model(model)
         for i, candidate in enumerate(done.candidates):
             positions = plan.positions or store.has_divergences(candidate.comparison_id)
-            _keep_one(store, done, candidate, replace(plan, positions=positions))
+            _write_one(store, done, candidate, replace(plan, positions=positions))
             if positions:
-                store.add_divergences(candidate.comparison_id, _position_rows(found, i, parts))
+                store.add_divergences(candidate.comparison_id, _position_rows(found, i, texts))
 
 
-def _keep_one(store: Database, done: Comparison, candidate: Candidate, plan: Plan) -> None:
+def _write_one(store: Database, done: Comparison, candidate: Candidate, plan: Plan) -> None:
     floor = done.noise
     store.add_comparison(
         comparison_id=candidate.comparison_id,
@@ -69,7 +58,7 @@ def _keep_one(store: Database, done: Comparison, candidate: Candidate, plan: Pla
 
 
 def _columns(candidate: Candidate, floor: Candidate | None) -> dict[str, float | int | None]:
-    """What a comparison's row has in columns of their own."""
+    """The figures that have columns of their own."""
     f, free, path = candidate.forced, candidate.free, candidate.trajectory
     values = {figure.name: figure.value for figure in f.figures}
     return dict(
@@ -93,9 +82,9 @@ def _columns(candidate: Candidate, floor: Candidate | None) -> dict[str, float |
     )
 
 
-def _position_rows(found: Positions, i: int, parts: Sequence[Text]) -> Iterator[tuple]:
+def _position_rows(found: Positions, i: int, texts: Sequence[Text]) -> Iterator[tuple[object, ...]]:
     """One tuple per position, in the order of the table's columns after comparison_id."""
-    flat = [name for text in parts for name in text.classes] or [None] * len(found)
+    classes = classes_of_rows(texts) or [None] * len(found)
     mine, ours = found.candidates[i], found.reference
     names = ("kld", "kld_reverse", "jsd", "same_top")
     both = ("surprisal", "entropy", "varentropy", "margin")
@@ -104,7 +93,7 @@ def _position_rows(found: Positions, i: int, parts: Sequence[Text]) -> Iterator[
         zip(found.text.tolist(), found.position.tolist(), found.token_id.tolist(), *columns, strict=True)
     ):
         values[3] = int(values[3])
-        yield text, position, parts[text].trace_id, token, flat[j], *values
+        yield text, position, texts[text].trace_id, token, classes[j], *values
 
 
 def plain(value: object) -> object:
@@ -116,3 +105,32 @@ def plain(value: object) -> object:
     if isinstance(value, float):
         return float(value) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
+
+
+# --- reading back -----------------------------------------------------------------------------------------------------
+
+
+def figures_on_run(store: Database, run_id: str, *, positions: bool) -> dict[str, Figures]:
+    """comparison_id -> its figures, for all comparisons on this run's traces that have their noise floor.
+
+    positions: only those with rows per position.
+    """
+    rows = [row for row in store.comparisons() if row["run_id"] == run_id]
+    found = {str(row["comparison_id"]): json.loads(str(row["figures"])) for row in rows}
+    return {k: v for k, v in found.items() if "noise" in v and (not positions or store.has_divergences(k))}
+
+
+def from_json(kind: Any, value: Any) -> Any:
+    """A record of type `kind` from its JSON. Null where a number must be is NaN, which JSON lacks."""
+    if value is None:
+        return math.nan if kind is float else None
+    if get_origin(kind) in (Union, types.UnionType):
+        return from_json(next(one for one in get_args(kind) if one is not type(None)), value)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{f.name: from_json(hints[f.name], value[f.name]) for f in fields(kind)})  # type: ignore[operator]
+    if get_origin(kind) is tuple:
+        return tuple(from_json(get_args(kind)[0], one) for one in value)
+    if get_origin(kind) is dict:
+        return {name: from_json(get_args(kind)[1], one) for name, one in value.items()}
+    return value

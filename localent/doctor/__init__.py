@@ -17,7 +17,7 @@ from localent.doctor.noise import noise
 from localent.doctor.repeats import invariance
 from localent.engine import build_info, supports_gpu
 from localent.files import identity
-from localent.files.header import glance
+from localent.files.header import read_header
 from localent.machine.findings import Finding, Report, rows, save, saved_report
 from localent.machine.fit import gpu_layers
 
@@ -39,7 +39,7 @@ def examine(
     findings = [*inventory.this_machine(), *inventory.build(), *inventory.gpus()]
     if path is None:
         return Report(None, _identity(0), tuple(findings))
-    model, head = identity.read(path).model, glance(path)
+    model, head = identity.identify(path).model, read_header(path)
     findings += inventory.the_model(path, head, model)
     fitting = gpu_layers([path])
     if supports_gpu():
@@ -60,7 +60,7 @@ def _measured(path: Path, layers: int, status: Callable[[str], None]) -> Iterato
         status("measuring speed")
         speeds = speed.speeds(model)
         best = speed.best_of(speeds)
-        yield from speed.told(model, speeds, best)
+        yield from speed.findings(model, speeds, best)
         status("checking that results repeat to the last bit")
         exact = list(invariance(model))
         yield from exact

@@ -10,11 +10,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import localent
-from localent.doctor import trial
+from localent.doctor import conditions
 from localent.engine import build_info, check_build, devices, requirement, supports_gpu
 from localent.errors import LocalentError
 from localent.files import cache
-from localent.files.header import Glance, parts
+from localent.files.header import Header, parts
 from localent.machine import hardware
 from localent.machine.findings import Finding
 from localent.models.disk import needed_bytes
@@ -94,7 +94,7 @@ def _advice(gpu: hardware.Gpu) -> str:
     return f"{memory}This llama.cpp does not use it; to build one that does{lacks}: {line}"
 
 
-def the_model(path: Path, head: Glance, model) -> Iterator[Finding]:
+def the_model(path: Path, head: Header, model) -> Iterator[Finding]:
     n_bytes = sum(part.stat().st_size for part in parts(path))
     yield Finding("model", "name", model.name, None, None, str(path))
     yield Finding("model", "architecture", model.arch, None, None, f"{model.n_params / 1e6:,.1f} million parameters")
@@ -107,7 +107,7 @@ def the_model(path: Path, head: Glance, model) -> Iterator[Finding]:
         return
     limit = model.n_ctx_train or max(CONTEXTS)
     contexts = sorted({min(ctx, limit) for ctx in CONTEXTS})
-    fitting = {ctx: n for ctx in contexts for n in trial.LANES if needed_bytes(head, n_bytes, n, ctx) <= room}
+    fitting = {ctx: n for ctx in contexts for n in conditions.LANES if needed_bytes(head, n_bytes, n, ctx) <= room}
     fits = ", ".join(f"{n} lane{'s' * (n > 1)} of {ctx:,} tokens" for ctx, n in fitting.items())
     advice = None if fits else f"it needs {needed_bytes(head, n_bytes, 1, 512) / 1e9:.1f} GB: take a smaller quant"
     yield Finding("model", "fits", fits or "no", None, bool(fits), advice)

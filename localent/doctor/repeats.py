@@ -1,20 +1,47 @@
-"""What repeats to the last bit: the same work in other company, other order, with probes, and in a fresh context."""
+"""What repeats to the last bit: the same work beside other work, in another order, with probes, in a new context."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
 
-from localent.doctor import trial
-from localent.doctor.trial import PROMPT_TOKENS, STEPS
-from localent.engine import Model, Prompt, Rewind, drive
+from localent.doctor import conditions
+from localent.doctor.conditions import PROMPT_TOKENS, STEPS
+from localent.engine import Coroutine, Model, Prompt, Rewind, drive
 from localent.machine.findings import Finding
 
+SAME, DEPENDS = "identical to the last bit", "results of this backend depend on it: compare only runs made the same way"
 
-def _job(tokens: Sequence[int], *, probing: bool = False):
-    """Coroutine: feed a prompt, then tokens that are given; the digest of every row on the way.
 
-    With `probing` the lane is taken elsewhere and back again between them, as probes do.
+def invariance(model: Model) -> Iterator[Finding]:
+    """One finding for each circumstance that must not change a bit."""
+    texts = [conditions.text(model, PROMPT_TOKENS - 3 * i + STEPS, 11 * i) for i in range(6)]
+    for name, same in _checks(model, texts).items():
+        yield Finding("invariance", name, SAME if same else "differs", None, same, None if same else DEPENDS)
+
+
+def _checks(model: Model, texts: Sequence[Sequence[int]]) -> dict[str, bool]:
+    """Whether the digests of all texts stay the same, by circumstance."""
+    whole = _digests(model, texts)
+    alone = {digest for text in texts[:2] for digest in _digests(model, [text])}
+    return {
+        "neighbours": alone <= set(whole),
+        "order": _digests(model, texts[::-1]) == whole,
+        "probes": _digests(model, texts, probing=True) == whole,
+        "resume": sorted([*_digests(model, texts[:3]), *_digests(model, texts[3:])]) == whole,
+    }
+
+
+def _digests(model: Model, texts: Sequence[Sequence[int]], *, probing: bool = False) -> list[str]:
+    """The digests of all texts, read in one set of lanes, sorted."""
+    with model.lanes(conditions.base()) as engine:
+        return sorted(drive(engine, [_digest(text, probing) for text in texts]))
+
+
+def _digest(tokens: Sequence[int], probing: bool) -> Coroutine[str]:
+    """Coroutine: feed a prompt, then given tokens; the digest of every row on the way.
+
+    With `probing`, the lane is rewound and used for something else between tokens, as probes do.
     """
     n_prompt, digest = len(tokens) - STEPS, hashlib.sha256()
     row = yield Prompt(tokens[:n_prompt])
@@ -28,24 +55,3 @@ def _job(tokens: Sequence[int], *, probing: bool = False):
         row = yield token
         digest.update(row.tobytes())
     return digest.hexdigest()
-
-
-def invariance(model: Model) -> Iterator[Finding]:
-    """The same work in other company, other order, with probes, and in a fresh context."""
-    texts = [trial.text(model, PROMPT_TOKENS - 3 * i + STEPS, 11 * i) for i in range(6)]
-
-    def digests(jobs: Sequence) -> list[str]:
-        with model.lanes(trial.options()) as engine:
-            return sorted(drive(engine, jobs))
-
-    whole = digests([_job(text) for text in texts])
-    alone = sorted(digest for text in texts[:2] for digest in digests([_job(text)]))
-    checks = {
-        "neighbours": set(alone) <= set(whole),
-        "order": digests([_job(text) for text in reversed(texts)]) == whole,
-        "probes": digests([_job(text, probing=True) for text in texts]) == whole,
-        "resume": sorted([*digests([_job(t) for t in texts[:3]]), *digests([_job(t) for t in texts[3:]])]) == whole,
-    }
-    for name, same in checks.items():
-        note = None if same else "results of this backend depend on it: compare only runs that were made the same way"
-        yield Finding("invariance", name, "identical to the last bit" if same else "differs", None, same, note)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
-from localent.doctor import trial
+from localent.doctor import conditions
 from localent.engine import CTX_STEP, Model, Prompt
 from localent.machine import hardware
 from localent.machine.findings import Finding
@@ -16,14 +17,19 @@ SPEED_S = 0.5  # seconds for each lane count
 
 
 def speeds(model: Model) -> dict[int, float]:
-    """Lanes -> tokens per second of bare decodes, the fastest of those that fit into the time."""
+    """Lanes -> tokens per second of the fastest bare decode, for the lane counts that fit into memory."""
     room, found = hardware.available_memory(), {}
-    for n in trial.LANES:
+    for n in conditions.LANES:
         if room is not None and model.kv_bytes((n + 1) * CTX_STEP) > room / 2:
             break
-        with model.lanes(trial.options(lanes=n)) as engine:
-            found[n] = n / min(_timed(lambda engine=engine, n=n: engine.decode([0] * n), SPEED_S))
+        found[n] = n / _decode_seconds(model, n)
     return found
+
+
+def _decode_seconds(model: Model, n_lanes: int) -> float:
+    """Seconds of the fastest decode of one token in each lane."""
+    with model.lanes(replace(conditions.base(), n_lanes=n_lanes)) as engine:
+        return min(_timed(lambda: engine.decode([0] * n_lanes), SPEED_S))
 
 
 def best_of(speeds: dict[int, float]) -> int:
@@ -32,9 +38,9 @@ def best_of(speeds: dict[int, float]) -> int:
 
 
 def _timed(call: Callable[[], object], seconds: float) -> list[float]:
-    """Seconds of each call after the first, for so long, at least two."""
+    """Seconds of each call after the first, within `seconds` in all but at least two."""
     call()
-    end, found = time.perf_counter() + seconds, []
+    end, found = time.perf_counter() + seconds, list[float]()
     while len(found) < 2 or (time.perf_counter() < end and len(found) < 100):
         start = time.perf_counter()
         call()
@@ -42,7 +48,7 @@ def _timed(call: Callable[[], object], seconds: float) -> list[float]:
     return found
 
 
-def told(model: Model, speeds: dict[int, float], best: int) -> Iterator[Finding]:
+def findings(model: Model, speeds: dict[int, float], best: int) -> Iterator[Finding]:
     """The speeds, and what measuring adds at the best lane count."""
     for n, speed in speeds.items():
         note = "the fewest lanes within 5 % of the fastest" if n == best else None
@@ -56,8 +62,8 @@ def told(model: Model, speeds: dict[int, float], best: int) -> Iterator[Finding]
 def _measuring_seconds(model: Model) -> float:
     """Seconds for the measures of one prediction and drawing from it."""
     meter, sampler = Meter(model.vocab.n_tokens), Sampler(0.7)
-    with model.lanes(trial.options(lanes=1)) as engine:
-        row = engine.prefill(0, Prompt(trial.text(model, 8))).copy()
+    with model.lanes(replace(conditions.base(), n_lanes=1)) as engine:
+        row = engine.prefill(0, Prompt(conditions.text(model, 8))).copy()
 
     def once() -> None:
         reading = meter.read(row)

@@ -1,7 +1,6 @@
-"""A GGUF header in a fraction of a second, with every length checked against the file before it is believed.
+"""A GGUF header in a fraction of a second: fields, tensors, quant, bits per weight, the cost of a lane.
 
-`header.py` reads a file's whole identity, hash included, once. This looks at any number of files: sizes, quant,
-bits per weight, what a lane costs. It trusts nothing that it reads.
+Nothing is trusted: every length is checked against the file before it is used. `identity` adds the file's hash.
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ class Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class Header:
     """What a header says. Arrays of strings are tuples of bytes; other arrays are tuples of numbers."""
 
     path: Path
@@ -100,7 +99,7 @@ class Glance:
         return int(self.arch_field(f"attention.{name}", derived))
 
 
-def glance(path: Path) -> Glance:
+def read_header(path: Path) -> Header:
     """Read a header. Raises DamagedError, or LocalentError where there is no GGUF file."""
     path = Path(path)
     try:
@@ -114,7 +113,7 @@ def glance(path: Path) -> Glance:
         raise LocalentError(f"{path} cannot be read ({error}): check the path and its permissions.") from None
 
 
-def _check_end(found: Glance) -> None:
+def _check_end(found: Header) -> None:
     """Raise DamagedError where tensors end beyond the file."""
     ends = [found.data_start + tensor.offset + (tensor_bytes(tensor) or 0) for tensor in found.tensors]
     needed = max(ends, default=0)
@@ -148,7 +147,7 @@ class _Reader:
         self.view, self.at = view, 0
         self.end = min(len(view), MOST_BYTES)
 
-    def read(self, path: Path) -> Glance:
+    def read(self, path: Path) -> Header:
         magic, version = self.take(4), self.number("<I")
         if magic != b"GGUF":
             raise LocalentError(f"{path} is not a GGUF file (it starts with {magic!r}): download it again.")
@@ -162,7 +161,7 @@ class _Reader:
         tensors = tuple(self.tensor() for _ in range(n_tensors))
         step = fields.get("general.alignment", 32)
         step = step if isinstance(step, int) and step > 0 else 32
-        return Glance(path, version, fields, tensors, -(-self.at // step) * step, len(self.view), spans)
+        return Header(path, version, fields, tensors, -(-self.at // step) * step, len(self.view), spans)
 
     def take(self, n: int) -> bytes:
         if n > self.end - self.at:

@@ -15,17 +15,18 @@ import gguf
 
 from localent.errors import LocalentError, UsageError
 from localent.files import cache
-from localent.files.header import Glance, glance, parts
+from localent.files.header import Header, parts, read_header
 from localent.records import Model
 
 CHUNK_BYTES = 1 << 22
 VERSIONS = (2, 3)
+TOKENIZER = "tokenizer.ggml."
 _BROKEN = (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, MemoryError, struct.error, EOFError)
 
 
 @dataclass(frozen=True, slots=True)
-class Header:
-    """One file's identity and the template it carries."""
+class Identity:
+    """One GGUF file as localent knows it: the model's record, its chat template, and what it is fit for."""
 
     model: Model
     template: str | None
@@ -34,8 +35,8 @@ class Header:
     writes: bool  # False: attention in both directions, an encoder or embedding model
 
 
-def read(path: Path) -> Header:
-    """Read and check a GGUF file. The answer is remembered by path, size and time of change.
+def identify(path: Path) -> Identity:
+    """Read and check a GGUF file, once for each path, size and time of change.
 
     Raises UsageError for a missing file, LocalentError for a foreign, cut-off or damaged one.
     """
@@ -49,6 +50,9 @@ def read(path: Path) -> Header:
     found = _parse(path)
     cache.write("identities", key, asdict(found))
     return found
+
+
+read = identify  # the name until runs/ has moved
 
 
 def _check_magic(path: Path) -> None:
@@ -76,8 +80,8 @@ def _check_parts(path: Path) -> None:
         raise LocalentError(f"{path.name} lacks its part {missing.name}: put all parts into one folder.")
 
 
-def _parse(path: Path) -> Header:
-    seen = glance(path)
+def _parse(path: Path) -> Identity:
+    seen = read_header(path)
     try:
         model, template = _identity(path, seen)
         model = _with_parts(model, path)
@@ -85,7 +89,7 @@ def _parse(path: Path) -> Header:
         raise LocalentError(f"{path} is damaged or cut off ({error}): download it again.") from None
     has_tokenizer = seen.fields.get("tokenizer.ggml.model") not in (None, "none", "no_vocab")
     writes = seen.arch_field("attention.causal") is not False
-    return Header(model, template, model.n_params > 0, has_tokenizer, writes)
+    return Identity(model, template, model.n_params > 0, has_tokenizer, writes)
 
 
 def _with_parts(model: Model, path: Path) -> Model:
@@ -93,7 +97,7 @@ def _with_parts(model: Model, path: Path) -> Model:
     others = [part for part in parts(path) if part != path]
     if not others:
         return model
-    seen = [glance(part) for part in parts(path)]
+    seen = [read_header(part) for part in parts(path)]
     n_params = sum(part.n_params for part in seen)
     digests = [model.sha256, *map(file_sha256, others)]
     return replace(
@@ -111,7 +115,7 @@ def _summed(counts: list[dict[str, int]]) -> dict[str, int]:
     return {name: sum(count.get(name, 0) for count in counts) for name in names}
 
 
-def _identity(path: Path, seen: Glance) -> tuple[Model, str | None]:
+def _identity(path: Path, seen: Header) -> tuple[Model, str | None]:
     fields, arch = seen.fields, seen.fields.get("general.architecture")
     if not isinstance(arch, str):
         raise ValueError("it names no architecture")
@@ -136,6 +140,12 @@ def _identity(path: Path, seen: Glance) -> tuple[Model, str | None]:
     ), template
 
 
+def tokenizer_fields(path: Path) -> dict[str, Any]:
+    """The fields of a file's tokenizer, by name without their prefix; its chat template is not among them."""
+    fields = read_header(path).fields
+    return {key.removeprefix(TOKENIZER): value for key, value in fields.items() if key.startswith(TOKENIZER)}
+
+
 def file_sha256(path: Path) -> str:
     """Hex digest of a file's bytes."""
     digest = hashlib.sha256()
@@ -145,7 +155,7 @@ def file_sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _histogram(seen: Glance) -> dict[str, int]:
+def _histogram(seen: Header) -> dict[str, int]:
     """Weights by tensor type. Raises ValueError for a type that the gguf package does not know."""
     counts: dict[str, int] = {}
     for tensor in seen.tensors:
@@ -154,16 +164,16 @@ def _histogram(seen: Glance) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def _tokenizer_sha256(seen: Glance) -> str:
+def _tokenizer_sha256(seen: Header) -> str:
     """Hash of all tokenizer fields but the chat template: equal means token ids can be compared."""
     digest = hashlib.sha256()
     with seen.path.open("rb") as file:
-        for key in sorted(k for k in seen.fields if k.startswith("tokenizer.ggml.")):
+        for key in sorted(k for k in seen.fields if k.startswith(TOKENIZER)):
             start, end = seen.spans[key]
             file.seek(start)
             digest.update(key.encode() + file.read(end - start))
     return digest.hexdigest()
 
 
-def _from_json(fields: dict[str, Any]) -> Header:
-    return Header(Model(**fields.pop("model")), **fields)
+def _from_json(fields: dict[str, Any]) -> Identity:
+    return Identity(Model(**fields.pop("model")), **fields)

@@ -1,4 +1,4 @@
-"""Whether two files can be compared at all, and what is in them."""
+"""The tensors of GGUF files: types, fallbacks, and which of them differ between two files."""
 
 from __future__ import annotations
 
@@ -9,16 +9,10 @@ from pathlib import Path
 import gguf
 import numpy as np
 
-from localent.errors import LocalentError
 from localent.files import identity
 from localent.files.header import parts
 from localent.records import Model
 
-VOCAB = "tokenizer.ggml."
-TOKENS = VOCAB + "tokens"
-BESIDE = {  # fields that change no token id of a text: which tokens end or pad it
-    VOCAB + name for name in ("padding_token_id", "eos_token_id", "eot_token_id", "eom_token_id", "unknown_token_id")
-} | {VOCAB + name for name in ("seperator_token_id", "mask_token_id", "add_eos_token", "eos_token_ids")}
 QUANTIZED_BY = "quantize.imatrix."
 BLOCK, SMALL_BLOCK = 256, 32  # weights of a block: K- and I-quants; what stands in for them
 FALLBACKS = ("IQ4_NL", "Q4_0", "Q5_0", "Q5_1", "Q8_0")
@@ -48,7 +42,7 @@ class Fallback:
 
 def inspect(path: Path) -> Details:
     """Identity and make of one GGUF file. Raises LocalentError for a missing, foreign or damaged one."""
-    found = identity.read(path)
+    found = identity.identify(path)
     reader = gguf.GGUFReader(path)
     noted = {k.removeprefix(QUANTIZED_BY): f.contents() for k, f in reader.fields.items() if QUANTIZED_BY in k}
     tensors = tensors_of(path)
@@ -133,31 +127,3 @@ def differing_tensors(a: Path, b: Path) -> list[str] | None:
     }:
         return None
     return [name for name, tensor in one.items() if tensor.data.tobytes() != two[name].data.tobytes()]
-
-
-def check_same_tokens(reference: Model, candidate: Model) -> None:
-    """Raise unless a token id means the same in both. Says what differs."""
-    if reference.tokenizer_sha256 == candidate.tokenizer_sha256:
-        return
-    names = f"{Path(reference.path).name} and {Path(candidate.path).name}"
-    a, b = (_fields(Path(model.path)) for model in (reference, candidate))
-    if (n := len(a.get(TOKENS, ()))) != (m := len(b.get(TOKENS, ()))):
-        short = min(n, m)
-        padded = a[TOKENS][:short] == b[TOKENS][:short]
-        why = "one is padded, so convert both with the same padding" if padded else "their tokenizers are different"
-        raise LocalentError(f"{names} cannot be compared: vocabularies of {n:,} and {m:,} entries; {why}.")
-    if differing := _differing_fields(a, b):
-        raise LocalentError(
-            f"{names} cannot be compared: their tokenizers differ in {', '.join(differing)}, "
-            "so the same token id means different text."
-        )
-
-
-def _differing_fields(one: dict[str, object], two: dict[str, object]) -> list[str]:
-    """Tokenizer fields that matter and differ, without their prefix."""
-    return sorted(k.removeprefix(VOCAB) for k in (one.keys() | two.keys()) - BESIDE if one.get(k) != two.get(k))
-
-
-def _fields(path: Path) -> dict[str, object]:
-    fields = gguf.GGUFReader(path).fields
-    return {k: field.contents() for k, field in fields.items() if k.startswith(VOCAB)}

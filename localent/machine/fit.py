@@ -10,7 +10,7 @@ from typing import Any
 
 from localent.engine import Device, build_info, devices, supports_gpu
 from localent.files.cache import choose_once
-from localent.files.header import Glance, glance, parts
+from localent.files.header import Header, parts, read_header
 from localent.records import Model
 
 GPU_SHARE = 0.85  # of free GPU memory that layers and lanes may take; the rest is for compute buffers
@@ -52,10 +52,10 @@ def gpu_layers(paths: Sequence[Path], *, lanes: int | None = None, n_ctx: int | 
     """As many layers of each of these models as the GPU's free memory holds; none without a GPU backend."""
     gpus = [device for device in devices() if device.kind in ("gpu", "igpu")]
     n_bytes = sum(part.stat().st_size for path in paths for part in parts(path))
-    return offload(glance(paths[0]), n_bytes, gpus, (lanes or GUESSED_LANES) * len(paths), n_ctx or GUESSED_CTX)
+    return offload(read_header(paths[0]), n_bytes, gpus, (lanes or GUESSED_LANES) * len(paths), n_ctx or GUESSED_CTX)
 
 
-def offload(head: Glance, n_bytes: int, gpus: Sequence[Device], lanes: int, n_ctx: int) -> Offload:
+def offload(head: Header, n_bytes: int, gpus: Sequence[Device], lanes: int, n_ctx: int) -> Offload:
     """Layers are taken to be of one size; the output layer counts as one."""
     if not gpus:
         return Offload(0)

@@ -13,7 +13,7 @@ from pathlib import Path
 from localent.engine import quantize
 from localent.errors import LocalentError, UsageError
 from localent.files import cache
-from localent.files.header import glance
+from localent.files.header import read_header
 from localent.files.identity import file_sha256
 from localent.machine.hardware import usable_cores
 from localent.models import disk, hub
@@ -70,7 +70,9 @@ def _made_quant(entry: Entry, source: Path, quant: str) -> Path:
     """A quant of a bundled model, made once and kept in the cache folder."""
     threads = usable_cores()
     name = f"{entry.name}-{file_sha256(source)[:12]}-{quant}.gguf"
-    return cache.made_file("quants", name, glance, lambda target: quantize(source, target, quant, n_threads=threads))
+    return cache.made_file(
+        "quants", name, read_header, lambda target: quantize(source, target, quant, n_threads=threads)
+    )
 
 
 def _is_path(text: str) -> bool:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localent.errors import LocalentError, UsageError
-from localent.files.header import PART, Glance, glance, parts
+from localent.files.header import PART, Header, parts, read_header
 from localent.models.hub import hub_cache
 
 DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
@@ -72,7 +72,7 @@ def same_file(filename: str) -> Path | None:
 def details(found: Found, *, lanes: int = 4, n_ctx: int = 2048) -> Details:
     """What its header says; a file that cannot be used says why."""
     try:
-        seen = [glance(part) for part in parts(found.path)]
+        seen = [read_header(part) for part in parts(found.path)]
     except LocalentError as error:
         return Details("", "", 0, None, 0, False, found.n_bytes, str(error))
     head, n_params = seen[0], sum(part.n_params for part in seen)
@@ -88,14 +88,14 @@ def details(found: Found, *, lanes: int = 4, n_ctx: int = 2048) -> Details:
     )
 
 
-def needed_bytes(head: Glance, file_bytes: int, lanes: int, n_ctx: int) -> int:
+def needed_bytes(head: Header, file_bytes: int, lanes: int, n_ctx: int) -> int:
     """Memory for the weights, `lanes` lanes of n_ctx tokens and one for the shared prompt, and buffers."""
     n_vocab = len(head.fields.get("tokenizer.ggml.tokens", ()))
     kv = head.kv_bytes * (lanes + 1) * n_ctx
     return file_bytes + int(SPARE * file_bytes) + kv + LOGIT_BYTES * n_vocab * (lanes + 1)
 
 
-def _bits(seen: list[Glance]) -> float | None:
+def _bits(seen: list[Header]) -> float | None:
     each = [(part.bits_per_weight, part.n_params) for part in seen if part.tensors]
     if not each or any(bits is None for bits, _ in each):
         return None

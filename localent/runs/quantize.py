@@ -46,7 +46,7 @@ def targets(source: Path, source_quant: str, quants: Sequence[str], out: Path, *
     return found
 
 
-def check_source(source: Path, head: identity.Header) -> None:
+def check_source(source: Path, head: identity.Identity) -> None:
     """Raise LocalentError where there is nothing to quantize: a vocabulary alone, or weights that are not finite."""
     if not head.has_weights:
         raise LocalentError(f"{source.name} holds a vocabulary only, no weights to quantize. Name a whole model.")

@@ -26,16 +26,15 @@ class Prompts:
 
     def text(self, problem: Problem) -> tasks.PromptText:
         """The prompt of a problem, before it is tokenized."""
-        return tasks.render(
-            self.task,
-            problem,
-            self.template,
+        options = tasks.PromptOptions(
+            template=self.template,
             shots=self.settings.shots,
             seed=self.settings.seed,
             system=self.settings.system,
             variables=self.vocab.variables,
-            chosen=self.settings.template_vars,
+            chosen=self.settings.template_vars or {},
         )
+        return tasks.render(self.task, problem, options)
 
     def questions(self, problems: Iterable[Problem]) -> Iterator[Question]:
         """Each problem with its prompt, its cue and the grammar of its answers; without probes there is no grammar."""

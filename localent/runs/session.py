@@ -13,8 +13,7 @@ from pathlib import Path
 from localent import engine, models, tasks
 from localent.engine import Engine, Model, Vocab
 from localent.errors import LocalentError, UsageError
-from localent.files import identity
-from localent.files.identity import Header
+from localent.files.identity import Identity, identify
 from localent.machine import fit, hardware
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler
@@ -34,7 +33,7 @@ class ModelFile:
     """A file that can be run: where it is, and what its header says."""
 
     path: Path
-    header: Header
+    header: Identity
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ def usable(name: str, status: Status = ignore) -> ModelFile:
     """The file that a name means. Raises LocalentError for one that cannot generate text."""
     path = models.resolve(name)
     status(f"reading {path.name}")
-    file = ModelFile(path, identity.read(path))
+    file = ModelFile(path, identify(path))
     _refuse_unfit(file)
     return file
 
@@ -116,11 +115,11 @@ def _refuse_unfit(file: ModelFile) -> None:
 
 
 @contextmanager
-def vocabulary(name: str) -> Iterator[tuple[Header, Vocab]]:
+def vocabulary(name: str) -> Iterator[tuple[Identity, Vocab]]:
     """The header and vocabulary of a file that need not have weights."""
     path = models.resolve(name)
     with engine.open(path, vocab_only=True) as weights:
-        yield identity.read(path), weights.vocab
+        yield identify(path), weights.vocab
 
 
 @contextmanager

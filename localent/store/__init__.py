@@ -7,9 +7,10 @@ What one row means:
 - `runs`: one model x task x settings, known by a hash of all of that
 - `sessions`: one invocation that worked on a run; the only table with times of day and host names
 - `traces`: one attempt of a run at a problem, with sums over its tokens
-- `tokens`: one generated token of a trace; `alternatives`: one of the likeliest tokens there;
+- `tokens`: one generated token of a trace; `alternatives`: one of the most likely tokens there;
   `steps`: one reasoning step, or the statement of the answer
-- `probes`: the answer distribution after the first k steps; `answers`: one answer in it
+- `probes`: the answer distribution after the first k steps of a trace, of a control in their place, or by rollouts;
+  `answers`: one answer in it
 - `comparisons`: one candidate model beside a reference; `divergences`: one scored position of it, on request
 - `checks`: one finding of `localent doctor` about the machine of a session
 - `verdicts`: one claim about one model, judged by a study
@@ -20,6 +21,6 @@ Deleting a row of `runs` (with `pragma foreign_keys = on`) deletes all that belo
 """
 
 from localent.store.db import Database, open_db
-from localent.store.query import select
+from localent.store.read_only import select
 
 __all__ = ["Database", "open_db", "select"]

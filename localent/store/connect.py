@@ -1,4 +1,4 @@
-"""Connections to one file, and what SQLite's errors mean to the person who meets them."""
+"""Connections to one file, and SQLite's errors in words for the person who meets them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from localent.errors import LocalentError, UsageError
-from localent.store.schema import APPLICATION_ID, MIGRATIONS, migrate, version
+from localent.store.migrations import MIGRATIONS, migrate, version
+from localent.store.schema import APPLICATION_ID
 
 BUSY_S = 30.0  # how long to wait for another writer; its transactions are milliseconds
 
@@ -23,13 +24,16 @@ MEANINGS = {  # beginning of SQLite's error name -> (class, sentence)
     "SQLITE_CANTOPEN": (LocalentError, "Cannot open {path}; make {folder} writable or use another --db."),
     "SQLITE_CORRUPT": (LocalentError, "{path} is damaged; save what is left with 'sqlite3 {path} .recover'."),
     "SQLITE_IOERR": (LocalentError, "The disk is full or failing at {path}; make room and run it again."),
-    "SQLITE_CONSTRAINT_FOREIGNKEY": (LocalentError, "{path} lacks what this row refers to; add the problem first."),
+    "SQLITE_CONSTRAINT_FOREIGNKEY": (
+        LocalentError,
+        "{path} does not have what this row refers to; add the problem first.",
+    ),
 }
 
 
 @contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into sentences about this file."""
+    """Context: SQLite's errors become sentences about this file."""
     try:
         yield
     except sqlite3.Error as error:
@@ -42,7 +46,7 @@ def explained(path: Path) -> Iterator[None]:
         raise UsageError(f"{path} holds whole numbers below 2^63 only; give a smaller one.") from error
     except UnicodeEncodeError as error:
         broken = error.object[max(0, error.start - 20) : error.end].encode(errors="backslashreplace").decode()
-        raise UsageError(f"Half a character in {broken!r} cannot be stored; repair the text it came from.") from error
+        raise UsageError(f"Invalid Unicode (lone surrogate) in {broken!r}; fix the text that it came from.") from error
 
 
 def writer(path: Path, *, create: bool) -> sqlite3.Connection:
@@ -57,7 +61,7 @@ def writer(path: Path, *, create: bool) -> sqlite3.Connection:
 
 
 def prepare(conn: sqlite3.Connection, path: Path) -> None:
-    """Settle the version and the modes; a file that is not ours stays as it is."""
+    """Bring the file to the newest version and set its modes; one that is not ours stays as it is."""
     known = check_ours(conn, path)
     enable_wal(conn)
     conn.execute("pragma foreign_keys = on")
@@ -70,7 +74,7 @@ def prepare(conn: sqlite3.Connection, path: Path) -> None:
 
 @contextmanager
 def writing(conn: sqlite3.Connection) -> Iterator[None]:
-    """One write transaction: all of it or nothing."""
+    """Context: one write transaction, all of it or nothing."""
     try:
         conn.execute("begin immediate")
         yield
@@ -99,6 +103,7 @@ def reader(path: Path) -> sqlite3.Connection:
 
 
 def checked_reader(conn: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    """The connection, which can only read from now on; raise where the file is not ours or empty."""
     try:
         conn.execute("pragma query_only = on")
         if not check_ours(conn, path):
@@ -110,6 +115,7 @@ def checked_reader(conn: sqlite3.Connection, path: Path) -> sqlite3.Connection:
 
 
 def connect(path: Path, mode: str) -> sqlite3.Connection:
+    """A connection by URI mode: "ro" | "rw" | "rwc"; raise where the place cannot hold a database."""
     if not path.exists() and mode != "rwc":
         raise UsageError(f"No database {path}; 'localent run MODEL TASK --db {path}' makes it.")
     if path.is_dir():
@@ -131,7 +137,7 @@ def check_ours(conn: sqlite3.Connection, path: Path) -> int:
 
 
 def enable_wal(conn: sqlite3.Connection) -> None:
-    """Switch to WAL, which lasts in the file; SQLite does not wait for others here, so this does."""
+    """Switch the file to WAL for good; SQLite does not wait for other processes here, so this does."""
     deadline = time.monotonic() + BUSY_S
     while conn.execute("pragma journal_mode").fetchone()[0] != "wal":
         try:
@@ -143,7 +149,7 @@ def enable_wal(conn: sqlite3.Connection) -> None:
 
 
 def columns_of(conn: sqlite3.Connection) -> dict[str, dict[str, tuple[str, bool]]]:
-    """Table or view -> column -> (type, may be null), as SQLite says."""
+    """Table or view -> column -> (type, may be null), as SQLite reports them."""
     found: dict[str, dict[str, tuple[str, bool]]] = {}
     sql = """select m.name, c.name, upper(c.type), not c."notnull" and not c.pk from sqlite_master m
       join pragma_table_info(m.name) c where m.type in ('table', 'view') order by m.name, c.cid"""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from localent.store import describe
 from localent.store.db import Database
-from localent.store.queries import QUERIES
+from localent.store.saved_queries import QUERIES
 
 FACETS = {
     "trace_summary": ["model", "quant", "task", "correct", "finish"],
@@ -23,17 +23,17 @@ DESCRIPTION = "Every run, trace, token and answer distribution that localent has
 
 def metadata(db: Database) -> dict[str, object]:
     """Datasette's metadata for this file: of the database, its tables and views, their columns."""
-    tables = {row["name"]: table_metadata(db, row) for row in describe.relations(db)}
+    tables = {one.name: table_metadata(db, one) for one in describe.relations(db)}
     queries = {query.name: {"title": query.name, "description": query.about, "sql": query.sql} for query in QUERIES}
     about = {"title": f"localent: {db.path.name}", "description": DESCRIPTION}
     return about | {"databases": {db.path.stem: about | {"tables": tables, "queries": queries}}}
 
 
-def table_metadata(db: Database, row: dict[str, object]) -> dict[str, object]:
+def table_metadata(db: Database, one: describe.Relation) -> dict[str, object]:
     """Title, columns with their meaning, units where Datasette knows them by name, facets."""
-    name = str(row["name"])
+    name = one.name
     columns = describe.columns(db, name)
-    found: dict[str, object] = {"description": row["one_row"], "columns": {c.column: worded(c) for c in columns}}
+    found: dict[str, object] = {"description": one.one_row, "columns": {c.column: worded(c) for c in columns}}
     found |= {"facets": FACETS[name]} if name in FACETS else {}
     found |= {"sort_desc": SORTS[name]} if SORTS.get(name) else {}
     return found | ({"label_column": LABELS[name]} if name in LABELS else {})

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 from localent.errors import LocalentError, UsageError
 from localent.store import describe
@@ -29,7 +31,9 @@ SOURCES = {  # file -> relation, and how it is known which run a row belongs to
 }
 EXTRA = "Parquet needs pyarrow: pip install 'localent[parquet]'; --to csv and --to jsonl need nothing."
 
-Chunks = Iterator[list[tuple]]
+Chunks = Iterator[list[tuple[Any, ...]]]
+Count = Callable[[int], object]  # told of rows written
+Write = Callable[[Path, Sequence[describe.Column], Chunks], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +45,12 @@ class Written:
 
 
 def export(
-    db: Database, run_id: str, folder: Path, to: str, *, tables: Sequence[str] = (), report: Callable = lambda n: None
+    db: Database, run_id: str, folder: Path, to: str, *, tables: Sequence[str] = (), report: Count = lambda n: None
 ) -> list[Written]:
     """Write tables of a run, all unless named, one file each into `folder`; `report` is told of rows written.
 
-    Parquet files carry each column's unit and meaning as field metadata.
+    Parquet files carry each column's unit and meaning as field metadata. Raises UsageError for an unknown format or
+    table, LocalentError where the folder cannot be written.
     """
     if to not in FORMATS:
         raise UsageError(f"No format '{to}'; there are {', '.join(FORMATS)}.")
@@ -60,12 +65,12 @@ def export(
         raise LocalentError(f"Cannot write to {folder}: {error.strerror}.") from error
 
 
-def one(db: Database, run_id: str, name: str, path: Path, write: Callable, report: Callable) -> Written:
+def one(db: Database, run_id: str, name: str, path: Path, write: Write, report: Count) -> Written:
     """One table, whole or not at all: it takes its name when it is complete."""
     relation, where = SOURCES[name]
     columns = describe.columns(db, relation)
-    cursor = db._conn.execute(f"select * from {relation} where {where}", (run_id,))
-    part, counts = path.with_name(path.name + ".part"), []
+    cursor = db.conn.execute(f"select * from {relation} where {where}", (run_id,))
+    part, counts = path.with_name(path.name + ".part"), list[int]()
     try:
         write(part, columns, counted(cursor, counts, report))
         part.replace(path)
@@ -74,7 +79,8 @@ def one(db: Database, run_id: str, name: str, path: Path, write: Callable, repor
     return Written(path, sum(counts))
 
 
-def counted(cursor, counts: list[int], report: Callable) -> Chunks:
+def counted(cursor: sqlite3.Cursor, counts: list[int], report: Count) -> Chunks:
+    """The rows in chunks, each counted once it is written."""
     while rows := cursor.fetchmany(CHUNK):
         yield rows
         counts.append(len(rows))
@@ -84,7 +90,8 @@ def counted(cursor, counts: list[int], report: Callable) -> Chunks:
 # --- formats ------------------------------------------------------------------------------------------------------
 
 
-def writer_of(to: str) -> Callable[[Path, Sequence[describe.Column], Chunks], None]:
+def writer_of(to: str) -> Write:
+    """The function that writes a format; raise where its package is missing."""
     if to == "parquet":
         try:
             import pyarrow  # noqa: F401
@@ -140,12 +147,12 @@ def write_parquet(path: Path, columns: Sequence[describe.Column], chunks: Chunks
             parquet.write_table(empty, path)
 
 
-def field(column: describe.Column, values: Sequence):
-    """Name, type, and what the column means."""
+def field(column: describe.Column, values: Sequence[object]) -> Any:
+    """A pyarrow.Field: name, type, and what the column means."""
     import pyarrow
 
     types = {"integer": pyarrow.int64(), "real": pyarrow.float64(), "text": pyarrow.string(), "blob": pyarrow.binary()}
-    kinds = {int: "integer", float: "real", str: "text", bytes: "blob"}
+    kinds: dict[type, str] = {int: "integer", float: "real", str: "text", bytes: "blob"}
     seen = kinds[type(next((v for v in values if v is not None), 0.0))]
     about = {"unit": column.unit, "about": column.about}
     return pyarrow.field(column.column, types[column.type or seen], metadata=about)

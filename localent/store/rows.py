@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from math import fsum, isnan
 from operator import attrgetter
+from typing import Any
 
 from localent.records import (
     Alternative,
@@ -25,6 +26,7 @@ from localent.records import (
 )
 
 Columns = Mapping[str, tuple[str, bool]]  # name -> (SQLite type, may be null)
+Row = dict[str, Any]  # column -> value
 
 SETTINGS = ("temperature", "top_p", "top_k", "seed", "max_tokens", "lanes", "threads", "gpu_layers", "shots")
 MEASURES = tuple(f.name for f in fields(Token) if f.name not in ("text", "alternatives"))
@@ -32,7 +34,7 @@ PROBE = tuple(f.name for f in fields(Probe) if f.name not in ("answers", "estima
 measures_of = attrgetter(*MEASURES)
 read_of = attrgetter(*PROBE)
 
-PYTHON_TYPES = {"INTEGER": {int}, "REAL": {float, int}, "TEXT": {str}, "BLOB": {bytes}}
+PYTHON_TYPES: dict[str, set[type]] = {"INTEGER": {int}, "REAL": {float, int}, "TEXT": {str}, "BLOB": {bytes}}
 JSON_TYPES = (str, int, float, bool, type(None))
 
 
@@ -42,7 +44,7 @@ class Rows:
 
     table: str
     columns: tuple[str, ...]
-    values: list[tuple]
+    values: list[tuple[Any, ...]]
 
 
 def one(table: str, row: dict[str, object]) -> Rows:
@@ -54,9 +56,9 @@ def one(table: str, row: dict[str, object]) -> Rows:
 
 
 def checked(rows: Rows, schema: Columns) -> Rows:
-    """Raise unless every value is exactly of its column's Python type, and no float is NaN.
+    """The rows; raise unless every value is exactly of its column's Python type, and no float is NaN.
 
-    numpy scalars would become BLOBs, or pass as what they are not (numpy.float64 is a float); NaN would become null.
+    numpy scalars would become BLOBs, or pass as floats (numpy.float64 is one); NaN would become null.
     """
     for name, values in zip(rows.columns, zip(*rows.values, strict=True), strict=False):
         kind, nullable = schema[name]
@@ -72,7 +74,7 @@ def checked(rows: Rows, schema: Columns) -> Rows:
 
 
 def flag(value: object, name: str) -> int:
-    """0 or 1, from a real bool only."""
+    """0 or 1, from a Python bool only."""
     if type(value) is not bool:
         raise TypeError(f"{name}: expected bool, got {type(value).__module__}.{type(value).__qualname__}.")
     return int(value)
@@ -103,7 +105,7 @@ def model_row(model: Model) -> Rows:
     return one("models", row | {"tensor_types": canonical(model.tensor_types)})
 
 
-def model_of(row: dict) -> Model:
+def model_of(row: Row) -> Model:
     return Model(**row | {"tensor_types": json.loads(row["tensor_types"])})
 
 
@@ -116,7 +118,7 @@ def problem_row(task: str, problem: Problem) -> Rows:
     return one("problems", row | {"choices": canonical(row["choices"])})
 
 
-def problem_of(row: dict) -> Problem:
+def problem_of(row: Row) -> Problem:
     row = {name: value for name, value in row.items() if name != "task"}
     return Problem(**row | {"choices": tuple(Choice(**choice) for choice in json.loads(row["choices"]))})
 
@@ -127,7 +129,7 @@ def run_row(run: Run) -> Rows:
     return one("runs", row | {name: run.settings.get(name) for name in SETTINGS})
 
 
-def run_of(row: dict) -> Run:
+def run_of(row: Row) -> Run:
     settings, build = json.loads(row["settings"]), json.loads(row["build"])
     return Run(row["run_id"], row["model_sha256"], row["task"], settings, build)
 
@@ -136,7 +138,7 @@ def run_of(row: dict) -> Run:
 
 
 def trace_id(run_id: str, problem_id: str, sample: int) -> int:
-    """53 bits, so that JSON and JavaScript keep it; no matter in which order traces finish."""
+    """The id of a trace: 53 bits, so that JSON and JavaScript keep it; the same in whatever order traces finish."""
     digest = hashlib.sha256(f"{run_id}/{problem_id}/{sample}".encode()).digest()
     return int.from_bytes(digest[:8]) >> 11
 
@@ -168,7 +170,7 @@ def trace_row(key: int, run: Run, trace: Trace) -> Rows:
 
 
 def entropy_columns(tokens: Sequence[Token]) -> dict[str, float | None]:
-    """What views need of the tokens, kept beside their trace or step; fsum rounds once, in any order."""
+    """Means over tokens, stored with their trace or step for the views; fsum rounds once, in any order."""
     if not tokens:
         return {"mean_entropy": None, "max_entropy": None, "mean_surprisal": None}
     return {
@@ -178,7 +180,7 @@ def entropy_columns(tokens: Sequence[Token]) -> dict[str, float | None]:
     }
 
 
-def token_values(key: int, tokens: Sequence[Token]) -> Iterator[tuple]:
+def token_values(key: int, tokens: Sequence[Token]) -> Iterator[tuple[Any, ...]]:
     """Columns trace_id, token_index, text, piece, measures."""
     texts = token_texts([token.text for token in tokens])
     for index, (token, text) in enumerate(zip(tokens, texts, strict=True)):
@@ -226,12 +228,12 @@ def answer_rows(key: int, probes: Sequence[Probe]) -> Rows:
 
 
 def trace_of(
-    trace: dict,
-    tokens: list[dict],
-    alternatives: list[dict],
-    steps: list[dict],
-    probes: list[dict],
-    answers: list[dict],
+    trace: Row,
+    tokens: list[Row],
+    alternatives: list[Row],
+    steps: list[Row],
+    probes: list[Row],
+    answers: list[Row],
 ) -> Trace:
     """The record that these rows were written from."""
     others: dict[int, list[Alternative]] = {}
@@ -248,16 +250,16 @@ def trace_of(
     )
 
 
-def token_of(row: dict, alternatives: tuple[Alternative, ...] = ()) -> Token:
+def token_of(row: Row, alternatives: tuple[Alternative, ...] = ()) -> Token:
     piece = row["text"].encode() if row["piece"] is None else row["piece"]
     return Token(text=piece, alternatives=alternatives, **{name: row[name] for name in MEASURES})
 
 
-def step_of(row: dict) -> Step:
+def step_of(row: Row) -> Step:
     return Step(row["step_index"], row["start_token"], row["end_token"], row["text"], row["kind"])
 
 
-def probe_from(row: dict, answers: list[dict]) -> Probe:
+def probe_from(row: Row, answers: list[Row]) -> Probe:
     mine = [a for a in answers if (a["k"], a["estimator"]) == (row["k"], row["estimator"])]
     estimator = row["estimator"].removesuffix(f":{row['control']}")
     found = tuple(Answer(a["value"], a["prob"]) for a in mine)
@@ -266,10 +268,11 @@ def probe_from(row: dict, answers: list[dict]) -> Probe:
 
 # --- comparisons ----------------------------------------------------------------------------------------------
 
-DIVERGENCE = ("comparison_id", "text_index", "position", "trace_id", "token_id", "class")
-DIVERGENCE += ("kld", "kld_reverse", "jsd", "same_top")
-DIVERGENCE += tuple(
-    f"{name}_{side}" for name in ("surprisal", "entropy", "varentropy", "margin") for side in ("reference", "candidate")
+BOTH = ("surprisal", "entropy", "varentropy", "margin")  # of the reference and of the candidate
+DIVERGENCE = (
+    *("comparison_id", "text_index", "position", "trace_id", "token_id", "class"),
+    *("kld", "kld_reverse", "jsd", "same_top"),
+    *(f"{name}_{side}" for name in BOTH for side in ("reference", "candidate")),
 )
 
 

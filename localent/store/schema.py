@@ -1,17 +1,10 @@
-"""The tables and views, with their units, and the migrations that make them.
+"""The tables and views with their units, as SQL; migrations.py makes them.
 
-A migration that has shipped is never edited: change the schema by adding one. Views hold no rows, so they are
-made anew by every migration and have one text only.
-
-Numbered functions and `PRAGMA user_version` rather than sqlite-utils' migrations: those log the time of day in a
-table of their own, so that two files of equal runs would differ, and cost 0.1 to 0.6 s of import.
+The tables are those of the version that brought them; columns that came later are in migrations.py. Comments may be
+corrected, because `localent schema` reads them here and not in the file.
 """
 
 from __future__ import annotations
-
-import math
-import sqlite3
-from collections.abc import Callable, Iterator
 
 APPLICATION_ID = 0x6C636E74  # "lcnt": marks the file as ours
 
@@ -20,53 +13,53 @@ TABLES_1 = (
   sha256 text primary key,             -- of the whole file
   name text not null,                  -- the name it was first used under
   path text not null,                  -- where the file was last seen
-  arch text not null,
+  arch text not null,                  -- architecture, as GGUF spells it
   quant text not null,                 -- as GGUF spells it
-  n_params integer not null,
+  n_params integer not null,           -- weights
   file_bytes integer not null,         -- bytes
-  bits_per_weight real not null,       -- bits; real: all tensors / number of weights
+  bits_per_weight real not null,       -- bits of all tensors / number of weights
   tensor_types text not null,          -- JSON: GGUF type -> number of weights
-  n_vocab integer not null,
-  n_ctx_train integer not null,        -- tokens
-  tokenizer_sha256 text not null,
-  template_sha256 text                 -- null: no chat template
+  n_vocab integer not null,            -- tokens in the vocabulary
+  n_ctx_train integer not null,        -- tokens of context that it was trained with
+  tokenizer_sha256 text not null,      -- of the vocabulary and the tokenizer's settings
+  template_sha256 text                 -- of the chat template; null: the file has none
 ) strict""",
     """create table tasks ( -- a named set of problems
-  task text primary key,
-  kind text not null,                  -- "number" | "choice"
+  task text primary key,               -- its name
+  kind text not null,                  -- the kind of answer: "number" | "choice"
   source text                          -- where the problems come from
 ) strict""",
     """create table problems ( -- one question and its true answer
-  task text not null references tasks,
+  task text not null references tasks, -- the set of problems
   problem_id text not null,            -- content hash
   source_id text not null,             -- the data set's own id, or its line number
-  question text not null,
+  question text not null,              -- its text
   answer text not null,                -- the true answer, normalised
-  choices text not null,               -- JSON: [{"label": ..., "text": ...}]; []: a number is asked for
+  choices text not null,               -- JSON: [{"label": ..., "text": ...}]; []: no options are offered
   solution text,                       -- a worked solution, where there is one
   n_steps integer,                     -- difficulty, where the data set knows it
   primary key (task, problem_id)
 ) strict""",
     """create table runs ( -- one model x task x settings: everything needed to repeat it
-  run_id text primary key,             -- content hash of all below
-  model_sha256 text not null references models,
-  task text not null references tasks,
-  settings text not null,              -- JSON; the columns below are copies for comfort, null where not set
+  run_id text primary key,             -- content hash of model, task, settings and build
+  model_sha256 text not null references models, -- the model's file
+  task text not null references tasks, -- the set of problems
+  settings text not null,              -- JSON; the columns below are copies for convenience, null where not set
   build text not null,                 -- JSON: versions, backend, system
-  temperature real,
-  top_p real,
-  top_k integer,
-  seed integer,
-  max_tokens integer,                  -- tokens a trace may have
+  temperature real,                    -- of sampling; 0: always the most likely token
+  top_p real,                          -- sampled from the most likely tokens that hold this probability
+  top_k integer,                       -- sampled from this many of the most likely tokens; 0: from all
+  seed integer,                        -- of sampling
+  max_tokens integer,                  -- tokens that a trace may have
   lanes integer,                       -- sequences decoded side by side
-  threads integer,
-  gpu_layers integer,
+  threads integer,                     -- CPU threads
+  gpu_layers integer,                  -- layers on the GPU
   shots integer                        -- worked examples in the prompt
 ) strict""",
     """create table sessions ( -- one invocation that worked on a run; the only table with times of day
-  session_id integer primary key,
-  run_id text not null references runs on delete cascade,
-  host text not null,
+  session_id integer primary key,      -- number of the session
+  run_id text not null references runs on delete cascade, -- the run
+  host text not null,                  -- the machine's name
   started text not null,               -- UTC, ISO 8601
   ended text not null,                 -- UTC, ISO 8601: the end, or the last trace written so far
   closed integer not null,             -- 1: ended in order; 0: still at work, or killed
@@ -77,83 +70,91 @@ TABLES_1 = (
 ) strict""",
     """create table traces ( -- one attempt of a run at a problem
   trace_id integer primary key,        -- first 53 bits of sha256("run_id/problem_id/sample")
-  run_id text not null references runs on delete cascade,
-  task text not null,
-  problem_id text not null,
-  sample integer not null,             -- 0-based
-  correct integer not null check (correct in (0, 1)),
-  finish text not null,                -- "stop" | "length"
+  run_id text not null references runs on delete cascade, -- the run
+  task text not null,                  -- the set of problems
+  problem_id text not null,            -- the problem
+  sample integer not null,             -- which attempt of the run at this problem, from 0
+  correct integer not null check (correct in (0, 1)), -- 1: graded right; 0: wrong
+  finish text not null,                -- "stop" | "length": at the limit of tokens or of the context
   answer text,                         -- what grading read, normalised; null: nothing found
   answer_raw text,                     -- the same as it stands in the text
-  extraction_method text not null,     -- how it was read
+  extraction_method text not null,     -- how the answer was read
   extraction_problem text,             -- why answer is null
-  n_prompt integer not null,           -- tokens
-  n_tokens integer not null,           -- generated tokens
+  n_prompt integer not null,           -- tokens of the prompt
+  n_tokens integer not null,           -- tokens generated
   n_steps integer not null,            -- reasoning steps, the answer not counted
-  n_probe_tokens integer not null,     -- tokens fed for the probes: their cost
+  n_probe_tokens integer not null,     -- tokens fed for the probes that were read along with the trace
   mean_entropy real,                   -- nats, over tokens; null: no token
-  max_entropy real,                    -- nats
-  mean_surprisal real,                 -- nats
-  log_prob real not null,              -- nats: minus the sum of surprisals
-  text text not null,
+  max_entropy real,                    -- nats, over tokens
+  mean_surprisal real,                 -- nats, over tokens
+  log_prob real not null,              -- nats: log-probability of all tokens, minus the sum of surprisals
+  text text not null,                  -- as the model wrote it
   foreign key (task, problem_id) references problems,
   unique (run_id, problem_id, sample)
 ) strict""",
     "create index traces_by_problem on traces (task, problem_id)",
     """create table tokens ( -- one generated token: the prediction that was made and the token taken
-  trace_id integer not null references traces on delete cascade,
-  token_index integer not null,        -- 0-based
-  token_id integer not null,
+  trace_id integer not null references traces on delete cascade, -- the trace
+  token_index integer not null,        -- its place in the trace, from 0
+  token_id integer not null,           -- in the model's vocabulary
   text text not null,                  -- the characters that this token completes; joined up: the text of the trace
   piece blob,                          -- its exact bytes where they differ from text: parts of a character
-  surprisal real not null,             -- nats
-  entropy real not null,               -- nats, of the full vocabulary
+  surprisal real not null,             -- nats: minus the log-probability of the token, at temperature 1
+  entropy real not null,               -- nats, of the full vocabulary at temperature 1
   varentropy real not null,            -- nats squared
-  renyi2 real not null,                -- nats
-  top1_prob real not null,             -- probability
-  margin real not null,                -- nats: log-probability of the first minus the second
-  rank integer not null,               -- 1: the most likely token was taken
-  self_certainty real not null,        -- nats: KL(uniform||p)
-  topk_confidence real,                -- nats; null: not asked for
-  topk_bias real,                      -- nats; null: not asked for
+  renyi2 real not null,                -- nats: Rényi entropy of order 2
+  top1_prob real not null,             -- probability of the most likely token
+  margin real not null,                -- nats: log-probability of the first minus the second; inf: only one
+                                       -- token is possible
+  rank integer not null,               -- 1 + the number of tokens that were more likely than the one taken
+  self_certainty real not null,        -- nats: KL(uniform||p); inf: some token is impossible
+  topk_confidence real,                -- nats: minus the mean log-probability of the top k; null: not asked for
+  topk_bias real,                      -- nats: entropy minus the part of it that the top k make up; null: not asked for
   primary key (trace_id, token_index)
 ) strict, without rowid""",
     """create table steps ( -- one reasoning step of a trace, or its statement of the answer
-  trace_id integer not null references traces on delete cascade,
-  step_index integer not null,         -- 0-based
+  trace_id integer not null references traces on delete cascade, -- the trace
+  step_index integer not null,         -- its place in the trace, from 0
   kind text not null,                  -- "reasoning" | "answer"
   start_token integer not null,        -- first token_index
   end_token integer not null,          -- one past the last token_index
   mean_entropy real,                   -- nats, over its tokens; null: no token
-  max_entropy real,                    -- nats
-  mean_surprisal real,                 -- nats
-  text text not null,
+  max_entropy real,                    -- nats, over its tokens
+  mean_surprisal real,                 -- nats, over its tokens
+  text text not null,                  -- as the model wrote it
   primary key (trace_id, step_index)
 ) strict, without rowid""",
     """create table probes ( -- the answer distribution after the first k steps of a trace
-  trace_id integer not null references traces on delete cascade,
+  trace_id integer not null references traces on delete cascade, -- the trace
   k integer not null,                  -- reasoning steps in the prefix, 0..K
-  estimator text not null,             -- "number" | "choice"
-  n_tokens integer not null,           -- generated tokens in the prefix
-  position real not null,              -- k / K
-  entropy real not null,               -- nats; invalid and residual mass count as one outcome each
-  entropy_lower real not null,         -- nats, certified
-  entropy_upper real not null,         -- nats, certified
-  residual real not null,              -- probability not explored
-  invalid real not null,               -- probability of what is no answer
-  p_true real not null,                -- probability of the true answer
-  log_p_true real,                     -- nats; null: p_true is 0, no answer of this format is the true one
-  leader text,                         -- the most likely answer
-  n_fed integer not null,              -- tokens fed for this probe: its cost
+  estimator text not null,             -- the kind of answer where computed from logits; "rollout" where sampled; a
+                                       -- control adds its name: "number:shuffled"
+  n_tokens integer not null,           -- tokens of the prefix after the prompt
+  position real not null,              -- k / K; 0 where K is 0
+  entropy real not null,               -- nats. Where answers cannot be listed (number): invalid counts as one outcome,
+                                       -- and so does each unexplored branch; where they can (choice): of the options
+                                       -- alone; rollout: Miller and Madow's estimate
+  entropy_lower real not null,         -- nats. A certified bound: all of the residual on the most likely outcome;
+                                       -- rollout: the plug-in entropy, which is biased low and no bound
+  entropy_upper real not null,         -- nats. A certified bound: the residual spread over all answers there are;
+                                       -- rollout: ln of n_rollouts, the most that so many samples can show
+  residual real not null,              -- probability of what was not explored; rollout: 0
+  invalid real not null,               -- probability of what is no answer; rollout: share that cannot be parsed
+  p_true real not null,                -- probability of the true answer; choice: among the options; rollout: its share
+  log_p_true real,                     -- nats; null: p_true is 0; rollout: at least ln of 1 / (2 n_rollouts)
+  leader text,                         -- the most likely answer; null: none was found, or what was not explored could
+                                       -- still overtake it; rollout: the most frequent
+  n_fed integer not null,              -- tokens fed after the prefix: cue, search, the true answer's path; rollout:
+                                       -- all continuations
   primary key (trace_id, k, estimator)
 ) strict, without rowid""",
     """create table answers ( -- one possible answer at a probe
-  trace_id integer not null,
-  k integer not null,
-  estimator text not null,
+  trace_id integer not null,           -- the trace
+  k integer not null,                  -- reasoning steps in the prefix, 0..K
+  estimator text not null,             -- as in probes
   answer_rank integer not null,        -- 1: the most likely
-  value text not null,                 -- normalised
-  prob real not null,                  -- probability
+  value text not null,                 -- the answer, normalised
+  prob real not null,                  -- probability; choice: among the options; rollout: its share
   primary key (trace_id, k, estimator, answer_rank),
   foreign key (trace_id, k, estimator) references probes on delete cascade
 ) strict, without rowid""",
@@ -163,10 +164,10 @@ SIGNS = ("+", "-", "−", "*", "×", "/", "÷", "=")  # an index over these: the
 OPERATORS = "text in ({})".format(", ".join(f"'{space}{sign}'" for sign in SIGNS for space in ("", " ")))
 TABLES_2 = (
     """create table alternatives ( -- one of the most likely tokens at a prediction; only in runs with --alternatives
-  trace_id integer not null,
-  token_index integer not null,
+  trace_id integer not null,           -- the trace
+  token_index integer not null,        -- place of the prediction in the trace, from 0
   alternative_rank integer not null,   -- 1: the most likely
-  token_id integer not null,
+  token_id integer not null,           -- in the model's vocabulary
   text text not null,                  -- its piece as text
   prob real not null,                  -- probability
   primary key (trace_id, token_index, alternative_rank),
@@ -178,52 +179,53 @@ TABLES_2 = (
 TABLES_3 = (
     """create table comparisons ( -- one candidate beside a reference on the same texts; delta: candidate - reference
   comparison_id text primary key,      -- content hash of the models, the texts and the settings
-  reference_sha256 text references models, -- null: a base file of llama-perplexity
-  candidate_sha256 text not null references models,
+  reference_sha256 text references models, -- the reference's file; null: a base file of llama-perplexity
+  candidate_sha256 text not null references models, -- the candidate's file
   source text not null,                -- "text" | "base file" | "run"
   source_name text not null,           -- the file's name, or the run's id
   run_id text references runs on delete set null, -- the run whose traces were scored
   candidate_run_id text references runs on delete set null, -- the candidate's own run of the same problems
   n_texts integer not null,            -- chunks of text, or traces
   n_positions integer not null,        -- tokens scored
-  mean_kld real not null,              -- nats: KL(reference||candidate), teacher-forced
+  mean_kld real not null,              -- nats: KL(reference||candidate), teacher-forced; on plain text over the tokens
+                                       -- that the reference gives more than e^-16, as llama-perplexity does
   noise_kld real,                      -- nats: the same of the reference against itself; null: not measured
-  rms_delta_p real not null,           -- probability of the token that follows
+  rms_delta_p real not null,           -- root mean square of the change in probability of the token that follows
   same_top real not null,              -- share of positions with the same most likely token
-  ppl_reference real not null,         -- perplexity
-  ppl_candidate real not null,
+  ppl_reference real not null,         -- perplexity of the reference
+  ppl_candidate real not null,         -- perplexity of the candidate
   delta_entropy real,                  -- nats, mean over positions; null: the reference is a base file
-  delta_varentropy real,               -- nats squared
+  delta_varentropy real,               -- nats squared, mean over positions; null: the reference is a base file
   n_pairs integer,                     -- traces paired by problem and seed; null: not run free
-  accuracy_reference real,             -- share of right traces
-  accuracy_candidate real,
-  right_to_wrong integer,              -- pairs
-  wrong_to_right integer,
-  mcnemar_p real,                      -- exact, two-sided
-  length_ratio real,                   -- tokens of the candidate's traces / of the reference's
-  delta_answer_entropy real,           -- nats, mean over the same prefixes
-  settings text not null,              -- JSON
+  accuracy_reference real,             -- share of right traces of the reference; null: not run free
+  accuracy_candidate real,             -- share of right traces of the candidate; null: not run free
+  right_to_wrong integer,              -- pairs right in the reference and wrong in the candidate
+  wrong_to_right integer,              -- pairs wrong in the reference and right in the candidate
+  mcnemar_p real,                      -- exact and two-sided, over problems by their net of attempts lost and won
+  length_ratio real,                   -- mean tokens of the candidate's traces / of the reference's
+  delta_answer_entropy real,           -- nats, mean over the same prefixes; null: not read
+  settings text not null,              -- JSON: how it was compared, and the build
   figures text not null                -- JSON: everything that was found
 ) strict""",
     """create table divergences ( -- one scored position of a comparison; only on request
-  comparison_id text not null references comparisons on delete cascade,
-  text_index integer not null,         -- chunk of the text, or number of the trace
+  comparison_id text not null references comparisons on delete cascade, -- the comparison
+  text_index integer not null,         -- chunk of the text, or number of the trace, from 0
   position integer not null,           -- index of the predicted token in the text fed, prompt included
-  trace_id integer references traces on delete cascade, -- null: plain text
+  trace_id integer references traces on delete cascade, -- the trace; null: plain text
   token_id integer not null,           -- the token that follows
   class text,                          -- "number" | "operator" | "step start" | ...; null: plain text
-  kld real not null,                   -- nats, full vocabulary
-  kld_reverse real not null,           -- nats
-  jsd real not null,                   -- nats
-  same_top integer not null check (same_top in (0, 1)),
-  surprisal_reference real not null,   -- nats
-  surprisal_candidate real not null,   -- nats
-  entropy_reference real not null,     -- nats
-  entropy_candidate real not null,     -- nats
+  kld real not null,                   -- nats: KL(reference||candidate) over the full vocabulary
+  kld_reverse real not null,           -- nats: KL(candidate||reference)
+  jsd real not null,                   -- nats: Jensen-Shannon divergence
+  same_top integer not null check (same_top in (0, 1)), -- 1: both find the same token most likely
+  surprisal_reference real not null,   -- nats: of the token that follows
+  surprisal_candidate real not null,   -- nats: of the token that follows
+  entropy_reference real not null,     -- nats, of the full vocabulary
+  entropy_candidate real not null,     -- nats, of the full vocabulary
   varentropy_reference real not null,  -- nats squared
   varentropy_candidate real not null,  -- nats squared
-  margin_reference real not null,      -- nats
-  margin_candidate real not null,      -- nats
+  margin_reference real not null,      -- nats: log-probability of the first minus the second
+  margin_candidate real not null,      -- nats: log-probability of the first minus the second
   primary key (comparison_id, text_index, position)
 ) strict, without rowid""",
 )
@@ -231,35 +233,35 @@ TABLES_3 = (
 TABLES_4 = (
     """create table verdicts ( -- one claim about one model, or one step of training, judged by a study
   study_id text not null,              -- content hash of the runs and of what counts as an effect
-  task text not null references tasks,
+  task text not null references tasks, -- the set of problems
   subject text not null,               -- a model, or "earlier -> later"
-  claim text not null,
+  claim text not null,                 -- what is claimed, in words
   verdict text not null,               -- "supported" | "refuted" | "undecided" | "explained by length"
   effect real,                         -- in `unit`; positive: as claimed; null: see note
-  low real,                            -- 95 % interval, clustered by problem
-  high real,
-  unit text not null,
-  test text not null,                  -- what p is of
+  low real,                            -- lower end of the 95 % interval, clustered by problem
+  high real,                           -- upper end of it
+  unit text not null,                  -- of effect, low and high
+  test text not null,                  -- where p is from
   p real,                              -- two-sided
   n integer not null,                  -- traces
-  n_problems integer not null,
+  n_problems integer not null,         -- problems of these traces
   selected integer not null,           -- 1: compares right and wrong traces, which are selected on the outcome
   runs text not null,                  -- JSON: ids of the runs behind it
-  note text not null,
+  note text not null,                  -- what qualifies it
   primary key (study_id, task, subject, claim)
 ) strict, without rowid""",
 )
 
 TABLES_5 = (
     """create table checks ( -- one finding of 'localent doctor' about the machine, build and model of a session
-  session_id integer not null references sessions on delete cascade,
+  session_id integer not null references sessions on delete cascade, -- the session
   part text not null,                  -- "machine" | "build" | "gpu" | "model" | "speed" | "invariance" | "noise" | ...
-  name text not null,
-  value text,                          -- null: could not be found out
+  name text not null,                  -- what was examined
+  value text,                          -- what was found; null: could not be found out
   number real,                         -- value, where it is a number
-  unit text,
-  ok integer check (ok in (0, 1)),     -- null: nothing to judge
-  note text,
+  unit text,                           -- of number
+  ok integer check (ok in (0, 1)),     -- 1: as it should be; 0: not; null: nothing to judge
+  note text,                           -- what it means, or what to do
   primary key (session_id, part, name)
 ) strict, without rowid""",
 )
@@ -324,116 +326,3 @@ left join (
   select run_id, min(started) as started, max(ended) as ended, sum(seconds) as seconds from sessions group by run_id
 ) s on s.run_id = r.run_id""",
 }
-
-
-def first(conn: sqlite3.Connection) -> None:
-    """Version 1: models, problems, runs, and all that a trace consists of."""
-    for statement in TABLES_1:
-        conn.execute(statement)
-
-
-def second(conn: sqlite3.Connection) -> None:
-    """Version 2: alternatives to the tokens taken; an index over operator tokens, which makes 1M rows answer in ms."""
-    for statement in TABLES_2:
-        conn.execute(statement)
-
-
-def third(conn: sqlite3.Connection) -> None:
-    """Version 3: comparisons of models."""
-    for statement in TABLES_3:
-        conn.execute(statement)
-
-
-def fourth(conn: sqlite3.Connection) -> None:
-    """Version 4: verdicts of studies."""
-    for statement in TABLES_4:
-        conn.execute(statement)
-
-
-def fifth(conn: sqlite3.Connection) -> None:
-    """Version 5: what 'localent doctor' found, with the sessions that it is about."""
-    for statement in TABLES_5:
-        conn.execute(statement)
-
-
-def sixth(conn: sqlite3.Connection) -> None:
-    """Version 6: p of verdicts after Holm's rule; null in studies kept before."""
-    conn.execute("alter table verdicts add column p_holm real /* p by Holm's rule over the subject's claims */")
-
-
-CONTROL = (
-    'control text /* what stands in place of the trace\'s own steps: "shuffled", ...; null: the steps themselves */'
-)
-ROLLOUTS = "n_rollouts integer /* continuations sampled; null: computed from logits */"
-
-
-def seventh(conn: sqlite3.Connection) -> None:
-    """Version 7: a probe's control and number of rollouts in columns; older files had them in other columns.
-
-    The control's name is the end of `estimator`, which stays: it is in the key. Of m rollouts, `entropy_upper` is ln m.
-    """
-    for column in (CONTROL, ROLLOUTS):
-        conn.execute(f"alter table probes add column {column}")
-    conn.execute("update probes set control = substr(estimator, instr(estimator, ':') + 1) where estimator like '%:%'")
-    uppers = conn.execute("select distinct entropy_upper from probes where estimator = 'rollout'").fetchall()
-    sizes = [(round(math.exp(upper)), upper) for (upper,) in uppers]
-    conn.executemany("update probes set n_rollouts = ? where estimator = 'rollout' and entropy_upper = ?", sizes)
-
-
-CLAIM_KEYS = {  # claims as they were worded before they had keys
-    "information gain rises with steps": "gain_rises",
-    "information gain rises with steps, no floor": "gain_rises_no_floor",
-    "gain by half of the steps": "gain_by_half",
-    "probability of the true answer rises": "p_true_rises",
-    "information gain rises, by rollouts": "gain_rises_rollouts",
-    "exceeds every control": "exceeds_controls",
-    "exceeds every control, t = 0.5": "exceeds_controls_half",
-    "lock-in: wrong traces lock in later": "lock_in",
-    "lock-in of the leading answer": "lock_in_leader",
-    "separability: wrong traces stay uncertain": "separability",
-    "early separability, t = 0.5": "early_separability",
-    "early separability beyond the start": "early_separability_gain",
-    "early separability, t = 0.5, any K": "early_separability_any",
-    "within-question separability, t = 0.5": "within_question",
-    "monotonicity: wrong traces rise more often": "monotonicity",
-    "saturation: steps shrink near the floor": "saturation",
-    "training increases the gain": "training",
-}
-
-
-def eighth(conn: sqlite3.Connection) -> None:
-    """Version 8: a claim's key beside its wording, which may change. Null: unknown wording."""
-    conn.execute("alter table verdicts add column claim_key text /* identifies the claim, however it is worded */")
-    renamed = [(key, claim) for claim, key in CLAIM_KEYS.items()]
-    conn.executemany("update verdicts set claim_key = ? where claim = ?", renamed)
-    prefix = "exceeds control: "
-    key = f"'exceeds_control:' || substr(claim, {len(prefix) + 1})"
-    conn.execute(f"update verdicts set claim_key = {key} where claim like '{prefix}%'")
-
-
-# The n-th makes version n.
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...]
-MIGRATIONS = (first, second, third, fourth, fifth, sixth, seventh, eighth)
-
-
-def version(conn: sqlite3.Connection) -> int:
-    """The number of migrations that the file has seen."""
-    return conn.execute("pragma user_version").fetchone()[0]
-
-
-def migrate(conn: sqlite3.Connection) -> None:
-    """Bring the file to the newest version. The caller holds the write transaction: all of it happens or nothing."""
-    for view in existing_views(conn):
-        conn.execute(f"drop view {view}")
-    for number, migration in enumerate(MIGRATIONS[version(conn) :], version(conn) + 1):
-        migration(conn)
-        conn.execute(f"pragma user_version = {number}")
-    for view, body in VIEWS.items():
-        conn.execute(f"create view {view} as\n{body}")
-    conn.execute(f"pragma application_id = {APPLICATION_ID}")
-
-
-def existing_views(conn: sqlite3.Connection) -> Iterator[str]:
-    """Those of our views that the file has."""
-    found = {name for (name,) in conn.execute("select name from sqlite_master where type = 'view'")}
-    return (view for view in VIEWS if view in found)

@@ -5,7 +5,7 @@ from localent.tasks.grade import answer_start, extract, grade
 from localent.tasks.kinds import CHOICE, NUMBER, Kind
 from localent.tasks.load import BUNDLED, PUBLIC, Columns, Task, load
 from localent.tasks.numbers import normalise_number
-from localent.tasks.prompt import PromptText, Segment, cue_after, render
+from localent.tasks.prompt import PromptOptions, PromptText, Segment, cue_after, render
 from localent.tasks.steps import of_trace, split, to_token_steps
 from localent.tasks.thought import is_open
 
@@ -16,6 +16,7 @@ __all__ = [
     "PUBLIC",
     "Columns",
     "Kind",
+    "PromptOptions",
     "PromptText",
     "Segment",
     "Task",

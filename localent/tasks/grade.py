@@ -75,7 +75,7 @@ def _start_of_last(folded: str, statements: list[tuple[int, Found]]) -> int:
 
 
 def _between(folded: str, end: int, start: int) -> str:
-    """What stands between two statements, without the unit of the first and the opening word of the second."""
+    """The text between two statements, without the unit of the first and the opening word of the second."""
     rest = re.sub(r"^[^.\n]{0,30}(?:[.\n]|$)", "", folded[end:start])
     return re.sub(r"\b(?:so|thus|hence|therefore)\b", "", rest, flags=re.IGNORECASE)
 
@@ -83,6 +83,6 @@ def _between(folded: str, end: int, start: int) -> str:
 def _why_not(text: str, kind: Kind) -> str:
     if not text.strip():
         return "the text is empty"
-    if has_marker(fold(text)):
+    if has_marker(fold(text), kind):
         return f"an answer statement without a readable {kind.noun}, and no other {kind.noun} in the text"
     return f"no answer statement and no {kind.noun} in the text"

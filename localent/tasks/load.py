@@ -50,7 +50,7 @@ class Public:
 
 def _arc(split: str) -> Public:
     files = (f"ARC-{split}-Test.jsonl", f"ARC-{split}/ARC-{split}-Test.jsonl", f"ARC-{split}-Test*.jsonl")
-    return Public(files, "https://allenai.org/data/arc", Columns(answer="answerKey"))
+    return Public(files, "https://allenai.org/data/arc", Columns(answer="answerKey", answer_is="label"))
 
 
 PUBLIC = {

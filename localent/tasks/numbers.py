@@ -1,4 +1,4 @@
-"""What a number looks like in text, and when two numbers are equal. The one home of both.
+"""Numbers in text: their spellings, and the normal form in which equal numbers are equal strings.
 
 Exact rational arithmetic; currency signs, units and "%" carry no value ("50%" is 50). English notation: "," groups
 and "." is the decimal point, so "1.000,50" and "12,5" are no numbers rather than guesses.

@@ -12,7 +12,7 @@ from localent.errors import UsageError
 from localent.records import Choice, Problem
 from localent.tasks import kinds
 from localent.tasks.identity import problem_id
-from localent.tasks.kinds import Gold
+from localent.tasks.kinds import ANSWER_IS, Gold
 
 CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K: "48/2 = <<48/2=24>>24"
 STEP_DIGITS = 9  # a larger number of steps is no number of steps, and SQLite holds 18 digits only
@@ -21,7 +21,10 @@ LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where a data file keeps what; id, solution, choices, context and n_steps may be absent from it."""
+    """Which columns of a data file hold what, and how it names the true option.
+
+    id, solution, choices, context and n_steps may be absent from the file.
+    """
 
     question: str = "question"
     answer: str = "answer"
@@ -30,6 +33,11 @@ class Columns:
     solution: str = "solution"
     context: str | None = None  # text that comes before the question
     n_steps: str = "n_steps"
+    answer_is: str | None = None  # what names the true option: one of ANSWER_IS; None: the file is unambiguous
+
+    def __post_init__(self) -> None:
+        if self.answer_is not in (None, *ANSWER_IS):
+            raise UsageError(f"The answer is one of {', '.join(ANSWER_IS)}, got {self.answer_is!r}.")
 
 
 def problem_of(row: Mapping[str, Any], columns: Columns, file: str, where: str) -> Problem:
@@ -52,7 +60,7 @@ def _id(question: str, answer: str, choices: Sequence[Choice], place: str) -> st
     try:
         return problem_id(question, answer, choices)
     except UnicodeEncodeError:
-        raise UsageError(f"{place} holds half a character (a lone surrogate): mend or remove the row.") from None
+        raise UsageError(f"{place} has invalid Unicode (a lone surrogate): fix or remove the row.") from None
 
 
 def _cell(row: Mapping[str, Any], column: str, place: str) -> Any:
@@ -82,7 +90,7 @@ def _choices(row: Mapping[str, Any], columns: Columns, place: str) -> tuple[Choi
     if twice is not None:
         raise UsageError(f"{place} has two options labelled {twice!r}: give every option a label of its own.")
     if len(choices) == 1 or any(not c.label for c in choices):
-        raise UsageError(f"{place} needs at least two options, each with a label: mend or remove the row.")
+        raise UsageError(f"{place} needs at least two options, each with a label: fix or remove the row.")
     return choices
 
 
@@ -127,7 +135,7 @@ def _answer(
     if "####" in answer:
         worked, answer = answer.rsplit("####", 1)
         solution = CALCULATOR.sub("", worked).strip() + f"\nThe answer is {answer.strip()}."
-    gold = Gold(answer.strip(), choices, place)
+    gold = Gold(answer.strip(), choices, place, columns.answer_is)
     return kinds.of_answer(gold.answer, choices).normalise(gold), solution
 
 

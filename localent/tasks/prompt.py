@@ -1,7 +1,7 @@
 """How a problem is put to a model: a chat through the model's own template, or worked examples and a question.
 
 A prompt is text in segments. Only the template's own text may spell special tokens; "<|im_end|>" in a question stays
-text. What is the same for every problem of a run comes first, so that it is fed once.
+text. The part that all problems of a run share comes first, so that it is fed once.
 """
 
 from __future__ import annotations
@@ -28,6 +28,21 @@ class Segment(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class PromptOptions:
+    """How problems are put to a model."""
+
+    template: str | None = None  # the model's chat template; None: it has none
+    shots: int | None = None  # worked examples; None: none in a chat, `task.shots` without a template
+    seed: int = 0  # picks the examples
+    system: str | None = None  # a text that comes first
+    variables: Mapping[str, Any] = field(default_factory=dict)  # of the vocabulary: bos_token, eos_token
+    chosen: Mapping[str, Any] = field(default_factory=dict)  # set by the user: the template must ask for each
+
+
+DEFAULTS = PromptOptions()
+
+
+@dataclass(frozen=True, slots=True)
 class PromptText:
     """A prompt before tokenization: `shared`, then `own`.
 
@@ -46,39 +61,20 @@ class PromptText:
 
     @property
     def opens_thought(self) -> bool:
-        """Whether the model begins inside a thought. A question that says <think> opens none."""
+        """True if the model begins inside a thought. A question that says <think> opens none."""
         return any(segment.parse_special and is_open(segment.text) for segment in self.own[-1:])
 
 
-def render(
-    task: Task,
-    problem: Problem,
-    template: str | None = None,
-    *,
-    shots: int | None = None,
-    seed: int = 0,
-    system: str | None = None,
-    variables: Mapping[str, Any] | None = None,
-    chosen: Mapping[str, Any] | None = None,
-) -> PromptText:
-    """The prompt for one problem. template: the model's chat template, None for a model without one.
-
-    shots: worked examples, by default none in a chat and `task.shots` without one; seed: which. system: a text that
-    comes first. variables: what the template may ask for (bos_token, eos_token, ...). chosen: what the user sets
-    (enable_thinking, ...): each must be something that the template asks for.
-    """
-    stops: tuple[str, ...] = ()
-    default = task.shots if template is None else 0
-    examples, is_shared = pick_shots(task, problem, default if shots is None else shots, seed)
-    if template is None:
-        _refuse_any(chosen or {})
-        first = f"{system.strip()}\n\n" if system and system.strip() else ""
-        shared = [Segment(first + "".join(f"{_asked(e)} {e.solution}\n\n" for e in examples), False)]
-        own, stops = [Segment(_asked(problem), False)], STOPS
-    else:
-        shared, own = _chat(task, problem, examples, template, system, variables or {}, chosen or {})
+def render(task: Task, problem: Problem, options: PromptOptions = DEFAULTS) -> PromptText:
+    """The prompt for one problem. Raises UsageError for options that do not fit the task or the template."""
+    default = task.shots if options.template is None else 0
+    shots = default if options.shots is None else options.shots
+    examples, is_shared = pick_shots(task, problem, shots, options.seed)
+    ask = _plain if options.template is None else _chat
+    shared, own = ask(task, problem, examples, options)
     if not is_shared:
         shared, own = [], [*shared, *own]
+    stops = STOPS if options.template is None else ()
     return PromptText(_filled(shared), _filled(own), stops, task.kind.cue)
 
 
@@ -88,7 +84,7 @@ def question_text(problem: Problem) -> str:
 
 
 def pick_shots(task: Task, problem: Problem, shots: int, seed: int) -> tuple[list[Problem], bool]:
-    """(examples, whether they are those of the whole run): the first `shots` of the pool in an order fixed by the seed.
+    """(examples, True if the whole run has the same): the first `shots` of the pool in an order fixed by the seed.
 
     The problem itself is never among them: the next one takes its place.
     """
@@ -101,7 +97,7 @@ def pick_shots(task: Task, problem: Problem, shots: int, seed: int) -> tuple[lis
 
 
 def cue_after(prompt: PromptText, prefix: str) -> tuple[Segment, ...]:
-    """What asks for the answer now, after the prompt and the text generated so far. Closes an open <think> first."""
+    """The text that asks for the answer now, after the prompt and what was generated. Closes an open <think> first."""
     so_far = prompt.text + prefix
     if is_open(prefix, prompt.opens_thought):
         return (Segment("\n" * (not so_far.endswith("\n")) + "</think>", True), Segment(f"\n\n{prompt.cue}", False))
@@ -114,25 +110,30 @@ def _asked(problem: Problem) -> str:
     return f"Question: {question_text(problem)}\nSolution:"
 
 
-def _chat(
-    task: Task,
-    problem: Problem,
-    examples: Sequence[Problem],
-    template: str,
-    system: str | None,
-    variables: Mapping[str, Any],
-    chosen: Mapping[str, Any],
+def _plain(
+    task: Task, problem: Problem, examples: Sequence[Problem], options: PromptOptions
 ) -> tuple[list[Segment], list[Segment]]:
-    """(segments before the question, the others)."""
+    """(system text and worked examples, the question), for a model without a chat template."""
+    _refuse_any(options.chosen)
+    first = f"{options.system.strip()}\n\n" if options.system and options.system.strip() else ""
+    shared = first + "".join(f"{_asked(e)} {e.solution}\n\n" for e in examples)
+    return [Segment(shared, False)], [Segment(_asked(problem), False)]
+
+
+def _chat(
+    task: Task, problem: Problem, examples: Sequence[Problem], options: PromptOptions
+) -> tuple[list[Segment], list[Segment]]:
+    """(segments before the question, the others) through the model's chat template."""
     from localent.tasks.template import check_names, render_chat
 
-    check_names(template, chosen)
+    template, system = options.template or "", options.system
+    check_names(template, options.chosen)
     ask = [f"{question_text(p)}\n\n{task.instruction}".strip() for p in (*examples, problem)]
     turns = [("system", system.strip())] if system and system.strip() else []
     for question, example in zip(ask, examples, strict=False):
         turns += [("user", question), ("assistant", (example.solution or "").strip())]
     turns.append(("user", ask[-1]))
-    before, after = render_chat(template, turns, {**variables, **chosen})
+    before, after = render_chat(template, turns, {**options.variables, **options.chosen})
     return [Segment(*s) for s in before], [Segment(*s) for s in after]
 
 

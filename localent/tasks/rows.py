@@ -48,7 +48,7 @@ def _json_lines(path: Path, text: str) -> Iterator[Row]:
 
 
 def _over_several_lines(text: str) -> bool:
-    """Whether the first JSON value ends on a later line than it begins."""
+    """True if the first JSON value ends on a later line than it begins."""
     try:
         return "\n" in text[: json.JSONDecoder().raw_decode(text)[1]]
     except (ValueError, RecursionError):  # its line will be named
@@ -66,10 +66,10 @@ def _json(path: Path, text: str, first_line: int) -> Any:
     except json.JSONDecodeError as error:
         place = f"line {first_line + error.lineno - 1}"
         raise UsageError(
-            f"{path}, {place} is not JSON ({error.msg}, column {error.colno}): mend or remove that line."
+            f"{path}, {place} is not JSON ({error.msg}, column {error.colno}): fix or remove that line."
         ) from None
     except (RecursionError, ValueError):  # nested too deep, or an integer of more than 4300 digits
-        raise UsageError(f"{path}, line {first_line} holds unreadable JSON: mend or remove that line.") from None
+        raise UsageError(f"{path}, line {first_line} holds unreadable JSON: fix or remove that line.") from None
 
 
 def _object(path: Path, place: str, entry: Any) -> dict[str, Any]:
@@ -88,16 +88,16 @@ def _csv_rows(path: Path, text: str) -> Iterator[Row]:
         for row in reader:
             if None in row or None in row.values():
                 raise UsageError(
-                    f"{path}, line {reader.line_num} has another number of cells than the header: mend or remove it."
+                    f"{path}, line {reader.line_num} has another number of cells than the header: fix or remove it."
                 )
             yield f"line {reader.line_num}", row
     except csv.Error as error:
         place = f"line {reader.line_num + 1}"  # of the last good row, plus one: where the broken one begins
-        raise UsageError(f"{path}, {place} is not CSV ({error}): mend or remove that line.") from None
+        raise UsageError(f"{path}, {place} is not CSV ({error}): fix or remove that line.") from None
 
 
 def _check_header(path: Path, names: Sequence[str]) -> None:
-    """Refuse a header that reads otherwise than it was meant."""
+    """Refuse a header that was meant for another separator, or names a column twice."""
     if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
         raise UsageError(f"{path} has no comma in its header: separate cells by commas, or by tabs in a .tsv file.")
     twice = next((name for name in names if name and names.count(name) > 1), None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from localent.records import Choice
 from localent.tasks.kinds.kind import Clause, Kind
@@ -32,7 +33,7 @@ CORRECTION = re.compile(rf"not\b[^.\n]{{0,{LONGEST}}}?\bbut\s+(?:rather\s+)?", r
 
 def find_statements(folded: str, kind: Kind, choices: Sequence[Choice]) -> Iterator[tuple[int, Found]]:
     """(where the statement starts, what it gives) in order; markers that no answer follows are passed over."""
-    for marker in MARKER.finditer(folded):
+    for marker in marker_of(kind.cue).finditer(folded):
         clause = _clause(folded, marker)
         found = kind.stated(clause, choices)
         bare = marker["colon"] and not marker["final"]
@@ -42,9 +43,18 @@ def find_statements(folded: str, kind: Kind, choices: Sequence[Choice]) -> Itera
         yield marker.start(), found._replace(method="boxed") if boxed and found.value else found
 
 
-def has_marker(folded: str) -> bool:
+def has_marker(folded: str, kind: Kind) -> bool:
     """True if the text begins an answer statement at all, readable or not."""
-    return MARKER.search(folded) is not None
+    return marker_of(kind.cue).search(folded) is not None
+
+
+@cache
+def marker_of(cue: str) -> re.Pattern[str]:
+    """Pattern of the words that open an answer statement: the usual ones, and the cue of the kind."""
+    if MARKER.match(cue):
+        return MARKER
+    spaced = r"\s+".join(re.escape(word) for word in cue.split())
+    return re.compile(rf"{MARKER.pattern} | \b{spaced}\b[*_]{{0,3}}", MARKER.flags)
 
 
 def _clause(folded: str, marker: re.Match[str]) -> Clause:

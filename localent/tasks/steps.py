@@ -82,7 +82,7 @@ def _line_starts(text: str) -> list[int]:
 
 
 def _says_something(part: str) -> bool:
-    """Whether a part has content beside blanks, tags and a heading."""
+    """True if a part has content besides blanks, tags and a heading."""
     return HEADING_ONLY.fullmatch(TAG.sub("", part)) is None
 
 

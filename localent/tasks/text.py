@@ -1,4 +1,4 @@
-"""Plain characters and sentence ends: what grading and segmenting both need to know about text."""
+"""Plain characters and sentence ends, for grading and for cutting into steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Thinking aloud: whether a text stands inside <think> ... </think>, and where what follows the thought begins."""
+"""Thinking aloud: text inside <think> ... </think>, and where what follows the thought begins."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ OPEN, CLOSE = "<think>", "</think>"
 
 
 def is_open(text: str, opened: bool = False) -> bool:
-    """Whether a text ends inside a thought. opened: the prompt before it has begun one."""
+    """True if a text ends inside a thought. opened: the prompt before it has begun one."""
     begun, ended = text.rfind(OPEN), text.rfind(CLOSE)
     return opened if begun == ended else begun > ended  # equal: neither is there
 

@@ -11,7 +11,7 @@ from localent.analysis.claims import Claim
 from localent.analysis.intervals import Resampling
 from localent.analysis.quantities import Quantity
 from localent.store import open_db
-from localent.store.schema import CLAIM_KEYS
+from localent.store.migrations import CLAIM_KEYS
 
 
 def titled(module, kind):

@@ -103,7 +103,7 @@ def test_hostile_questions_stay_text(cli, tiny, tmp_path):
     template = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
     task = tasks.load("hostile", data)
     with open_model(tiny) as model:
-        tokens = prompt_tokens(tasks.render(task, task.problems[0], template), model.vocab).tokens
+        tokens = prompt_tokens(tasks.render(task, task.problems[0], tasks.PromptOptions(template)), model.vocab).tokens
         control = [t for t in tokens if t in (257, 258, 259)]
         assert control == [258, 259]
         assert hostile.encode() in b"".join(model.vocab.pieces[t] for t in tokens)

@@ -31,8 +31,11 @@ from localent.compare import (
     teacher_forcing,
     verdict,
 )
-from localent.compare.classes import classes_of
-from localent.compare.teacher_forcing import Text
+from localent.compare.positions import MEASURES, SIDE
+from localent.compare.scoring import Pass
+from localent.compare.teacher_forcing import Feeding
+from localent.compare.text import Text
+from localent.compare.token_classes import classes_of
 from localent.compare.verdict import holm
 from localent.engine import quantize
 from localent.errors import BrokenLogitsError, LocalentError
@@ -87,7 +90,7 @@ def test_every_scored_position_is_compared_once_with_the_token_that_follows(chun
         for n in (4, 9, 6)
     ]
     a, b, c = Fake(), Fake(salt=0.1), Fake(salt=0.3)
-    found = teacher_forcing.score(texts, a, [b, c], chunk=chunk, n_threads=n_threads)
+    found = teacher_forcing.score(texts, a, [b, c], Feeding(chunk=chunk, n_threads=n_threads))
     place = 0
     for index, text in enumerate(texts):
         for i in range(text.first, len(text.tokens) - 1):
@@ -107,8 +110,8 @@ def test_every_scored_position_is_compared_once_with_the_token_that_follows(chun
 def test_the_reference_is_fed_once_however_many_candidates():
     texts = [Text(list(range(10)), first=3)]
     alone, shared = Fake(), Fake()
-    teacher_forcing.score(texts, alone, [Fake()], chunk=4, n_threads=1)
-    teacher_forcing.score(texts, shared, [Fake(), Fake(), Fake()], chunk=4, n_threads=1)
+    teacher_forcing.score(texts, alone, [Fake()], Feeding(chunk=4, n_threads=1))
+    teacher_forcing.score(texts, shared, [Fake(), Fake(), Fake()], Feeding(chunk=4, n_threads=1))
     assert shared.fed == alone.fed
 
 
@@ -116,8 +119,8 @@ def test_a_recurrent_model_is_fed_its_shared_prompt_again_in_the_same_pieces():
     texts = [Text([1, 2, 3, 4, t, t], first=4, n_shared=4) for t in (7, 8)]
     kept, anew = Fake(), Fake()
     anew.can_keep = False
-    a = teacher_forcing.score(texts, kept, [Fake(salt=1)], chunk=3, n_threads=1)
-    b = teacher_forcing.score(texts, anew, [Fake(salt=1)], chunk=3, n_threads=1)
+    a = teacher_forcing.score(texts, kept, [Fake(salt=1)], Feeding(chunk=3, n_threads=1))
+    b = teacher_forcing.score(texts, anew, [Fake(salt=1)], Feeding(chunk=3, n_threads=1))
     assert anew.fed == [(1, 2, 3), (4,), (7,), (1, 2, 3), (4,), (8,)]
     assert (a.candidates[0]["kld"] == b.candidates[0]["kld"]).all()
 
@@ -125,7 +128,7 @@ def test_a_recurrent_model_is_fed_its_shared_prompt_again_in_the_same_pieces():
 def test_a_shared_prompt_is_fed_again_where_its_last_row_is_scored():
     texts = [Text([1, 2, 3, 4, t], first=2, n_shared=4) for t in (7, 8)]
     reference = Fake()
-    found = teacher_forcing.score(texts, reference, [Fake(salt=1)], chunk=8, n_threads=1)
+    found = teacher_forcing.score(texts, reference, [Fake(salt=1)], Feeding(chunk=8, n_threads=1))
     assert reference.kept == [0, 2]
     assert found.reference["entropy"][2] == PairMeter(16).read(reference.row([1, 2, 3]), [], 0)[0].entropy
     assert not any(np.isnan(column).any() for column in found.candidates[0].values())
@@ -150,12 +153,12 @@ def test_broken_logits_are_named_by_model_and_place():
     for trace_id, where in ((None, "chunk 1"), (7, "problem chunk 1")):
         placed = [replace(text, trace_id=trace_id) for text in texts]
         with pytest.raises(LocalentError, match=f"^broken.gguf on {where}: a logits row is broken"):
-            teacher_forcing.score(placed, Fake(), [Fake(), Broken()], chunk=4, n_threads=2)
+            teacher_forcing.score(placed, Fake(), [Fake(), Broken()], Feeding(chunk=4, n_threads=2))
 
 
 def test_logits_over_different_vocabularies_are_refused():
     with pytest.raises(LocalentError, match="16 and 17 entries"):
-        teacher_forcing.score([Text([1, 2, 3], 0)], Fake(16), [Fake(17)], chunk=4, n_threads=1)
+        teacher_forcing.score([Text([1, 2, 3], 0)], Fake(16), [Fake(17)], Feeding(chunk=4, n_threads=1))
 
 
 # --- llama-perplexity -----------------------------------------------------------------------------------------------
@@ -262,7 +265,7 @@ def test_a_perplexity_of_any_size_stays_within_its_column(value):
 
 
 def test_chunks_beyond_the_training_context_are_pointed_out(quants):
-    trained = identity.read(MODEL).model.n_ctx_train
+    trained = identity.identify(MODEL).model.n_ctx_train
     text = Path(quants[0]).parent / "long.txt"
     text.write_bytes(TEXT.read_bytes() * 4)
     assert len(text.read_bytes()) > trained + 64
@@ -303,9 +306,9 @@ def test_the_noise_floor_sees_enough_positions_of_texts_from_all_over():
 def test_the_noise_floor_is_fed_in_other_pieces_however_short_the_texts(monkeypatch, n_ctx):
     """A third of a call of 128 is 42 tokens: a text that is shorter would be one call both times, and without noise."""
     made = []
-    monkeypatch.setattr(scoring, "scorer_of", lambda *_: nullcontext(made.append(Fake()) or made[-1]))
+    monkeypatch.setattr(scoring.Pass, "scorer", lambda *_: nullcontext(made.append(Fake()) or made[-1]))
     texts = [Text([(i + j) % 16 for j in range(n_ctx)], first=n_ctx // 2, problem=str(i)) for i in range(2)]
-    _, floor = scoring.score_all([None, None], texts, Plan(threads=1), lambda progress: None)
+    _, floor = scoring.score_all([None, None], Pass(texts, Plan(threads=1), lambda progress: None))
     reference, _, again = made
     in_floor = reference.fed[len(reference.fed) // 2 :]
     assert sum(map(len, in_floor)) == sum(map(len, again.fed)) == 2 * (n_ctx - 1)
@@ -316,13 +319,13 @@ def test_the_noise_floor_is_fed_in_other_pieces_however_short_the_texts(monkeypa
 def test_equal_up_to_rounding_is_not_called_identical():
     """A shift of all logits by 1e-6 changes no probability in print; clamping hides it from KL, but not from Δp."""
     p = rows(500, 0.0, n=40)[:, 0]
-    columns = [{name: [] for name in (*teacher_forcing.SIDE, *teacher_forcing.MEASURES)} for _ in range(2)]
+    columns = [{name: [] for name in (*SIDE, *MEASURES)} for _ in range(2)]
     for row in p:
         side, (seen,) = PairMeter(500).read(row, [row * np.float32(1 + 1e-7)], 3)
-        for name in teacher_forcing.SIDE:
+        for name in SIDE:
             columns[0][name].append(getattr(side, name))
             columns[1][name].append(getattr(seen.candidate, name))
-        for name in teacher_forcing.MEASURES:
+        for name in MEASURES:
             columns[1][name].append(0.0 if "kld" in name or name == "jsd" else getattr(seen, name))
     base, mine = ({k: np.array(v, float) for k, v in side.items() if v} for side in columns)
     found = divergence.teacher_forced(base, mine, cut=True)
@@ -338,7 +341,7 @@ def test_equal_up_to_rounding_is_not_called_identical():
 def test_other_tokenizers_are_refused_with_what_differs(tmp_path, bundled):
     result = CliRunner().invoke(main, ["compare", str(MODEL), str(bundled), "--text", str(TEXT)])
     assert result.exit_code == 1
-    n_vocab = identity.read(bundled).model.n_vocab
+    n_vocab = identity.identify(bundled).model.n_vocab
     assert f"vocabularies of 260 and {n_vocab:,} entries; their tokenizers are different" in result.output
 
 
@@ -383,7 +386,7 @@ def test_a_candidate_that_differs_in_one_tensor_is_told_apart(tmp_path):
     tensor = next(t for t in gguf.GGUFReader(other, "r+").tensors if t.name == "blk.1.ffn_up.weight")
     tensor.data[:4] *= 1.5
     tensor.data.flush() if hasattr(tensor.data, "flush") else None
-    assert identity.read(other).model.sha256 != identity.read(MODEL).model.sha256
+    assert identity.identify(other).model.sha256 != identity.identify(MODEL).model.sha256
     done = compare_text(str(MODEL), [str(other)], TEXT, plan=replace(PLAN, noise=True))
     assert done.candidates[0].forced["Mean KLD"].value > done.noise.forced["Mean KLD"].value
     shown = CliRunner().invoke(main, ["inspect", str(MODEL), str(other)])
@@ -515,7 +518,7 @@ def teacher_forced(*salts, n_texts=24):
     """(reference against itself, one Forced per salt): fakes that lean towards later tokens by `salt`."""
     rng = np.random.default_rng(5)
     texts = [Text(rng.integers(16, size=12).tolist(), first=2, problem=str(i)) for i in range(n_texts)]
-    found = teacher_forcing.score(texts, Fake(), [Fake(salt=s) for s in salts], chunk=8, n_threads=1)
+    found = teacher_forcing.score(texts, Fake(), [Fake(salt=s) for s in salts], Feeding(chunk=8, n_threads=1))
     problems = np.array([text.problem for text in texts])[found.text]
     classes = np.array(["number", "other", "operator"])[np.arange(len(found)) % 3]
     return found, [

@@ -10,12 +10,12 @@ from click.testing import CliRunner
 
 from localent import doctor, tasks
 from localent.cli import main
-from localent.doctor import inventory, speed, trial
+from localent.doctor import conditions, inventory, speed
 from localent.engine import Device, requirement, scripted, supports_gpu
 from localent.engine.scripted import ScriptedModel, ScriptedVocab
 from localent.errors import LocalentError
 from localent.files import identity
-from localent.files.header import glance
+from localent.files.header import read_header
 from localent.machine import fit, hardware
 from localent.runs import Settings, run
 from localent.store import open_db
@@ -24,8 +24,8 @@ from localent.store import open_db
 def shorten(patch):
     """Measure for a moment, on one thread."""
     patch.setattr(speed, "SPEED_S", 0.01)
-    patch.setattr(trial, "LANES", (1, 4))
-    patch.setattr(trial, "n_threads", lambda: 1)
+    patch.setattr(conditions, "LANES", (1, 4))
+    patch.setattr(conditions, "n_threads", lambda: 1)
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +218,7 @@ CARD = Device("CUDA0", "A card", "gpu", 8 << 30, 8 << 30)
 
 
 def test_layers_go_to_the_gpu_as_far_as_they_fit(random_model):
-    head = glance(random_model("tiny-llama"))
+    head = read_header(random_model("tiny-llama"))
     assert fit.offload(head, 1 << 30, [], 4, 512) == fit.Offload(0)
     assert fit.offload(head, 1 << 30, [CARD], 4, 512) == fit.Offload(-1)
     short = fit.offload(head, 12 << 30, [CARD], 4, 512)
@@ -229,7 +229,7 @@ def test_layers_go_to_the_gpu_as_far_as_they_fit(random_model):
 
 
 def test_what_the_user_wants_counts(random_model):
-    model = identity.read(random_model("tiny-llama")).model
+    model = identity.identify(random_model("tiny-llama")).model
     assert fit.layers_for([model], 7) == 7
     if not supports_gpu():
         assert fit.layers_for([model], None) == 0
@@ -237,7 +237,7 @@ def test_what_the_user_wants_counts(random_model):
 
 def test_short_memory_is_told_each_time(random_model, monkeypatch, caplog):
     """The number is found once and kept; why it is not more is said on every run."""
-    model = identity.read(random_model("tiny-llama")).model
+    model = identity.identify(random_model("tiny-llama")).model
     monkeypatch.setattr(fit, "supports_gpu", lambda: True)
     for free in (10_000, 8 << 30):
         monkeypatch.setattr(fit, "devices", lambda free=free: [replace(CARD, free_bytes=free)])

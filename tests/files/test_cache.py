@@ -13,11 +13,11 @@ from helpers.runs import call
 from helpers.stored import without_permission
 
 from localent import engine, models
-from localent.doctor import speed, trial
+from localent.doctor import conditions, speed
 from localent.engine.llama import guard
 from localent.errors import LocalentError
 from localent.files import cache, identity
-from localent.files.header import glance
+from localent.files.header import read_header
 
 Spoiled = AbstractContextManager[None]
 GARBAGE = (b"", b"\xff\xfe{", b"[" * 100_000, b"null", b"5", b'"text"', b"[]", b"{}", b'{"model": 1, "chosen": []}')
@@ -86,8 +86,8 @@ def file(random_model, open_folder) -> Path:
 @pytest.fixture
 def short(monkeypatch) -> None:
     monkeypatch.setattr(speed, "SPEED_S", 0.01)
-    monkeypatch.setattr(trial, "LANES", (1, 4))
-    monkeypatch.setattr(trial, "n_threads", lambda: 1)
+    monkeypatch.setattr(conditions, "LANES", (1, 4))
+    monkeypatch.setattr(conditions, "n_threads", lambda: 1)
 
 
 def test_doctor_prints_its_report(spoiled, file, short):
@@ -99,9 +99,9 @@ def test_doctor_prints_its_report(spoiled, file, short):
 
 
 def test_an_identity_is_read_from_the_file(spoiled, file):
-    expected = identity.read(file)
+    expected = identity.identify(file)
     with spoiled():
-        assert identity.read(file) == expected
+        assert identity.identify(file) == expected
 
 
 def test_an_odd_file_is_tried_each_time(spoiled, file, monkeypatch):
@@ -124,7 +124,7 @@ def test_a_bundled_quant_is_made_in_a_temporary_folder(spoiled, file):
     kept = models.resolve("abacus-sft:Q8_0")  # imports what another user may not be able to read
     with spoiled():
         made = models.resolve("abacus-sft:Q8_0")
-        assert glance(made).quant == "Q8_0"
+        assert read_header(made).quant == "Q8_0"
         assert models.resolve("abacus-sft:Q8_0") == made
     assert made != kept
     assert made.read_bytes() == kept.read_bytes()
@@ -135,11 +135,11 @@ def test_garbage_counts_as_absent(garbled, random_model, monkeypatch, content):
     path, tried = random_model("tiny-mamba").resolve(), []
     monkeypatch.setattr(guard, "trial", tried.append)
     choices, circumstances = iter([4, 8]), {"lanes": "x"}
-    first = identity.read(path)
+    first = identity.identify(path)
     guard.check(path)
     cache.choose_once(circumstances, int, lambda: next(choices))
     garbled(content)
-    assert identity.read(path) == first
+    assert identity.identify(path) == first
     guard.check(path)
     assert cache.choose_once(circumstances, int, lambda: next(choices)) == 8
     assert cache.choose_once(circumstances, int, lambda: next(choices)) == 8  # kept again

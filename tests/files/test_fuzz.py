@@ -16,13 +16,13 @@ from localent.engine import open as open_model
 from localent.engine.llama import guard
 from localent.errors import LocalentError
 from localent.files import identity
-from localent.files.header import glance
+from localent.files.header import read_header
 
 N_FUZZED, N_AT_ONCE = 100, 10
 
 
 def header_bytes(path):
-    return glance(path).data_start
+    return read_header(path).data_start
 
 
 def flipped(content, n_header, draw):
@@ -68,7 +68,7 @@ WAYS = [flipped, overwritten, numbers_replaced, cut, spliced]
 
 def use(path):
     """What a run does with a file, in little."""
-    identity.read(path)
+    identity.identify(path)
     with open_model(path) as model, model.lanes(Options(n_lanes=2, n_ctx=64, n_threads=1)) as engine:
         engine.prefill(0, Prompt(model.vocab.tokenize("12 and 7") or [0]))
         engine.decode([1, None])

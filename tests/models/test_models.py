@@ -8,7 +8,7 @@ import pytest
 
 from localent.cli import main
 from localent.errors import LocalentError, UsageError
-from localent.files.header import glance
+from localent.files.header import read_header
 from localent.models import disk, entries, find, resolve
 from localent.models.names import STAGES
 
@@ -143,7 +143,7 @@ def test_a_path_stays_what_was_typed(home, name):
     from localent.files import identity
 
     with pytest.raises(LocalentError):
-        identity.read(resolve(name))
+        identity.identify(resolve(name))
 
 
 # ── on this disk ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -247,11 +247,11 @@ def test_a_split_model_counts_as_one_when_it_is_whole(home, tiny):
 
 
 @pytest.mark.parametrize("shape", ["tiny-llama", "tiny-qwen2", "tiny-gemma2", "tiny-olmo2", "tiny-mamba", "tiny-lfm2"])
-def test_a_glance_agrees_with_the_whole_header(random_model, shape):
+def test_a_header_agrees_with_the_identity(random_model, shape):
     from localent.files import identity
 
     path = random_model(shape)
-    seen, whole = glance(path), identity.read(path).model
+    seen, whole = read_header(path), identity.identify(path).model
     assert (seen.arch, seen.quant, seen.n_params) == (whole.arch, whole.quant, whole.n_params)
     assert seen.bits_per_weight == pytest.approx(whole.bits_per_weight, rel=1e-12)
 
@@ -262,7 +262,7 @@ def test_bits_per_weight_are_the_real_ones(bundled, quant, tmp_path):
     from localent.engine import quantize
 
     quantize(bundled, tmp_path / "q.gguf", quant, n_threads=1)
-    seen = glance(tmp_path / "q.gguf")
+    seen = read_header(tmp_path / "q.gguf")
     assert seen.quant == quant
     data = seen.file_bytes - seen.data_start
     assert seen.bits_per_weight * seen.n_params / 8 == pytest.approx(data, rel=1e-3)
@@ -270,9 +270,9 @@ def test_bits_per_weight_are_the_real_ones(bundled, quant, tmp_path):
 
 def test_what_a_lane_costs(random_model):
     """Two layers, two heads of 16 for keys and values, two bytes each; a recurrent model has no such cache."""
-    assert glance(random_model("tiny-llama")).kv_bytes == 2 * 2 * (16 + 16) * 2
-    assert glance(random_model("tiny-mamba")).kv_bytes == 0
-    assert glance(random_model("tiny-lfm2")).kv_bytes == 1 * 2 * (16 + 16) * 2
+    assert read_header(random_model("tiny-llama")).kv_bytes == 2 * 2 * (16 + 16) * 2
+    assert read_header(random_model("tiny-mamba")).kv_bytes == 0
+    assert read_header(random_model("tiny-lfm2")).kv_bytes == 1 * 2 * (16 + 16) * 2
 
 
 def test_a_file_that_cannot_be_used_says_why(home, tiny):
@@ -297,7 +297,7 @@ def test_a_split_model_is_one_model(tmp_path):
     whole = random_model.write(tmp_path / "whole.gguf", shape)
     random_model.write(tmp_path / "split.gguf", shape, parts_of=6)
     first = sorted(tmp_path.glob("split-00001-of-*.gguf"))[0]
-    one, split = identity.read(whole).model, identity.read(first).model
+    one, split = identity.identify(whole).model, identity.identify(first).model
     assert (split.n_params, split.tensor_types) == (one.n_params, one.tensor_types)
     assert split.bits_per_weight == pytest.approx(one.bits_per_weight)
     rows = []
@@ -307,12 +307,12 @@ def test_a_split_model_is_one_model(tmp_path):
     assert rows[0] == rows[1]
     last = sorted(tmp_path.glob("split-*.gguf"))[-1]
     last.write_bytes(last.read_bytes()[:-1] + b"!")
-    assert identity.read(first).model.sha256 != split.sha256
+    assert identity.identify(first).model.sha256 != split.sha256
     with pytest.raises(LocalentError, match=f"is a later part of a split model: name its first part, {first.name}"):
-        identity.read(last)
+        identity.identify(last)
     last.unlink()
     with pytest.raises(LocalentError, match="lacks its part"):
-        identity.read(first)
+        identity.identify(first)
 
 
 # ── the commands ────────────────────────────────────────────────────────────────────────────────────────────────

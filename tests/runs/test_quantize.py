@@ -38,7 +38,7 @@ def test_quants_are_made_named_and_listed(tmp_path, bundled):
         ("Q4_K_M", "abacus-sft-Q4_K_M.gguf"),
     ]
     for row in rows:
-        model = identity.read(Path(row["file"])).model
+        model = identity.identify(Path(row["file"])).model
         assert model.quant == row["quant"]
         assert row["bits per weight"] == pytest.approx(model.bits_per_weight)
         assert model.sha256.startswith(row["sha256"])
@@ -52,7 +52,7 @@ def test_fallbacks_are_said(tmp_path):
     assert result.exit_code == 0, result.output
     assert "Q4_K_M of this model is" in result.output
     assert "n_embd 64 and n_ff 128 are not multiples of 256" in result.output
-    model = identity.read(tmp_path / "tiny-Q4_K_M.gguf").model
+    model = identity.identify(tmp_path / "tiny-Q4_K_M.gguf").model
     assert "Q4_K" not in model.tensor_types
     share = model.tensor_types["Q5_0"] / model.n_params
     assert f"{100 * share:.0f} % Q5_0" in result.output
@@ -74,7 +74,7 @@ def test_a_file_that_is_there_is_not_replaced_unless_asked(tmp_path):
     assert "--force" in result.output
     assert not (tmp_path / "tiny-Q4_0.gguf").exists()  # refused before anything is written
     assert run("quantize", TINY, "Q8_0", "--out", tmp_path, "--force").exit_code == 0
-    assert identity.read(there).model.quant == "Q8_0"
+    assert identity.identify(there).model.quant == "Q8_0"
 
 
 def test_the_source_is_never_replaced(tmp_path):

@@ -166,7 +166,7 @@ def test_datasette_shows_tables_and_runs_every_ready_made_query(db):
     import asyncio
 
     from localent.store.datasette import metadata
-    from localent.store.queries import QUERIES
+    from localent.store.saved_queries import QUERIES
 
     with localent.open_db(db, readonly=True) as store:
         known = metadata(store)

@@ -33,7 +33,7 @@ from helpers.stored import (
 
 from localent.errors import LocalentError, UsageError
 from localent.records import Alternative, Answer, Extraction, Trace
-from localent.store import open_db, rows, schema
+from localent.store import migrations, open_db, rows
 from localent.store.connect import enable_wal
 
 TESTS = Path(__file__).parents[1]
@@ -146,12 +146,12 @@ def test_migrations_start_from_version_1_and_keep_its_rows(db, monkeypatch):
     def newest(conn):
         conn.execute("alter table tasks add column licence text")
 
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, newest))
-    monkeypatch.setattr("localent.store.connect.MIGRATIONS", schema.MIGRATIONS)
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, newest))
+    monkeypatch.setattr("localent.store.connect.MIGRATIONS", migrations.MIGRATIONS)
     with open_db(db.path) as newer:
         assert newer.trace(rows.trace_id(RUN.run_id, "00", 0)) == a_trace()
         assert newer.runs()[0]["n_traces"] == 1
-    assert sql(db.path, "pragma user_version") == [(len(schema.MIGRATIONS),)]
+    assert sql(db.path, "pragma user_version") == [(len(migrations.MIGRATIONS),)]
     assert tables(db.path) == before | {"tasks": [("sums", "number", "made up", None)]}
 
 
@@ -164,8 +164,8 @@ def test_failed_migration_leaves_the_file_as_it_was(db, monkeypatch):
         raise RuntimeError("no")
 
     version = sql(db.path, "pragma user_version")
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, broken))
-    monkeypatch.setattr("localent.store.connect.MIGRATIONS", schema.MIGRATIONS)
+    monkeypatch.setattr(migrations, "MIGRATIONS", (*migrations.MIGRATIONS, broken))
+    monkeypatch.setattr("localent.store.connect.MIGRATIONS", migrations.MIGRATIONS)
     with pytest.raises(RuntimeError):
         open_db(db.path)
     assert sql(db.path, "select * from sqlite_master order by name") == before
@@ -194,9 +194,9 @@ def test_alternatives_come_back_with_their_tokens(db):
 
 def test_a_file_of_version_1_gets_the_tables_that_came_later(tmp_path, monkeypatch):
     with monkeypatch.context() as old:
-        for place in ("schema", "connect", "db"):
-            old.setattr(f"localent.store.{place}.MIGRATIONS", (schema.first,))
-        old.setattr(schema, "VIEWS", {})  # today's views need columns of today
+        for place in ("migrations", "connect", "db"):
+            old.setattr(f"localent.store.{place}.MIGRATIONS", (migrations.first,))
+        old.setattr(migrations, "VIEWS", {})  # today's views need columns of today
         filled(tmp_path / "old.db").close()
     with open_db(tmp_path / "old.db") as db:
         db.add_trace(RUN.run_id, a_trace())
@@ -207,8 +207,8 @@ def test_the_claims_of_a_file_of_version_7_get_their_keys(tmp_path, monkeypatch)
     """Also those about one control, whose names are open; a wording that no version had has none."""
     wordings = ("gain by half of the steps", "exceeds control: filler", "wishes come true")
     with monkeypatch.context() as old:
-        for place in ("schema", "connect", "db"):
-            old.setattr(f"localent.store.{place}.MIGRATIONS", schema.MIGRATIONS[:7])
+        for place in ("migrations", "connect", "db"):
+            old.setattr(f"localent.store.{place}.MIGRATIONS", migrations.MIGRATIONS[:7])
         filled(tmp_path / "old.db").close()
     values = "'supported', 1.0, 0.5, 1.5, 'nats', 't', 0.01, 9, 9, 0, '[]', '', null"
     for claim in wordings:
@@ -484,9 +484,9 @@ def test_settings_are_plain_json(db, value):
         db.add_run(replace(RUN, run_id="other", settings={"temperature": value}))
 
 
-def test_half_a_character_is_refused_in_words(db):
+def test_a_lone_surrogate_is_refused_in_words(db):
     """A lone surrogate, as json.loads makes of "\\ud83d", has no UTF-8."""
-    with pytest.raises(UsageError, match=r"Half a character in .*broken .*ud83d"):
+    with pytest.raises(UsageError, match=r"Invalid Unicode \(lone surrogate\) in .*broken .*ud83d"):
         db.add_problems("sums", [replace(NUMBER, problem_id="02", question=json.loads('"broken \\ud83d here"'))])
     assert len(db.problems("sums")) == 2
 
@@ -649,7 +649,7 @@ def test_read_only_folder_is_refused_for_writing_and_fine_for_reading(open_folde
 
 
 def test_older_file_is_not_read_as_if_it_were_new(db, monkeypatch):
-    monkeypatch.setattr("localent.store.db.MIGRATIONS", (*schema.MIGRATIONS, schema.first))
+    monkeypatch.setattr("localent.store.db.MIGRATIONS", (*migrations.MIGRATIONS, migrations.first))
     with pytest.raises(UsageError, match="made by an older localent"):
         open_db(db.path, readonly=True)
 
@@ -664,14 +664,14 @@ def test_readonly_cannot_write(db):
 
 def test_full_disk_loses_only_the_trace_in_flight(db):
     db.add_trace(RUN.run_id, a_trace())
-    (pages,) = db._conn.execute("pragma page_count").fetchone()
-    db._conn.execute(f"pragma max_page_count = {pages}")
+    (pages,) = db.conn.execute("pragma page_count").fetchone()
+    db.conn.execute(f"pragma max_page_count = {pages}")
     long = a_trace(sample=1, tokens=tuple(a_token(b"x") for _ in range(2000)), steps=(), probes=())
     before = tables(db.path)
     with pytest.raises(LocalentError, match="The disk is full"):
         db.add_trace(RUN.run_id, long)
     assert tables(db.path) == before
-    db._conn.execute("pragma max_page_count = 100000")
+    db.conn.execute("pragma max_page_count = 100000")
     db.add_trace(RUN.run_id, long)
     assert db.finished(RUN.run_id) == {("00", 0), ("00", 1)}
 
@@ -707,7 +707,7 @@ def test_switch_to_wal_is_tried_again():
 
 
 def test_lock_held_by_another_is_waited_for_then_named(db, monkeypatch):
-    db._conn.execute("pragma busy_timeout = 50")
+    db.conn.execute("pragma busy_timeout = 50")
     with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
         other.execute("begin immediate")
         with pytest.raises(LocalentError, match="Another program has locked"):

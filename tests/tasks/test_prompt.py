@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
+from localent import tasks
 from localent.errors import LocalentError, UsageError
 from localent.records import Problem
-from localent.tasks import PromptText, Segment, cue_after, load, render
+from localent.tasks import PromptOptions, PromptText, Segment, cue_after, load
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -18,6 +19,10 @@ NO_SYSTEM = (  # in the manner of Gemma: refuses a system turn, trims
     "{% for m in messages %}<turn>{{ m['role'] }}\n{{ m['content'] | trim }}<end>\n{% endfor %}"
     "{% if add_generation_prompt %}<turn>model\n{% endif %}"
 )
+
+
+def render(task, problem, template=None, **options):
+    return tasks.render(task, problem, PromptOptions(template, **options))
 
 
 @pytest.fixture(scope="module")

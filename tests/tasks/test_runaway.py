@@ -3,7 +3,7 @@
 import pytest
 
 from localent import tasks
-from localent.compare.classes import OPERATOR, classes_of
+from localent.compare.token_classes import OPERATOR, classes_of
 from localent.records import Choice
 from localent.tasks import steps
 

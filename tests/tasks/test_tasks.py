@@ -12,8 +12,7 @@ from localent.errors import UsageError
 from localent.records import Choice, token_texts
 from localent.tasks import CHOICE, NUMBER, Columns, extract, load, of_trace, split, text_of, to_token_steps
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
-real = pytest.mark.skipif(not DATA.is_dir(), reason="needs the public sets in ../shared/data")
+EXCERPTS = Path(__file__).parents[1] / "data"  # our own wording, in the layouts of the public sets
 
 
 def write(folder, name, *rows):
@@ -29,7 +28,19 @@ def loaded(folder, *rows, name="mine", file="rows.jsonl", **options):
 # The public sets as they are
 
 
-@real
+@pytest.mark.parametrize(
+    ("name", "folder", "count", "first"),
+    [
+        ("gsm8k", "gsm8k", 12, ("1", "810", 2)),
+        ("svamp", "svamp", 10, ("made-1", "70", None)),
+        ("arc-easy", "arc", 10, ("easy_001", "C", None)),
+        ("arc-challenge", "arc", 11, ("hard_001", "B", None)),
+    ],
+)
+def test_excerpts_load_whole(name, folder, count, first):
+    check_whole(load(name, EXCERPTS / folder), count, first)
+
+
 @pytest.mark.parametrize(
     ("name", "folder", "count", "first"),
     [
@@ -39,27 +50,50 @@ def loaded(folder, *rows, name="mine", file="rows.jsonl", **options):
         ("arc-challenge", "arc", 1172, ("Mercury_7175875", "C", None)),
     ],
 )
-def test_real_files_load_whole(name, folder, count, first):
-    task = load(name, DATA / folder)
+def test_real_files_load_whole(public, name, folder, count, first):
+    check_whole(load(name, public(folder)), count, first)
+
+
+def check_whole(task, count, first):
     problem = task.problems[0]
     assert len(task.problems) == count
     assert task.n_duplicates == 0
     assert (problem.source_id, problem.answer, problem.n_steps) == first
-    assert task.kind == (CHOICE if "arc" in name else NUMBER)
+    assert task.kind == (CHOICE if "arc" in task.name else NUMBER)
     assert all(p.answer in [c.label for c in p.choices] for p in task.problems if p.choices)
 
 
-@real
 def test_a_story_without_full_stop_gets_one():
-    question = load("svamp", DATA / "svamp" / "SVAMP.json", limit=1).problems[0].question
+    problems = load("svamp", EXCERPTS / "svamp").problems
+    assert problems[0].question.endswith("5 jars in a crate. How much does the honey of a crate weigh?")
+    assert problems[1].question.endswith("on a kite. How much money does he have now?")
+    assert problems[5].question.endswith("7 miles off! How many miles is it there and back?")
+    assert [p.answer for p in problems] == ["70", "7.5", "432", "6", "28", "14", "265", "45", "0.75", "0"]
+
+
+def test_a_story_of_svamp_without_full_stop_gets_one(public):
+    question = load("svamp", public("svamp") / "SVAMP.json", limit=1).problems[0].question
     assert question.endswith("25 dollars on each pack. How much do you have to pay to buy each pack?")
 
 
-@real
-def test_gsm8k_solutions_lose_their_calculator_marks():
-    problem = load("gsm8k", DATA / "gsm8k" / "test.jsonl", limit=1).problems[0]
+def test_gsm8k_solutions_lose_their_calculator_marks(public):
+    problem = load("gsm8k", public("gsm8k") / "test.jsonl", limit=1).problems[0]
     assert problem.solution.startswith("Janet sells 16 - 3 - 4 = 9 duck eggs a day.\n")
     assert problem.solution.endswith("\nThe answer is 18.")
+
+
+def test_solutions_in_the_layout_of_gsm8k_lose_their_calculator_marks():
+    problems = load("gsm8k", EXCERPTS / "gsm8k").problems
+    assert problems[0].solution.startswith("The ferry carries 6 * 45 = 270 cars a day.\n")
+    assert (problems[1].answer, problems[1].solution.endswith("\nThe answer is 1,234.")) == ("1234", True)
+    assert not any("<<" in p.solution or "#" in p.solution for p in problems)
+
+
+def test_arc_keeps_its_keys_and_three_to_five_options():
+    problems = [p for name in ("arc-easy", "arc-challenge") for p in load(name, EXCERPTS / "arc").problems]
+    assert {"".join(c.label for c in p.choices) for p in problems} == {"ABCD", "1234", "ABC", "123", "ABCDE"}
+    digits = [p for p in problems if all(c.text.isdigit() for c in p.choices)]
+    assert [(p.answer, len(p.choices)) for p in digits] == [("3", 4), ("4", 4)]
 
 
 @pytest.mark.parametrize("name", ["demo-number", "demo-choice"])
@@ -193,7 +227,7 @@ GOOD = {"question": "a?", "answer": 1}
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([GOOD] * 56 + ['{"question": "a?", '], r"rows\.jsonl, line 57 is not JSON \(.*\): mend or remove"),
+        ([GOOD] * 56 + ['{"question": "a?", '], r"rows\.jsonl, line 57 is not JSON \(.*\): fix or remove"),
         ([GOOD, "[1, 2]"], "line 2 is list, not an object"),
         ([GOOD, {"question": "b?"}], r"line 2 has no column 'answer' \(it has 'question'\)"),
         ([GOOD, {"answer": 1}], "line 2 has no column 'question'"),
@@ -208,7 +242,7 @@ GOOD = {"question": "a?", "answer": 1}
         ([json.dumps(GOOD, indent=2)], "one JSON object over several lines: write one object a line, or a list"),
         ([GOOD, '{"question": "b?", "answer": NaN}'], "line 2 has the answer 'nan'"),
         ([GOOD, '{"question": "b?", "answer": 1' + "0" * 5000 + "}"], "line 2 holds unreadable JSON"),
-        ([GOOD, '{"question": "\\ud800", "answer": 1}'], "line 2 holds half a character"),
+        ([GOOD, '{"question": "\\ud800", "answer": 1}'], "line 2 has invalid Unicode"),
         ([{**GOOD, "choices": TEXTS, "answer": "D"}], "answer 'D', which is no option label: expected one of A, B, C"),
         ([{**GOOD, "choices": [{"label": "A", "text": "x"}] * 2}], "line 1 has two options labelled 'A'"),
         ([{**GOOD, "choices": ["x"]}], "at least two options"),

@@ -12,7 +12,7 @@ from localent import tasks
 from localent.engine.scripted import ScriptedVocab
 from localent.errors import LocalentError
 from localent.records import Problem
-from localent.tasks import PromptText, cue_after, of_trace, render
+from localent.tasks import PromptOptions, PromptText, cue_after, of_trace, render
 from localent.tasks.kinds.number_grammar import NumberGrammar
 from localent.tasks.template import render_chat
 from localent.tracing.prompt_tokens import prompt_tokens
@@ -160,7 +160,7 @@ def name(request):
 
 
 def put(family: Family, problem: Problem = QUESTION, **options) -> PromptText:
-    return render(TASK, problem, family.template, variables=family.variables, **options)
+    return render(TASK, problem, PromptOptions(family.template, variables=family.variables, **options))
 
 
 def fed(family: Family, problem: Problem = QUESTION, **options) -> list[int]:
@@ -382,9 +382,9 @@ def test_the_template_of_the_real_qwen_file(shared):
     from localent.files import identity
 
     path = shared / "vocab" / "ggml-vocab-qwen2.gguf"
-    template = identity.read(path).template
+    template = identity.identify(path).template
     with open_model(path, vocab_only=True) as model:
-        text = render(TASK, QUESTION, template, variables=model.vocab.variables)
+        text = render(TASK, QUESTION, PromptOptions(template, variables=model.vocab.variables))
         tokens = prompt_tokens(text, model.vocab).tokens
         control = {model.vocab.token_named(t) for t in ("<|im_start|>", "<|im_end|>")}
         assert sum(t in control for t in tokens) == text.text.count("<|im_")

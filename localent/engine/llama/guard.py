@@ -17,7 +17,7 @@ from pathlib import Path
 
 from localent.errors import LocalentError
 from localent.files import cache
-from localent.files.header import Glance, Tensor, glance, tensor_bytes
+from localent.files.header import Header, Tensor, read_header, tensor_bytes
 
 KNOWN = frozenset({"llama", "qwen2", "gemma2", "olmo2"})  # architectures whose hyperparameters are checked below
 TOKENIZERS = frozenset({"gpt2", "llama"})
@@ -41,7 +41,7 @@ def check(path: Path) -> None:
 def odd(path: Path) -> list[str]:
     """What is unusual about a header; empty for a plain one."""
     try:
-        return list(_oddities(glance(path)))
+        return list(_oddities(read_header(path)))
     except LocalentError as error:
         return [str(error)]
 
@@ -77,7 +77,7 @@ def _last_line(text: str) -> str:
 # ── what makes a header plain ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _oddities(seen: Glance) -> Iterator[str]:
+def _oddities(seen: Header) -> Iterator[str]:
     if seen.version not in (2, 3):
         yield f"GGUF version {seen.version}"
     if seen.arch not in KNOWN:
@@ -92,7 +92,7 @@ def _oddities(seen: Glance) -> Iterator[str]:
         yield f"a field of the wrong kind ({error})"
 
 
-def _odd_numbers(seen: Glance) -> Iterator[str]:
+def _odd_numbers(seen: Header) -> Iterator[str]:
     for key, low, high in [
         ("block_count", 1, 512),
         ("embedding_length", 1, 1 << 16),
@@ -113,7 +113,7 @@ def _odd_numbers(seen: Glance) -> Iterator[str]:
         yield "alignment"
 
 
-def _odd_tokenizer(seen: Glance) -> Iterator[str]:
+def _odd_tokenizer(seen: Header) -> Iterator[str]:
     tokens = seen.fields.get("tokenizer.ggml.tokens", ())
     if seen.fields.get("tokenizer.ggml.model") not in TOKENIZERS:
         yield "tokenizer"
@@ -143,7 +143,7 @@ def _odd_merges(fields: dict, tokens: tuple[bytes, ...]) -> Iterator[str]:
         yield "no byte tokens"
 
 
-def _odd_tensors(seen: Glance) -> Iterator[str]:
+def _odd_tensors(seen: Header) -> Iterator[str]:
     at = 0
     for tensor in seen.tensors:
         size = tensor_bytes(tensor)
@@ -159,7 +159,7 @@ def _odd_tensors(seen: Glance) -> Iterator[str]:
         yield "two tensors of one name"
 
 
-def _odd_shapes(seen: Glance) -> Iterator[str]:
+def _odd_shapes(seen: Header) -> Iterator[str]:
     """Rows and columns that do not follow from the hyperparameters."""
     named: dict[str, Tensor] = {tensor.name: tensor for tensor in seen.tensors}
     if not named:

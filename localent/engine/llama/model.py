@@ -8,7 +8,7 @@ from localent.engine.interface import Options
 from localent.engine.llama.engine import LlamaEngine
 from localent.engine.llama.scorer import LlamaScorer
 from localent.engine.llama.weights import Weights
-from localent.files.header import glance
+from localent.files.header import read_header
 
 
 class LlamaModel(Weights):
@@ -28,4 +28,4 @@ class LlamaModel(Weights):
 
     @cached_property
     def _kv_bytes_per_token(self) -> int:
-        return glance(self.path).kv_bytes
+        return read_header(self.path).kv_bytes

@@ -13,7 +13,7 @@ from pathlib import Path
 from localent.engine.interface import Options, Prompt, Vocab
 from localent.engine.llama.model import LlamaModel
 from localent.errors import LocalentError
-from localent.files.header import glance
+from localent.files.header import read_header
 
 TEXT = "How many are 12 and 7?\n"
 
@@ -23,7 +23,7 @@ def attempt(path: Path) -> str | None:
     try:
         with LlamaModel(path) as model:
             tokens = _tokens(model.vocab)
-            if glance(path).tensors:
+            if read_header(path).tensors:
                 with model.lanes(Options(n_lanes=1, n_ctx=len(tokens) + 2, n_threads=1)) as engine:
                     engine.prefill(0, Prompt(tokens))
                     engine.decode([tokens[0]])

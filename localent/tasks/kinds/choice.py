@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Sequence
 
-from localent.errors import UsageError
 from localent.records import Choice, Problem
 from localent.tasks.kinds import labels
 from localent.tasks.kinds.choice_grammar import ChoiceGrammar
+from localent.tasks.kinds.gold_option import label_of
 from localent.tasks.kinds.grammar import Grammar
 from localent.tasks.kinds.kind import Clause, Gold, Kind, Worked
 from localent.tasks.text import Found
@@ -105,17 +105,8 @@ class ChoiceKind(Kind):
         return bool(choices)
 
     def normalise(self, gold: Gold) -> str:
-        """The label that the answer names, or whose text it is."""
-        names = [c.label for c in gold.choices]
-        if gold.answer in names:
-            return gold.answer
-        by_text = [c.label for c in gold.choices if c.text == gold.answer and gold.answer]
-        if len(by_text) != 1:
-            raise UsageError(
-                f"{gold.place} has the answer {gold.answer[:40]!r}, which is no option label: expected one of "
-                f"{', '.join(names)}."
-            )
-        return by_text[0]
+        """The label of the option that the data file means (see tasks.kinds.gold_option)."""
+        return label_of(gold)
 
     def chance(self, problem: Problem) -> float:
         return 1 / len(problem.choices)

@@ -1,4 +1,4 @@
-"""What counts as an answer after the cue: which tokens continue one, which end it, and what value it has.
+"""Answers after the cue, token by token: which tokens continue one, which end it, and what value it has.
 
 A grammar sorts the vocabulary once. Here is what all grammars share; the search itself is in tracing/probe.py.
 """
@@ -21,7 +21,7 @@ MINUS = {"-", "−", "–"}
 
 @dataclass(frozen=True, slots=True)
 class Moves:
-    """What each token does in one phase of an answer. Tokens not listed end it."""
+    """The effect of each token in one phase of an answer. Tokens not listed end it."""
 
     going_on: np.ndarray  # token ids after which the answer may still grow
     phases: tuple[str, ...]  # the phase after each of them
@@ -43,7 +43,7 @@ class Grammar(Protocol):
         """An unfinished answer as a prefix of normalised answers: " $1,0" is "10"."""
 
     def stem(self, text: str) -> str:
-        """What every answer begins with that an unfinished one may still become: " 18.0" may be "18" or "18.05"."""
+        """The common beginning of all answers that an unfinished one may become: " 18.0" may be "18" or "18.05"."""
 
     def value(self, text: str) -> str | None:
         """The normalised answer of a text that has ended, None if it is none."""

@@ -67,14 +67,14 @@ def _spelled(found: str, choices: Sequence[Choice]) -> str:
 
 
 def _several(text: str, end: int, choices: Sequence[Choice]) -> bool:
-    """Whether "B or C" follows: two labels are no answer."""
+    """True if "B or C" follows: two labels are no answer."""
     joined = r"[)\]*]*\s*(?:,|/|&|or|and)\s*(?:or\s+|and\s+)?(?:option\s+)?[(\[*]*"
     other = re.compile(rf"{joined}(?:{_any(choices)})(?!\w)").match(text, end)
     return bool(other) and not LINK.match(text, other.end())  # type: ignore[union-attr]
 
 
 def _is_label(text: str, start: int, end: int, choices: Sequence[Choice]) -> bool:
-    """Whether a label at the beginning of an answer clause is meant as one, not as an article or a quantity."""
+    """True if a label at the beginning of an answer clause is meant as one, not as an article or a quantity."""
     rest = text[end:]
     bracketed = text[start - 1 : start] in ("(", "[", "{", '"', "'", "*", "`") and start > 0
     if bracketed or re.match(r"[)\]}.:*`\"',;]|\s*$|\s+[(\"-]", rest):
@@ -88,7 +88,7 @@ def _is_label(text: str, start: int, end: int, choices: Sequence[Choice]) -> boo
 
 
 def _stands_alone(text: str, match: re.Match[str], choices: Sequence[Choice]) -> bool:
-    """Whether a label anywhere in a text is meant as one and not ruled out ("A is wrong", "not A")."""
+    """True if a label anywhere in a text is meant as one and not ruled out ("A is wrong", "not A")."""
     start, end = match.span()
     before, after = text[max(0, start - 24) : start], text[end : end + 40]
     if WRONG.match(after) or NOT_BEFORE.search(before):

@@ -93,6 +93,10 @@ class NumberKind(Kind):
         return not choices
 
     def normalise(self, gold: Gold) -> str:
+        if gold.answer_is:
+            raise UsageError(
+                f"{gold.place} has no options, so --answer-is {gold.answer_is} means nothing to it: leave it out."
+            )
         value = normalise_number(gold.answer)
         if value is None:
             raise UsageError(

@@ -1,4 +1,4 @@
-"""Ready-made queries and the schema in words; what 'localent sql' refuses is in test_query.py."""
+"""Ready-made queries; what 'localent sql' refuses is in test_read_only.py."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from helpers.made import made
 from helpers.runs import call
 
-from localent.store import describe, open_db, select
-from localent.store.queries import QUERIES
+from localent.store import select
+from localent.store.saved_queries import QUERIES
 
 STEPS = 200_000  # SQLite's virtual machine steps that a query may take on the database below, of 46,400 tokens
 
@@ -93,25 +93,3 @@ def test_every_form_of_a_table_can_be_asked_for(db, form):
     code, out, _ = call("sql", "select 1 as one", "--db", db, f"--{form}")
     assert code == 0
     assert "one" in out
-
-
-def test_every_column_of_the_schema_is_explained(db):
-    with open_db(db, readonly=True) as store:
-        columns = describe.columns(store)
-    assert [f"{c.relation}.{c.column}" for c in columns if not c.about] == []
-    units = {(c.relation, c.column): c.unit for c in columns}
-    assert units["tokens", "varentropy"] == "nats squared"
-    assert units["step_entropy", "entropy"] == units["trace_summary", "answer_entropy_half"] == "nats"
-    assert units["models", "file_bytes"] == "bytes"
-
-
-def test_schema_lists_relations_then_columns(db):
-    code, out, _ = call("schema", "--db", db)
-    assert code == 0
-    assert "one generated token" in out
-    code, out, _ = call("schema", "tokens", "--db", db, "--json")
-    assert json.loads(out.splitlines()[5])["unit"] == "nats"
-    code, out, _ = call("schema", "all", "--db", db, "--csv")
-    assert out.startswith("relation,column,type,unit,about")
-    code, _, err = call("schema", "tokenz", "--db", db)
-    assert (code, "No table or view 'tokenz'" in err) == (2, True)

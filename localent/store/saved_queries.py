@@ -1,7 +1,7 @@
-"""Ready-made questions, known by name: `localent sql --queries` lists them, `localent sql NAME` runs one.
+"""Ready-made statements, known by name: `localent sql --queries` lists them, `localent sql NAME` runs one.
 
-All stay under 200 ms on a million token rows (tests/test_queries.py counts the rows they walk): they start from
-traces, steps or probes, and reach tokens by key or by the index over operator tokens.
+All stay under 200 ms on a million token rows (tests/store/test_saved_queries.py counts the rows they walk): they start
+from traces, steps or probes, and reach tokens by key or by the index over operator tokens.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from localent.store.schema import OPERATORS
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One question."""
+    """One ready-made statement."""
 
     name: str
     about: str  # one line

@@ -1,49 +1,51 @@
-"""Questions in SQL by the user: read-only for certain, with a time limit, and errors that help."""
+"""One SQL statement by a user: read-only for certain, with a time limit, and errors that help."""
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, TypeVar
 
 from localent.errors import UsageError
 from localent.store.connect import columns_of, explained, reader
+from localent.store.hints import hint
 
 CHUNK = 500  # rows fetched at a time
-TICK = 20_000  # SQLite's virtual machine steps between two looks at the clock: some 0.2 ms
+TICK = 20_000  # steps of SQLite's virtual machine between two checks of the time limit: some 0.2 ms
 
 READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_FUNCTION}
 DESCRIBING = {  # pragmas that only tell; with a value only those where the value names a table
     **dict.fromkeys(("table_info", "table_xinfo", "index_list", "index_info", "index_xinfo", "foreign_key_list"), True),
     **dict.fromkeys(("table_list", "user_version", "application_id", "page_count", "page_size", "encoding"), False),
 }
+T = TypeVar("T")
 
 
 def select(
     path: str | Path, sql: str, *, limit: int | None = None, timeout_s: float | None = None
-) -> tuple[list[str], Iterator[tuple]]:
+) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
     """Run one reading statement: its column names, and its rows as they are asked for.
 
     `timeout_s` is time spent in SQLite, not in what the caller does between two rows. Ctrl-C ends it as well.
+    Raises UsageError for a statement that fails, writes, or takes too long.
     """
     path = Path(path)
     with explained(path):
         conn = reader(path)
     restrict(conn)
-    rows = fetch(Guard(conn, path, timeout_s), sql, limit)
+    rows = fetch(Guard(conn, path, sql, timeout_s), limit)
     return next(rows), rows
 
 
-def fetch(guard: Guard, sql: str, limit: int | None) -> Iterator:
+def fetch(guard: Guard, limit: int | None) -> Iterator[Any]:
     """First the names of the columns, then the rows; the connection closes at the end, or with the iterator."""
     try:
-        cursor = guard(guard.conn.execute, sql)
+        cursor = guard(guard.conn.execute, guard.sql)
         if cursor.description is None:
-            raise UsageError("That is no question; begin with 'select'.")
+            raise UsageError("Only SELECT statements are accepted; begin with 'select', 'with' or 'explain'.")
         yield [column[0] for column in cursor.description]
         left = limit
         while left != 0 and (some := guard(cursor.fetchmany, CHUNK if left is None else min(left, CHUNK))):
@@ -59,12 +61,13 @@ class Guard:
 
     conn: sqlite3.Connection
     path: Path
+    sql: str
     timeout_s: float | None
     spent: float = 0.0  # seconds
     began: float = field(default=0.0, init=False)
 
-    def __call__(self, call, *args):
-        """Call it within what is left of the time."""
+    def __call__(self, call: Callable[..., T], *args: object) -> T:
+        """Call it within the time that is left."""
         self.began = time.monotonic()
         self.conn.set_progress_handler(self.late, TICK)
         try:
@@ -76,10 +79,11 @@ class Guard:
             self.spent += time.monotonic() - self.began
 
     def late(self) -> bool:
-        """Also where Python notices Ctrl-C: an exception here makes SQLite stop."""
+        """True when the time is up. Also where Python notices Ctrl-C: an exception here makes SQLite stop."""
         return self.timeout_s is not None and self.spent + time.monotonic() - self.began > self.timeout_s
 
     def meaning(self, error: Exception) -> BaseException:
+        """The error as one that the caller can show."""
         name = getattr(error, "sqlite_errorname", "")
         if name == "SQLITE_INTERRUPT" and not self.late():
             return KeyboardInterrupt()
@@ -87,38 +91,21 @@ class Guard:
             return UsageError(f"Stopped after {self.timeout_s:g} s; ask for less, or allow more time.")
         if name == "SQLITE_AUTH":
             return UsageError("Only reading is allowed here: one 'select', 'with' or 'explain'.")
-        return UsageError(hint(str(error), self.conn))
+        columns = {name: known for name, known in columns_of(self.conn).items() if not name.startswith("sqlite_")}
+        return UsageError(hint(str(error), self.sql, columns))
 
 
 def restrict(conn: sqlite3.Connection) -> None:
-    """From here on the connection only reads; it cannot write anyway, this makes sure and says so early."""
+    """Let the connection read only. It could not write anyway; this makes sure, and says so early."""
     for name in DESCRIBING:  # SQLite sets up a pragma_ table at its first use, which looks like a write
         conn.execute(f"select 1 from pragma_{name} limit 0")
     conn.set_authorizer(authorize)
 
 
 def authorize(action: int, first: str | None, second: str | None, *_: str | None) -> int:
-    """Deny whatever is not known to only read."""
+    """Deny everything that is not known to only read."""
     if action == sqlite3.SQLITE_PRAGMA:
         allowed = first in DESCRIBING and (second is None or DESCRIBING[first])
     else:
         allowed = action in READING and second != "load_extension"
     return sqlite3.SQLITE_OK if allowed else sqlite3.SQLITE_DENY
-
-
-def hint(message: str, conn: sqlite3.Connection) -> str:
-    """The error as a sentence, with the nearest name that exists."""
-    relations = {name: columns for name, columns in columns_of(conn).items() if not name.startswith("sqlite_")}
-    if missing := re.fullmatch(r"no such column: (?:.*\.)?(.+)", message):
-        columns = {column for columns in relations.values() for column in columns}
-        return f"No column '{missing[1]}'{nearest(missing[1], columns)}"
-    if missing := re.fullmatch(r"no such table: (?:.*\.)?(.+)", message):
-        return f"No table '{missing[1]}'{nearest(missing[1], relations)} There are {', '.join(relations)}."
-    if "one statement" in message:
-        return "One statement at a time; drop what follows the ';'."
-    return f"SQLite says: {message}."
-
-
-def nearest(name: str, names) -> str:
-    found = get_close_matches(name, sorted(names), n=1)
-    return f"; did you mean '{found[0]}'?" if found else "."

@@ -1,4 +1,4 @@
-"""What is scored: chunks of plain text as llama-perplexity cuts them, the rows of a base file, or stored traces."""
+"""Plain text in chunks as llama-perplexity cuts them, and the rows of its base file."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from localent.compare.classes import classes_of
-from localent.compare.teacher_forcing import Text
-from localent.engine import Prompt, Scorer, Vocab
+from localent.compare.text import Text
+from localent.engine import Row, Scorer, Vocab
 from localent.errors import UsageError
 from localent.files.kld_base import Base, chunks
-from localent.records import Trace
 
 
 def read_text(path: Path) -> str:
@@ -41,37 +39,30 @@ def chunks_of(text: str, vocab: Vocab, n_ctx: int, limit: int | None = None) -> 
     return np.array(tokens[: n * n_ctx], np.int32).reshape(n, n_ctx)
 
 
-def of_chunks(tokens: np.ndarray, bos: int | None) -> list[Text]:
-    """Each chunk is a text of its own; its first token becomes BOS where the vocabulary wants one, its second half is
-    scored. Source: `perplexity` in llama.cpp's tools/perplexity."""
-    n_ctx = tokens.shape[1]
-    return [Text(row if bos is None else [bos, *row[1:]], first=n_ctx // 2) for row in tokens.tolist()]
+def texts_of(tokens: np.ndarray, bos: int | None) -> list[Text]:
+    """Each chunk as a text of its own: its first token is BOS where the vocabulary has one, its second half is scored.
+
+    Source: `perplexity` in llama.cpp's tools/perplexity.
+    """
+    first = tokens.shape[1] // 2
+    rows = (row if bos is None else [bos, *row[1:]] for row in tokens.tolist())
+    return [Text(row, first=first, problem=f"chunk {i}") for i, row in enumerate(rows)]
 
 
-def of_trace(prompt: Prompt, trace: Trace, trace_id: int) -> Text:
-    """A prompt and the trace written after it: the trace's own tokens are scored."""
-    written = [token.token_id for token in trace.tokens]
-    return Text(
-        tokens=[*prompt.tokens, *written],
-        first=len(prompt.tokens) - 1,
-        n_shared=prompt.n_shared,
-        problem=trace.problem_id,
-        trace_id=trace_id,
-        classes=classes_of([token.text for token in trace.tokens], trace.steps),
-    )
-
-
-class FileScorer(Scorer):
-    """A base file in the place of a reference model: chunk after chunk, whatever is fed."""
+class BaseScorer(Scorer):
+    """A base file in the place of a reference model: its rows in order, no matter what is fed."""
 
     can_keep = False
 
-    def __init__(self, base: Base):
+    def __init__(self, base: Base) -> None:
         self.name, self.n_vocab, self._chunks = base.path.name, base.n_vocab, chunks(base)
-        self._rows: Iterator[np.ndarray] = iter(())
+        self._rows: Iterator[Row] = iter(())
 
     def keep(self, n_tokens: int) -> None:
         self._rows = iter(next(self._chunks))
 
-    def feed(self, tokens: Sequence[int], n_rows: int) -> Sequence[np.ndarray]:
+    def feed(self, tokens: Sequence[int], n_rows: int) -> Sequence[Row]:
         return [next(self._rows) for _ in range(n_rows)]
+
+    def close(self) -> None:
+        """Nothing is held open."""

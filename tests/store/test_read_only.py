@@ -1,4 +1,4 @@
-"""Questions in SQL read everything and change nothing."""
+"""A user's SQL reads everything and changes nothing."""
 
 from __future__ import annotations
 
@@ -114,14 +114,40 @@ def test_no_statement_can_write(path, tmp_path, hostile):
 @pytest.mark.parametrize(
     ("question", "says"),
     [
-        ("select entropi from tokens", "No column 'entropi'; did you mean 'entropy'?"),
-        ("select t.entropi from tokens t", "No column 'entropi'; did you mean 'entropy'?"),
+        ("select entropi from tokens", "No column 'entropi' in tokens; did you mean 'entropy'?"),
+        ("select t.entropi from tokens t", "No column 'entropi' in tokens; did you mean 'entropy'?"),
+        ("select entropi from tokens join steps", "No column 'entropi' in steps, tokens; did you mean 'entropy'?"),
+        ("select zzzz from tokens", "No column 'zzzz' in tokens."),
+        ("select zzzz", "No column 'zzzz'."),
+        (
+            "select entropy from traces",
+            "No column 'entropy' in traces, but in probes, step_entropy, tokens; did you mean 'max_entropy'?",
+        ),
+        (
+            "select t.entropy, k.text from traces as t join tokens k using (trace_id)",
+            "No column 'entropy' in traces, but in probes, step_entropy, tokens; did you mean 'max_entropy'?",
+        ),
+        (
+            "select main.traces.entropy from traces",
+            "No column 'entropy' in traces, but in probes, step_entropy, tokens; did you mean 'max_entropy'?",
+        ),
+        ("select x.entropy from tokens t", "No table or alias 'x' in this statement; it reads t."),
+        ("select tokens.entropy from tokens t", "No table or alias 'tokens' in this statement; it reads t."),
+        (
+            "select entropy -- from tokens\nfrom traces where answer = 'tokens'",
+            "No column 'entropy' in traces, but in probes, step_entropy, tokens; did you mean 'max_entropy'?",
+        ),
+        ("with w as (select * from traces) select piece from w", "No column 'piece' in traces, but in tokens."),
+        ("with w as (select * from traces) select w.piece from w", "No column 'piece' here; the 'with' or subquery"),
+        ("select s.entropy from (select rank from tokens) s", "No column 'entropy' here; the 'with' or subquery"),
+        ("select entropy from (select rank from tokens) s", "No column 'entropy' here; the 'with' or subquery"),
+        ("select * from main.token", "No table 'token'; did you mean 'tokens'?"),
         ("select * from token", "No table 'token'; did you mean 'tokens'? There are alternatives, answers, checks,"),
         ("select * from zzzz", "No table 'zzzz'. There are alternatives, "),
         ("selekt 1", 'SQLite says: near "selekt": syntax error.'),
         ("select 1; select 2", "One statement at a time"),
-        ("", "That is no question"),
-        ("-- nothing", "That is no question"),
+        ("", "Only SELECT statements are accepted"),
+        ("-- nothing", "Only SELECT statements are accepted"),
         ("delete from tokens", "Only reading is allowed here"),
         ("select ?", "SQLite says: Incorrect number of bindings"),
         ("select abs(-9223372036854775808)", "SQLite says: integer overflow."),
@@ -131,6 +157,17 @@ def test_errors_say_what_to_do(path, question, says):
     with pytest.raises(UsageError) as error:
         answer(path, question)
     assert str(error.value).startswith(says)
+
+
+def test_no_hint_names_what_is_missing(path):
+    """For every column of every other table."""
+    columns = answer(path, "select m.name, c.name from sqlite_master m join pragma_table_info(m.name) c")
+    of_steps = {column for table, column in columns if table == "steps"}
+    for column in {column for _, column in columns} - of_steps:
+        with pytest.raises(UsageError) as error:
+            answer(path, f"select [{column}] from steps")
+        assert f"did you mean '{column}'" not in str(error.value)
+        assert str(error.value).startswith(f"No column '{column}' in steps, but in ")
 
 
 def test_time_limit_ends_an_endless_question(path):

@@ -1,0 +1,83 @@
+"""Measures of every scored position, read from the rows of a reference and its candidates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from localent.compare.text import Text
+from localent.engine import Row
+from localent.measure.divergence import Divergence, PairMeter, Side
+
+SIDE = tuple(f.name for f in fields(Side) if f.name != "top1_id")
+MEASURES = tuple(f.name for f in fields(Divergence) if f.name != "candidate")
+Array = np.ndarray
+Columns = dict[str, Array]  # measure -> (n_positions,) float64
+Read = tuple[Side, list[Divergence]]  # of one position: the reference, each candidate against it
+
+
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """Every scored position: which it is, what the reference says, how each candidate differs."""
+
+    text: Array  # (n,) index of the text
+    position: Array  # (n,) index of the predicted token in its text
+    token_id: Array  # (n,)
+    reference: Columns
+    candidates: tuple[Columns, ...]
+
+    def __len__(self) -> int:
+        return len(self.text)
+
+    @classmethod
+    def empty(cls, texts: Sequence[Text], n_candidates: int) -> Positions:
+        """Room for every scored position of the texts."""
+        n = sum(text.n_rows for text in texts)
+
+        def columns(names: Sequence[str]) -> Columns:
+            return {name: np.full(n, np.nan) for name in names}
+
+        ids = [np.empty(n, np.int64) for _ in range(3)]
+        return cls(*ids, columns(SIDE), tuple(columns((*MEASURES, *SIDE)) for _ in range(n_candidates)))
+
+    def enter(self, at: int, place: tuple[int, int, int], read: Read) -> None:
+        """Write one position. place: index of its text, of the predicted token in that, the token's id."""
+        self.text[at], self.position[at], self.token_id[at] = place
+        side, differences = read
+        for name in SIDE:
+            self.reference[name][at] = getattr(side, name)
+        for columns, difference in zip(self.candidates, differences, strict=True):
+            for name in MEASURES:
+                columns[name][at] = getattr(difference, name)
+            for name in SIDE:
+                columns[name][at] = getattr(difference.candidate, name)
+
+
+class Meters:
+    """Rows shared out among threads: each row is read whole by one meter, so the result does not depend on them."""
+
+    def __init__(self, n_vocab: int, n_threads: int, *, normalised: bool) -> None:
+        """normalised: the reference's rows are log-probabilities."""
+        self._meters = [PairMeter(n_vocab) for _ in range(n_threads)]
+        self._pool, self._normalised = ThreadPoolExecutor(n_threads), normalised
+
+    def read(self, rows: Sequence[Row], others: Sequence[Sequence[Row]], following: Sequence[int]) -> list[Read]:
+        """Measures of each row of the reference beside the same row of the others. following: the tokens taken."""
+        found: dict[int, Read] = {}
+
+        def work(i: int) -> None:
+            for j in range(i, len(following), len(self._meters)):
+                pair = [other[j] for other in others]
+                found[j] = self._meters[i].read(rows[j], pair, following[j], normalised=self._normalised)
+
+        list(self._pool.map(work, range(len(self._meters))))
+        return [found[j] for j in range(len(following))]
+
+    def __enter__(self) -> Meters:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()

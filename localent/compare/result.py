@@ -1,0 +1,78 @@
+"""The outcome of a comparison: the candidates, and the reference against itself as the noise floor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from localent.analysis.divergence import TeacherForced
+from localent.analysis.pairs import FreeRunning
+from localent.analysis.prefixes import Trajectory
+from localent.compare import noise
+from localent.compare.plan import Plan, Source, comparison_id
+from localent.records import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One candidate beside the reference. None: not asked for."""
+
+    model: Model
+    forced: TeacherForced
+    free: FreeRunning | None = None
+    trajectory: Trajectory | None = None
+    multiples: dict[str, float | None] | None = None  # differences over the noise floor; None: no noise there
+    comparison_id: str = ""
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A reference and its candidates on the same texts."""
+
+    reference: Model | None  # None: a base file
+    source: str  # "text" | "base file" | "run"
+    source_name: str
+    n_texts: int  # chunks or traces
+    candidates: tuple[Candidate, ...]
+    noise: Candidate | None  # the reference against itself
+    level: float = 0.95
+    warnings: tuple[str, ...] = ()  # what to keep in mind, in sentences
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """One model seen from all sides that were asked for; of the reference, against itself."""
+
+    forced: TeacherForced | None
+    free: FreeRunning | None = None
+    run_id: str | None = None
+    trajectory: Trajectory | None = None
+
+
+def assemble(
+    models: Sequence[Model | None], views: Sequence[Views], source: Source, n_texts: int, plan: Plan
+) -> Comparison:
+    """Put the views together, and every difference beside the noise.
+
+    The reference comes first: its model is None for a base file, its views are the noise floor, empty where none was
+    measured.
+    """
+    (reference, *others), (floor, *seen) = models, views
+    found = [
+        _beside(floor, model, view, comparison_id(reference, model, source, plan))
+        for model, view in zip(others, seen, strict=True)
+        if model is not None and view.forced is not None
+    ]
+    itself = None
+    if reference is not None and floor.forced is not None:
+        itself = Candidate(reference, floor.forced, floor.free, floor.trajectory, run_id=floor.run_id)
+    return Comparison(reference, source.kind, source.name, n_texts, tuple(found), itself)
+
+
+def _beside(floor: Views, model: Model, seen: Views, key: str) -> Candidate:
+    pairs = ((seen.forced, floor.forced), (seen.free, floor.free), (seen.trajectory, floor.trajectory))
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    times = {k: v for a, b in known for k, v in noise.multiples(a, b).items()}
+    assert seen.forced is not None
+    return Candidate(model, seen.forced, seen.free, seen.trajectory, times or None, key, seen.run_id)

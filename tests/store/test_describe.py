@@ -1,0 +1,157 @@
+"""The schema in words, and what it says of a probe computed again from the rows of real ones."""
+
+from __future__ import annotations
+
+import json
+import math
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.made import made
+from helpers.runs import SETTINGS, call
+from helpers.stored import sql
+
+from localent import tasks
+from localent.runs.extend import Wanted, add_probes
+from localent.runs.run import run
+from localent.store import describe, migrations, open_db
+from localent.tasks.kinds.number_grammar import LN_NUMBERS
+from localent.tracing.rollout import miller_madow
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory):
+    path = tmp_path_factory.mktemp("describe") / "runs.db"
+    made(path, n_runs=2, n_problems=4)
+    return path
+
+
+def test_every_column_of_the_schema_is_explained(db):
+    with open_db(db, readonly=True) as store:
+        columns = describe.columns(store)
+    assert [f"{c.relation}.{c.column}" for c in columns if not c.about] == []
+    units = {(c.relation, c.column): c.unit for c in columns}
+    assert units["tokens", "varentropy"] == "nats squared"
+    assert units["step_entropy", "entropy"] == units["trace_summary", "answer_entropy_half"] == "nats"
+    assert units["models", "file_bytes"] == "bytes"
+
+
+def test_schema_lists_relations_then_columns(db):
+    code, out, _ = call("schema", "--db", db)
+    assert code == 0
+    assert "one generated token" in out
+    code, out, _ = call("schema", "tokens", "--db", db, "--json")
+    assert json.loads(out.splitlines()[5])["unit"] == "nats"
+    code, out, _ = call("schema", "all", "--db", db, "--csv")
+    assert out.startswith("relation,column,type,unit,about")
+    code, _, err = call("schema", "tokenz", "--db", db)
+    assert (code, "No table or view 'tokenz'" in err) == (2, True)
+
+
+@pytest.mark.parametrize("table", [name for name, text in describe.ours().items() if text.startswith("CREATE TABLE")])
+def test_every_column_of_a_table_is_explained_where_it_is_declared(table):
+    """A comment under another table's column of the same name would say what is not so here."""
+    text = describe.ours()[table]
+    with closing(sqlite3.connect(":memory:")) as conn:
+        migrations.migrate(conn)
+        columns = [name for (name,) in conn.execute(f"select name from pragma_table_info('{table}')")]
+    assert [column for column in columns if column not in describe.comments(text)] == []
+
+
+def test_a_file_of_an_older_version_is_explained_in_the_words_of_today(db, tmp_path):
+    """The file keeps the comments that it was made with."""
+    with closing(sqlite3.connect(tmp_path / "old.db")) as conn:
+        conn.executescript((Path(__file__).parent / "version_6.sql").read_text("utf-8"))
+    with open_db(tmp_path / "old.db") as old, open_db(db, readonly=True) as new:
+        assert describe.columns(old) == describe.columns(new)
+        assert describe.relations(old) == describe.relations(new)
+
+
+def test_a_table_of_the_users_own_is_listed_with_its_own_words(tmp_path):
+    with open_db(tmp_path / "runs.db") as store:
+        sql(store.path, "create table mine ( -- one idea\n  idea text -- bytes of it\n)")
+    with open_db(tmp_path / "runs.db", readonly=True) as store:
+        assert describe.columns(store, "mine") == [describe.Column("mine", "idea", "text", "bytes", "bytes of it")]
+        assert describe.Relation("mine", "table", 1, "one idea") in describe.relations(store)
+
+
+# --- what is said of a probe ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def probes(tmp_path_factory):
+    """Probes of the bundled model on both kinds of task, with rollouts and little search: every form of a row."""
+    path = tmp_path_factory.mktemp("probes") / "runs.db"
+    for name in ("demo-number", "demo-choice"):
+        task = tasks.load(name)
+        done = run("abacus-sft", task, db=path, n=3, settings=SETTINGS)
+        add_probes("abacus-sft", task, done.run_id, db=path, wanted=Wanted(controls=("filler",), m=16, n_rolled=1))
+    with open_db(path, readonly=True) as store:
+        ids = [trace_id for (trace_id,) in sql(path, "select trace_id from traces")]
+        return [probe for trace_id in ids for probe in store.trace(trace_id).probes]
+
+
+def entropy(masses):
+    p = np.array(masses) / np.sum(masses)
+    return float(-(p * np.log(np.where(p > 0, p, 1))).sum())
+
+
+def said_of(column):
+    return describe.comments(describe.ours()["probes"])[column]
+
+
+def peaked(masses, residual):
+    """All of the residual on the most likely outcome."""
+    rising = sorted(masses)
+    return [*rising[:-1], rising[-1] + residual]
+
+
+def test_the_entropy_of_a_number_is_what_the_schema_says(probes):
+    """Invalid is one outcome; each unexplored branch is one, so that the entropy is above that of one residual."""
+    found = [p for p in probes if p.estimator == "number"]
+    assert {p.control for p in found} == {None, "filler"}
+    assert any(p.residual > 0.01 for p in found)
+    for p in found:
+        known = [*p.probs.values(), p.invalid]
+        assert sum(known) + p.residual == pytest.approx(1, abs=1e-5)
+        assert p.entropy_lower == pytest.approx(entropy(peaked(known, p.residual)), abs=1e-6)
+        assert p.entropy_upper == pytest.approx(entropy([*known, p.residual]) + p.residual * LN_NUMBERS, abs=1e-6)
+        assert p.entropy >= entropy([*known, p.residual]) - 1e-6
+    several = [p for p in found if p.residual > 0.01]
+    assert any(p.entropy > entropy([*p.probs.values(), p.invalid, p.residual]) + 1e-3 for p in several)
+    assert "invalid counts as one outcome, and so does each unexplored branch" in said_of("entropy")
+    assert "all of the residual on the most likely outcome" in said_of("entropy_lower")
+    assert "the residual spread over all answers there are" in said_of("entropy_upper")
+
+
+def test_the_entropy_of_a_choice_is_what_the_schema_says(probes):
+    """Of the labels alone, which sum to 1 by themselves: neither invalid nor residual enters."""
+    found = [p for p in probes if p.estimator == "choice"]
+    assert any(p.invalid > 0.01 for p in found)
+    for p in found:
+        assert sum(p.probs.values()) == pytest.approx(1)
+        assert p.entropy == pytest.approx(entropy(list(p.probs.values())), abs=1e-9)
+        assert p.p_true in p.probs.values()
+        assert p.entropy_lower <= p.entropy <= p.entropy_upper
+    assert "where they can (choice): of the options alone" in said_of("entropy")
+
+
+def test_the_entropies_of_rollouts_are_what_the_schema_says(probes):
+    """Plug-in, Miller and Madow's, ln m: nothing of it is certified."""
+    found = [p for p in probes if p.estimator == "rollout"]
+    assert found
+    for p in found:
+        m = p.n_rollouts
+        counts = [round(m * share) for share in (*p.probs.values(), p.invalid)]
+        assert sum(counts) == m == 16
+        assert p.entropy_lower == pytest.approx(entropy(counts), abs=1e-9)
+        assert p.entropy == pytest.approx(miller_madow(counts), abs=1e-9)
+        assert (p.entropy_upper, p.residual) == (pytest.approx(math.log(m)), 0.0)
+        assert p.log_p_true >= math.log(1 / (2 * m)) - 1e-12
+    assert "rollout: Miller and Madow's estimate" in said_of("entropy")
+    assert "rollout: the plug-in entropy, which is biased low and no bound" in said_of("entropy_lower")
+    assert "rollout: ln of n_rollouts, the most that so many samples can show" in said_of("entropy_upper")
+    assert "rollout: at least ln of 1 / (2 n_rollouts)" in said_of("log_p_true")
