@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localent.errors import UsageError
+from localent.errors import LocalentError, UsageError
 from localent.store.connect import explained, reader, writer
 from localent.store.frames import Frames
 from localent.store.migrations import MIGRATIONS, version
@@ -30,7 +30,8 @@ def open_db(path: str | Path, *, create: bool = True, readonly: bool = False) ->
     """Open a database, bring it to the newest version, or make a new one.
 
     Several processes may write to one file: each transaction is one trace, and the others wait for it.
-    `readonly` leaves the file as it is and works in a read-only folder.
+    `readonly` leaves the rows as they are and works in a read-only folder; a file of an older version is brought to the
+    newest one first. Raises UsageError where that cannot be written.
     """
     path = Path(path)
     with explained(path):
@@ -40,4 +41,16 @@ def open_db(path: str | Path, *, create: bool = True, readonly: bool = False) ->
         if version(conn) == len(MIGRATIONS):
             return Database(conn, path)
         conn.close()
-    raise UsageError(f"{path} was made by an older localent; open it once where it may be written.")
+    _migrate(path)
+    with explained(path):
+        return Database(reader(path), path)
+
+
+def _migrate(path: Path) -> None:
+    try:
+        with explained(path):
+            writer(path, create=False).close()
+    except LocalentError as error:
+        raise UsageError(
+            f"{path} was made by an older localent and cannot be updated: copy it and read the copy."
+        ) from error

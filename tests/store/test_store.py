@@ -648,10 +648,21 @@ def test_read_only_folder_is_refused_for_writing_and_fine_for_reading(open_folde
             assert db.trace(rows.trace_id(RUN.run_id, "00", 0)) == a_trace()
 
 
-def test_older_file_is_not_read_as_if_it_were_new(db, monkeypatch):
-    monkeypatch.setattr("localent.store.db.MIGRATIONS", (*migrations.MIGRATIONS, migrations.first))
-    with pytest.raises(UsageError, match="made by an older localent"):
-        open_db(db.path, readonly=True)
+def test_an_older_file_is_brought_up_to_date_before_it_is_read(tmp_path):
+    """Also by a command that only reads."""
+    path = of_version_6(tmp_path / "old.db")
+    with open_db(path, readonly=True) as db:
+        assert db.runs()
+    assert sql(path, "pragma user_version") == [(len(migrations.MIGRATIONS),)]
+
+
+def test_an_older_file_that_cannot_be_written_is_refused_with_a_way_out(open_folder):
+    path = of_version_6(open_folder / "old.db")
+    with (
+        without_permission(open_folder, path, open_folder),
+        pytest.raises(UsageError, match="copy it and read the copy"),
+    ):
+        open_db(path, readonly=True)
 
 
 def test_readonly_cannot_write(db):
