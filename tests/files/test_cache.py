@@ -54,6 +54,7 @@ def spoiled(request, open_folder, monkeypatch) -> Callable[[], Spoiled]:
     def block() -> Iterator[None]:
         monkeypatch.setenv("LOCALENT_CACHE", str(open_folder / "cache"))
         monkeypatch.setenv("XDG_CONFIG_HOME", str(open_folder))
+        cache._scratch.cache_clear()  # as in a new process: an earlier test's folder may be another user's
         with request.param(open_folder):
             yield
 
