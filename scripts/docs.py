@@ -1,6 +1,6 @@
 """Documentation that is run: its commands are executed in order, in one empty folder, and their output written in.
 
-    .venv/bin/python scripts/docs.py            all of it anew: README.md and docs/commands.md
+    .venv/bin/python scripts/docs.py            all of it: README.md and docs/commands.md
     .venv/bin/python scripts/docs.py README.md  one page
 
 In a session, everything between <!-- session --> and <!-- end session -->, each ```sh and ```python block is run. Where
@@ -60,12 +60,12 @@ def help_of(name: str) -> str:
 def rerun(session: str, folder: Path) -> str:
     """A session with what its blocks print now."""
 
-    def anew(found: re.Match) -> str:
+    def fresh(found: re.Match) -> str:
         printed = run(found["kind"], found["code"], folder)
         block = f"```{found['kind']}\n{found['code']}```\n"
         return block + (f"\n{found['head']}{shown(printed, found['lines'])}<!-- end -->\n" if found["head"] else "")
 
-    return BLOCK.sub(anew, session)
+    return BLOCK.sub(fresh, session)
 
 
 def blocks(page: str) -> Iterator[tuple[str, str]]:

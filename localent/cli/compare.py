@@ -7,8 +7,17 @@ import shutil
 
 import click
 
-from localent.cli.options import PATH, data_options, db_option, gpu_layers_option
+from localent.cli.options import DATA, PATH, data_options, db_option, gpu_layers_option, refuse_unused
 from localent.cli.progress import Bar
+
+OF_TRACES = ("samples", "seed", "temperature", "max_tokens", "shots", "max_fed", "lanes")  # how REF works on a task
+OF_TEXT = ("ctx", "chunks")
+UNUSED = {  # by what is compared on
+    "--text": (*DATA, "n", *OF_TRACES, "free"),
+    "--kld-base": (*DATA, "n", *OF_TRACES, "free", "noise", "ctx"),
+    "--task": OF_TEXT,
+    "--run": (*OF_TEXT, *OF_TRACES),
+}
 
 
 @click.command("compare")
@@ -75,6 +84,7 @@ def _check(models, text, task, run_id, kld_base, write_kld_base, chosen) -> None
     if len(given) != 1:
         said = f"got {' and '.join(given)}" if given else "got none"
         raise UsageError(f"Say what to compare on with one of --text, --task, --run, --kld-base; {said}.")
+    refuse_unused(given[0], *UNUSED[given[0]])
     if write_kld_base and not text:
         raise UsageError("--write-kld-base goes with --text: llama-perplexity knows plain text only.")
     if write_kld_base and write_kld_base.exists():

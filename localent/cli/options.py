@@ -8,6 +8,7 @@ from functools import wraps
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from localent.report.measures import MEASURES
 
@@ -50,6 +51,22 @@ class ProblemFile:
         from localent import tasks
 
         return tasks.load(task, self.path, tasks.Columns(**self.columns) if self.columns else None)
+
+
+DATA = ("data", "answer_is", *(f"{name}_column" for name in COLUMNS))  # what data_options adds
+
+
+def refuse_unused(form: str, *names: str) -> None:
+    """Raise a usage error for options on the command line that do nothing in the form of the command asked for.
+
+    form: in words, "A text file" or "--run". names: the parameters that it does not use.
+    """
+    context = click.get_current_context()
+    given = [p for p in context.command.params if context.get_parameter_source(p.name) is ParameterSource.COMMANDLINE]
+    unused = [max(p.opts, key=len) for p in given if p.name in names]
+    if unused:
+        pronoun = "it" if len(unused) == 1 else "them"
+        raise click.UsageError(f"{form} does not use {', '.join(unused)}: leave {pronoun} out.")
 
 
 def data_options(command):

@@ -7,13 +7,24 @@ from typing import TYPE_CHECKING
 
 import click
 
-from localent.cli.options import data_options, db_option, format_options, gpu_layers_option, prompt_options
+from localent.cli.options import (
+    DATA,
+    data_options,
+    db_option,
+    format_options,
+    gpu_layers_option,
+    prompt_options,
+    refuse_unused,
+)
 from localent.cli.output import print_records, say
 from localent.cli.progress import Bar
 
 if TYPE_CHECKING:
     from localent.runs import Settings
     from localent.tasks import Task
+
+
+OF_GOLD = (*DATA, "n", "shots", "system", "template_vars", "max_fed", "db")  # what a plain text has no use for
 
 
 @click.command("score")
@@ -45,9 +56,12 @@ def command(model, source, gold, data, n, window, db, form, **chosen) -> None:
 
     settings = Settings(**chosen)
     if gold:
+        refuse_unused("--gold", "window")
         _score_gold(model, data.load(source), db, n, settings, form)
     else:
-        print_records([score_text(model, read_text(source), window=window, settings=settings)], text_table, form)
+        text = read_text(source)  # first: who forgot --gold is told of that
+        refuse_unused("A plain text", *OF_GOLD)
+        print_records([score_text(model, text, window=window, settings=settings)], text_table, form)
 
 
 def _score_gold(model: str, task: Task, db: Path, n: int | None, settings: Settings, form: str | None) -> None:

@@ -52,9 +52,6 @@ def identify(path: Path) -> Identity:
     return found
 
 
-read = identify  # the name until runs/ has moved
-
-
 def _check_magic(path: Path) -> None:
     if path.is_dir():
         raise LocalentError(f"{path} is a folder: name a .gguf file in it.")

@@ -29,7 +29,7 @@ class Offload:
 def layers_for(
     models: Sequence[Model], wanted: int | None, *, lanes: int | None = None, n_ctx: int | None = None
 ) -> int:
-    """The layers that the user wants, else as many of each model as fit together, told where these are not all.
+    """The layers that the user wants, else as many of each model as fit together; warns where some stay on the CPU.
 
     What fits is found once on this machine: free memory comes and goes, and other layers are another run.
     """

@@ -182,10 +182,10 @@ def _free_rows(nothing) -> list[Row]:
         ("flipped, %", nothing, of("flips", PERCENT, 1)),
         ("same answer, %", nothing, of("same_answer", PERCENT, 1)),
         ("length ratio", nothing, of("length_ratio")),
-        ("left the path within 32, %", nothing, of("diverged_early", PERCENT, 1)),
+        ("diverged within 32 tokens, %", nothing, of("diverged_early", PERCENT, 1)),
         ("first differing token, median", nothing, count(lambda f: _count(f.first_divergence))),
         ("same to the last token, %", nothing, of("identical", PERCENT, 1)),
-        ("had the answer, gave it up, %", reference("abandoned_reference", PERCENT, 1), of("abandoned", PERCENT, 1)),
+        ("true answer led, then lost, %", reference("abandoned_reference", PERCENT, 1), of("abandoned", PERCENT, 1)),
         ("change of that, points", nothing, of("abandoned_change", PERCENT, 1)),
         *_mechanism_rows(),
     ]

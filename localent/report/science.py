@@ -66,7 +66,7 @@ def full_table(records: Sequence[object]) -> Table:
 def signals_table(rows: Iterable) -> Table:
     """The columns of signals that fit a terminal."""
     columns = ["signal", "kind", "AUROC", "p (Holm)", "given length", "within question", "PRR", "AURC", "ECE", "Brier"]
-    columns += ["n", "lack it", "reading"]
+    columns += ["n", "missing", "reading"]
     found = []
     for row in rows:
         estimates = [short(row.auroc), p_cell(row.p_holm), short(row.given_length, 2), short(row.within_question, 2)]
@@ -116,12 +116,12 @@ def _told(there: str | None, here: str) -> str:
 
 def stage_table(subjects: Iterable) -> Table:
     """The stages side by side: accuracy and what ails it, information, early warning, lock-in."""
-    columns = ["task", "model", "accuracy", "cut short", "unread", "gain", "gain by half", "gain of controls"]
+    columns = ["task", "model", "accuracy", "truncated", "no answer parsed", "gain", "gain by half", "gain of controls"]
     columns += ["beyond controls from", "AUROC at half*", "lock-in right*", "wrong*", "left the answer*"]
     rows = []
     for s in subjects:
         controls = ", ".join(f"{name} {cell(e.value, 2)}" for name, e in s.gains_of_controls.items())
-        rates = [f"{rate:.1%}" for rate in (s.truncated, s.unread)]
+        rates = [f"{rate:.1%}" for rate in (s.truncated, s.no_answer)]
         told = [short(s.gain, 2), short(s.gain_half, 2), controls, _beyond_from(s), short(s.auroc_half, 2)]
         locks = [lock(s.lock_right), lock(s.lock_wrong)]
         rows.append([s.task, s.model, short(s.accuracy, 2), *rates, *told, *locks, cell(s.abandoned.value, 2)])
@@ -239,7 +239,7 @@ def gold_table(steps: Iterable) -> Table:
 
 def text_table(texts: Iterable) -> Table:
     """Token measures of a plain text."""
-    columns = ["tokens", "windows", "surprisal", "perplexity", "entropy", "varentropy", "likeliest taken"]
+    columns = ["tokens", "windows", "surprisal", "perplexity", "entropy", "varentropy", "top-1 accuracy"]
     rows = []
     for t in texts:
         cells = (t.surprisal, t.perplexity, t.entropy, t.varentropy, t.top1)

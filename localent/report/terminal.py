@@ -256,7 +256,7 @@ def _care_sentence(s: Summary) -> str:
     """A warning where one class is small."""
     n_right = round((s.accuracy.value or 0.0) * s.n_traces)
     n, name = min((n_right, "right"), (s.n_traces - n_right, "wrong"))
-    return f"Only {n} {name} {'trace' if n == 1 else 'traces'}: this rests on little." if 0 < n < SMALL_CLASS else ""
+    return f"Only {n} {name} {'trace' if n == 1 else 'traces'}: a small sample." if 0 < n < SMALL_CLASS else ""
 
 
 def _footer(s: Summary) -> list[str]:

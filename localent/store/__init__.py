@@ -16,7 +16,7 @@ What one row means:
 - `verdicts`: one claim about one model, judged by a study
 
 Views, the public interface: `trace_summary` (a row per trace), `step_entropy` (per probe), `run_summary` (per run).
-Two databases with the same runs are equal row by row except for `sessions`, in whatever order traces finished.
+Two databases with the same runs are equal row by row except for `sessions`, in any order of finishing.
 Deleting a row of `runs` (with `pragma foreign_keys = on`) deletes all that belongs to it.
 """
 

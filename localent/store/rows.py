@@ -138,7 +138,7 @@ def run_of(row: Row) -> Run:
 
 
 def trace_id(run_id: str, problem_id: str, sample: int) -> int:
-    """The id of a trace: 53 bits, so that JSON and JavaScript keep it; the same in whatever order traces finish."""
+    """The id of a trace: 53 bits, so that JSON and JavaScript keep it; the same in any order of finishing."""
     digest = hashlib.sha256(f"{run_id}/{problem_id}/{sample}".encode()).digest()
     return int.from_bytes(digest[:8]) >> 11
 

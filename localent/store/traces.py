@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,13 +53,6 @@ def seen(db: Database, trace_id: int) -> Seen:
     trace = db.trace(trace_id)
     texts = tuple(token_texts([token.text for token in trace.tokens]))
     return Seen(trace_id, **origin, task=found["task"], problem=rows.problem_of(found), trace=trace, texts=texts)
-
-
-def each_seen(db: Database, run_id: str, limit: int | None = None) -> Iterator[Seen]:
-    """The traces of a run, one at a time, by problem and sample."""
-    sql = "select trace_id from traces where run_id = ? order by problem_id, sample limit ?"
-    for row in db.query(sql, db.run(run_id).run_id, -1 if limit is None else limit):
-        yield seen(db, row["trace_id"])
 
 
 def listing(db: Database, limit: int) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:

@@ -32,7 +32,7 @@ from localent.tracing.rollout import LEAST
 
 STAGES = ("untrained", "early", "base", "pretrained", "fine-tuned", "sft", "instruct", "rl", "rl-tuned", "distilled")
 RESAMPLING = Resampling(1000)
-STORED = Wanted(controls=COMPARED, m=None)  # whatever the database holds
+STORED = Wanted(controls=COMPARED, m=None)  # all that the database holds
 SELECTED = (
     "Claims marked * compare right and wrong traces, or take a wrong one as control. Which is which is known only at"
     " the end: selected on the outcome."
@@ -48,7 +48,7 @@ class Subject:
     run_id: str
     accuracy: Estimate
     truncated: float  # share of traces that ran into the token limit
-    unread: float  # share of traces in which no answer was found
+    no_answer: float  # share of traces in which no answer was found
     gain: Estimate  # slope of the information gain, nats per whole trace
     gain_half: Estimate  # nats gained by half of the steps, traces of two or more
     auroc_half: Estimate  # of the answer entropy at half, traces of equally many steps, two or more
@@ -169,7 +169,7 @@ def analyse(
 ) -> Study:
     """Judge runs that are stored: (model's name, task, run id), earlier stages first within a task.
 
-    wanted: what counts, whatever else the database holds.
+    wanted: what counts; the rest of the database does not.
     """
     subjects, judged = [], []
     by_task: dict[str, list[tuple[str, Probed]]] = {}
@@ -201,7 +201,7 @@ class _Read:
     m: int  # rollouts a prefix; LEAST where there are none
     n_tokens: np.ndarray  # (n,) length of each trace
     truncated: float
-    unread: float
+    no_answer: float
 
 
 def _read(store: Database, run_id: str, wanted: Wanted) -> _Read:
@@ -219,7 +219,7 @@ def _read(store: Database, run_id: str, wanted: Wanted) -> _Read:
         m=m,
         n_tokens=traces.n_tokens.astype(float),
         truncated=_mean(traces.truncated.astype(float)),
-        unread=_mean(np.array([answer is None for answer in traces.answers], float)),
+        no_answer=_mean(np.array([answer is None for answer in traces.answers], float)),
     )
 
 
@@ -280,7 +280,7 @@ def _subject(name: str, task: str, run_id: str, read: _Read, ln_others: float, r
         run_id=run_id,
         accuracy=share(~p.wrong, p.problems),
         truncated=read.truncated,
-        unread=read.unread,
+        no_answer=read.no_answer,
         gain=mean(verdicts.gain_slope(p)),
         gain_half=mean(verdicts.gain_half(p)),
         auroc_half=separation(p.half_way(p.entropy), p.wrong, p.problems, p.n_steps, resampling),

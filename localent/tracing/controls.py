@@ -2,7 +2,7 @@
 
 - `other-question`: the first k steps of a trace of another question
 - `wrong-trace`: the first k steps of a wrong trace of the same question
-- `shuffled`: the trace's own first k steps in another order, drawn anew for each k
+- `shuffled`: the trace's own first k steps in another order, drawn for each k
 - `filler`: step by step as many tokens of filler, each step ended as it ends
 - `none`: no prefix at all
 

@@ -35,7 +35,7 @@ def test_score_on_the_command_line(model, worked, tmp_path):
     text = tmp_path / "text.txt"
     text.write_text("One and one is two.")
     options = ["--lanes", "2", "--threads", "1", "--db", str(tmp_path / "x.db")]
-    plain = CliRunner().invoke(main, ["score", model, str(text), *options, "--json"])
+    plain = CliRunner().invoke(main, ["score", model, str(text), *options[:-2], "--json"])  # it is stored nowhere
     assert plain.exit_code == 0, plain.output
     assert json.loads(plain.output.splitlines()[0])["perplexity"] > 1
     gold = CliRunner().invoke(main, ["score", model, "made", "--gold", "--data", str(worked), *options])
@@ -50,3 +50,31 @@ def test_score_on_the_command_line(model, worked, tmp_path):
     missing = CliRunner().invoke(main, ["score", model, "nowhere.txt", *options])
     assert missing.exit_code == 2
     assert "No file 'nowhere.txt'" in missing.output
+
+
+IDLE_ON_TEXT = [
+    ["--db", "other.db"],
+    ["-n", "3"],
+    ["--shots", "1"],
+    ["--system", "Hi"],
+    ["--template-var", "enable_thinking=false"],
+    ["--max-fed", "8"],
+    ["--data", "rows.jsonl"],
+    ["--question", "q"],
+    ["--answer-is", "label"],
+]
+
+
+@pytest.mark.parametrize("option", IDLE_ON_TEXT, ids=" ".join)
+def test_an_option_that_does_nothing_to_a_plain_text_is_refused(model, tmp_path, option):
+    text = tmp_path / "text.txt"
+    text.write_text("One and one is two.")
+    done = CliRunner().invoke(main, ["score", model, str(text), *option])
+    assert done.exit_code == 2
+    assert f"A plain text does not use {option[0]}: leave it out." in done.output
+
+
+def test_a_window_does_nothing_to_worked_solutions_and_is_refused(model, worked):
+    done = CliRunner().invoke(main, ["score", model, "made", "--gold", "--data", str(worked), "--window", "64"])
+    assert done.exit_code == 2
+    assert "--gold does not use --window" in done.output

@@ -117,11 +117,11 @@ def test_the_reference_is_fed_once_however_many_candidates():
 
 def test_a_recurrent_model_is_fed_its_shared_prompt_again_in_the_same_pieces():
     texts = [Text([1, 2, 3, 4, t, t], first=4, n_shared=4) for t in (7, 8)]
-    kept, anew = Fake(), Fake()
-    anew.can_keep = False
+    kept, forgetful = Fake(), Fake()
+    forgetful.can_keep = False
     a = teacher_forcing.score(texts, kept, [Fake(salt=1)], Feeding(chunk=3, n_threads=1))
-    b = teacher_forcing.score(texts, anew, [Fake(salt=1)], Feeding(chunk=3, n_threads=1))
-    assert anew.fed == [(1, 2, 3), (4,), (7,), (1, 2, 3), (4,), (8,)]
+    b = teacher_forcing.score(texts, forgetful, [Fake(salt=1)], Feeding(chunk=3, n_threads=1))
+    assert forgetful.fed == [(1, 2, 3), (4,), (7,), (1, 2, 3), (4,), (8,)]
     assert (a.candidates[0]["kld"] == b.candidates[0]["kld"]).all()
 
 

@@ -77,7 +77,7 @@ The answer entropy half-way among traces of equally many steps tells wrong
   length (0.57 [0.27, 0.83]).
 The reasoning gathers information about the true answer: 1.45 nats [1.00, 1.81]
   by its end, 0.93 [0.59, 1.23] half-way.
-Only 8 wrong traces: this rests on little.
+Only 8 wrong traces: a small sample.
 
 [ ]: 95 % interval, clustered by problem. AUROC: how often a wrong trace scores
   above a right one; 0.5 is a coin. Beyond length: AUROC minus that of length,
@@ -211,7 +211,7 @@ def test_the_gain_sentence_follows_the_interval(seen, gain, words):
 
 def test_a_small_class_is_named():
     words = " ".join(terminal.reading(Simulated(n_problems=30).summary()))
-    assert "wrong traces: this rests on little" in words
+    assert "wrong traces: a small sample" in words
 
 
 # --- the chart ----------------------------------------------------------------------------------------------------

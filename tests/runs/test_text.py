@@ -21,7 +21,7 @@ def model(random_model):
 
 
 def rows_after(path, tokens):
-    """Log-probabilities after each proper prefix, every prefix prefilled anew: slow and plain."""
+    """Log-probabilities after each proper prefix, every prefix prefilled from the start: slow and plain."""
 
     def one(n):
         return np.array((yield Prompt(tokens[:n])))
@@ -44,7 +44,7 @@ def test_a_plain_text_is_scored_as_the_model_reads_it(model):
     assert found.entropy == pytest.approx(np.mean([entropy(row) for row in rows]), abs=1e-3)
 
 
-def test_windows_cover_the_text_and_begin_anew(model):
+def test_windows_cover_the_text_and_begin_afresh(model):
     found = score_text(model, "abc def ghi jkl " * 20, window=16, settings=SETTINGS)
     assert found.n_windows > 3
     with pytest.raises(UsageError, match="fewer than two tokens"):

@@ -138,7 +138,7 @@ def test_every_table_is_strict_and_states_its_units(db):
 
 
 def test_migrations_start_from_version_1_and_keep_its_rows(db, monkeypatch):
-    """A file of version 1 gets a later migration's column, its views anew, and loses nothing."""
+    """A file of version 1 gets a later migration's column, its views rebuilt, and loses nothing."""
     db.add_trace(RUN.run_id, a_trace())
     before = tables(db.path)
     db.close()

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from helpers import synthetic
 
 from localent import study
+from localent.analysis.family import MECHANISM
 from localent.analysis.intervals import Resampling
 from localent.analysis.quantities import Figure
 from localent.cli import main
@@ -49,7 +50,7 @@ def test_the_demo_tells_the_whole_story_in_100_columns(told):
     for name in (*study.family(), *tour.QUANTS, "noise floor"):
         assert name.removeprefix("abacus-") in text
     assert words.count("How to read it:") == 4
-    assert study.MECHANISM in words
+    assert MECHANISM in words
     assert max(len(line) for line in text.partition("Next:")[0].splitlines()) <= 100
 
 

@@ -20,7 +20,9 @@ from localent.cli import main
 from localent.errors import UsageError
 from localent.report.science import mechanism_table, sentences, stage_table, verdict_table
 from localent.runs import Settings
+from localent.runs.extend import Wanted
 from localent.store import open_db
+from localent.study.study import _gain_of
 
 FEW = Resampling(300)
 PLANTED = synthetic.Law(gain=5, gain_wrong=1, noise=0.2, control_gain=0.0)
@@ -174,7 +176,7 @@ def test_gains_of_controls_are_read_at_their_last_k(tmp_path):
     with open_db(path) as db:
         found = load.probes(db, run_id)
     own, control = found.own, found.controls["shuffled"]
-    gains = study._gain_of(own, control)
+    gains = _gain_of(own, control)
     for i in range(10):
         k = int(own.n_steps[i])
         assert gains[i] == pytest.approx(control.log_true[i, k] - own.log_true[i, 0])
@@ -467,7 +469,7 @@ def test_a_control_that_could_be_read_nowhere_leaves_every_control_undecided(tmp
     run_id = synthetic.write(path, replace(PLANTED, share_right=1 - 1e-9), n_samples=2)
     with open_db(path) as db:
         problems = frozenset(p.problem_id for p in db.problems("made"))
-        wanted = study.Wanted(problems=problems, samples=2, controls=("filler", "wrong-trace"))
+        wanted = Wanted(problems=problems, samples=2, controls=("filler", "wrong-trace"))
         two = {v.key: v for _, v in study.analyse(db, [("m", "made", run_id)], wanted, resampling=FEW).verdicts}
         wanted = replace(wanted, samples=1)
         one = {v.key: v for _, v in study.analyse(db, [("m", "made", run_id)], wanted, resampling=FEW).verdicts}
