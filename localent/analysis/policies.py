@@ -1,59 +1,56 @@
-"""The policies: rules that abstain, vote or stop early, each with one open setting, played on stored traces."""
+"""The policies: rules that abstain, vote or stop early, replayed on stored traces. A new stop is a line in STOPS."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 
-from localent.analysis import scores
 from localent.analysis.intervals import problem_index
 from localent.analysis.metrics import Array
-from localent.analysis.play import Play, Policy, thresholds
+from localent.analysis.policy import ABSTAIN, STOP, Effects, Policy, thresholds
 from localent.analysis.probed import Probed
 from localent.analysis.recorded import Recorded, Traces
-from localent.analysis.signals import Score
-from localent.analysis.votes import deepconf, several, votes, voting
+from localent.analysis.trace_signals import ANSWER, ROLLOUTS, SAMPLES, Score
+from localent.analysis.votes import can_vote, deepconf, majority, votes
 
 SMOOTHING = 0.3  # of EAT's moving average
-VOTERS = (
-    "length in tokens", "mean entropy", "mean surprisal", "mean negative self-certainty",
-    f"worst {scores.WINDOW}-token entropy", f"entropy of the last {scores.WINDOW}", "answer entropy at half",
-    "answer entropy at end", "1 - leader's probability at end", "mean negative top-k confidence",
+SAME_FOR = (-6.0, -5.0, -4.0, -3.0, -2.0, -1.0)  # steps with the same leader, negated
+VOTERS = (  # signals that weigh votes
+    "length", "mean_entropy", "mean_surprisal", "mean_self_certainty", "worst_window", "tail_entropy",
+    "answer_entropy_half", "answer_entropy_end", "leader_doubt_end", "mean_topk_confidence",
 )  # fmt: skip
-ORACLES = ("difficulty: other samples wrong",)  # they consult the true answer: nothing to act on
 
 
 def policies(run: Recorded, scored: Sequence[Score]) -> Iterator[Policy]:
     """Every policy that the run's data allow. A signal that some trace lacks is left out: nothing is imputed."""
-    traces, p, whole = run.traces, run.probes.own, {s.name: s for s in usable(scored)}
+    traces, p, whole = run.traces, run.probes.own, {s.signal.key: s for s in usable(scored)}
     for score in whole.values():
         yield _abstain(score, traces, _price(score, traces, p))
     if p is not None and p.there.all():
         yield from stops(traces, p)
-    if several(traces):
-        vote = voting(traces, np.ones(len(traces.wrong)))
-        yield Policy("majority vote", "vote", (0.0,), lambda _, among: vote(among), "")
-        for score in (whole[name] for name in VOTERS if name in whole):
+    if can_vote(traces):
+        yield majority(traces)
+        for score in (whole[key] for key in VOTERS if key in whole):
             yield from votes(score, traces, _price(score, traces, p))
         yield deepconf(traces, run.tokens["entropy"])
 
 
 def usable(scored: Sequence[Score]) -> list[Score]:
     """The signals that every trace has and that consult no true answer. Rollouts cost too much to act on."""
-    fit = (s for s in scored if s.name not in ORACLES and s.family != "rollouts")
+    fit = (s for s in scored if not s.signal.oracle and s.signal.family != ROLLOUTS)
     return [s for s in fit if not np.isnan(s.values).any()]
 
 
-def to_the_end(traces: Traces) -> Callable[[Array], Play]:
+def to_the_end(traces: Traces) -> Callable[[Array], Effects]:
     """Every trace to its end, its own answer taken."""
-    nothing = np.zeros(len(traces.wrong))
-    return lambda among: _play(~traces.wrong, nothing == 0, traces.n_tokens, nothing, traces.problems, among)
+    nothing = np.zeros(len(traces))
+    return lambda among: _effects(traces, among, ~traces.wrong, nothing == 0, traces.n_tokens, nothing)
 
 
-def _play(right: Array, answered: Array, tokens: Array, fed: Array, problems: Array, among: Array) -> Play:
-    return Play(right[among].astype(float), answered[among], tokens[among], fed[among], problems[among])
+def _effects(traces: Traces, among: Array, right: Array, answered: Array, tokens: Array, fed: Array) -> Effects:
+    return Effects(right[among].astype(float), answered[among], tokens[among], fed[among], traces.problems[among])
 
 
 def _price(score: Score, traces: Traces, p: Probed | None) -> Array:
@@ -61,41 +58,51 @@ def _price(score: Score, traces: Traces, p: Probed | None) -> Array:
 
     Those of its probes, all of them unless it reads one place; or of the other samples of the problem.
     """
-    if score.family == "samples":
+    signal = score.signal
+    if signal.family == SAMPLES:
         index = problem_index(traces.problems)
         return np.bincount(index, traces.n_tokens)[index] - traces.n_tokens
-    if score.family != "answer" or p is None:
-        return np.zeros(len(traces.wrong))
-    place = {"start": 0.0, "half": 0.5, "end": 1.0}.get(score.name.rsplit(" ", 1)[-1])
-    return np.nansum(p.n_fed, 1) if place is None else p.at(p.n_fed, place)
+    if signal.family != ANSWER or p is None:
+        return np.zeros(len(traces))
+    return np.nansum(p.n_fed, 1) if signal.at is None else p.at(p.n_fed, signal.at)
 
 
 def _abstain(score: Score, traces: Traces, fed: Array) -> Policy:
     """Answer only where the signal is at most the threshold."""
 
-    def play(threshold: float, among: Array) -> Play:
-        return _play(~traces.wrong, score.values <= threshold, traces.n_tokens, fed, traces.problems, among)
+    def apply(threshold: float, among: Array) -> Effects:
+        return _effects(traces, among, ~traces.wrong, score.values <= threshold, traces.n_tokens, fed)
 
-    return Policy(f"abstain by {score.name}", "abstain", thresholds(score.values), play, "at most")
+    key, title = f"abstain:{score.signal.key}", f"abstain by {score.signal.title}"
+    return Policy(key, title, ABSTAIN, thresholds(score.values), apply, "at most")
+
+
+# --- stops ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Stop after the first step at which a quantity is at most the setting, and take the leading answer there."""
+
+    key: str
+    title: str
+    unit: str
+    of: Callable[[Probed], Array]  # -> (n, K + 1), the smaller the sooner
+    negated: bool = False  # see Policy
+    settings: tuple[float, ...] = ()  # to choose from; empty: quantiles
+
+    def policy(self, traces: Traces, p: Probed) -> Policy:
+        """The rule on the probes of a run. It can be off, and waits for an answer that leads."""
+        values = self.of(p)
+        rule = _stopping(traces, p, lambda setting: (values <= setting) & (p.leader >= 0))
+        settings = (-np.inf, *(self.settings or thresholds(values)))
+        return Policy(self.key, self.title, STOP, settings, rule, self.unit, self.negated)
 
 
 def stops(traces: Traces, p: Probed) -> Iterator[Policy]:
-    """Stop a trace after some step and take the leading answer of the probe there."""
-    never = (-np.inf,)
-    rules = {
-        "entropy threshold (HALT-CoT)": (lambda x: p.entropy <= x, thresholds(p.entropy), "nats"),
-        "EAT": (lambda x: ema_variance(p.entropy) <= x, thresholds(ema_variance(p.entropy)), "nats²"),
-        "certain leader": (lambda x: p.p_leader >= -x, thresholds(-p.p_leader), "minus p"),
-        "answer convergence": (lambda x: unchanged(p.leader) >= -x, tuple(-r for r in range(6, 0, -1)), "minus steps"),
-    }
-    for name, (rule, settings, unit) in rules.items():
-        yield Policy(name, "stop", never + settings, _stopping(traces, p, partial(_where_one_leads, rule, p)), unit)
+    """The policies that stop early, the length cap last."""
+    yield from (stop.policy(traces, p) for stop in STOPS)
     yield length_cap(traces, p)
-
-
-def _where_one_leads(rule: Callable[[float], Array], p: Probed, setting: float) -> Array:
-    """Where the rule would stop and there is an answer to take."""
-    return rule(setting) & (p.leader >= 0)
 
 
 def length_cap(traces: Traces, p: Probed) -> Policy:
@@ -107,25 +114,34 @@ def length_cap(traces: Traces, p: Probed) -> Policy:
         return last_fit & (traces.n_tokens[:, None] > -cap)
 
     settings = tuple(-x for x in thresholds(traces.n_tokens.astype(float))[::-1])
-    return Policy("length cap", "stop", settings, _stopping(traces, p, rule, probes="one"), "minus tokens")
+    apply = _stopping(traces, p, rule, every_probe=False)
+    return Policy("length_cap", "length cap", STOP, settings, apply, "tokens", negated=True)
 
 
-def _stopping(traces: Traces, p: Probed, rule: Callable, probes: str = "all") -> Callable[[float, Array], Play]:
-    """Play of a rule (n, K + 1) bool that says where a trace may stop: the first such place."""
+def _stopping(
+    traces: Traces, p: Probed, rule: Callable[[float], Array], *, every_probe: bool = True
+) -> Callable[[float, Array], Effects]:
+    """Effects of a rule (n, K + 1) bool that says where a trace may stop: the first such place.
+
+    every_probe: the rule asks at every step, so that each probe up to the stop is paid for.
+    """
     fed = np.where(np.isnan(p.n_fed), 0.0, p.n_fed)
+    spent = np.cumsum(fed, 1) if every_probe else fed
+    asked = fed.sum(1) if every_probe else np.zeros(len(fed))
 
-    def play(setting: float, among: Array) -> Play:
-        stops = rule(setting) & ~np.isnan(p.position)
-        stopped, at = stops.any(1), stops.argmax(1)[:, None]
-        right = np.where(stopped, np.take_along_axis(p.leader_true, at, 1)[:, 0] == 1, ~traces.wrong)
-        tokens = np.where(stopped, np.take_along_axis(p.n_tokens, at, 1)[:, 0], traces.n_tokens)
-        spent = np.cumsum(fed, 1) if probes == "all" else fed
-        asked = fed.sum(1) if probes == "all" else 0.0
-        cost = np.where(stopped, np.take_along_axis(spent, at, 1)[:, 0], asked)
-        cost = np.where(np.isneginf(setting), 0.0, cost)
-        return _play(right, np.ones(len(right), bool), tokens, cost, traces.problems, among)
+    def apply(setting: float, among: Array) -> Effects:
+        may = rule(setting) & ~np.isnan(p.position)
+        stopped, at = may.any(1), may.argmax(1)[:, None]
 
-    return play
+        def there(values: Array) -> Array:
+            return np.take_along_axis(values, at, 1)[:, 0]
+
+        right = np.where(stopped, there(p.leader_true) == 1, ~traces.wrong)
+        tokens = np.where(stopped, there(p.n_tokens), traces.n_tokens)
+        cost = np.zeros(len(fed)) if np.isneginf(setting) else np.where(stopped, there(spent), asked)
+        return _effects(traces, among, right, np.ones(len(right), bool), tokens, cost)
+
+    return apply
 
 
 def ema_variance(entropy: Array, smoothing: float = SMOOTHING) -> Array:
@@ -150,3 +166,11 @@ def unchanged(leader: Array) -> Array:
         same = (leader[:, k] == leader[:, k - 1]) & (leader[:, k] >= 0)
         found[:, k] = np.where(same, found[:, k - 1] + 1, 0)
     return found
+
+
+STOPS = (
+    Stop("entropy_threshold", "entropy threshold (HALT-CoT)", "nats", lambda p: p.entropy),
+    Stop("eat", "EAT", "nats²", lambda p: ema_variance(p.entropy)),
+    Stop("certain_leader", "certain leader", "p", lambda p: -p.p_leader, negated=True),
+    Stop("answer_convergence", "answer convergence", "steps", lambda p: -unchanged(p.leader), True, SAME_FOR),
+)

@@ -1,6 +1,6 @@
-"""What abstaining, voting and stopping early would have gained: policies replayed on stored runs, no model needed.
+"""Gains of abstaining, voting and stopping early: policies replayed on stored runs, no model needed.
 
-What a policy leaves open is chosen on one half of the problems; everything reported is of the other half.
+The setting of a policy is chosen on one half of the problems; everything reported is of the other half.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from localent.analysis import metrics
 from localent.analysis.family import caveat
 from localent.analysis.intervals import DEFAULT, Estimate, Resampling, estimate, paired
 from localent.analysis.metrics import Array, Statistic, mean_of
-from localent.analysis.play import Play, Policy
 from localent.analysis.policies import length_cap, policies, to_the_end, usable
+from localent.analysis.policy import ABSTAIN, STOP, VOTE, Effects, Policy
 from localent.analysis.probed import Probed
 from localent.analysis.recorded import Recorded, Traces
-from localent.analysis.signals import read
-from localent.analysis.votes import several, voting
+from localent.analysis.trace_signals import Score, Signal, read
+from localent.analysis.votes import can_vote, majority
 from localent.errors import UsageError
 
 COVERAGE = 0.8  # share of the problems that an abstaining policy should answer
 GIVE = 0.01  # accuracy that an early stop may cost on the half where it is chosen
 COVERAGES = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5)
-KINDS = ("stop", "vote", "abstain")
+KINDS = (STOP, VOTE, ABSTAIN)
 NO_BASELINE = Estimate(None, reason="one sample a problem: run with --samples")
 NO_CAP = Estimate(None, reason="not probed: no trace could be stopped")
 
@@ -35,7 +35,8 @@ NO_CAP = Estimate(None, reason="not probed: no trace could be stopped")
 class Outcome:
     """One policy on the half of the problems that it was not chosen on. Changes are the policy minus the other."""
 
-    policy: str
+    policy: str  # the title
+    key: str
     kind: str
     setting: str
     accuracy: Estimate  # of what was answered
@@ -48,32 +49,40 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class RiskCoverage:
+    """Selective accuracy by one signal at COVERAGES, over all traces."""
+
+    signal: Signal
+    accuracy: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Replay:
-    """All policies of one run; risk_coverage: signal -> selective accuracy at COVERAGES, over all traces."""
+    """All policies of one run."""
 
     run_id: str
     n_chosen_on: int  # problems
     n_reported_on: int
     outcomes: tuple[Outcome, ...]
-    risk_coverage: dict[str, tuple[float, ...]]
+    risk_coverage: tuple[RiskCoverage, ...]
     notes: tuple[str, ...]
 
 
 def replay(run: Recorded, *, policy: str = "all", seed: int = 0, resampling: Resampling = DEFAULT) -> Replay:
-    """Replay the policies called `policy` ("all", a kind, or a name): by kind, ranked by accuracy, then tokens saved.
+    """Replay the policies called `policy` ("all", a kind, a key or a title), ranked by accuracy, then tokens saved.
 
-    `seed` settles which half of the problems is which.
+    `seed` settles which half of the problems is which. Raises UsageError for a policy that the run does not have.
     """
     traces, p, scored = run.traces, run.probes.own, read(run)
     chosen_on = half(traces.problems, seed)
     every = list(policies(run, scored))
-    asked = [one for one in every if policy in ("all", one.kind, one.name)]
+    asked = [one for one in every if policy in ("all", one.kind, one.key, one.title)]
     if not asked:
-        names = ", ".join(dict.fromkeys(one.name for one in every))
+        names = ", ".join(dict.fromkeys(one.title for one in every))
         raise UsageError(f"No policy '{policy}' for run {traces.run_id}. There are all, {', '.join(KINDS)}, {names}.")
-    field = Field(traces, p, chosen_on, resampling)
-    found = sorted((field.judge(one) for one in asked), key=_rank)
-    table = {s.name: _accuracies(s.values, traces.wrong) for s in usable(scored)}
+    baselines = Baselines(traces, p, chosen_on, resampling)
+    found = sorted((baselines.judge(one) for one in asked), key=_rank)
+    table = tuple(_risk_coverage(score, traces.wrong) for score in usable(scored))
     sizes = (len(np.unique(traces.problems[at])) for at in (chosen_on, ~chosen_on))
     notes = (*_notes(p, traces, len(found)), *caveat([traces.model]))
     return Replay(traces.run_id, *sizes, tuple(found), table, notes)
@@ -100,8 +109,9 @@ def _rank(found: Outcome) -> tuple[int, float, float]:
     )
 
 
-def _accuracies(values: Array, wrong: Array) -> tuple[float, ...]:
-    return tuple(float(metrics.selective_accuracy(values, wrong, share)) for share in COVERAGES)
+def _risk_coverage(score: Score, wrong: Array) -> RiskCoverage:
+    accuracy = (float(metrics.selective_accuracy(score.values, wrong, share)) for share in COVERAGES)
+    return RiskCoverage(score.signal, tuple(accuracy))
 
 
 def _notes(p: Probed | None, traces: Traces, n_ranked: int) -> tuple[str, ...]:
@@ -114,79 +124,74 @@ def _notes(p: Probed | None, traces: Traces, n_ranked: int) -> tuple[str, ...]:
         )
     if p is None:
         notes.append("This run was not probed, so no trace could be stopped early.")
-    if not several(traces):
+    if not can_vote(traces):
         notes.append("One sample a problem: there is nothing to vote on; run with --samples.")
     return tuple(notes)
 
 
-class Field:
-    """What policies are held against: the traces, the halves, the majority vote, the length cap."""
+class Baselines:
+    """What policies are held against, on both halves: whole traces, the majority vote, the length cap."""
 
     def __init__(self, traces: Traces, p: Probed | None, chosen_on: Array, resampling: Resampling) -> None:
         self.fit, self.test, self.resampling = chosen_on, ~chosen_on, resampling
-        self.traces, self.several = traces, several(traces)
-        self.whole = to_the_end(traces)
-        self.vote = voting(traces, np.ones(len(traces.wrong)))
+        self.can_vote, self.whole, self.majority = can_vote(traces), to_the_end(traces), majority(traces)
         self.capped = None if p is None else self.best(length_cap(traces, p))
 
     def judge(self, policy: Policy) -> Outcome:
         """Choose the setting on one half, report on the other."""
         setting = self.choose(policy)
-        play, usual = policy.play(setting, self.test), self.usual(policy, self.test)
+        found, usual = policy.apply(setting, self.test), self.usual(policy, self.test)
         return Outcome(
-            policy.name,
+            policy.title,
+            policy.key,
             policy.kind,
-            shown(policy.unit, setting),
-            accuracy=self.mean(np.where(play.answered, play.right, np.nan), play.problems),
-            coverage=self.mean(play.answered.astype(float), play.problems),
-            change=self.gain(play, usual),
-            against_cap=NO_CAP if self.capped is None else self.gain(play, self.capped),
-            against_majority=self.gain(play, self.vote(self.test)) if self.several else NO_BASELINE,
-            tokens_saved=self.saved(play.tokens, usual, play.problems),
-            tokens_saved_net=self.saved(play.tokens + play.probe_tokens, usual, play.problems),
+            policy.shown(setting),
+            accuracy=self.mean(np.where(found.answered, found.right, np.nan), found.problems),
+            coverage=self.mean(found.answered.astype(float), found.problems),
+            change=self.gain(found, usual),
+            against_cap=NO_CAP if self.capped is None else self.gain(found, self.capped),
+            against_majority=self.gain(found, self.vote(self.test)) if self.can_vote else NO_BASELINE,
+            tokens_saved=self.saved(found.tokens, usual, found.problems),
+            tokens_saved_net=self.saved(found.tokens + found.probe_tokens, usual, found.problems),
         )
 
-    def best(self, policy: Policy) -> Play:
-        """What comes of the policy on the half for reporting, with the setting chosen on the other."""
-        return policy.play(self.choose(policy), self.test)
+    def best(self, policy: Policy) -> Effects:
+        """The effects on the half for reporting, with the setting chosen on the other."""
+        return policy.apply(self.choose(policy), self.test)
 
     def choose(self, policy: Policy) -> float:
         """The best setting on the half for choosing; ties go to the earlier one."""
         usual = self.usual(policy, self.fit)
-        return max(policy.settings, key=lambda setting: self.worth(policy, policy.play(setting, self.fit), usual))
+        return max(policy.settings, key=lambda setting: self.worth(policy, policy.apply(setting, self.fit), usual))
 
-    def worth(self, policy: Policy, play: Play, usual: Play) -> float:
-        """What a setting is chosen for. Abstain: coverage; vote: accuracy; stop: tokens saved at hardly any cost."""
-        if policy.kind == "abstain":
-            return -abs(play.answered.mean() - COVERAGE)
-        if policy.kind == "vote":
-            return float(play.right.mean())
-        cost = usual.right.mean() - play.right.mean()
-        saved = 1 - play.tokens.sum() / max(usual.tokens.sum(), 1)
+    def worth(self, policy: Policy, found: Effects, usual: Effects) -> float:
+        """The worth of a setting. Abstain: coverage; vote: accuracy; stop: tokens saved at hardly any cost."""
+        if policy.kind == ABSTAIN:
+            return -abs(float(found.answered.mean()) - COVERAGE)
+        if policy.kind == VOTE:
+            return float(found.right.mean())
+        cost = usual.right.mean() - found.right.mean()
+        saved = 1 - found.tokens.sum() / max(usual.tokens.sum(), 1)
         return float(saved) if cost <= GIVE else float(-1 - cost)
 
-    def usual(self, policy: Policy, among: Array) -> Play:
-        """What it is held against: the majority vote for votes, the whole traces for the others."""
-        return self.vote(among) if policy.kind == "vote" else self.whole(among)
+    def usual(self, policy: Policy, among: Array) -> Effects:
+        """The effects of the baseline: the majority vote for votes, whole traces for the others."""
+        return self.vote(among) if policy.kind == VOTE else self.whole(among)
+
+    def vote(self, among: Array) -> Effects:
+        """The majority vote."""
+        return self.majority.apply(0.0, among)
 
     def mean(self, values: Array, problems: Array) -> Estimate:
         return estimate(mean_of, values, problems=problems, resampling=self.resampling)
 
-    def gain(self, play: Play, other: Play) -> Estimate:
+    def gain(self, found: Effects, other: Effects) -> Estimate:
         """Accuracy of what the policy answers minus accuracy of the other, paired by problem."""
-        mine, theirs = (mean_of(np.where(x.answered, x.right, np.nan)) for x in (play, other))
-        return paired(theirs, other.problems, mine, play.problems, self.resampling)
+        mine, theirs = (mean_of(np.where(x.answered, x.right, np.nan)) for x in (found, other))
+        return paired(theirs, other.problems, mine, found.problems, self.resampling)
 
-    def saved(self, spent: Array, usual: Play, problems: Array) -> Estimate:
+    def saved(self, spent: Array, usual: Effects, problems: Array) -> Estimate:
         return estimate(_saved_of, spent.astype(float), usual.tokens, problems=problems, resampling=self.resampling)
-
-
-def shown(unit: str, setting: float) -> str:
-    """A setting as people read it: "tokens 37"; rules that stop the sooner the smaller it is keep it negated."""
-    if not unit or np.isinf(setting):
-        return "never" if unit else ""
-    unit, setting = (unit.removeprefix("minus "), -setting) if unit.startswith("minus ") else (unit, setting)
-    return f"{unit} {setting:.4g}"
 
 
 def _saved_of(spent: Array, usual: Array) -> Statistic:

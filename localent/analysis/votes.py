@@ -9,21 +9,22 @@ import numpy as np
 from localent.analysis import scores
 from localent.analysis.intervals import problem_index
 from localent.analysis.metrics import Array
-from localent.analysis.play import Play, Policy, thresholds
+from localent.analysis.policy import VOTE, Effects, Policy, thresholds
 from localent.analysis.recorded import Traces
-from localent.analysis.signals import Score
+from localent.analysis.trace_signals import Score
 
 SHARPNESS = (0.5, 1.0, 2.0, 4.0)  # how much a standard deviation of a signal weighs in a vote
 
 
-def several(traces: Traces) -> bool:
+def can_vote(traces: Traces) -> bool:
+    """True where some problem has several traces."""
     return len(np.unique(traces.problems)) < len(traces.problems)
 
 
 def voting(
     traces: Traces, weights: Array, tokens: Array | None = None, fed: Array | None = None
-) -> Callable[[Array], Play]:
-    """Weighted vote of the samples of each problem: a function of which traces take part -> Play by problem."""
+) -> Callable[[Array], Effects]:
+    """Weighted vote of the samples of each problem: a function of which traces take part -> Effects by problem."""
     index, names = problem_index(traces.problems), np.unique(traces.problems)
     tokens = traces.n_tokens if tokens is None else tokens
     fed = np.zeros(len(index)) if fed is None else fed
@@ -33,7 +34,7 @@ def voting(
     cell, is_right = cell.ravel(), np.zeros(len(cells))
     is_right[cell] = ~traces.wrong
 
-    def play(among: Array) -> Play:
+    def effects(among: Array) -> Effects:
         votes = np.bincount(cell, weights * given * among, len(cells))
         best = np.zeros(len(names))
         np.maximum.at(best, cells[:, 0], votes)
@@ -42,9 +43,9 @@ def voting(
         asked = np.unique(index[among])
         right = won[asked] / np.maximum(n_wins[asked], 1)
         spent, price = (np.bincount(index, x * among, len(names))[asked] for x in (tokens, fed))
-        return Play(right, np.ones(len(asked), bool), spent, price, names[asked])
+        return Effects(right, np.ones(len(asked), bool), spent, price, names[asked])
 
-    return play
+    return effects
 
 
 def votes(score: Score, traces: Traces, fed: Array) -> Iterator[Policy]:
@@ -53,13 +54,22 @@ def votes(score: Score, traces: Traces, fed: Array) -> Iterator[Policy]:
     best = np.full(int(index.max()) + 1, np.inf)
     np.minimum.at(best, index, values)
     lowest = voting(traces, (values == best[index]).astype(float), fed=fed)
-    yield Policy(f"best of n by {score.name}", "vote", (0.0,), lambda _, among: lowest(among), "")
+    signal = score.signal
+    title = f"best of n by {signal.title}"
+    yield Policy(f"best_of_n:{signal.key}", title, VOTE, (0.0,), lambda _, among: lowest(among))
     z = (values - values.mean()) / (values.std() or 1.0)
 
-    def play(sharpness: float, among: Array) -> Play:
+    def weighted(sharpness: float, among: Array) -> Effects:
         return voting(traces, np.exp(np.clip(-sharpness * z, -50, 50)), fed=fed)(among)
 
-    yield Policy(f"vote weighted by {score.name}", "vote", SHARPNESS, play, "sharpness")
+    title = f"vote weighted by {signal.title}"
+    yield Policy(f"weighted_vote:{signal.key}", title, VOTE, SHARPNESS, weighted, "sharpness")
+
+
+def majority(traces: Traces) -> Policy:
+    """The majority vote of all samples."""
+    vote = voting(traces, np.ones(len(traces)))
+    return Policy("majority_vote", "majority vote", VOTE, (0.0,), lambda _, among: vote(among))
 
 
 def deepconf(traces: Traces, entropy: Array) -> Policy:
@@ -70,7 +80,7 @@ def deepconf(traces: Traces, entropy: Array) -> Policy:
     """
     means, index = scores.window_means(entropy), problem_index(traces.problems)
 
-    def play(threshold: float, among: Array) -> Play:
+    def ended_early(threshold: float, among: Array) -> Effects:
         over = means > threshold
         ended = over.any(1)
         survives = np.bincount(index, ~ended)[index] > 0
@@ -78,5 +88,6 @@ def deepconf(traces: Traces, entropy: Array) -> Policy:
         tokens = np.where(ended, over.argmax(1) + 1, traces.n_tokens)
         return voting(traces, (~ended).astype(float), tokens)(among)
 
-    name = f"vote, ended above a {scores.WINDOW}-token entropy (DeepConf)"
-    return Policy(name, "vote", (np.inf, *thresholds(scores.worst_window(entropy))[::-1]), play, "nats")
+    title = f"vote, ended above a {scores.WINDOW}-token entropy (DeepConf)"
+    settings = (np.inf, *thresholds(scores.worst_window(entropy))[::-1])
+    return Policy("deepconf", title, VOTE, settings, ended_early, "nats")

@@ -89,7 +89,7 @@ def dots(panel: Panel, axis) -> None:
     line = panel.lines[0]
     places = range(len(panel.labels))
     for i, value, low, high in zip(places, line.x, line.low, line.high, strict=True):
-        colour = ROLES["length"][0] if "(baseline)" in panel.labels[i] else COLOURS[0]
+        colour = ROLES["length"][0] if panel.baselines and panel.baselines[i] else COLOURS[0]
         axis.plot([low, high], [i, i], color=colour, lw=1.4)
         axis.plot([value], [i], "o", color=colour, ms=4)
     if panel.level is not None:

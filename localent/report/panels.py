@@ -58,6 +58,7 @@ class Panel:
     caption: str
     level: float | None = None  # a line across: what a coin would give
     labels: tuple[str, ...] = ()
+    baselines: tuple[bool, ...] = ()  # of the labels: drawn in another colour; empty: none is one
 
     def csv_rows(self) -> Iterator[tuple]:
         """The data, header first."""
@@ -221,20 +222,24 @@ def quant_panel(runs: Sequence[RunFacts]) -> Panel | None:
 def signal_panel(run: RunFacts, db: Database) -> Panel | None:
     """The scores that tell wrong traces from right ones best, length among them."""
     from localent.analysis import signals
+    from localent.analysis.trace_signals import BASELINE, read
 
-    found = [(score, signals.auroc(score, run.traces, RESAMPLING)) for score in signals.read(load.run(db, run.run_id))]
+    found = [(score, signals.auroc(score, run.traces, RESAMPLING)) for score in read(load.run(db, run.run_id))]
     found = sorted((row for row in found if row[1].known), key=lambda row: -abs(row[1].value - 0.5))
     if not found:
         return None
-    baselines = [row for row in found if row[0].family == "baseline"]
-    best = [row for row in found if row[0].family != "baseline"][:N_SIGNALS]
+    baselines = [row for row in found if row[0].signal.family == BASELINE]
+    best = [row for row in found if row[0].signal.family != BASELINE][:N_SIGNALS]
     rows = sorted(baselines + best, key=lambda row: -row[1].value)
     line = of_estimates("AUROC", "0", [auroc.value for _, auroc in rows], [auroc for _, auroc in rows], values=True)
-    labels = tuple(f"{score.name}{' (baseline)' if score.family == 'baseline' else ''}" for score, _ in rows)
+    are_baselines = tuple(score.signal.family == BASELINE for score, _ in rows)
+    labels = tuple(
+        f"{score.signal.title}{' (baseline)' * own}" for (score, _), own in zip(rows, are_baselines, strict=True)
+    )
     size = f"{run.size()}; the {len(best)} furthest from 0.5, and the baselines."
     caption = f"{size} {WHISKER} {signals.SELECTED}"
     title = f"Which signals tell wrong from right: {run.name}"
-    return Panel("signals", title, "AUROC", "", (line,), caption, level=0.5, labels=labels)
+    return Panel("signals", title, "AUROC", "", (line,), caption, level=0.5, labels=labels, baselines=are_baselines)
 
 
 def differences(runs: Sequence[RunFacts]) -> list[str]:

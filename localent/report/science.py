@@ -10,6 +10,7 @@ import numpy as np
 
 from localent.analysis.beyond_controls import untested
 from localent.analysis.intervals import Estimate
+from localent.analysis.replay import RiskCoverage
 from localent.report.terminal import number
 
 Table = tuple[list[str], list[list]]
@@ -87,12 +88,12 @@ def replay_table(rows: Iterable) -> Table:
     return columns, found
 
 
-def risk_coverage_table(accuracies: dict[str, Sequence[float]], coverages: Sequence[float]) -> Table:
+def risk_coverage_table(found: Sequence[RiskCoverage], coverages: Sequence[float]) -> Table:
     """Accuracy among the most certain traces by each signal, best at 80 % first."""
     columns = ["accuracy when answering", *(f"{share:.0%}" for share in coverages)]
     at = list(coverages).index(0.8)
-    ranked = sorted(accuracies.items(), key=lambda item: -item[1][at])
-    return columns, [[name, *map(cell, values)] for name, values in ranked]
+    ranked = sorted(found, key=lambda one: -one.accuracy[at])
+    return columns, [[one.signal.title, *map(cell, one.accuracy)] for one in ranked]
 
 
 def verdict_table(found: Iterable[tuple[str, object]], seeds: Sequence = ()) -> Table:

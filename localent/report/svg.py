@@ -150,7 +150,7 @@ def _dots(panel: Panel) -> Iterator[str]:
         if line.low[i] == line.low[i]:
             yield _stroke("curve c0", [(across(line.low[i]), y), (across(line.high[i]), y)])
         if line.x[i] == line.x[i]:
-            yield _dot(across(line.x[i]), y, "clength" if "(baseline)" in label else "c0", 4)
+            yield _dot(across(line.x[i]), y, "clength" if panel.baselines and panel.baselines[i] else "c0", 4)
     yield _text((LABELS + WIDTH) / 2, bottom + 34, panel.x_label, "label mid")
 
 

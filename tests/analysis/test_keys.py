@@ -6,10 +6,13 @@ import pytest
 from helpers import synthetic
 
 from localent import study
-from localent.analysis import claims, quantities, verdicts
+from localent.analysis import claims, load, policies, quantities, trace_signals, verdicts
 from localent.analysis.claims import Claim
 from localent.analysis.intervals import Resampling
 from localent.analysis.quantities import Quantity
+from localent.analysis.replay import Outcome, replay
+from localent.analysis.signals import Judged, signals
+from localent.analysis.trace_signals import Signal
 from localent.store import open_db
 from localent.store.migrations import CLAIM_KEYS
 
@@ -21,9 +24,13 @@ def titled(module, kind):
 
 @pytest.fixture
 def reworded(monkeypatch):
-    """Function: every title of claims and quantities becomes another."""
+    """Function: every title of claims, quantities, signals and stops becomes another."""
 
     def reword():
+        for name, table in vars(trace_signals).items():
+            if isinstance(table, tuple) and table and isinstance(table[0], Signal):
+                monkeypatch.setattr(trace_signals, name, tuple(replace(one, title=f"X {one.key}") for one in table))
+        monkeypatch.setattr(policies, "STOPS", tuple(replace(one, title=f"X {one.key}") for one in policies.STOPS))
         for module, kind in ((claims, Claim), (quantities, Quantity)):
             for name, one in titled(module, kind).items():
                 monkeypatch.setattr(module, name, replace(one, title=f"{one.title}, in other words"))
@@ -66,3 +73,36 @@ def test_reworded_claims_are_the_same_claims(tmp_path, reworded):
     old = [row for row in rows if row["study_id"] == after.study_id]
     by_key = [{row["claim_key"]: row | {"claim": ""} for row in some} for some in (mine, old)]
     assert by_key[0] == by_key[1]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    path = tmp_path_factory.mktemp("keys") / "made.db"
+    run_id = synthetic.write(path, synthetic.Law(gain=4, against=8, token_gap=0.2), n_problems=30, n_samples=3)
+    with open_db(path, readonly=True) as db:
+        return load.run(db, run_id)
+
+
+def test_reworded_signals_are_judged_alike(run, reworded):
+    before = {row.key: row for row in signals(run, resampling=Resampling(50)).rows}
+    reworded()
+    after = {row.key: row for row in signals(run, resampling=Resampling(50)).rows}
+    assert len(after) > 40
+    assert after["mean_entropy"].name == "X mean_entropy"
+    assert untitled(after, name="") == untitled(before, name="")
+
+
+def test_reworded_policies_have_the_same_prices_signs_and_gains(run, reworded):
+    """A price comes from what a signal needs, a sign from the rule, a voter by its key: none from a title."""
+    before = {one.key: one for one in replay(run, resampling=Resampling(50)).outcomes}
+    reworded()
+    after = {one.key: one for one in replay(run, resampling=Resampling(50)).outcomes}
+    assert untitled(after, policy="") == untitled(before, policy="")
+    assert after["abstain:mean_entropy"].policy == "abstain by X mean_entropy"
+    assert after["abstain:answer_entropy_half"].tokens_saved_net.value < 0 == after["length_cap"].setting.count("-")
+    assert after["weighted_vote:mean_entropy"].change == before["weighted_vote:mean_entropy"].change
+    assert replay(run, policy="eat", resampling=Resampling(50)).outcomes == (after["eat"],)
+
+
+def untitled(found: dict[str, Outcome | Judged], **titles):
+    return {key: replace(one, **titles) for key, one in found.items()}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from helpers import synthetic
 
-from localent.analysis import load, policies, signals
+from localent.analysis import load, policies, signals, trace_signals
 from localent.analysis import replay as replaying
 from localent.analysis.intervals import Resampling
 from localent.analysis.replay import replay
@@ -40,8 +40,8 @@ def found(made, **options):
 
 def test_a_stop_takes_the_leader_at_the_first_probe_that_allows_it(parts):
     traces, p, _ = parts
-    policy = next(x for x in policies.stops(traces, p) if x.name.startswith("entropy threshold"))
-    play = policy.play(0.6, np.ones(len(traces.wrong), bool))
+    policy = next(x for x in policies.stops(traces, p) if x.key == "entropy_threshold")
+    play = policy.apply(0.6, np.ones(len(traces.wrong), bool))
     for i in range(40):
         ks = [k for k in range(int(p.n_steps[i]) + 1) if p.entropy[i, k] <= 0.6]
         expected = (p.leader_true[i, ks[0]], p.n_tokens[i, ks[0]]) if ks else (not traces.wrong[i], traces.n_tokens[i])
@@ -53,8 +53,8 @@ def test_a_stop_takes_the_leader_at_the_first_probe_that_allows_it(parts):
 def test_no_stop_where_no_answer_leads(parts):
     """However certain the rule is there: it waits for an answer to take, or lets the trace end."""
     traces, p, _ = parts
-    stopped = [next(x for x in policies.stops(traces, q) if x.name.startswith("entropy")) for q in (p, led_late(p))]
-    first, late = (policy.play(np.inf, np.ones(len(traces.wrong), bool)) for policy in stopped)
+    stopped = [next(x for x in policies.stops(traces, q) if x.key == "entropy_threshold") for q in (p, led_late(p))]
+    first, late = (policy.apply(np.inf, np.ones(len(traces.wrong), bool)) for policy in stopped)
     assert (first.tokens == p.n_tokens[:, 0]).all()
     assert (late.tokens == p.n_tokens[:, 1]).all()
     assert (late.right == p.leader_true[:, 1]).all()
@@ -69,7 +69,7 @@ def led_late(p):
 
 def test_a_length_cap_cuts_at_the_last_step_within_it(parts):
     traces, p, _ = parts
-    play = policies.length_cap(traces, p).play(-13.0, np.ones(len(traces.wrong), bool))
+    play = policies.length_cap(traces, p).apply(-13.0, np.ones(len(traces.wrong), bool))
     for i in range(40):
         assert play.tokens[i] == (12 if traces.n_tokens[i] > 13 else traces.n_tokens[i])
 
@@ -107,10 +107,10 @@ def test_traces_without_an_answer_do_not_vote(parts):
 def test_the_setting_is_blind_to_the_half_that_it_is_reported_on(parts):
     """Turning every label of that half around changes what is reported, not what was chosen."""
     traces, p, run = parts
-    fit, scored = replaying.half(traces.problems), signals.read(run)
+    fit, scored = replaying.half(traces.problems), trace_signals.read(run)
     turned = replace(traces, wrong=np.where(fit, traces.wrong, ~traces.wrong))
     every = (policies.policies(replace(run, traces=some), scored) for some in (traces, turned))
-    fields = [replaying.Field(some, p, fit, {}) for some in (traces, turned)]
+    fields = [replaying.Baselines(some, p, fit, {}) for some in (traces, turned)]
     for one, other in zip(*every, strict=True):
         assert fields[0].choose(one) == fields[1].choose(other)
 
@@ -204,9 +204,9 @@ def test_kinds_names_and_unknown_policies(made):
 
 
 def test_risk_coverage_rises_for_a_planted_signal(made):
-    table = found(made, policy="EAT").risk_coverage
-    assert list(table["mean entropy"]) == sorted(table["mean entropy"])
-    assert table["mean entropy"][0] == pytest.approx(table["length in tokens"][0])
+    table = {one.signal.key: one.accuracy for one in found(made, policy="EAT").risk_coverage}
+    assert list(table["mean_entropy"]) == sorted(table["mean_entropy"])
+    assert table["mean_entropy"][0] == pytest.approx(table["length"][0])
 
 
 def test_one_sample_a_problem_says_that_there_is_nothing_to_vote_on(tmp_path):

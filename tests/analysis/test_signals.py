@@ -11,8 +11,9 @@ from helpers.simulated import labelled
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from localent.analysis import intervals, load, metrics, signals, significance
+from localent.analysis import intervals, load, metrics, signals, significance, trace_signals
 from localent.analysis.intervals import Estimate, Resampling
+from localent.analysis.trace_signals import Score
 from localent.engine import Options, Prompt, drive
 from localent.engine import open as open_model
 from localent.measure.meter import Meter
@@ -288,7 +289,7 @@ def test_p_of_a_partial_correlation_agrees_with_pearson_on_plain_data():
 
 def judged(values, wrong, length, problems):
     """The one signal of a run: its row as `signals` reads it, no other signal beside it."""
-    score = signals.Score("made", "answer", values * 1.0, "never")
+    score = Score(replace(trace_signals.ANSWERS[0], missing="never"), values * 1.0)
     row = signals.judge(score, labelled(wrong, problems, length), resampling=Resampling(400))
     row = replace(row, p_holm=row.p, given_length_p_holm=significance.correlation_p(row.given_length))
     return replace(row, reading=signals._reading(row))
@@ -417,7 +418,7 @@ def test_signals_at_a_share_of_the_trace_see_nothing_behind_it(tmp_path):
     path, at = tmp_path / "made.db", 0.4
     run_id = synthetic.write(path, synthetic.Law(gain=3, steps=(5, 6)), n_problems=20)
     with open_db(path, readonly=True) as db:
-        found = {score.name: score.values for score in signals.read(load.run(db, run_id), at)}
+        found = {score.signal.title: score.values for score in trace_signals.read(load.run(db, run_id), at)}
         ids = db.traces(run_id, ("trace_id",))["trace_id"]
         whole = [db.trace(i) for i in ids]
         steps = db.steps(run_id, ("kind", "mean_entropy"))
@@ -447,9 +448,9 @@ def test_rollouts_are_signals_of_the_traces_that_have_them(tmp_path):
             db.add_probes(run_id, i, rolled)
         run = load.run(db, run_id)
     rows = {row.name: row for row in signals.signals(run, resampling=Resampling(200)).rows}
-    scores = {score.name: score.values for score in signals.read(run)}
+    scores = {score.signal.title: score.values for score in trace_signals.read(run)}
     row = rows["1 - rollout leader's share at half"]
-    assert (row.auroc.n, row.auroc.n_missing, row.missing) == (40, 20, signals.NOT_ROLLED)
+    assert (row.auroc.n, row.auroc.n_missing, row.missing) == (40, 20, trace_signals.NOT_ROLLED)
     assert row.brier is not None
     assert scores["rollout entropy at half"][:40] == pytest.approx(scores["answer entropy at half"][:40])
 
@@ -499,7 +500,7 @@ def test_entropy_tells_the_sums_that_outside_models_get_wrong(shared, name, accu
     if not path.is_file():
         pytest.skip(f"no {path.name} in the shared test data")
     entropy, wrong = add(path)
-    score = signals.Score("mean entropy", "token", entropy, "")
+    score = Score(trace_signals.TOKENS[0], entropy)
     traces = labelled(wrong, np.arange(len(wrong)), np.full(len(wrong), 4))
     row = signals.judge(score, traces, resampling=Resampling(200))
     assert accuracy[0] < 1 - wrong.mean() < accuracy[1]
@@ -514,5 +515,5 @@ def test_reading_a_run_does_not_go_row_by_row(tmp_path):
     run_id = synthetic.write(tmp_path / "big.db", synthetic.Law(steps=(20, 21)), n_problems=200)
     written, begun = time.process_time() - begun, time.process_time()
     with open_db(tmp_path / "big.db", readonly=True) as db:
-        signals.read(load.run(db, run_id))
+        trace_signals.read(load.run(db, run_id))
     assert time.process_time() - begun < written
