@@ -15,7 +15,7 @@ from localent.analysis.pairs import FreeRunning
 from localent.analysis.prefixes import Trajectory
 from localent.analysis.quantities import QUANTITIES
 from localent.compare.text import Text
-from localent.engine import Scorer
+from localent.engine import Rows, Scorer
 
 SHARE, LEAST, MOST = 0.02, 2, 40  # of the texts that are scored twice
 LEAST_ROWS = 500  # positions, where there are so many: a few short traces do not know the size of the noise
@@ -32,7 +32,7 @@ class Rechunked(Scorer):
     def keep(self, n_tokens: int) -> None:
         self.scorer.keep(n_tokens)
 
-    def feed(self, tokens: Sequence[int], n_rows: int) -> Sequence[np.ndarray]:
+    def feed(self, tokens: Sequence[int], n_rows: int) -> Rows:
         found, first = [], len(tokens) - n_rows
         for start in range(0, len(tokens), self.chunk):
             end = min(start + self.chunk, len(tokens))

@@ -1,7 +1,6 @@
-"""What this machine does with a model: what is there, how fast it is, what repeats to the bit, and what does not.
+"""A check of this machine, its build of llama.cpp and a model: hardware, speed, bit-exact repetition, noise floor.
 
-`examine` returns findings in the order in which people read them. Everything measured is short; a model that is
-slow gets fewer tokens, and the findings say how many.
+`examine` returns findings in the order in which they are printed. All measurements together take some seconds.
 """
 
 from __future__ import annotations
@@ -71,7 +70,7 @@ def _measured(path: Path, layers: int, status: Callable[[str], None]) -> Iterato
 
 
 def _advice(exact: Sequence[Finding], moved: Sequence[Finding], best: int) -> Finding:
-    """What to do with all this."""
+    """Advice on settings, from the bit checks and the noise floor."""
     floor = max((finding.value for finding in moved if finding.value is not None), default=0.0)
     broken = [finding.name for finding in exact if not finding.ok]
     keep = (

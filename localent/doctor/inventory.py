@@ -1,4 +1,4 @@
-"""What is there: the machine, the build, the GPUs, the model and whether it fits."""
+"""The machine, the build, the GPUs, the model and the lanes that fit."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from localent.machine import hardware
 from localent.machine.findings import Finding
 from localent.models.disk import needed_bytes
 from localent.models.hub import hub_cache
+from localent.records import Model
 
 CONTEXTS = (512, 2048, 8192)  # of a lane
 FEATURES = {"avx2": "AVX2", "avx512f": "AVX512", "fma": "FMA", "f16c": "F16C", "avx512_vnni": "AVX512_VNNI"}
@@ -26,6 +27,7 @@ FEATURES |= {"asimddp": "DOTPROD", "i8mm": "MATMUL_INT8", "sve": "SVE"}
 
 
 def this_machine() -> Iterator[Finding]:
+    """System, processor, cores, memory and disk."""
     cores, room, total = hardware.cores(), hardware.available_memory(), hardware.total_memory()
     yield Finding("machine", "Python", platform.python_version(), ok=sys.version_info >= (3, 11))
     yield Finding("machine", "system", platform.platform())
@@ -41,6 +43,7 @@ def this_machine() -> Iterator[Finding]:
 
 
 def build() -> Iterator[Finding]:
+    """The packages, and the processor's features that they use."""
     info = build_info(0)
     yield Finding("build", "localent", localent.__version__)
     package, _, wanted = requirement().partition("==")
@@ -58,7 +61,7 @@ def build() -> Iterator[Finding]:
 
 
 def unused_features(flags: frozenset[str], used: str) -> list[str]:
-    """What the processor has and llama.cpp was not built for."""
+    """Features of the processor that llama.cpp was not built for."""
     return [name for flag, name in FEATURES.items() if flag in flags and f"{name} = 1" not in used]
 
 
@@ -74,6 +77,7 @@ def install_line(backend: str, arch: str | None = None) -> str:
 
 
 def gpus() -> Iterator[Finding]:
+    """GPUs that this build uses, and those that it cannot."""
     found, usable = hardware.gpus(), [device for device in devices() if device.kind != "cpu"]
     for device in usable:
         free = f"{device.free_bytes / 1e9:.1f} of {device.total_bytes / 1e9:.1f} GB free"
@@ -85,7 +89,7 @@ def gpus() -> Iterator[Finding]:
 
 
 def _advice(gpu: hardware.Gpu) -> str:
-    """How to let llama.cpp use a GPU."""
+    """How to make llama.cpp use a GPU."""
     memory = "" if gpu.total_bytes is None else f"{gpu.total_bytes / 1e9:.1f} GB. "
     lacks = (
         "" if gpu.backend != "CUDA" or shutil.which("nvcc") else " (install NVIDIA's CUDA toolkit first: no nvcc here)"
@@ -94,7 +98,8 @@ def _advice(gpu: hardware.Gpu) -> str:
     return f"{memory}This llama.cpp does not use it; to build one that does{lacks}: {line}"
 
 
-def the_model(path: Path, head: Header, model) -> Iterator[Finding]:
+def the_model(path: Path, head: Header, model: Model) -> Iterator[Finding]:
+    """The model's size, and the lanes of it that fit into free memory."""
     n_bytes = sum(part.stat().st_size for part in parts(path))
     yield Finding("model", "name", model.name, None, None, str(path))
     yield Finding("model", "architecture", model.arch, None, None, f"{model.n_params / 1e6:,.1f} million parameters")

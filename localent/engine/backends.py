@@ -17,7 +17,7 @@ from localent.engine.interface import Backend, Device, Model, Options
 if TYPE_CHECKING:
     from localent.files.imatrix import Imatrix
 
-FOLDERS = ("llama",)  # asked in this order; the last one reads every file that no other claims
+FOLDERS: tuple[str, ...] = ("llama",)  # asked in this order; the last one reads every file that no other claims
 _registered: list[tuple[Callable[[Path], bool], Backend]] = []
 
 
@@ -48,7 +48,7 @@ def registered(reads: Callable[[Path], bool], backend: Backend) -> Iterator[None
 
 
 def _imported(path: Path | str | None) -> Backend:
-    *others, default = FOLDERS
+    others, default = FOLDERS[:-1], FOLDERS[-1]
     claims = (name for name in others if path is not None and import_module(f"{__package__}.{name}").reads(Path(path)))
     return cast(Backend, import_module(f"{__package__}.{next(claims, default)}.backend"))
 
@@ -62,12 +62,12 @@ def check_options(options: Options, path: Path | str | None = None) -> None:
 
 
 def build_info(gpu_layers: int, path: Path | str | None = None) -> dict[str, str]:
-    """What computes the logits, as far as it can change their last bits: versions, backend, CPU features."""
+    """The versions, backend and CPU features that compute the logits, as far as they can change a bit."""
     return backend_of(path).build_info(gpu_layers)
 
 
 def devices() -> list[Device]:
-    """What this build can compute on."""
+    """The devices that this build can compute on."""
     return backend_of().devices()
 
 

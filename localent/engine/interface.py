@@ -1,4 +1,4 @@
-"""What a backend must offer: the weights of a file, its vocabulary, lanes to generate in, and a scorer to read with."""
+"""The interface of a backend: the weights of a file, its vocabulary, lanes that generate, a scorer of given texts."""
 
 from __future__ import annotations
 
@@ -56,6 +56,7 @@ class Closing(Protocol):
 
     def close(self) -> None:
         """Free it. Safe to call twice."""
+        return
 
     def __enter__(self) -> Self:
         return self
@@ -91,7 +92,7 @@ class Vocab(Protocol):
 
 
 class Engine(Closing, Protocol):
-    """What the scheduler needs of a model: lanes that are filled, advanced together, and cut back.
+    """The lanes of a model, as the scheduler uses them: lanes that are filled, advanced together, and cut back.
 
     Rows are valid until the next call. Raises LocalentError for a lane that is full or a token that does not exist.
     """
@@ -125,7 +126,7 @@ class Scorer(Closing, Protocol):
         """Forget all but the first n_tokens tokens fed."""
         ...
 
-    def feed(self, tokens: Sequence[int], n_rows: int) -> Sequence[Row]:
+    def feed(self, tokens: Sequence[int], n_rows: int) -> Rows | Sequence[Row]:
         """Feed tokens; the rows after each of the last n_rows of them, valid until the next call."""
         ...
 
@@ -163,11 +164,12 @@ class Backend(Protocol):
         ...
 
     def build_info(self, gpu_layers: int) -> dict[str, str]:
-        """What computes the logits, as far as it can change their last bits."""
+        """The software and hardware that compute the logits, as far as they can change a bit."""
         ...
 
     def check_options(self, options: Options) -> None:
         """Raise UsageError for options that cannot work."""
+        return
 
     def devices(self) -> list[Device]:
         """The devices of this build, with their memory."""
@@ -183,6 +185,7 @@ class Backend(Protocol):
 
     def check_build(self) -> None:
         """Raise LocalentError where the installed package is not the required one, or does not work."""
+        return
 
     def quants(self) -> frozenset[str]:
         """Names of the quants that `quantize` can write."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from localent.engine.interface import Engine, Prompt
 
@@ -54,12 +54,12 @@ def drive(
         scheduler.close()
 
 
-class _Scheduler:
-    def __init__(self, engine: Engine, queue: Iterator[Coroutine]):
+class _Scheduler(Generic[T]):
+    def __init__(self, engine: Engine, queue: Iterator[Coroutine[T]]):
         self.engine, self.queue = engine, queue
-        self.lanes: list[Coroutine | None] = [None] * engine.n_lanes
+        self.lanes: list[Coroutine[T] | None] = [None] * engine.n_lanes
         self.wants: list[Request | None] = [None] * engine.n_lanes
-        self.results: list[Any] = []
+        self.results: list[T] = []
 
     @property
     def n_live(self) -> int:
@@ -67,12 +67,12 @@ class _Scheduler:
 
     def advance(self) -> None:
         """One decode; every live coroutine gets its row and says what it wants next."""
-        rows = self.engine.decode(self.wants)
+        rows = self.engine.decode([want for want in self.wants if want is None or isinstance(want, int)])
         for lane, coroutine in enumerate(self.lanes):
             if coroutine is not None:
                 self._send(lane, rows[lane])
 
-    def settle(self) -> Iterator[Any]:
+    def settle(self) -> Iterator[T]:
         """Serve prompts and rewinds and refill free lanes, until every live lane wants one token fed.
 
         After `advance`, because a prefill overwrites the rows of the decode before it.
@@ -88,7 +88,8 @@ class _Scheduler:
             case Prompt() as prompt:
                 self._send(lane, self.engine.prefill(lane, prompt))
             case Rewind(n_tokens):
-                self._send(lane, self.engine.rewind(lane, n_tokens))
+                self.engine.rewind(lane, n_tokens)
+                self._send(lane, None)
             case other:
                 raise TypeError(f"expected a token id (int), Prompt or Rewind from a coroutine, got {other!r}")
 
@@ -101,8 +102,10 @@ class _Scheduler:
         return coroutine is not None
 
     def _send(self, lane: int, reply: Any) -> None:
+        coroutine = self.lanes[lane]
+        assert coroutine is not None, f"lane {lane} is free"
         try:
-            self.wants[lane] = self.lanes[lane].send(reply)
+            self.wants[lane] = coroutine.send(reply)
         except StopIteration as end:
             self.results.append(end.value)
             self.lanes[lane] = self.wants[lane] = None

@@ -50,7 +50,7 @@ class ScriptedVocab:
 class ScriptedEngine(Engine):
     """Lanes of plain token lists; `logits(tokens) -> (n_vocab,)` says what comes next.
 
-    Two habits of the real engine are kept: every call writes into one buffer that the next call overwrites,
+    Like the real engine: every call writes into one buffer that the next call overwrites,
     and idle lanes are fed too. `calls` records what was asked, for tests of the scheduler.
     """
 
@@ -58,7 +58,7 @@ class ScriptedEngine(Engine):
         self.vocab, self.logits, self.n_lanes, self.n_ctx = vocab, logits, n_lanes, n_ctx
         self.n_vocab = vocab.n_tokens
         self.lanes: list[list[int]] = [[] for _ in range(n_lanes)]
-        self.calls: list[tuple] = []
+        self.calls: list[tuple[object, ...]] = []
         self._rows = np.zeros((n_lanes, self.n_vocab), dtype=np.float32)
 
     def prefill(self, lane: int, prompt: Prompt) -> Row:
@@ -86,7 +86,8 @@ class ScriptedEngine(Engine):
         if len(self.lanes[lane]) > self.n_ctx:
             raise LocalentError(f"lane {lane} is full: {self.n_ctx} tokens")
         self._rows[lane] = self.logits(tuple(self.lanes[lane]))
-        return self._rows[lane]
+        row: Row = self._rows[lane]
+        return row
 
 
 class ScriptedScorer(Scorer):

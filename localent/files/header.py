@@ -42,7 +42,7 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a header says. Arrays of strings are tuples of bytes; other arrays are tuples of numbers."""
+    """The contents of a header. Arrays of strings are tuples of bytes; other arrays are tuples of numbers."""
 
     path: Path
     version: int
@@ -67,8 +67,8 @@ class Header:
     @property
     def bits_per_weight(self) -> float | None:
         """Bits of all tensors over weights; None where there are none or their type is not known."""
-        sizes = [tensor_bytes(tensor) for tensor in self.tensors]
-        return None if not sizes or None in sizes else 8 * sum(sizes) / max(self.n_params, 1)
+        sizes = [size for tensor in self.tensors if (size := tensor_bytes(tensor)) is not None]
+        return 8 * sum(sizes) / max(self.n_params, 1) if sizes and len(sizes) == len(self.tensors) else None
 
     @property
     def quant(self) -> str:
@@ -187,7 +187,7 @@ class _Reader:
             raise DamagedError(f"its header has a field of unknown type {kind}")
         return self.number(SCALARS[kind])
 
-    def array(self, kind: int, length: int) -> tuple:
+    def array(self, kind: int, length: int) -> tuple[Any, ...]:
         if kind == STRING:
             return self.strings(length)
         if kind not in SCALARS:

@@ -13,8 +13,10 @@ import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 from localent.errors import LocalentError, UsageError
 
@@ -25,9 +27,12 @@ LEVELS = 65535
 SLACK = 1e-3  # nats, and a share: float32 and its sums are nearer than that
 
 
+Row = NDArray[np.float32]  # (n_vocab,) log-probabilities
+
+
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What the file says before its rows."""
+    """The head of a base file."""
 
     path: Path
     n_ctx: int
@@ -76,7 +81,7 @@ def read(path: Path) -> Base:
     return Base(path, n_ctx, n_vocab, n_chunk, tokens)
 
 
-def chunks(base: Base) -> Iterator[np.ndarray]:
+def chunks(base: Base) -> Iterator[Packed]:
     """The log-probabilities of each chunk: (n_rows, n_vocab) float32, each row read from the disk when asked for."""
     shape = (base.n_rows, base.row_words)
     first = file_bytes(base.n_ctx, base.n_vocab, base.n_chunk) - 2 * base.n_chunk * shape[0] * shape[1]
@@ -85,7 +90,7 @@ def chunks(base: Base) -> Iterator[np.ndarray]:
         yield Packed(words, base, i * base.n_rows)
 
 
-class Packed(Sequence):
+class Packed(Sequence[Row]):
     """Rows of a chunk, unpacked one at a time: packed[i] is (n_vocab,) float32 log-probabilities.
 
     Raises LocalentError for a row whose scale and smallest value no distribution has.
@@ -97,7 +102,14 @@ class Packed(Sequence):
     def __len__(self) -> int:
         return len(self._words)
 
-    def __getitem__(self, i: int) -> np.ndarray:
+    @overload
+    def __getitem__(self, i: int) -> Row: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[Row]: ...
+    def __getitem__(self, i: int | slice) -> Row | list[Row]:
+        return [self._row(k) for k in range(*i.indices(len(self)))] if isinstance(i, slice) else self._row(i)
+
+    def _row(self, i: int) -> Row:
         words = self._words[i]
         if not is_sound(words, self._base.n_vocab):
             raise LocalentError(f"{self._base.path} is damaged (row {self._n_before + i:,}): write it again.")
@@ -105,7 +117,7 @@ class Packed(Sequence):
 
 
 def is_sound(words: np.ndarray, n_vocab: int) -> bool:
-    """Whether a stored row's head can be a distribution's: a span of 0 to 16 nats, the top from ln 1/n to ln 1."""
+    """True if a stored row's head can be a distribution's: a span of 0 to 16 nats, the top from ln 1/n to ln 1."""
     scale, least = words[:4].view("<f4").tolist()
     top = least + LEVELS * scale
     return 0 <= scale <= RANGE / LEVELS * (1 + SLACK) and -math.log(n_vocab) - SLACK <= top <= SLACK
@@ -159,7 +171,7 @@ class Writer:
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(self, kind, *_) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._file.close()
         if kind is None and not self._left:
             self._partial.replace(self.path)

@@ -1,1 +1,1 @@
-"""What this machine has, and what fits into it."""
+"""This machine: its hardware; the layers that fit; the doctor's findings."""

@@ -58,7 +58,7 @@ def _row(finding: Finding) -> dict[str, object]:
     number = float(finding.value) if isinstance(finding.value, int | float) else None
     value = None if finding.value is None else str(finding.value)
     ok = None if finding.ok is None else int(finding.ok)
-    shown = {"part": finding.part, "name": finding.name, "value": value, "number": number}
+    shown: dict[str, object] = {"part": finding.part, "name": finding.name, "value": value, "number": number}
     return shown | {"unit": finding.unit, "ok": ok, "note": finding.note}
 
 

@@ -1,4 +1,4 @@
-"""What fits where: a model's weights and lanes in this machine's memory, its layers on the GPU."""
+"""Layers on the GPU: as many as its memory holds beside the lanes."""
 
 from __future__ import annotations
 
@@ -29,15 +29,17 @@ class Offload:
 def layers_for(
     models: Sequence[Model], wanted: int | None, *, lanes: int | None = None, n_ctx: int | None = None
 ) -> int:
-    """The layers that the user wants, else as many of each model as fit together; warns where some stay on the CPU.
+    """The layers that the user wants, else as many of each model as fit together; logs a warning when some do not.
 
-    What fits is found once on this machine: free memory comes and goes, and other layers are another run.
+    Chosen once on this machine: free memory varies, and with other layers it is another run.
     """
     if wanted is not None or not supports_gpu():
         return wanted or 0
-    what = {"layers for": [model.sha256 for model in models], "lanes": lanes, "ctx": n_ctx} | build_info(-1)
+    about: dict[str, object] = {"layers for": [model.sha256 for model in models], "lanes": lanes, "ctx": n_ctx}
     paths = [Path(model.path) for model in models]
-    found = choose_once(what, _offload_of, lambda: astuple(gpu_layers(paths, lanes=lanes, n_ctx=n_ctx)))
+    found = choose_once(
+        about | build_info(-1), _offload_of, lambda: astuple(gpu_layers(paths, lanes=lanes, n_ctx=n_ctx))
+    )
     if found.why:
         LOG.warning(found.why)
     return found.layers

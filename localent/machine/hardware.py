@@ -1,4 +1,4 @@
-"""What this machine allows: cores, memory, disk and GPUs that a program started here may really use."""
+"""Cores, memory, disk and GPUs that this process may use."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-ASK_S = 10  # seconds that another program may take to say what GPU there is
+ASK_S = 10  # time limit of a program that lists GPUs, in seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """What limits the threads; None: no such limit, or not known here."""
+    """The limits on threads; None: no such limit, or unknown."""
 
     allowed: int  # by this process's affinity
     physical: int | None  # hyper-threads counted once
@@ -29,7 +29,7 @@ class Cores:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU of this machine, whether or not llama.cpp was built for it."""
+    """A GPU of this machine; llama.cpp may not be built for it."""
 
     name: str
     backend: str  # the CMake option that builds llama.cpp for it: "CUDA", "HIP", "METAL", "VULKAN"
@@ -38,6 +38,7 @@ class Gpu:
 
 
 def cores() -> Cores:
+    """The limits on this process's threads."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return Cores(allowed, _physical_cores(), _cgroup_cores())
 
@@ -103,7 +104,7 @@ def _vulkan() -> list[Gpu]:
 
 
 def _output(*command: str) -> str:
-    """What another program prints; nothing where it is absent, fails or hangs."""
+    """The output of another program; empty where it is absent, fails or hangs."""
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, check=True).stdout
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
@@ -115,7 +116,7 @@ def _mebibytes(text: str) -> int | None:
 
 
 def _total_memory() -> int | None:
-    """Where there is no /proc/meminfo."""
+    """Physical memory in bytes, for systems without /proc/meminfo."""
     try:
         return None if Path("/proc/meminfo").exists() else os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     except (AttributeError, ValueError, OSError):
@@ -123,13 +124,14 @@ def _total_memory() -> int | None:
 
 
 def host() -> dict[str, str]:
-    """What identifies this machine in a run's records."""
+    """The system, processor and Python that a session is stored with."""
     return {"system": platform.platform(), "cpu": _cpu_name(), "python": platform.python_version()}
 
 
 def _physical_cores() -> int | None:
     """Distinct cores, hyper-threads counted once (Linux); None where unknown."""
-    cores, package = set(), "0"
+    cores: set[tuple[str, str]] = set()
+    package = "0"
     for line in _lines("/proc/cpuinfo"):
         key, _, value = line.partition(":")
         package = value.strip() if key.strip() == "physical id" else package

@@ -1,4 +1,4 @@
-"""What two models say of one position: the measures of two next-token distributions, from their logits rows.
+"""Divergence of two models at one position: measures of two next-token distributions, from their logits rows.
 
 The formulas are those of `kl` and `js` below, and of `entropy.py`, in float64 and in walks over blocks that
 stay in the cache; exp, the dearest part, is taken once per row and kept for the second walk. The reference's side is
@@ -36,7 +36,8 @@ def kl(p_log: ArrayLike, q_log: ArrayLike) -> Array:
     """
     p, lp = p_and_finite_log(p_log)
     lq = np.where(p > 0, np.asarray(q_log, np.float64), 0.0)
-    return np.where(p > 0, p * (lp - lq), 0.0).sum(axis=-1)
+    found: Array = np.where(p > 0, p * (lp - lq), 0.0).sum(axis=-1)
+    return found
 
 
 def js(p_log: ArrayLike, q_log: ArrayLike) -> Array:
@@ -173,9 +174,11 @@ def _check_possible(rows: Sequence[Row], least: float) -> None:
             raise BrokenLogitsError(f"{said}: their divergence is infinite.", i)
 
 
-def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _dot(a: Array, b: Array) -> Array:
     """Σ a·b over the last axis: (..., n) -> (...)."""
-    return sum(np.vecdot(a[..., i : i + DOT], b[..., i : i + DOT]) for i in range(0, a.shape[-1], DOT))
+    parts = (np.vecdot(a[..., i : i + DOT], b[..., i : i + DOT]) for i in range(0, a.shape[-1], DOT))
+    found: Array = sum(parts)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +207,7 @@ class _Sums:
             self.log_s[0] = log_s_reference
 
     def entropy(self, i: int) -> float:
-        return max(math.log(self.s[i]) - self.ez[i] / self.s[i], 0.0)
+        return float(max(math.log(self.s[i]) - self.ez[i] / self.s[i], 0.0))
 
     def side(self, i: int, row: Row, top: _Top, token_id: int) -> Side:
         mean = self.ez[i] / self.s[i]

@@ -20,7 +20,8 @@ def log_softmax(logits: ArrayLike) -> Array:
     if not np.isfinite(top).all():
         raise LocalentError("The logits are broken: NaN, +inf or nothing but -inf in a row.")
     z = x - top
-    return z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+    found: Array = z - np.log(np.exp(z).sum(axis=-1, keepdims=True))
+    return found
 
 
 def entropy(log_probs: ArrayLike) -> Array:
@@ -30,7 +31,8 @@ def entropy(log_probs: ArrayLike) -> Array:
     Source: Shannon (1948), section 6.
     """
     p, lp = p_and_finite_log(log_probs)
-    return -(p * lp).sum(axis=-1)
+    found: Array = -(p * lp).sum(axis=-1)
+    return found
 
 
 def varentropy(log_probs: ArrayLike) -> Array:
@@ -39,7 +41,8 @@ def varentropy(log_probs: ArrayLike) -> Array:
     Source: Kontoyiannis and Verdu (2014), arXiv 1212.2668. (entropix uses bits.)
     """
     p, lp = p_and_finite_log(log_probs)
-    return (p * (lp + entropy(log_probs)[..., None]) ** 2).sum(axis=-1)
+    found: Array = (p * (lp + entropy(log_probs)[..., None]) ** 2).sum(axis=-1)
+    return found
 
 
 def renyi2(log_probs: ArrayLike) -> Array:
@@ -48,7 +51,8 @@ def renyi2(log_probs: ArrayLike) -> Array:
     Source: Rényi (1961).
     """
     p, _ = p_and_finite_log(log_probs)
-    return -np.log((p * p).sum(axis=-1))
+    found: Array = -np.log((p * p).sum(axis=-1))
+    return found
 
 
 def entropy_of_probs(probs: ArrayLike) -> Array:
@@ -60,7 +64,8 @@ def entropy_of_probs(probs: ArrayLike) -> Array:
     total = p.sum(axis=-1)
     if not ((p >= 0).all() and (np.abs(total - 1) <= 1e-6).all()):
         raise LocalentError(f"Expected masses >= 0 that sum to 1, got a sum of {total}.")
-    return -(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=-1)
+    found: Array = -(p * np.log(np.where(p > 0, p, 1.0))).sum(axis=-1)
+    return found
 
 
 def p_and_finite_log(log_probs: ArrayLike) -> tuple[Array, Array]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from localent.errors import BrokenLogitsError, LocalentError
 from localent.measure.entropy import Array, entropy, log_softmax
 
 Row = NDArray[np.float32]
+Numbers = NDArray[np.floating[Any]]  # of either precision
 
 CHUNK = 512  # entries summed in float32 by one dot product; short, so that rounding stays below 1e-7
 BLOCK = 80 * CHUNK  # most entries swept at a time: two scratch blocks of 160 KiB stay in the L2 cache
@@ -180,7 +182,7 @@ class _Sweep:
     would fight with llama.cpp for the cores, and short enough for float32.
     """
 
-    def __init__(self, n_vocab: int, scratch: NDArray) -> None:
+    def __init__(self, n_vocab: int, scratch: Numbers) -> None:
         self._dtype = scratch.dtype
         self._one = np.ones(CHUNK, scratch.dtype)
         self._sums = np.empty((5, -(-n_vocab // CHUNK)), scratch.dtype)
@@ -188,12 +190,12 @@ class _Sweep:
         width = -(-n_vocab // (n_blocks * CHUNK)) * CHUNK  # blocks of about equal size: fewer calls
         self._blocks = [_block(i, min(i + width, n_vocab), scratch, self._sums) for i in range(0, n_vocab, width)]
 
-    def moments(self, row: Row, top: float, floor: bool = False) -> NDArray:
+    def moments(self, row: Row, top: float, floor: bool = False) -> Numbers:
         """Sums of z, e, e·z, e², e·z² with z = logit - top, e = exp(z): -> (5, n_chunks), valid until the next call."""
-        top, least = self._dtype.type(top), self._dtype.type(UNDERFLOW)
+        shift, least = self._dtype.type(top), self._dtype.type(UNDERFLOW)
         for where, z, e, chunks, padding, s_z_e, s_ez_ee, s_ezz in self._blocks:
             padding.fill(0)
-            np.subtract(row[where], top, out=z, dtype=self._dtype)
+            np.subtract(row[where], shift, out=z, dtype=self._dtype)
             if floor:  # exp(floor) is 0: impossible tokens then add 0 · finite
                 np.maximum(z, least, out=z)
             np.exp(z, out=e)
@@ -203,21 +205,22 @@ class _Sweep:
             np.vecdot(chunks[0], chunks[1], out=s_ezz)
         return self._sums
 
-    def masses(self, row: Row, top: float, scale: float, least: float) -> NDArray:
+    def masses(self, row: Row, top: float, scale: float, least: float) -> Numbers:
         """Sum of exp((logit - top) · scale) over logits >= least: -> (n_chunks,), valid until the next call."""
-        top, scale = self._dtype.type(top), self._dtype.type(scale)
+        shift, factor = self._dtype.type(top), self._dtype.type(scale)
         for where, z, e, chunks, padding, s_z_e, *_ in self._blocks:
             padding.fill(0)
-            np.subtract(row[where], top, out=z, dtype=self._dtype)
-            np.multiply(z, scale, out=z)
+            np.subtract(row[where], shift, out=z, dtype=self._dtype)
+            np.multiply(z, factor, out=z)
             np.exp(z, out=e)
             if least > -math.inf:
                 np.multiply(e, row[where] >= least, out=e)
             np.vecdot(chunks[1], self._one, out=s_z_e[1])
-        return self._sums[1]
+        found: Numbers = self._sums[1]
+        return found
 
 
-def _block(start: int, end: int, scratch: NDArray, sums: NDArray) -> tuple:
+def _block(start: int, end: int, scratch: Numbers, sums: Numbers) -> tuple[Any, ...]:
     """The views that one block of a sweep needs, made once: making them takes as long as a pass.
 
     Where in the row, z and e, both by chunk (2, n, CHUNK), what lies beyond the vocabulary's end, where the sums go.

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from localent.errors import UsageError
 from localent.measure.entropy import Array
-from localent.measure.meter import CHUNK, Meter, Reading, Row, by_chunk, heaviest
+from localent.measure.meter import CHUNK, Meter, Numbers, Reading, Row, by_chunk, heaviest
 
 LEAST = float(np.finfo(np.float32).min)  # the least logit of a possible token
 HEAD = 16  # chunks looked at first
@@ -71,7 +71,7 @@ class Sampler:
             return self._from_chunks(row, reading, np.arange(reading.masses.size), reading.masses, u)
         return self._from_tempered(meter, row, reading, u)
 
-    def _weights(self, logits: NDArray, reading: Reading) -> Array:
+    def _weights(self, logits: Numbers, reading: Reading) -> Array:
         """Tempered probabilities, 1 for the most likely token: any shape -> same, float64."""
         z = np.subtract(logits, reading.max_logit, dtype=np.float64)
         if self.temperature != 1:
@@ -95,7 +95,7 @@ class Sampler:
         masses, last_id = self._wide(meter, row, reading, total or self._total(meter, row, reading))
         return self._from_chunks(row, reading, np.arange(masses.size), masses, u, last_id)
 
-    def _narrow(self, row: Row, reading: Reading, total: float | None) -> tuple[NDArray[np.intp], NDArray] | None:
+    def _narrow(self, row: Row, reading: Reading, total: float | None) -> tuple[NDArray[np.intp], Numbers] | None:
         """Ids (rising) and logits of the nucleus, where the heaviest chunks settle it, else None.
 
         Candidates are all tokens above a level that only those chunks reach. They settle it if the nucleus ends among
@@ -104,10 +104,8 @@ class Sampler:
         for n_chunks in (HEAD, 4 * HEAD):
             ids, logits, outside = _candidates(row, reading, n_chunks)
             weights = self._weights(logits, reading)
-            high = low = total
-            if total is None:
-                low = float(weights.sum())
-                high = low + self._unseen(reading, logits, outside)
+            low = float(weights.sum()) if total is None else total
+            high = low + self._unseen(reading, logits, outside) if total is None else total
             if weights.sum() < self.top_p * high and outside > -math.inf:
                 continue  # before sorting: a flat row
             falling = -np.sort(-logits)
@@ -154,7 +152,7 @@ class Sampler:
     def _total(self, meter: Meter, row: Row, reading: Reading) -> float:
         return float(meter.tempered(row, reading, self.temperature).sum())
 
-    def _unseen(self, reading: Reading, seen: NDArray, outside: float) -> float:
+    def _unseen(self, reading: Reading, seen: Numbers, outside: float) -> float:
         """Most tempered mass that tokens not above `outside` can have (temperature < 1).
 
         For p <= c, p^(1/T) <= c^(1/T - 1) p; so their sum is at most that power of c times their mass at temperature 1.
@@ -226,7 +224,7 @@ class Sampler:
         return start + _pick(weights, within)
 
 
-def _candidates(row: Row, reading: Reading, n_chunks: int) -> tuple[NDArray[np.intp], NDArray, float]:
+def _candidates(row: Row, reading: Reading, n_chunks: int) -> tuple[NDArray[np.intp], Numbers, float]:
     """Ids (rising) and logits of the possible tokens that reach a level, and that level: no other token is above it."""
     chunks, level = heaviest(reading, n_chunks)
     logits = by_chunk(row, chunks).ravel()
@@ -234,10 +232,10 @@ def _candidates(row: Row, reading: Reading, n_chunks: int) -> tuple[NDArray[np.i
     return chunks[at // CHUNK] * CHUNK + at % CHUNK, logits[at], level
 
 
-def _first(logits: NDArray, falling: NDArray, n: int) -> NDArray[np.bool_]:
+def _first(logits: Numbers, falling: Numbers, n: int) -> NDArray[np.bool_]:
     """Which of the logits are the n largest, ties by place; `falling` is them sorted."""
     least = falling[n - 1]
-    kept = logits > least
+    kept: NDArray[np.bool_] = logits > least
     kept[np.flatnonzero(logits == least)[: n - np.count_nonzero(kept)]] = True
     return kept
 

@@ -1,4 +1,4 @@
-"""From what the user typed to a GGUF file on this disk: a path, a name of models.toml, NAME:QUANT, a name on disk.
+"""Names to files: a path to a GGUF, a name of models.toml, NAME:QUANT, or the name that another program uses.
 
 `names` knows models.toml, `hub` fetches and checks, `disk` finds what other programs left here, `datasets` fetches
 the public problem sets.
@@ -60,7 +60,7 @@ def _on_disk(entry: Entry, quant: str) -> Path:
 
 
 def _bundled(entry: Entry, quant: str) -> Path:
-    source = Path(str(resources.files("localent") / "demo" / entry.bundled))
+    source = Path(str(resources.files("localent") / "demo" / str(entry.bundled)))
     if not source.is_file():
         raise LocalentError(f"{entry.name} is missing from this installation ({source}): install localent again.")
     return source if quant == entry.default else _made_quant(entry, source, quant)

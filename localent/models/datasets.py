@@ -15,6 +15,7 @@ import urllib.request
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from localent.errors import LocalentError, UsageError
 from localent.tasks.load import data_home
@@ -95,7 +96,7 @@ def _kept(file: File) -> Path:
 
 
 def _fault(file: File, content: bytes) -> str | None:
-    """What is wrong with a file's content, as the end of a sentence."""
+    """The fault of a file's content, as the end of a sentence; None: it is sound."""
     if file.sha256 and hashlib.sha256(content).hexdigest() != file.sha256:
         return "is not the pinned file (another sha256)"
     n_rows = content.count(b'"ID"') if file.name.endswith(".json") else len(content.splitlines())
@@ -153,7 +154,7 @@ class _Remote(io.RawIOBase):
         self.at = (0, self.at, self.size)[whence] + offset
         return self.at
 
-    def readinto(self, buffer) -> int:
+    def readinto(self, buffer: Any) -> int:
         n = min(len(buffer), self.size - self.at)
         done = 0
         while done < n:

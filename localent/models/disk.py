@@ -23,7 +23,7 @@ OLLAMA_WEIGHTS = "application/vnd.ollama.image.model"
 OLLAMA_HOME = "registry.ollama.ai/library/"
 MANIFEST_BYTES = 1 << 20
 SPARE = 0.1  # share of a model's file that buffers take beside it
-LOGIT_BYTES = 8  # llama.cpp's row, and what measuring makes of it
+LOGIT_BYTES = 8  # llama.cpp's row of float32, and as much for measuring it
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """What a model's header says, and what it asks of this machine."""
+    """The contents of a model's header, and the memory that it needs."""
 
     arch: str
     quant: str
@@ -70,7 +70,7 @@ def same_file(filename: str) -> Path | None:
 
 
 def details(found: Found, *, lanes: int = 4, n_ctx: int = 2048) -> Details:
-    """What its header says; a file that cannot be used says why."""
+    """The contents of its header; for a file that cannot be used, the problem."""
     try:
         seen = [read_header(part) for part in parts(found.path)]
     except LocalentError as error:
@@ -96,10 +96,12 @@ def needed_bytes(head: Header, file_bytes: int, lanes: int, n_ctx: int) -> int:
 
 
 def _bits(seen: list[Header]) -> float | None:
-    each = [(part.bits_per_weight, part.n_params) for part in seen if part.tensors]
-    if not each or any(bits is None for bits, _ in each):
+    """Bits per weight of all parts together; None where that of one is not known."""
+    whole = [part for part in seen if part.tensors]
+    known = [(bits, part.n_params) for part in whole if (bits := part.bits_per_weight) is not None]
+    if not known or len(known) < len(whole):
         return None
-    return sum(bits * n for bits, n in each) / sum(n for _, n in each)
+    return sum(bits * n for bits, n in known) / sum(n for _, n in known)
 
 
 # ── places ──────────────────────────────────────────────────────────────────────────────────────────────────────

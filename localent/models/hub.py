@@ -1,22 +1,25 @@
-"""The Hugging Face hub: fetch a file into the shared cache, and believe it only when its sha256 is the hub's.
+"""The Hugging Face hub: files in the cache that its clients share, each checked against the sha256 that the hub has.
 
-The cache's blobs are named by that sha256, so a file can be checked again at any time without the hub.
+huggingface_hub downloads, resumes and lays out the cache. Added here: parts of split models, the check of the content
+(blobs are named by their sha256, so it needs no hub), room on the disk first, and errors that say what to do.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from errno import ENOSPC
 from pathlib import Path
 
 from localent.errors import LocalentError, UsageError
 from localent.files import cache
 from localent.files.header import PART, parts
 from localent.files.identity import file_sha256
-from localent.models.names import SAFE, Entry
+from localent.machine.hardware import free_disk
+from localent.models.names import Entry
 
 ENDPOINT = "https://huggingface.co"
 SPARE = 1 << 28  # bytes of disk to leave free
@@ -26,7 +29,7 @@ REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What a pull brought: the first file, and how it was checked."""
+    """The outcome of a pull: the first file, and how it was checked."""
 
     path: Path
     n_files: int
@@ -58,15 +61,15 @@ def pull(
     if not REVISION.fullmatch(revision) or ".." in revision:
         raise UsageError(f"{revision!r} is no revision: name a commit, tag or branch of {entry.repo}.")
     remotes = _remotes(entry, quant, revision)
-    _check_space(sum(remote.size or 0 for remote in remotes if not _cached(entry.repo, remote)))
-    paths = []
+    _check_space(sum(remote.size or 0 for remote in remotes if not _is_cached(entry.repo, remote)))
+    known, paths, at = dict(entry.sha256).get(quant), list[Path](), revision
     for remote in remotes:
         status(f"{entry.repo}/{remote.name}")
-        paths.append(_fetch(entry, remote, remote.commit or revision, dict(entry.sha256).get(quant)))
-    _remember_revision(entry.repo, revision, remotes[0].commit)
-    etag = remotes[0].etag
-    digest = etag if etag and SHA256.fullmatch(etag) else None
-    return Fetched(paths[0], len(paths), sum(path.stat().st_size for path in paths), digest, remotes[0].commit)
+        paths.append(_fetch(entry, remote, at, known))
+        at = remote.commit or revision  # the first by the revision, which the client notes; its other parts from there
+    first = remotes[0]
+    n_bytes = sum(path.stat().st_size for path in paths)
+    return Fetched(paths[0], len(paths), n_bytes, _sha256_of(first.etag), first.commit)
 
 
 def from_cache(entry: Entry, quant: str, *, check: bool = True) -> Path | None:
@@ -76,7 +79,7 @@ def from_cache(entry: Entry, quant: str, *, check: bool = True) -> Path | None:
     """
     if entry.repo is None:
         return None
-    folder = hub_cache() / f"models--{entry.repo.replace('/', '--')}" / "snapshots"
+    folder = _repo_folder(entry.repo) / "snapshots"
     wanted = entry.filename(quant)
     stem = wanted.removesuffix(".gguf")
     found = [path for snapshot in _newest_first(folder) for path in _either(snapshot, wanted, stem)]
@@ -98,7 +101,7 @@ def nowhere(entry: Entry) -> str:
 
 
 def hub_cache() -> Path:
-    """Where the hub's clients keep files; read anew each time, so that a changed environment counts."""
+    """The folder that the hub's clients share, by the environment as it is now."""
     if own := os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE"):
         return Path(own).expanduser()
     home = os.environ.get("HF_HOME")
@@ -106,6 +109,7 @@ def hub_cache() -> Path:
 
 
 def endpoint() -> str:
+    """The hub's address, or that of a mirror."""
     return os.environ.get("HF_ENDPOINT", ENDPOINT).rstrip("/")
 
 
@@ -127,16 +131,15 @@ def _either(snapshot: Path, wanted: str, stem: str) -> list[Path]:
 
 def _remotes(entry: Entry, quant: str, revision: str) -> list[Remote]:
     """The files to fetch: the named one, or the parts of it that the repository lists."""
-    wanted = entry.filename(quant)
+    repo, wanted = entry.on_hub, entry.filename(quant)
     with _explained(entry, quant, revision):
-        found = _head(entry.repo, wanted, revision)
-        if found:
+        if found := _head(repo, wanted, revision):
             return [found]
-        listed = _listed(entry.repo, revision)
+        listed = _listed(repo, revision)
         first = next((name for name in listed if _is_first_part(name, wanted)), None)
         if first is None:
             raise LocalentError(_lacking(entry, quant, listed))
-        return [_head(entry.repo, part.name, revision) or _gone(part.name) for part in parts(Path(first))]
+        return [_head(repo, part.name, revision) or _gone(part.name) for part in parts(Path(first))]
 
 
 def _head(repo: str, name: str, revision: str) -> Remote | None:
@@ -164,7 +167,7 @@ def _listed(repo: str, revision: str) -> list[str]:
 
 def _is_first_part(name: str, wanted: str) -> bool:
     match = PART.match(name)
-    return bool(match) and match["stem"] == wanted.removesuffix(".gguf") and int(match["part"]) == 1
+    return match is not None and match["stem"] == wanted.removesuffix(".gguf") and int(match["part"]) == 1
 
 
 def _lacking(entry: Entry, quant: str, listed: list[str]) -> str:
@@ -182,65 +185,58 @@ def _gone(name: str) -> Remote:
 
 
 def _fetch(entry: Entry, remote: Remote, revision: str, known: str | None) -> Path:
-    """One file, checked. What fails the check leaves the cache again."""
+    """One file, checked. A file that fails the check is removed from the cache."""
     from huggingface_hub import hf_hub_download
 
+    repo, name = entry.on_hub, remote.name
     if known and remote.etag != known:
-        raise LocalentError(f"{entry.repo}/{remote.name} is another file than models.toml knows: has it been replaced?")
-    with _explained(entry, remote.name, revision):
-        path = Path(
-            hf_hub_download(
-                entry.repo, remote.name, revision=revision, cache_dir=hub_cache(), endpoint=endpoint(), token=_token()
-            )
+        raise LocalentError(f"{repo}/{name} is another file than models.toml knows: has it been replaced?")
+    with _explained(entry, name, revision):
+        found = hf_hub_download(
+            repo, name, revision=revision, cache_dir=hub_cache(), endpoint=endpoint(), token=_token()
         )
+    path = Path(found)
     if not _is_itself(path, remote):
-        blob = path.resolve()
-        path.unlink(missing_ok=True)
-        blob.unlink(missing_ok=True)
-        raise LocalentError(
-            f"{entry.repo}/{remote.name} came damaged (its sha256 is not the hub's) and was removed: pull it again."
-        )
+        for damaged in (path.resolve(), path):
+            damaged.unlink(missing_ok=True)
+        raise LocalentError(f"{repo}/{name} came damaged (its sha256 is not the hub's) and was removed: pull it again.")
     return path
 
 
 def _is_itself(path: Path, remote: Remote | None = None) -> bool:
-    """Whether a file has the sha256 that the hub reported, where it did. Remembered by size and time of change."""
-    etag = remote.etag if remote else path.resolve().name
-    if remote and remote.size is not None and path.stat().st_size != remote.size:
+    """True if a file has the sha256 that the hub reported, or none was. Hashed once for each size and mtime."""
+    stat, digest = path.stat(), _sha256_of(remote.etag if remote else path.resolve().name)
+    if remote and remote.size is not None and stat.st_size != remote.size:
         return False
-    if not etag or not SHA256.fullmatch(etag):
-        return True  # small files carry a git hash instead
-    stat = path.stat()
-    key = cache.key_of([etag, stat.st_size, stat.st_mtime_ns])
-    if cache.read("verified", key, bool):
+    key = cache.key_of([digest, stat.st_size, stat.st_mtime_ns])
+    if digest is None or cache.read("verified", key, bool):
         return True
-    if file_sha256(path) != etag:
+    if file_sha256(path) != digest:
         return False
     cache.write("verified", key, True)
     return True
 
 
-def _cached(repo: str, remote: Remote) -> bool:
-    return (hub_cache() / f"models--{repo.replace('/', '--')}" / "blobs" / str(remote.etag)).exists()
+def _sha256_of(etag: str | None) -> str | None:
+    """The sha256 that an etag is; None for a small file's, which is a git hash."""
+    return etag if etag and SHA256.fullmatch(etag) else None
 
 
-def _remember_revision(repo: str, revision: str, commit: str | None) -> None:
-    """refs/main -> commit, as the hub's own client writes it when asked for a branch."""
-    if commit is None or revision == commit or not all(SAFE.fullmatch(part) for part in revision.split("/")):
-        return
-    ref = hub_cache() / f"models--{repo.replace('/', '--')}" / "refs" / revision
-    ref.parent.mkdir(parents=True, exist_ok=True)
-    ref.write_text(commit)
+def _repo_folder(repo: str) -> Path:
+    from huggingface_hub.file_download import repo_folder_name
+
+    return hub_cache() / repo_folder_name(repo_id=repo, repo_type="model")
+
+
+def _is_cached(repo: str, remote: Remote) -> bool:
+    return (_repo_folder(repo) / "blobs" / str(remote.etag)).exists()
 
 
 def _check_space(needed: int) -> None:
-    folder = hub_cache()
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = free_disk(hub_cache())
     if needed and needed + SPARE > free:
         raise LocalentError(
-            f"This needs {needed / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free in {folder}: make room, "
+            f"This needs {needed / 1e9:.1f} GB of disk, {free / 1e9:.1f} GB are free for {hub_cache()}: make room, "
             "or name another disk's folder in HF_HOME."
         )
 
@@ -252,36 +248,31 @@ def _token() -> str | bool:
     return get_token() or False
 
 
-class _explained:  # noqa: N801  used as a statement
+@contextmanager
+def _explained(entry: Entry, what: str, revision: str) -> Iterator[None]:
     """Turn the hub client's errors into sentences that say what to do."""
+    try:
+        yield
+    except LocalentError:
+        raise
+    except Exception as error:
+        raise LocalentError(_sentence(error, entry, what, revision)) from None
 
-    def __init__(self, entry: Entry, what: str, revision: str):
-        self.entry, self.what, self.revision = entry, what, revision
 
-    def __enter__(self) -> None:
-        pass
+def _sentence(error: Exception, entry: Entry, what: str, revision: str) -> str:
+    from huggingface_hub import errors
 
-    def __exit__(self, kind, error, traceback) -> None:
-        if error is None or isinstance(error, LocalentError) or not isinstance(error, Exception):
-            return
-        raise LocalentError(self._sentence(error)) from None
-
-    def _sentence(self, error: Exception) -> str:
-        from huggingface_hub import errors
-
-        page = f"{ENDPOINT}/{self.entry.repo}"
-        if isinstance(error, errors.GatedRepoError):
-            return (
-                f"{self.entry.repo} is gated: accept its licence ({self.entry.licence}) at {page}, "
-                "then set HF_TOKEN or run 'hf auth login', and pull again."
-            )
-        if isinstance(error, errors.RevisionNotFoundError):
-            return f"{self.entry.repo} has no revision '{self.revision}': see {page}/commits/main."
-        if isinstance(error, errors.RepositoryNotFoundError):
-            return f"The hub has no {self.entry.repo}, or only for those with access: see {page}, or set HF_TOKEN."
-        if isinstance(error, errors.EntryNotFoundError):
-            return f"The hub has no {self.what} in {self.entry.repo}: see {page} for what it has."
-        if isinstance(error, OSError) and error.errno == 28:
-            return "The disk is full: make room, or name another disk's folder in HF_HOME."
-        told = " ".join(str(error).split())[:160]
-        return f"{self.entry.repo} ({self.what}) could not be fetched from {endpoint()} ({told}): try again."
+    page = f"{ENDPOINT}/{entry.repo}"
+    if isinstance(error, OSError) and error.errno == ENOSPC:
+        return "The disk is full: make room, or name another disk's folder in HF_HOME."
+    known = {  # the narrower errors first
+        errors.GatedRepoError: f"{entry.repo} is gated: accept its licence ({entry.licence}) at {page}, "
+        "then set HF_TOKEN or run 'hf auth login', and pull again.",
+        errors.RevisionNotFoundError: f"{entry.repo} has no revision '{revision}': see {page}/commits/main.",
+        errors.RepositoryNotFoundError: f"The hub has no {entry.repo}, or only for those with access: "
+        f"see {page}, or set HF_TOKEN.",
+        errors.EntryNotFoundError: f"The hub has no {what} in {entry.repo}: see {page} for what it has.",
+    }
+    told = " ".join(str(error).split())[:160]
+    other = f"{entry.repo} ({what}) could not be fetched from {endpoint()} ({told}): try again."
+    return next((sentence for kind, sentence in known.items() if isinstance(error, kind)), other)

@@ -1,4 +1,4 @@
-"""models.toml: what is known of a model by name. A field that nobody has checked is absent, never guessed."""
+"""models.toml: the models known by name. A field that nobody has checked is absent, never guessed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from importlib import resources
 from pathlib import Path
 
-from localent.errors import UsageError
+from localent.errors import LocalentError, UsageError
 
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # one part of a repository, file or model name
 QUANT = re.compile(r"[A-Za-z0-9_]{1,16}")
@@ -41,8 +41,8 @@ class Entry:
     context: int | None = None  # tokens it was trained for
     quants: tuple[str, ...] = ()  # seen on the hub; others may be there
     template: str | None = None  # what is worth knowing of its chat template
-    bos: bool | None = None  # whether prompts begin with a BOS token
-    thinks: bool | None = None  # whether it reasons inside <think> tags
+    bos: bool | None = None  # prompts begin with a BOS token
+    thinks: bool | None = None  # it reasons inside <think> tags
     sha256: tuple[tuple[str, str], ...] = ()  # (quant, digest), as the hub reported it
 
     @property
@@ -51,7 +51,16 @@ class Entry:
 
     def filename(self, quant: str) -> str:
         """The file that holds a quant of this model on the hub."""
+        if self.file is None:
+            raise LocalentError(f"{self.name} is part of localent: the hub has no file of it.")
         return self.file.format(quant=quant, quant_lower=quant.lower())
+
+    @property
+    def on_hub(self) -> str:
+        """Its repository. Raises LocalentError where none is known."""
+        if self.repo is None:
+            raise LocalentError(f"No GGUF of {self.name} is known on the hub: make one, and name its file.")
+        return self.repo
 
 
 def entries() -> dict[str, Entry]:
@@ -87,6 +96,7 @@ def our_list() -> Path:
 
 
 def user_list() -> Path:
+    """models.toml in the user's configuration folder."""
     base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
     return Path(base) / "localent" / "models.toml"
 
@@ -124,7 +134,7 @@ def _check(path: Path, entry: Entry) -> None:
     """Names become paths and addresses: nothing in them may lead elsewhere."""
     if bool(entry.bundled) == bool(entry.file and (entry.repo or entry.of)):
         raise UsageError(f"{path}: [{entry.name}] needs 'repo' and 'file' (where it is on the hub).")
-    parts = [entry.bundled] if entry.bundled else [*(entry.repo or "a/b").split("/"), *entry.file.split("/")]
+    parts = [entry.bundled] if entry.bundled else [*(entry.repo or "a/b").split("/"), *str(entry.file).split("/")]
     for part in parts:
         if not SAFE.fullmatch(re.sub(r"\{quant(_lower)?\}", "Q", part)):
             raise UsageError(f"{path}: [{entry.name}] has {part!r} in a name; use letters, digits, '.', '-', '_'.")

@@ -12,6 +12,7 @@ import zipfile
 import pytest
 
 from localent.errors import LocalentError, UsageError
+from localent.machine import hardware
 from localent.models import datasets, find, hub, resolve
 
 CONTENT = bytes(hashlib.sha256(bytes([i % 251])).digest()[i % 32] for i in range(300_000))
@@ -306,7 +307,7 @@ def test_a_known_hash_is_insisted_on(stub, tmp_path):
 
 
 def test_disk_space_is_looked_at_first(stub, monkeypatch):
-    monkeypatch.setattr(hub.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=1000))
+    monkeypatch.setattr(hardware.shutil, "disk_usage", lambda folder: types.SimpleNamespace(free=1000))
     with pytest.raises(LocalentError, match=r"needs 0\.0 GB of disk, 0\.0 GB are free"):
         fetch()
     assert not [asked for asked in stub.asked if asked[0] == "GET"]

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import llama_cpp
 from llama_cpp import _ggml
 from llama_cpp import llama_cpp as C  # noqa: N812  the bindings keep C's names
 
 from localent.errors import LocalentError
 
+__all__ = ["GGML", "PINNED", "VERSION", "C", "Pointer", "check_bindings"]
+
 PINNED, VERSION = "0.3.36", llama_cpp.__version__
 GGML = _ggml.libggml
+Pointer = Any  # an object of llama.cpp: the bindings give it no type
 
 
 def check_bindings() -> None:

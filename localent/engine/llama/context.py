@@ -1,22 +1,24 @@
-"""What lanes and scorers share: how a context is set up, what a batch is, and where the logits are."""
+"""The parts that lanes and scorers share: contexts, batches, and the rows of logits."""
 
 from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from localent.engine.interface import CTX_STEP, Options
+from localent.engine.interface import CTX_STEP, Options, Rows
 from localent.engine.llama import interrupts, log
-from localent.engine.llama.bindings import C
+from localent.engine.llama.bindings import C, Pointer
 from localent.errors import LocalentError, UsageError
 
-MOST_THREADS = 512  # as ggml says; some more are ignored, many more end the process
+MOST_THREADS = 512  # ggml's own limit; some more are ignored, many more end the process
 
 
 def check_options(options: Options) -> None:
-    """Raise UsageError for what llama.cpp would end the process over."""
+    """Raise UsageError for options that would make llama.cpp end the process."""
     limit = C.llama_max_parallel_sequences() - 1  # one stream holds the shared prefix
     if not 1 <= options.n_lanes <= limit:
         raise UsageError(f"--lanes must be between 1 and {limit}, got {options.n_lanes}")
@@ -26,7 +28,7 @@ def check_options(options: Options) -> None:
         raise UsageError(f"--threads must be between 1 and {MOST_THREADS}, got {options.n_threads}")
 
 
-def new_context(model, options: Options, streams: int, *, n_outputs: int):
+def new_context(model: Pointer, options: Options, streams: int, *, n_outputs: int) -> Pointer:
     """A context of `streams` independent sequences that shows at most n_outputs rows of logits a decode."""
     params = C.llama_context_default_params()
     params.n_seq_max, params.n_outputs_max = streams, n_outputs
@@ -73,18 +75,19 @@ class Batch:
         self._flags[len(self._flags) - flagged :] = 1
 
 
-def _pointer(array: np.ndarray, ctype):
+def _pointer(array: npt.NDArray[Any], ctype: Any) -> Any:
     return array.ctypes.data_as(ctypes.POINTER(ctype))
 
 
-def decode(context, batch: Batch, n_tokens: int) -> None:
+def decode(context: Pointer, batch: Batch, n_tokens: int) -> None:
+    """Run a batch. Raises LocalentError with llama.cpp's reason."""
     log.clear()
     code = C.llama_decode(context, batch.struct)
     if code:
         raise LocalentError(f"llama.cpp could not decode {n_tokens} tokens (code {code}). {log.last_words()}")
 
 
-def rows(context, n_rows: int, n_vocab: int) -> np.ndarray:
+def rows(context: Pointer, n_rows: int, n_vocab: int) -> Rows:
     """View of llama.cpp's own buffer: (n_rows, n_vocab), overwritten by the next decode."""
     pointer = ctypes.cast(C.llama_get_logits(context), ctypes.POINTER(ctypes.c_float))
     view = np.ctypeslib.as_array(pointer, shape=(n_rows, n_vocab))

@@ -1,4 +1,4 @@
-"""What this build of llama.cpp can compute on."""
+"""The devices that this build of llama.cpp can compute on."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import platform
 from collections.abc import Iterator
 
 from localent.engine.interface import Device
-from localent.engine.llama.bindings import GGML, VERSION, C
+from localent.engine.llama.bindings import GGML, VERSION, C, Pointer
 from localent.errors import UsageError
 
 
 def build_info(gpu_layers: int) -> dict[str, str]:
-    """What computed the logits, as far as it can change their bits."""
+    """The software and hardware that compute the logits, as far as they can change a bit."""
     gpus = [f"{d.name} {d.description}" for d in devices() if d.kind != "cpu"] if gpu_layers else []
     return {
         "llama_cpp_python": VERSION,
@@ -35,7 +35,7 @@ def devices() -> list[Device]:
     return [_device(lib, ctypes.c_void_p(lib.ggml_backend_dev_get(i))) for i in _sizes(lib.ggml_backend_dev_count())]
 
 
-def _device(lib, handle: ctypes.c_void_p) -> Device:
+def _device(lib: Pointer, handle: ctypes.c_void_p) -> Device:
     free, total = ctypes.c_size_t(), ctypes.c_size_t()
     lib.ggml_backend_dev_memory(handle, ctypes.byref(free), ctypes.byref(total))
     name, description = lib.ggml_backend_dev_name(handle), lib.ggml_backend_dev_description(handle)

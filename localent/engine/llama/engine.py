@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from localent.engine.interface import Engine, Options, Prompt, Row
+from localent.engine.interface import Engine, Options, Prompt, Row, Rows
 from localent.engine.llama.bindings import C
 from localent.engine.llama.context import Batch, check_options, decode, new_context, rows
 from localent.engine.llama.weights import Weights
 from localent.errors import LocalentError
+
+State = ctypes.Array[ctypes.c_uint8]  # of one lane, as llama.cpp saves it
 
 
 class LlamaEngine(Engine):
@@ -33,8 +35,9 @@ class LlamaEngine(Engine):
         self._memory = C.llama_get_memory(self._context)
         self.n_ctx = C.llama_n_ctx_seq(self._context)
         self._lengths = [0] * (self.n_lanes + 1)
-        self._prefix_lane, self._prefix = self.n_lanes, ()
-        self._marks = None if model.can_rewind else [_Marks() for _ in range(self.n_lanes)]
+        self._prefix_lane = self.n_lanes
+        self._prefix: tuple[int, ...] = ()
+        self._marks = [] if model.can_rewind else [_Marks() for _ in range(self.n_lanes)]
         self._step = Batch(self.n_lanes)
         self._step.set_lanes(range(self.n_lanes), flagged=self.n_lanes)
 
@@ -47,9 +50,10 @@ class LlamaEngine(Engine):
         self._feed(lane, prompt.tokens[prompt.n_shared :])
         if self._marks:
             self._marks[lane] = _Marks(list(prompt.tokens), {len(prompt.tokens): self._state(lane)})
-        return self._logits(1)[0]
+        row: Row = self._logits(1)[0]
+        return row
 
-    def decode(self, tokens: Sequence[int | None]) -> np.ndarray:
+    def decode(self, tokens: Sequence[int | None]) -> Rows:
         if len(tokens) != self.n_lanes:
             raise LocalentError(f"expected one token or None for each of {self.n_lanes} lanes, got {len(tokens)}")
         batch = self._step
@@ -109,13 +113,13 @@ class LlamaEngine(Engine):
     def _run(self, batch: Batch, n_tokens: int) -> None:
         decode(self._context, batch, n_tokens)
 
-    def _logits(self, n_rows: int) -> np.ndarray:
+    def _logits(self, n_rows: int) -> Rows:
         return rows(self._context, n_rows, self.n_vocab)
 
     def _return_to(self, lane: int, n_tokens: int) -> None:
-        """Rewind a lane that cannot forget: take up the last state marked before, feed what lies between, mark it.
+        """Rewind a lane that cannot forget: restore the last state marked before n_tokens, feed the rest, mark it.
 
-        A lane that stands at n_tokens already is only marked, so that what follows can be taken back to the bit.
+        A lane that is at n_tokens already is only marked, so that what follows can be undone to the bit.
         """
         marks = self._marks[lane]
         if n_tokens < self._lengths[lane]:
@@ -130,15 +134,15 @@ class LlamaEngine(Engine):
             known[n_tokens] = self._state(lane)
         self._marks[lane] = _Marks(marks.fed[:n_tokens], known)
 
-    def _state(self, lane: int) -> ctypes.Array:
-        """A copy of all that the context knows of a lane."""
+    def _state(self, lane: int) -> State:
+        """A copy of a lane's state in the context."""
         size = C.llama_state_seq_get_size_ext(self._context, lane, 0)
-        state = (ctypes.c_uint8 * size)()
+        state: State = (ctypes.c_uint8 * size)()
         if C.llama_state_seq_get_data_ext(self._context, state, size, lane, 0) != size:
             raise LocalentError(f"llama.cpp could not save a state of {self.model.path.name}: use --no-probe.")
         return state
 
-    def _set_state(self, lane: int, state: ctypes.Array) -> None:
+    def _set_state(self, lane: int, state: State) -> None:
         if not C.llama_state_seq_set_data_ext(self._context, state, len(state), lane, 0):
             raise LocalentError(f"llama.cpp could not restore a state of {self.model.path.name}: use --no-probe.")
 
@@ -171,7 +175,7 @@ class LlamaEngine(Engine):
 
 @dataclass(slots=True)
 class _Marks:
-    """What a lane of a recurrent model can come back to: the tokens fed, and its state after some of them."""
+    """The places that a lane of a recurrent model can return to: the tokens fed, and its state after some of them."""
 
     fed: list[int] = field(default_factory=list)
-    states: dict[int, ctypes.Array] = field(default_factory=dict)  # number of tokens -> state
+    states: dict[int, State] = field(default_factory=dict)  # number of tokens -> state

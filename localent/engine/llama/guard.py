@@ -1,7 +1,7 @@
 """Odd files are loaded in a child process first: llama.cpp ends the whole process on a header that it asserts about.
 
-A header is plain when everything in it fits together in the way of a well-trodden architecture. Any other is odd,
-which is no fault: the child loads it, tokenizes and decodes a little, and its answer is remembered.
+A header is plain when its architecture is a common one and everything in it is consistent. Any other is odd, which is
+no fault: a child process loads the file, tokenizes and decodes a little, and what passes is not tried again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from localent.errors import LocalentError
 from localent.files import cache
@@ -21,15 +22,15 @@ from localent.files.header import Header, Tensor, read_header, tensor_bytes
 
 KNOWN = frozenset({"llama", "qwen2", "gemma2", "olmo2"})  # architectures whose hyperparameters are checked below
 TOKENIZERS = frozenset({"gpt2", "llama"})
-SECONDS, BYTES_PER_SECOND = 120, 20_000_000  # patience with a child: a base, and a slow disk
+SECONDS, BYTES_PER_SECOND = 120, 20_000_000  # time limit of a child: a base, and a slow disk
 NAME = re.compile(r"[a-z0-9_.]+")
 
 
 def check(path: Path) -> None:
-    """Let a file pass that is plain, or that a child process could load. Raises LocalentError for any other."""
+    """Raise LocalentError for a file that is odd and that a child process could not load."""
     path = Path(path).expanduser().resolve()
     if not path.is_file():
-        return  # which has its own sentence elsewhere
+        return  # reported where the file is opened
     key = cache.file_key(path)
     if cache.read("tried", key, bool):
         return
@@ -39,7 +40,7 @@ def check(path: Path) -> None:
 
 
 def odd(path: Path) -> list[str]:
-    """What is unusual about a header; empty for a plain one."""
+    """The oddities of a header; empty for a plain one."""
     try:
         return list(_oddities(read_header(path)))
     except LocalentError as error:
@@ -62,7 +63,8 @@ def trial(path: Path) -> str | None:
     except subprocess.TimeoutExpired:
         return f"{path} did not load within {seconds} s: its header looks damaged, download it again."
     if child.returncode == 0:
-        return json.loads(child.stdout.splitlines()[-1])
+        answer: str | None = json.loads(child.stdout.splitlines()[-1])
+        return answer
     reason = _last_line(child.stderr.decode("utf-8", "replace"))
     return f"{path} makes llama.cpp crash ({reason}): it is damaged or not supported, download it again."
 
@@ -132,7 +134,7 @@ def _odd_tokenizer(seen: Header) -> Iterator[str]:
     yield from _odd_merges(seen.fields, tokens)
 
 
-def _odd_merges(fields: dict, tokens: tuple[bytes, ...]) -> Iterator[str]:
+def _odd_merges(fields: dict[str, Any], tokens: tuple[bytes, ...]) -> Iterator[str]:
     merges = fields.get("tokenizer.ggml.merges", ())
     if fields.get("tokenizer.ggml.model") == "gpt2":
         if not merges or any(merge.count(b" ") != 1 for merge in merges):

@@ -16,12 +16,12 @@ from localent.engine.llama.bindings import C
 _LINES: collections.deque[str] = collections.deque(maxlen=40)
 
 
-@C.llama_log_callback
-def _keep(level, text, _):
+def _append(level: int, text: bytes, _: object) -> None:
     _LINES.append(text.decode("utf-8", "replace"))
 
 
-C.llama_log_set(_keep, ctypes.c_void_p(0))  # after the import of the bindings, which installs their own printer
+_KEEP = C.llama_log_callback(_append)  # referenced for as long as llama.cpp may call it
+C.llama_log_set(_KEEP, ctypes.c_void_p(0))  # after the import of the bindings, which installs their own printer
 
 
 def clear() -> None:
@@ -40,19 +40,19 @@ def heard_by(hear: Callable[[str], object]) -> Iterator[None]:
     """Let `hear` listen to every line. What it raises is raised when the call inside has ended."""
     raised: list[BaseException] = []
 
-    @C.llama_log_callback
-    def listen(level, text, _):
+    def listen(level: int, text: bytes, _: object) -> None:
         try:
-            _LINES.append(text.decode("utf-8", "replace"))
+            _append(level, text, _)
             hear(_LINES[-1])
         except BaseException as error:
             raised.append(error)
 
+    callback = C.llama_log_callback(listen)
     clear()
-    C.llama_log_set(listen, ctypes.c_void_p(0))
+    C.llama_log_set(callback, ctypes.c_void_p(0))
     try:
         yield
     finally:
-        C.llama_log_set(_keep, ctypes.c_void_p(0))
+        C.llama_log_set(_KEEP, ctypes.c_void_p(0))
     if raised:
         raise raised[0]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from localent.engine.llama import interrupts, log
-from localent.engine.llama.bindings import C, check_bindings
+from localent.engine.llama.bindings import C, Pointer, check_bindings
 from localent.errors import LocalentError, UsageError
 from localent.files.imatrix import Imatrix
 
@@ -54,7 +54,7 @@ def quantize(
         del kept
 
 
-def _add_imatrix(params, imatrix: Imatrix) -> tuple:
+def _add_imatrix(params: Pointer, imatrix: Imatrix) -> tuple[object, ...]:
     """Point the parameters at the matrix and its origin, as llama-quantize does; returns what must stay alive."""
     entries = (C.llama_model_imatrix_data * (len(imatrix.weights) + 1))()  # the last one, all null, ends the list
     for entry, (name, values) in zip(entries, imatrix.weights.items(), strict=False):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from localent.engine.interface import Options, Scorer
+from localent.engine.interface import Options, Rows, Scorer
 from localent.engine.llama.bindings import C
 from localent.engine.llama.context import Batch, check_options, decode, new_context, rows
 from localent.engine.llama.weights import Weights
@@ -14,9 +14,9 @@ from localent.errors import LocalentError
 
 
 class LlamaScorer(Scorer):
-    """One text at a time, fed in chunks, with the logits of every row that is asked for: what teacher forcing needs.
+    """One text at a time, fed in chunks, with the logits of the rows that are asked for.
 
-    Holds `chunk` rows of logits, whatever the length of the text. Works for recurrent models, too.
+    Holds `chunk` rows of logits, whatever the length of the text. Works for recurrent models too.
     """
 
     def __init__(self, model: Weights, options: Options):
@@ -34,7 +34,7 @@ class LlamaScorer(Scorer):
             raise LocalentError(f"{self.model.path.name} is recurrent or hybrid: it cannot forget the end of a text.")
         self.n_fed = n_tokens
 
-    def feed(self, tokens: Sequence[int], n_rows: int) -> np.ndarray:
+    def feed(self, tokens: Sequence[int], n_rows: int) -> Rows:
         """Feed at most `chunk` tokens; logits after each of the last n_rows: (n_rows, n_vocab), until the next feed."""
         n = len(tokens)
         if not (0 < n <= self.options.chunk and 0 <= n_rows <= n):

@@ -6,8 +6,9 @@ import ctypes
 from array import array
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import Any, overload
 
-from localent.engine.llama.bindings import C
+from localent.engine.llama.bindings import C, Pointer
 from localent.errors import LocalentError
 
 
@@ -24,7 +25,13 @@ class Pieces(Sequence[bytes]):
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __getitem__(self, token_id: int) -> bytes:
+    @overload
+    def __getitem__(self, token_id: int) -> bytes: ...
+    @overload
+    def __getitem__(self, token_id: slice) -> list[bytes]: ...
+    def __getitem__(self, token_id: int | slice) -> bytes | list[bytes]:
+        if isinstance(token_id, slice):
+            return [self[i] for i in range(*token_id.indices(len(self)))]
         if not 0 <= token_id < len(self):
             raise IndexError(f"token {token_id} of {len(self)}")
         return self._block[self._ends[token_id] : self._ends[token_id + 1]]
@@ -33,7 +40,7 @@ class Pieces(Sequence[bytes]):
 class LlamaVocab:
     """A GGUF's vocabulary. Text of users and data sets is tokenized with special=False and so stays text."""
 
-    def __init__(self, model):
+    def __init__(self, model: Pointer):
         self._vocab = C.llama_model_get_vocab(model)
         self.n_tokens = C.llama_vocab_n_tokens(self._vocab)
         self.eog = frozenset(i for i in range(self.n_tokens) if C.llama_vocab_is_eog(self._vocab, i))
@@ -42,7 +49,7 @@ class LlamaVocab:
 
     @cached_property
     def variables(self) -> dict[str, str]:
-        """What chat templates ask of a tokenizer: the spelling of its BOS and EOS."""
+        """The spelling of BOS and EOS by the names that chat templates use."""
         ids = {"bos_token": C.llama_vocab_bos(self._vocab), "eos_token": C.llama_vocab_eos(self._vocab)}
         return {name: self.pieces[i].decode("utf-8", "replace") for name, i in ids.items() if 0 <= i < self.n_tokens}
 
@@ -53,8 +60,9 @@ class LlamaVocab:
         return Pieces(self._piece(i, buffer) for i in range(self.n_tokens))
 
     def tokenize(self, text: str, *, special: bool = False) -> list[int]:
+        """Token ids of text. With `special`, the spelling of a control token becomes that token."""
         if self._spellable is not None:
-            self._check_spelling(text)
+            _check_spelling(text, self._spellable)
         raw = text.encode()
         ids = (C.llama_token * (len(raw) + 8))()
         n = C.llama_tokenize(self._vocab, raw, len(raw), ids, len(ids), False, special)
@@ -63,23 +71,25 @@ class LlamaVocab:
         return ids[:n]
 
     def token_named(self, text: str) -> int | None:
+        """The id of the token whose whole text is `text`, or None."""
         ids = self.tokenize(text, special=True)
         return ids[0] if len(ids) == 1 else None
 
     def _characters(self) -> frozenset[str] | None:
-        """What a SentencePiece vocabulary without byte tokens can spell; None where it has them."""
+        """The characters that a SentencePiece vocabulary without byte tokens can spell; None where it has them."""
         texts = [C.llama_vocab_get_text(self._vocab, i).decode("utf-8", "replace") for i in range(self.n_tokens)]
         return None if "<0x0A>" in texts else frozenset(text for text in texts if len(text) == 1)
 
-    def _check_spelling(self, text: str) -> None:
-        """Refuse a character that would end the process in llama.cpp's tokenizer."""
-        for char in text.replace(" ", "\u2581"):
-            if char not in self._spellable:
-                raise LocalentError(f"This model's vocabulary has no token for {char!r}: it cannot read this text.")
-
-    def _piece(self, token_id: int, buffer) -> bytes:
+    def _piece(self, token_id: int, buffer: ctypes.Array[Any]) -> bytes:
         n = C.llama_token_to_piece(self._vocab, token_id, buffer, len(buffer), 0, True)
         if n < 0:
             buffer = ctypes.create_string_buffer(-n)
             n = C.llama_token_to_piece(self._vocab, token_id, buffer, len(buffer), 0, True)
-        return buffer.raw[:n]
+        return bytes(buffer.raw[:n])
+
+
+def _check_spelling(text: str, spellable: frozenset[str]) -> None:
+    """Raise LocalentError for a character that would end the process in llama.cpp's tokenizer."""
+    for char in text.replace(" ", "\u2581"):
+        if char not in spellable:
+            raise LocalentError(f"This model's vocabulary has no token for {char!r}: it cannot read this text.")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from localent.engine.interface import Closing
 from localent.engine.llama import interrupts, log
-from localent.engine.llama.bindings import C, check_bindings
+from localent.engine.llama.bindings import C, Pointer, check_bindings
 from localent.engine.llama.devices import check_gpu
 from localent.engine.llama.vocab import LlamaVocab
 from localent.errors import LocalentError
@@ -41,7 +41,7 @@ class Weights(Closing):
         self.handle = None
 
 
-def _load_model(path: Path, gpu_layers: int, vocab_only: bool):
+def _load_model(path: Path, gpu_layers: int, vocab_only: bool) -> Pointer:
     params = C.llama_model_default_params()
     params.n_gpu_layers, params.vocab_only = gpu_layers, vocab_only
     no_devices = (ctypes.c_void_p * 1)(None)
@@ -56,6 +56,6 @@ def _load_model(path: Path, gpu_layers: int, vocab_only: bool):
     return model
 
 
-def _refuse_unfit(model, path: Path) -> None:
+def _refuse_unfit(model: Pointer, path: Path) -> None:
     if C.llama_model_has_encoder(model) or not C.llama_model_has_decoder(model):
         raise LocalentError(f"{path.name} is an encoder or embedding model: localent needs one that writes text.")
