@@ -33,8 +33,8 @@ def this_machine() -> Iterator[Finding]:
     yield Finding("machine", "system", platform.platform())
     yield Finding("machine", "processor", hardware.host()["cpu"])
     limits = {"affinity": cores.allowed, "physical cores": cores.physical, "control group": cores.quota}
-    told = ", ".join(f"{name} {limit}" for name, limit in limits.items() if limit)
-    yield Finding("machine", "threads allowed", cores.usable, None, True, f"the least of {told}")
+    limiting = ", ".join(f"{name} {limit}" for name, limit in limits.items() if limit)
+    yield Finding("machine", "threads allowed", cores.usable, None, True, f"the least of {limiting}")
     if room is not None:
         yield Finding("machine", "memory free", round(room / 1e9, 2), "GB", None, f"of {(total or room) / 1e9:.1f} GB")
     for name, folder in (("models", hub_cache()), ("cache", cache.folder())):

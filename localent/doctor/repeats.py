@@ -1,4 +1,4 @@
-"""What repeats to the last bit: the same work beside other work, in another order, with probes, in a new context."""
+"""Repetition to the last bit: the same work beside other work, in another order, with probes, in a new context."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def invariance(model: Model) -> Iterator[Finding]:
 
 
 def _checks(model: Model, texts: Sequence[Sequence[int]]) -> dict[str, bool]:
-    """Whether the digests of all texts stay the same, by circumstance."""
+    """True where the digests of all texts stay the same, by circumstance."""
     whole = _digests(model, texts)
     alone = {digest for text in texts[:2] for digest in _digests(model, [text])}
     return {

@@ -38,8 +38,8 @@ def drive(
 ) -> Iterator[T]:
     """Run the coroutines through the engine's lanes; yield their results in the order in which they finish.
 
-    New coroutines are drawn only when a lane is free, so an endless or lazy iterable is fine. `on_decode` is told
-    after every decode how many lanes were at work.
+    New coroutines are drawn only when a lane is free, so an endless or lazy iterable is fine. `on_decode` is called
+    after every decode with the number of lanes at work.
     """
     scheduler = _Scheduler(engine, iter(coroutines))
     try:

@@ -90,9 +90,10 @@ class Header:
         heads = self.arch_field("attention.head_count_kv", self.arch_field("attention.head_count", 0))
         layers = int(self.arch_field("block_count", 0))
         n_heads = sum(heads) if isinstance(heads, tuple) else int(heads) * layers
-        return 2 * n_heads * (self._head_dim("key_length") + self._head_dim("value_length"))
+        return 2 * n_heads * (self.head_dim("key_length") + self.head_dim("value_length"))
 
-    def _head_dim(self, name: str) -> int:
+    def head_dim(self, name: str) -> int:
+        """Numbers of one attention head: "key_length" or "value_length"."""
         heads = self.arch_field("attention.head_count", 0)
         n_heads = max(heads) if isinstance(heads, tuple) and heads else heads or 0
         derived = int(self.arch_field("embedding_length", 0)) // n_heads if n_heads else 0

@@ -192,7 +192,7 @@ class _Top:
 
 
 class _Sums:
-    """What has been summed over the rows of one position, (n_models,) or (n_models - 1,): the reference is first."""
+    """Sums over the rows of one position, (n_models,) or (n_models - 1,): the reference is first."""
 
     def __init__(self, n_models: int) -> None:
         self.s, self.ez, self.ezz = np.zeros((3, n_models))  # of e, e·z, e·z²

@@ -31,7 +31,7 @@ UNDERFLOW = -800.0  # exp is exactly 0 from -104 down in float32, from -746 in f
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What one sweep saw of one next-token distribution, softmax of the raw logits at temperature 1."""
+    """The measures from one sweep over a next-token distribution, softmax of the raw logits at temperature 1."""
 
     entropy: float  # nats
     varentropy: float  # nats squared
@@ -60,7 +60,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class TopK:
-    """What the k most likely tokens alone would have told."""
+    """Measures of the k most likely tokens alone, for comparison with the full ones."""
 
     confidence: float  # -mean log-probability of the k, nats
     partial_bias: float  # entropy minus -sum p ln p over the k, nats; never negative

@@ -113,7 +113,7 @@ def _download(file: File) -> bytes:
             return answer.read()
     except _FAULTS as error:
         raise LocalentError(
-            f"{file.name} could not be fetched from {url} ({_told(error)}): try again, or get it yourself and "
+            f"{file.name} could not be fetched from {url} ({_reason(error)}): try again, or get it yourself and "
             "use --data."
         ) from None
 
@@ -124,12 +124,12 @@ def _mirrored(url: str) -> str:
     return mirror.rstrip("/") + "/" + url.split("/", 3)[3] if mirror else url
 
 
-def _told(error: Exception) -> str:
+def _reason(error: Exception) -> str:
     if isinstance(error, http.client.IncompleteRead):
         return "the transfer was cut short"
-    told = getattr(error, "reason", None) or error
+    reason = getattr(error, "reason", None) or error
     code = f"HTTP {error.code} " if isinstance(error, urllib.error.HTTPError) else ""
-    return f"{code}{told}".strip() or type(error).__name__
+    return f"{code}{reason}".strip() or type(error).__name__
 
 
 class _Remote(io.RawIOBase):

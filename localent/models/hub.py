@@ -92,7 +92,7 @@ def from_cache(entry: Entry, quant: str, *, check: bool = True) -> Path | None:
 
 
 def nowhere(entry: Entry) -> str:
-    """What to do about a model of which no GGUF is known on the hub."""
+    """Advice for a model of which no GGUF is known on the hub."""
     return (
         f"No GGUF of {entry.name} is known on the hub: make one from {entry.of} with llama.cpp's "
         f"convert_hf_to_gguf.py, and name its file, or call it {entry.filename(entry.default)} where 'localent models' "
@@ -273,6 +273,6 @@ def _sentence(error: Exception, entry: Entry, what: str, revision: str) -> str:
         f"see {page}, or set HF_TOKEN.",
         errors.EntryNotFoundError: f"The hub has no {what} in {entry.repo}: see {page} for what it has.",
     }
-    told = " ".join(str(error).split())[:160]
-    other = f"{entry.repo} ({what}) could not be fetched from {endpoint()} ({told}): try again."
+    words = " ".join(str(error).split())[:160]
+    other = f"{entry.repo} ({what}) could not be fetched from {endpoint()} ({words}): try again."
     return next((sentence for kind, sentence in known.items() if isinstance(error, kind)), other)

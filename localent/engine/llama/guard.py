@@ -168,7 +168,7 @@ def _odd_shapes(seen: Header) -> Iterator[str]:
         return  # a vocabulary only
     embd, heads = seen.arch_field("embedding_length"), seen.arch_field("attention.head_count")
     kv_heads = seen.arch_field("attention.head_count_kv", heads)
-    head, value = seen._head_dim("key_length"), seen._head_dim("value_length")
+    head, value = seen.head_dim("key_length"), seen.head_dim("value_length")
     if named["token_embd.weight"].dims != (embd, len(seen.fields["tokenizer.ggml.tokens"])):
         yield "an embedding that does not fit the vocabulary"
     rope = seen.arch_field("rope.dimension_count", head)

@@ -33,7 +33,7 @@ def quantize(
 ) -> None:
     """Write `target` as a quantized copy of `source`, with llama.cpp's own quantizer. Never leaves half a file.
 
-    requantize: accept a source that is quantized itself. `report(done, total)` is told of every tensor.
+    requantize: accept a source that is quantized itself. `report(done, total)` is called for every tensor.
     Raises UsageError for an unknown quant name, LocalentError when llama.cpp refuses.
     """
     if quant not in FTYPES:

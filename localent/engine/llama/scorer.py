@@ -16,7 +16,7 @@ from localent.errors import LocalentError
 class LlamaScorer(Scorer):
     """One text at a time, fed in chunks, with the logits of the rows that are asked for.
 
-    Holds `chunk` rows of logits, whatever the length of the text. Works for recurrent models too.
+    Holds `chunk` rows of logits for a text of any length. Works for recurrent models too.
     """
 
     def __init__(self, model: Weights, options: Options):
