@@ -17,8 +17,13 @@ def fano_bound(entropy: Array | float, n_answers: float | None = None, *, ln_oth
     n_answers, which only a biased estimate has, gives the top of the range.
     Source: Fano (1961); Cover and Thomas (2006), theorem 2.10.1, without its last step.
     """
-    ln_others = math.log(n_answers - 1) if ln_others is None else ln_others
-    return np.vectorize(lambda h: _solve(float(h), ln_others), otypes=[float])(entropy)
+    if ln_others is None:
+        if n_answers is None:
+            raise ValueError("expected n_answers or ln_others")
+        ln_others = math.log(n_answers - 1)
+    most = ln_others
+    found: Array = np.vectorize(lambda h: _solve(float(h), most), otypes=[float])(entropy)
+    return found
 
 
 def _solve(entropy: float, ln_others: float) -> float:

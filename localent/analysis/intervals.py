@@ -166,7 +166,8 @@ def _bounded(found: Estimate, problems: Array, wrong: Array, level: float) -> Es
 def in_pair(scores: Floats, wrong: Array, strata: Array) -> Array:
     """Which traces have the score and, in their stratum, one of the other class that has it too: (n,) bool."""
     wrong, kept = np.asarray(wrong, bool), ~np.isnan(np.array(scores, float))
-    return kept & np.where(wrong, np.isin(strata, strata[kept & ~wrong]), np.isin(strata, strata[kept & wrong]))
+    paired_: Array = np.where(wrong, np.isin(strata, strata[kept & ~wrong]), np.isin(strata, strata[kept & wrong]))
+    return kept & paired_
 
 
 def of_those(found: Estimate, problems: Array) -> Estimate:

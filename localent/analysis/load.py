@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -12,8 +13,8 @@ from localent.analysis.recorded import Probes, Recorded, Solutions, Traces
 from localent.analysis.scores import padded
 from localent.store import Database
 
-OF_TRACES = ("trace_id", "problem_id", "sample", "correct", "finish", "extraction_problem", "answer", "n_tokens")
-OF_TRACES += ("n_steps", "problem_steps", "mean_entropy", "mean_surprisal")
+OF_TRACES: tuple[str, ...] = ("trace_id", "problem_id", "sample", "correct", "finish", "extraction_problem", "answer")
+OF_TRACES += ("n_tokens", "n_steps", "problem_steps", "mean_entropy", "mean_surprisal")
 OF_TOKENS = ("entropy", "surprisal", "varentropy", "renyi2", "top1_prob", "margin", "rank", "self_certainty")
 TOP_K = ("topk_confidence", "topk_bias")  # only in runs that measured them
 OF_PROBES = ("trace_id", "estimator", "control", "n_rollouts", "k", "leader")
@@ -112,7 +113,7 @@ def _among(columns: Columns, kept: Array) -> Columns:
     return {name: values[kept] for name, values in columns.items()}
 
 
-def _probed(of: dict[str, list], probes: Columns, answers: Columns) -> Probed:
+def _probed(of: dict[str, list[Any]], probes: Columns, answers: Columns) -> Probed:
     """A row per trace of the run, a column per k."""
     ids, control = np.array(of["trace_id"], np.int64), probes["control"][0]
     row, k = _rows(ids, probes), probes["k"].astype(int)

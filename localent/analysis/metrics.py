@@ -16,6 +16,7 @@ The AUROC alone is followed to first order in the counts (see auroc_of).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ def auroc(scores: Array, wrong: Array, strata: Array | None = None) -> float:
     return auroc_parts(scores, wrong, strata)[0]
 
 
-def auroc_of(scores: Array, wrong: Array, strata: Array | None = None, problems: Array | None = None) -> Statistic:
+def auroc_of(scores: Array, wrong: Array, strata: Array | None = None, problems: Names | None = None) -> Statistic:
     """The AUROC and how it moves with the counts, to first order: each trace's part as often as the trace is taken.
 
     Resampled pair by pair, the AUROC would have the noise of single pairs twice, and intervals within small strata
@@ -60,7 +61,7 @@ def auroc_of(scores: Array, wrong: Array, strata: Array | None = None, problems:
 
 
 def auroc_parts(
-    scores: Array, wrong: Array, strata: Array | None = None, problems: Array | None = None
+    scores: Array, wrong: Array, strata: Array | None = None, problems: Names | None = None
 ) -> tuple[float, Array, Array]:
     """(AUROC, each trace's part in its deviation (n,), which traces are in a pair (n,) bool).
 
@@ -81,7 +82,7 @@ def auroc_parts(
     return float(value), parts / n_pairs, pairs > 0
 
 
-def crossed(strata: Array | None, problems: Array) -> Array:
+def crossed(strata: Array | None, problems: Names) -> Array:
     """One number for each stratum of each problem: (n,) -> (n,)."""
     problem = np.unique(problems, return_inverse=True)[1].ravel()
     return problem if strata is None else problem + len(problem) * np.unique(strata, return_inverse=True)[1].ravel()
@@ -267,8 +268,8 @@ class _Keys:
     def places(self, at: Array, ordered: Array) -> tuple[Array, ...]:
         """Where in ordered keys the traces `at` have their stratum's start, themselves from left and right, its end."""
         first, mine = self.first[at], self.values[at]
-        edges = ((first, "left"), (mine, "left"), (mine, "right"), (first + self.width, "left"))
-        return tuple(np.searchsorted(ordered, value, side) for value, side in edges)
+        left, right = partial(np.searchsorted, ordered, side="left"), partial(np.searchsorted, ordered, side="right")
+        return left(first), left(mine), right(mine), left(first + self.width)
 
 
 class _Groups:
@@ -315,7 +316,9 @@ def _mid_ranks(values: Array) -> Array:
 def _ratio(above: Array, below: Array, otherwise: float = np.nan) -> Array:
     """above / below, and `otherwise` where below is 0."""
     above, below = np.broadcast_arrays(np.asarray(above, float), np.asarray(below, float))
-    return np.divide(above, below, out=np.full(above.shape, otherwise), where=below != 0)
+    found = np.full(above.shape, otherwise)
+    np.divide(above, below, out=found, where=below != 0)
+    return found
 
 
 def _at(statistic: Statistic, counts: Array | None, n: int) -> float | Array:

@@ -11,7 +11,7 @@ from scipy.stats import binomtest
 
 from localent.analysis.divergence import ratio_of
 from localent.analysis.intervals import Estimate, estimate, problem_index, share
-from localent.analysis.metrics import mean_of
+from localent.analysis.metrics import Floats, Names, mean_of
 from localent.analysis.profile import RIGHT, WRONG
 
 HORIZON = 32  # tokens within which a trace may leave the reference's
@@ -66,10 +66,10 @@ def free_running(pairs: Sequence[Pair]) -> FreeRunning:
     mechanisms = [[p.mechanism[side] for p in pairs if p.mechanism[side]] for side in (0, 1)]
     given_up = np.array([p.abandoned for p in pairs], float)
 
-    def mean(values) -> Estimate:
+    def mean(values: Floats) -> Estimate:
         return estimate(mean_of, np.asarray(values, float), problems=problems)
 
-    def share_of(flags) -> Estimate:
+    def share_of(flags: Names) -> Estimate:
         return share(np.array(flags, bool), problems)
 
     change = right[:, 1] - right[:, 0]

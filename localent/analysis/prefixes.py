@@ -9,7 +9,7 @@ import numpy as np
 
 from localent.analysis.curves import log_true
 from localent.analysis.intervals import Estimate, estimate
-from localent.analysis.metrics import mean_of
+from localent.analysis.metrics import Array, Floats, mean_of
 
 PROGRESS = (0.0, 0.25, 0.5, 0.75, 1.0)  # share of the reasoning steps at which answer entropies are shown
 
@@ -57,7 +57,7 @@ def trajectory(prefixes: Sequence[Prefix]) -> Trajectory:
     gains = np.array([[_gain(group, side) for side in (0, 1)] for group in traces], float)
     owners = np.array([group[0].problem for group in traces])
 
-    def mean(values, names=problems) -> Estimate:
+    def mean(values: Floats, names: Array = problems) -> Estimate:
         return estimate(mean_of, np.asarray(values, float), problems=names)
 
     return Trajectory(

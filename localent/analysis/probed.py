@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,8 @@ class Probed:
     @property
     def there_at_all(self) -> Array:
         """(n,) bool: traces with any probe; controls have none at k = 0."""
-        return (~np.isnan(self.position)).any(1)
+        found: Array = np.any(~np.isnan(self.position), axis=1)
+        return found
 
     @property
     def n_steps(self) -> Array:
@@ -54,7 +56,8 @@ class Probed:
     @property
     def open_leader(self) -> Array:
         """(n, K_max + 1) bool: answers were found, but what was left unexplored could still overtake them."""
-        return (self.leader == -2) & (self.p_leader > 0)
+        found: Array = (self.leader == -2) & (self.p_leader > 0)
+        return found
 
     def among(self, kept: Array) -> Probed:
         """Some of the traces: kept (n,) bool, or their indices."""
@@ -101,7 +104,7 @@ def until(p: Probed, t: float) -> Probed:
 def only(p: Probed, kept: Array) -> Probed:
     """Some of the probes, (n, K_max + 1) bool: the others as if they had not been made."""
     names = ("position", "entropy", "residual", "p_true", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed")
-    cut = {name: np.where(kept, getattr(p, name), np.nan) for name in names}
+    cut: dict[str, Any] = {name: np.where(kept, getattr(p, name), np.nan) for name in names}
     motion, whole = np.where(kept[:, 1:], p.motion, np.nan), kept.sum(1) == (~np.isnan(p.position)).sum(1)
     net = np.where(whole, p.net_motion, np.nan)
     return replace(p, leader=np.where(kept, p.leader, -1), motion=motion, net_motion=net, **cut)

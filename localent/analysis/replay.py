@@ -6,7 +6,6 @@ The setting of a policy is chosen on one half of the problems; everything report
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from localent.analysis import metrics
 from localent.analysis.family import caveat
 from localent.analysis.intervals import DEFAULT, Estimate, Resampling, estimate, paired
-from localent.analysis.metrics import Array, Statistic, mean_of
+from localent.analysis.metrics import Array, Names, Statistic, mean_of
 from localent.analysis.policies import length_cap, policies, to_the_end, usable
 from localent.analysis.policy import ABSTAIN, STOP, VOTE, Effects, Policy
 from localent.analysis.probed import Probed
@@ -83,22 +82,22 @@ def replay(run: Recorded, *, policy: str = "all", seed: int = 0, resampling: Res
     baselines = Baselines(traces, p, chosen_on, resampling)
     found = sorted((baselines.judge(one) for one in asked), key=_rank)
     table = tuple(_risk_coverage(score, traces.wrong) for score in usable(scored))
-    sizes = (len(np.unique(traces.problems[at])) for at in (chosen_on, ~chosen_on))
+    n_chosen_on, n_reported_on = (len(np.unique(traces.problems[at])) for at in (chosen_on, ~chosen_on))
     notes = (*_notes(p, traces, len(found)), *caveat([traces.model]))
-    return Replay(traces.run_id, *sizes, tuple(found), table, notes)
+    return Replay(traces.run_id, n_chosen_on, n_reported_on, tuple(found), table, notes)
 
 
-def half(problems: Sequence, seed: int = 0) -> Array:
+def half(problems: Names, seed: int = 0) -> Array:
     """Whether each problem is in the half that settings are chosen on, the first by its hash: (n,) bool.
 
     Of an odd number of problems the other half has one more.
     """
-    problems = np.asarray(problems).tolist()
-    ranked = sorted(set(problems), key=lambda p: hashlib.sha256(f"{seed}/{p}".encode()).digest())
+    names = np.asarray(problems).tolist()
+    ranked = sorted(set(names), key=lambda p: hashlib.sha256(f"{seed}/{p}".encode()).digest())
     if len(ranked) < 2:
         raise UsageError(f"Replay needs two problems, to choose on one and report on the other: here is {len(ranked)}.")
     chosen = set(ranked[: len(ranked) // 2])
-    return np.array([p in chosen for p in problems], bool)
+    return np.array([p in chosen for p in names], bool)
 
 
 def _rank(found: Outcome) -> tuple[int, float, float]:

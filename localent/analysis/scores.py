@@ -7,10 +7,11 @@ no score: NaN. What a formula leaves open (a window, a threshold) is a named def
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
+from typing import Any
 
 import numpy as np
 
-from localent.analysis.metrics import Array
+from localent.analysis.metrics import Array, Floats, Names
 
 SPIKE = 0.7  # nats between neighbours
 FORK = 0.8  # quantile of the run's token entropies from which a token "forks"
@@ -18,10 +19,10 @@ BURST, REBOUND, LAG = 1.36, 1.33, 4  # nats, nats, tokens: EDIS
 WINDOW = 32  # tokens; DeepConf's 2,048 are longer than a trace of grade-school reasoning
 
 
-def padded(values: Sequence[float], n_tokens: Sequence[int]) -> Array:
+def padded(values: Floats, n_tokens: Names) -> Array:
     """Flat values of one trace after another -> (n_traces, n_longest), NaN behind each trace's end."""
-    n_tokens = np.asarray(n_tokens, int)
-    inside = np.arange(int(n_tokens.max(initial=1))) < n_tokens[:, None]
+    sizes = np.asarray(n_tokens, int)
+    inside = np.arange(int(sizes.max(initial=1))) < sizes[:, None]
     rows = np.full(inside.shape, np.nan)
     rows[inside] = np.array(values, float)  # None -> NaN
     return rows
@@ -137,7 +138,7 @@ def tail(x: Array, width: int = WINDOW) -> Array:
 # --- from several samples of one problem ------------------------------------------------------------------------
 
 
-def disagreement(answers: Sequence[Hashable], problems: Sequence) -> Array:
+def disagreement(answers: Sequence[Hashable], problems: Names) -> Array:
     """Share of the other samples of the same problem whose answer is another one: (n,), NaN with no other sample.
 
     1 - the majority share for a trace that gives the majority's answer. None, nothing readable, agrees with no other.
@@ -145,12 +146,12 @@ def disagreement(answers: Sequence[Hashable], problems: Sequence) -> Array:
     return _of_others(answers, problems, lambda own, others: np.mean([own is None or o != own for o in others]))
 
 
-def n_distinct(answers: Sequence[Hashable], problems: Sequence) -> Array:
+def n_distinct(answers: Sequence[Hashable], problems: Names) -> Array:
     """Number of distinct answers among the other samples of the same problem: (n,); each None is its own."""
     return _of_others(answers, problems, lambda _, others: len(set(others) - {None}) + list(others).count(None))
 
 
-def semantic_entropy(answers: Sequence[Hashable], problems: Sequence, weights: Sequence[float] | None = None) -> Array:
+def semantic_entropy(answers: Sequence[Hashable], problems: Names, weights: Floats | None = None) -> Array:
     """Discrete semantic entropy over the answers of the other samples, in nats: (n,).
 
     Parsed answers are exact clusters, so no entailment model is needed; each None is its own. `weights` (n,): instead
@@ -158,11 +159,11 @@ def semantic_entropy(answers: Sequence[Hashable], problems: Sequence, weights: S
     weight is unknown (NaN), or all are 0: undefined.
     Source: Kuhn et al. (2023), arXiv 2302.09664; Farquhar et al. (2024), doi:10.1038/s41586-024-07421-0.
     """
-    weights = np.ones(len(answers)) if weights is None else np.asarray(weights, float)
+    masses = np.ones(len(answers)) if weights is None else np.asarray(weights, float)
     numbered = [(answer, i) if answer is None else (answer, -1) for i, answer in enumerate(answers)]
 
-    def entropy(_, others: Sequence[int]) -> float:
-        return entropy_of_masses(_masses([numbered[i] for i in others], weights[list(others)]))
+    def entropy(_: int, others: Sequence[int]) -> float:
+        return entropy_of_masses(_masses([numbered[i] for i in others], masses[list(others)]))
 
     return _of_others(range(len(answers)), problems, entropy)
 
@@ -175,9 +176,9 @@ def entropy_of_masses(masses: Sequence[float]) -> float:
     return float(-(p * np.log(np.where(p > 0, p, 1.0))).sum())
 
 
-def pass_rate_of_others(correct: Array, problems: Sequence) -> Array:
+def pass_rate_of_others(correct: Array, problems: Names) -> Array:
     """Share of right among the other samples of the same problem: (n,), NaN with no other sample. The difficulty."""
-    return _of_others(np.asarray(correct, float), problems, lambda _, others: np.mean(others))
+    return _of_others(np.asarray(correct, float).tolist(), problems, lambda _, others: np.mean(others))
 
 
 def _masses(clusters: Sequence[Hashable], weights: Array) -> list[float]:
@@ -187,12 +188,12 @@ def _masses(clusters: Sequence[Hashable], weights: Array) -> list[float]:
     return list(masses.values())
 
 
-def _of_others(values: Sequence, problems: Sequence, score: Callable) -> Array:
+def _of_others(values: Sequence[Any], problems: Names, score: Callable[[Any, list[Any]], Any]) -> Array:
     """score(own value, values of the other samples of its problem) for each trace; NaN where it has no other.
 
     Leave-one-out, so that the sample that is judged right or wrong is not among those that judge it.
     """
-    values, found = list(values), np.full(len(problems), np.nan)
+    found = np.full(len(problems), np.nan)
     groups: dict[Hashable, list[int]] = {}
     for i, problem in enumerate(np.asarray(problems).tolist()):
         groups.setdefault(problem, []).append(i)

@@ -12,7 +12,7 @@ from functools import lru_cache
 import numpy as np
 
 from localent.analysis.intervals import MIN_RARER, SEED, TOO_FEW, Estimate, n_rarer, problem_index
-from localent.analysis.metrics import ALL_RIGHT, ALL_WRONG, Array, Statistic, UndefinedError, auroc_parts
+from localent.analysis.metrics import ALL_RIGHT, ALL_WRONG, Array, Names, Statistic, UndefinedError, auroc_parts
 
 N_FLIPS = 9999
 
@@ -64,7 +64,7 @@ def _centred_ranks(values: Array, strata: Array | None) -> Array:
 # --- p-values -----------------------------------------------------------------------------------------------------
 
 
-def separation_p(scores: Array, wrong: Array, problems: Sequence, strata: Array | None = None) -> float:
+def separation_p(scores: Array, wrong: Array, problems: Names, strata: Array | None = None) -> float:
     """Two-sided p that the AUROC is 0.5, attempts at one problem being alike: in (0, 1].
 
     `strata` (n,): only pairs from one stratum count, as in metrics.auroc.
@@ -77,7 +77,7 @@ def separation_p(scores: Array, wrong: Array, problems: Sequence, strata: Array 
 
 
 def separation_gain_p(
-    scores: Array, before: Array, wrong: Array, problems: Sequence, strata: Array | None = None
+    scores: Array, before: Array, wrong: Array, problems: Names, strata: Array | None = None
 ) -> float:
     """Two-sided p that `scores` separate no better than `before`, over the same pairs; sources as separation_p."""
     value, parts, among = auroc_parts(scores, wrong, strata, problems)
@@ -85,7 +85,7 @@ def separation_gain_p(
     return _p_of(value - value_before, (parts - parts_before)[among], np.asarray(problems)[among], wrong[among])
 
 
-def gap_p(values: Array, wrong: Array, problems: Sequence) -> float:
+def gap_p(values: Array, wrong: Array, problems: Names) -> float:
     """Two-sided p that wrong and right traces have the same mean, attempts at one problem being alike; see _p_of."""
     values, wrong = np.asarray(values, float), np.asarray(wrong, bool)
     if wrong.all() or not wrong.any():
@@ -114,7 +114,7 @@ def _p_of(effect: float, parts: Array, problems: Array, wrong: Array) -> float:
     return max(least, float(2 * t.sf(abs(effect) / error, rarer - 1)))
 
 
-def sign_flip_p(values: Array, problems: Sequence) -> float | None:
+def sign_flip_p(values: Array, problems: Names) -> float | None:
     """Two-sided p that the mean of the problems' means is 0: of all ways to turn their signs around, how many reach it.
 
     All 2^n of them, or N_FLIPS at random where there are more. None for fewer than six problems or no difference.
@@ -150,9 +150,11 @@ def correlation_p(found: Estimate) -> float | None:
     """
     from scipy.stats import norm
 
-    if found.known and 1 - abs(found.value) < 1e-12:
+    if found.value is None or found.low is None or found.high is None:
+        return None
+    if 1 - abs(found.value) < 1e-12:
         return 0.0
-    if not found.known or found.flat:
+    if found.flat:
         return None
     with np.errstate(divide="ignore"):  # an end at 1 or -1 is infinitely far
         value, facing = np.arctanh([found.value, found.low if found.value > 0 else found.high])

@@ -155,9 +155,11 @@ def signal(
     )
 
 
-def _advantage_of(scores: Array, baseline: Array, wrong: Array, problems: Array, *strata: Array) -> Statistic:
+def _advantage_of(
+    scores: Array, baseline: Array, wrong: Array, problems: Array, strata: Array | None = None
+) -> Statistic:
     """AUROC of the scores minus that of the baseline."""
-    mine, theirs = (auroc_of(values, wrong, *strata, problems=problems) for values in (scores, baseline))
+    mine, theirs = (auroc_of(values, wrong, strata, problems) for values in (scores, baseline))
     return lambda counts: mine(counts) - theirs(counts)
 
 

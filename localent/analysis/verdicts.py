@@ -118,11 +118,12 @@ def least_of(claim: Claim, found: dict[str, Verdict]) -> Verdict:
 
     Supported if every control is exceeded, refuted if one is not.
     """
-    known = {name: v for name, v in found.items() if v.effect.value is not None}
+    effects = {name: v.effect.value for name, v in found.items() if v.effect.value is not None}
+    known = {name: found[name] for name in effects}
     verdicts = {v.verdict for v in found.values()}
     verdict = REFUTED if REFUTED in verdicts else SUPPORTED if verdicts == {SUPPORTED} else UNDECIDED
     shown = {name: v for name, v in known.items() if v.verdict == verdict} or known
-    name = min(shown, key=lambda one: shown[one].effect.value, default=next(iter(found)))
+    name = min(shown, key=effects.__getitem__, default=next(iter(found)))
     note = f"the least of {len(shown)}" + (f" {verdict}" if len(shown) < len(known) else "") + f": {name}"
     missing = ", ".join(name for name in found if name not in known)
     return replace(
@@ -150,7 +151,7 @@ def training(earlier: tuple[str, Probed], later: tuple[str, Probed], resampling:
 
 def _differences(values: Sequence[Array], problems: Sequence[Array]) -> tuple[Array, Array]:
     """Mean of each shared problem in the second arm minus in the first."""
-    shared = np.intersect1d(*problems)
+    shared = np.intersect1d(problems[0], problems[1])
     means = [
         np.array([mean_or_nan(v[names == name]) for name in shared]) for v, names in zip(values, problems, strict=True)
     ]
