@@ -116,24 +116,24 @@ def _with_base(models, kld_base, db, chosen, bar):
 def _with_text(models, text, write_base, db, chosen, bar):
     from localent.compare import compare_text
 
-    reference, *candidates = models
-    return compare_text(reference, candidates, text, db=db, plan=_plan(chosen), write_base=write_base, report=bar)
+    return compare_text(models, text, db=db, plan=_plan(chosen), write_base=write_base, report=bar)
 
 
 def _with_traces(models, task, run_id, db, chosen, bar):
     from localent import compare, runs
     from localent.store import open_db
 
-    reference, *candidates = models
-    how = dict(db=db, n=chosen["n"], plan=_plan(chosen), report=bar, status=bar.say)
+    plan, listener = _plan(chosen), runs.Listener(bar, bar.say)
     if run_id:
         with open_db(db, create=False) as store:
-            task = store.run(run_id).task
-        return compare.compare_run(reference, candidates, run_id, chosen["data"].load(task), **how)
+            loaded = chosen["data"].load(store.run(run_id).task)
+        on = compare.RunTraces(run_id=run_id, task=loaded, n=chosen["n"])
+        return compare.compare_run(models, on, db=db, plan=plan, listener=listener)
     names = ("seed", "temperature", "max_tokens", "shots", "max_fed", "lanes", "threads", "gpu_layers")
     settings = runs.Settings(**{name: chosen[name] for name in names})
+    attempts = compare.Attempts(n=chosen["n"], samples=chosen["samples"], settings=settings)
     loaded = chosen["data"].load(task)
-    return compare.compare_task(reference, candidates, loaded, samples=chosen["samples"], settings=settings, **how)
+    return compare.compare_task(models, loaded, db=db, attempts=attempts, plan=plan, listener=listener)
 
 
 def everything(found) -> dict:

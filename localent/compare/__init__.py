@@ -1,14 +1,15 @@
-"""What a candidate model changes beside its reference: distributions, answers, reasoning paths.
+"""How a candidate model differs from its reference: next-token distributions, answers, reasoning traces.
 
-`on_text` and `on_traces` choose what is read, a `text` each; `teacher_forcing` feeds it to all models and notes every
-position, `scoring` does so as a `plan` says, beside the noise floor; `free_running` and `prefixes` compare answers.
-`result` puts the views together, `verdict` says what can be told apart, `stored` writes it and reads it back.
+`on_text` and `on_traces` choose what both models read, one `text` at a time. `teacher_forcing` feeds it to all models
+and records every position; `scoring` does so as a `plan` says and measures the noise floor. `free_running` and
+`prefixes` compare answers. `result` collects the figures, `verdict` judges them, `stored` writes them to the database
+and reads them back.
 """
 
 from localent.compare.on_text import compare_base, compare_text
-from localent.compare.on_traces import compare_run, compare_task
+from localent.compare.on_traces import Attempts, RunTraces, compare_run, compare_task
 from localent.compare.plan import Plan
 from localent.compare.result import Candidate, Comparison
 
-__all__ = ["Candidate", "Comparison", "Plan"]
+__all__ = ["Attempts", "Candidate", "Comparison", "Plan", "RunTraces"]
 __all__ += ["compare_base", "compare_run", "compare_task", "compare_text"]

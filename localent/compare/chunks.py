@@ -1,4 +1,4 @@
-"""Plain text in chunks as llama-perplexity cuts them, and the rows of its base file."""
+"""Plain text in llama-perplexity's chunks, and the rows of its base file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from localent.files.kld_base import Base, chunks
 
 
 def read_text(path: Path) -> str:
-    """A text file as llama-perplexity reads it: without one line break at its end."""
+    """A text file as llama-perplexity reads it: without a final line break.
+
+    Raises UsageError for one that cannot be read or is not UTF-8.
+    """
     try:
         text = path.read_bytes().decode()
     except OSError as error:
@@ -25,22 +28,22 @@ def read_text(path: Path) -> str:
 
 
 def chunks_of(text: str, vocab: Vocab, n_ctx: int, limit: int | None = None) -> np.ndarray:
-    """Token ids in whole chunks: -> (n_chunks, n_ctx) int32; what is left over is not scored, as in llama-perplexity.
+    """Token ids in whole chunks: -> (n_chunks, n_ctx) int32. The rest is dropped, as llama-perplexity does.
 
-    Raises UsageError where the text is shorter than one chunk.
+    limit: chunks at most. Raises UsageError where the text is shorter than one chunk.
     """
     bos = [] if vocab.bos is None else [vocab.bos]
     tokens = [*bos, *vocab.tokenize(text)]
     n = min(len(tokens) // n_ctx, len(tokens) if limit is None else limit)
     if n < 1:
         raise UsageError(
-            f"The text has {len(tokens)} tokens, one chunk takes {n_ctx}: give more text or a smaller --ctx."
+            f"The text has {len(tokens)} tokens, one chunk takes {n_ctx}: use a longer text or a smaller --ctx."
         )
     return np.array(tokens[: n * n_ctx], np.int32).reshape(n, n_ctx)
 
 
 def texts_of(tokens: np.ndarray, bos: int | None) -> list[Text]:
-    """Each chunk as a text of its own: its first token is BOS where the vocabulary has one, its second half is scored.
+    """One text per chunk. Its first token is replaced by BOS where the vocabulary has one; its second half is scored.
 
     Source: `perplexity` in llama.cpp's tools/perplexity.
     """
@@ -50,7 +53,7 @@ def texts_of(tokens: np.ndarray, bos: int | None) -> list[Text]:
 
 
 class BaseScorer(Scorer):
-    """A base file in the place of a reference model: its rows in order, no matter what is fed."""
+    """A base file in the place of a reference model: returns its rows in order, whatever tokens are fed."""
 
     can_keep = False
 

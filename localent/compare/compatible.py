@@ -1,4 +1,4 @@
-"""Which models can be compared: those in which a token id means the same text."""
+"""The check that two models can be compared: each token id must mean the same text in both."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ BESIDE = {"padding_token_id", "eos_token_id", "eot_token_id", "eom_token_id", "u
     "mask_token_id",
     "add_eos_token",
     "eos_token_ids",
-}  # fields that change no token id of a text: which tokens end or pad it
+}  # fields that change no token id of a text, only which tokens end or pad it
 
 
 def check_same_tokens(reference: Model, candidate: Model) -> None:
-    """Raise LocalentError, naming what differs, unless a token id means the same in both."""
+    """Raise LocalentError, naming the difference, unless each token id means the same in both."""
     if reference.tokenizer_sha256 == candidate.tokenizer_sha256:
         return
     names = f"{Path(reference.path).name} and {Path(candidate.path).name}"
@@ -33,13 +33,13 @@ def check_same_tokens(reference: Model, candidate: Model) -> None:
 
 
 def _sizes_differ(a: Mapping[str, object], b: Mapping[str, object]) -> str | None:
-    """The end of a sentence where the vocabularies differ in size, None where they do not."""
+    """The reason in words if the vocabularies differ in size, else None."""
     one, two = (_tokens(fields) for fields in (a, b))
     if len(one) == len(two):
         return None
     short = min(len(one), len(two))
     padded = one[:short] == two[:short]
-    why = "one is padded, so convert both with the same padding" if padded else "their tokenizers are different"
+    why = "one is padded, convert both with the same padding" if padded else "their tokenizers are different"
     return f"vocabularies of {len(one):,} and {len(two):,} entries; {why}"
 
 

@@ -1,4 +1,4 @@
-"""Both models run free on the same problems with the same seeds: their traces, paired."""
+"""Traces of two models that generate freely, paired by problem and sample."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Key = tuple[str, int]  # problem, sample
 
 @dataclass(frozen=True, slots=True)
 class ProfiledTrace:
-    """A stored trace, and how its leading answer moved."""
+    """A stored trace, and the course of its leading answer."""
 
     trace_id: int
     trace: Trace
@@ -25,7 +25,7 @@ class ProfiledTrace:
 
 
 def traces_of(store: Database, run_id: str, keys: set[Key] | None = None) -> dict[Key, ProfiledTrace]:
-    """The traces of a run, all unless `keys` says which."""
+    """The traces of a run by problem and sample: those of `keys`, or all."""
     found = store.traces(run_id, ("trace_id", "problem_id", "sample"))
     listed = zip(found["trace_id"], found["problem_id"], found["sample"], strict=True)
     moves = _moves(store, run_id)

@@ -6,33 +6,39 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from localent import engine
 from localent.compare.compatible import check_same_tokens
 from localent.compare.plan import Plan
-from localent.engine import Model
-from localent.files.identity import Identity
 from localent.machine import fit, hardware
+from localent.records import Model
 from localent.runs import session
+from localent.runs.session import Loaded, ModelFile
+from localent.runs.settings import Settings
 
 
-def headers_of(names: Sequence[str]) -> list[Identity]:
-    """The header of every model. Raises LocalentError unless all generate text and have the first one's tokens."""
-    found: list[Identity] = []
+def usable(names: Sequence[str]) -> list[ModelFile]:
+    """The file of every model. Raises LocalentError unless all generate text and share the first one's tokens."""
+    found: list[ModelFile] = []
     for name in names:
         file = session.usable(name)
-        found.append(replace(file.header, model=replace(file.header.model, path=str(file.path))))
-        check_same_tokens(found[0].model, found[-1].model)
+        model = replace(file.header.model, path=str(file.path))  # as it was named, not where a link leads
+        found.append(replace(file, header=replace(file.header, model=model)))
+        check_same_tokens(models_of(found)[0], model)
     return found
 
 
-def placed(headers: Sequence[Identity], plan: Plan) -> Plan:
-    """The plan with its threads, and the layers of each model that go to the GPU: all are loaded at the same time."""
-    layers = fit.layers_for([h.model for h in headers], plan.gpu_layers, lanes=1, n_ctx=plan.ctx)
+def models_of(files: Sequence[ModelFile]) -> list[Model]:
+    """The models' records, as the database keeps them."""
+    return [file.header.model for file in files]
+
+
+def placed(files: Sequence[ModelFile], plan: Plan) -> Plan:
+    """The plan with its threads and the layers of each model on the GPU, where all are loaded at the same time."""
+    layers = fit.layers_for(models_of(files), plan.gpu_layers, lanes=1, n_ctx=plan.ctx)
     return replace(plan, gpu_layers=layers, threads=plan.threads or hardware.usable_cores())
 
 
 @contextmanager
-def loaded(headers: Sequence[Identity], plan: Plan) -> Iterator[list[Model]]:
-    """All models with their weights in memory."""
+def loaded(files: Sequence[ModelFile], settings: Settings) -> Iterator[list[Loaded]]:
+    """All models with their weights in memory. settings: with the layers that `placed` chose."""
     with ExitStack() as stack:
-        yield [stack.enter_context(engine.open(h.model.path, gpu_layers=plan.gpu_layers)) for h in headers]
+        yield [stack.enter_context(session.loaded(file, settings)) for file in files]

@@ -1,50 +1,54 @@
-"""Comparing on plain text, in llama-perplexity's chunks: beside a reference model, or beside a base file."""
+"""Comparison on plain text in llama-perplexity's chunks, with a reference model or its base file."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from localent.compare import chunks, stored
-from localent.compare.models import headers_of, loaded, placed
+from localent.compare.models import loaded, models_of, placed, usable
 from localent.compare.plan import DEFAULT, Plan, Source
+from localent.compare.positions import Fed
 from localent.compare.result import Comparison, Views, assemble
-from localent.compare.scoring import Pass, figures, score_all
-from localent.compare.text import digest_of
+from localent.compare.scoring import OnRows, Pass, figures, score_all
+from localent.compare.text import Text, digest_of
+from localent.engine import Vocab
 from localent.errors import LocalentError
 from localent.files import kld_base
-from localent.files.identity import Identity
-from localent.runs import Report
+from localent.records import Model
+from localent.runs import Settings
+from localent.runs.progress import Report, ignore
 
 
 def compare_text(
-    reference: str,
-    candidates: Sequence[str],
+    models: Sequence[str],
     text: Path,
     *,
     db: str | Path | None = None,
     plan: Plan = DEFAULT,
     write_base: Path | None = None,
-    report: Report = lambda progress: None,
+    report: Report = ignore,
 ) -> Comparison:
-    """Compare on plain text, in llama-perplexity's chunks. write_base: also write its base file."""
-    headers = headers_of([reference, *candidates])
-    content, plan = chunks.read_text(text), placed(headers, plan)
-    with loaded(headers, plan) as models:
-        vocab = models[0].vocab
-        tokens = chunks.chunks_of(content, vocab, plan.ctx, plan.limit)
-        texts = chunks.texts_of(tokens, vocab.bos)
-        writer = kld_base.Writer(write_base, plan.ctx, vocab.n_tokens, tokens) if write_base else nullcontext()
-        with writer as base:
-            on_rows = base.add if base else lambda rows: None
-            found, floor = score_all(models, Pass(texts, plan, report), on_rows)
+    """Compare models, the reference first, on a text file in llama-perplexity's chunks.
+
+    write_base: also write the reference's base file there. Raises UsageError for a text that cannot be read or is
+    shorter than one chunk, LocalentError for models whose token ids mean different text.
+    """
+    files = usable(models)
+    content, plan = chunks.read_text(text), placed(files, plan)
+    with loaded(files, _settings(plan)) as ready:
+        weights = [one.weights for one in ready]
+        tokens = chunks.chunks_of(content, weights[0].vocab, plan.ctx, plan.limit)
+        texts = chunks.texts_of(tokens, weights[0].vocab.bos)
+        with _base_writer(write_base, weights[0].vocab, tokens) as on_rows:
+            found, floor = score_all(weights, Pass(texts, plan, report), on_rows)
     views = [Views(figures(floor, 0, texts, cut=True) if floor else None)]
-    views += [Views(figures(found, i, texts, cut=True)) for i in range(len(candidates))]
-    source = Source("text", text.name, digest_of(texts))
-    done = assemble([h.model for h in headers], views, source, len(texts), plan)
-    done = replace(done, warnings=_warnings(headers, plan.ctx))
+    views += [Views(figures(found, i, texts, cut=True)) for i in range(len(files) - 1)]
+    done = _assembled(models_of(files), views, Source("text", text.name, digest_of(texts)), texts, plan)
     stored.write(db, done, found, texts, plan)
     return done
 
@@ -55,39 +59,72 @@ def compare_base(
     *,
     db: str | Path | None = None,
     plan: Plan = DEFAULT,
-    report: Report = lambda progress: None,
+    report: Report = ignore,
 ) -> Comparison:
-    """Compare with the log-probabilities that llama-perplexity stored of a reference, on its own chunks."""
+    """Compare candidates with the log-probabilities of a reference in a base file of llama-perplexity, on its chunks.
+
+    Raises LocalentError for a damaged file, and for a candidate with another vocabulary size.
+    """
     base = kld_base.read(base_file)
-    headers = headers_of(candidates)
-    _refuse_other_vocabulary(base, headers)
+    files = usable(candidates)
+    models = models_of(files)
+    _refuse_other_vocabulary(base, models)
     base = replace(base, tokens=base.tokens[: plan.limit])
-    plan = placed(headers, replace(plan, ctx=base.n_ctx, noise=False))
+    plan = placed(files, replace(plan, ctx=base.n_ctx, noise=False))
     with ExitStack() as stack:
-        models = stack.enter_context(loaded(headers, plan))
-        texts = chunks.texts_of(base.tokens, models[0].vocab.bos)
+        weights = [one.weights for one in stack.enter_context(loaded(files, _settings(plan)))]
+        texts = chunks.texts_of(base.tokens, weights[0].vocab.bos)
         whole = Pass(texts, plan, report)
-        scorers = [stack.enter_context(whole.scorer(model)) for model in models]
+        scorers = [stack.enter_context(whole.scorer(one)) for one in weights]
         found = whole.score(chunks.BaseScorer(base), scorers, "base file and models", normalised=True)
-    views = [Views(None), *(Views(figures(found, i, texts, cut=True, stored=True)) for i in range(len(headers)))]
-    source = Source("base file", base_file.name, digest_of(texts))
-    done = assemble([None, *(h.model for h in headers)], views, source, len(texts), plan)
-    done = replace(done, warnings=_warnings(headers, plan.ctx))
+    views = [Views(None), *(Views(figures(found, i, texts, cut=True, stored=True)) for i in range(len(models)))]
+    done = _assembled([None, *models], views, Source("base file", base_file.name, digest_of(texts)), texts, plan)
     stored.write(db, done, found, texts, plan)
     return done
 
 
-def _refuse_other_vocabulary(base: kld_base.Base, headers: Sequence[Identity]) -> None:
-    if other := next((h.model for h in headers if h.model.n_vocab != base.n_vocab), None):
+def _settings(plan: Plan) -> Settings:
+    return Settings(threads=plan.threads, gpu_layers=plan.gpu_layers)
+
+
+@contextmanager
+def _base_writer(path: Path | None, vocab: Vocab, tokens: np.ndarray) -> Iterator[OnRows]:
+    """The function that takes the reference's rows and writes them to a base file; without a path it ignores them.
+
+    tokens: (n_chunks, n_ctx).
+    """
+    if path is None:
+        yield ignore
+        return
+    with kld_base.Writer(path, tokens.shape[1], vocab.n_tokens, tokens) as base:
+
+        def write(rows: Fed) -> None:
+            base.add(np.asarray(rows))
+
+        yield write
+
+
+def _assembled(
+    models: Sequence[Model | None], views: Sequence[Views], source: Source, texts: Sequence[Text], plan: Plan
+) -> Comparison:
+    """The comparison with its warnings."""
+    done = assemble(models, views, source, len(texts), plan)
+    return replace(done, warnings=_warnings([model for model in models if model is not None], plan.ctx))
+
+
+def _refuse_other_vocabulary(base: kld_base.Base, models: Sequence[Model]) -> None:
+    if other := next((model for model in models if model.n_vocab != base.n_vocab), None):
         raise LocalentError(
-            f"{base.path.name} is over {base.n_vocab:,} tokens, {Path(other.path).name} has {other.n_vocab:,}: they"
-            " cannot be compared."
+            f"{base.path.name} and {Path(other.path).name} cannot be compared: their vocabularies have"
+            f" {base.n_vocab:,} and {other.n_vocab:,} tokens."
         )
 
 
-def _warnings(headers: Sequence[Identity], n_ctx: int) -> tuple[str, ...]:
-    """A warning where a model is fed more than it was trained on: there it is another model."""
-    trained = min((h.model.n_ctx_train for h in headers if h.model.n_ctx_train), default=n_ctx)
+def _warnings(models: Sequence[Model], n_ctx: int) -> tuple[str, ...]:
+    """A warning where chunks are longer than a model's training context: quality drops there."""
+    trained = min((model.n_ctx_train for model in models if model.n_ctx_train), default=n_ctx)
     if n_ctx <= trained:
         return ()
-    return (f"Chunks of {n_ctx:,} tokens are longer than the {trained:,} of training: --ctx {trained} stays inside.",)
+    return (
+        f"Chunks of {n_ctx:,} tokens are longer than the training context of {trained:,} tokens: use --ctx {trained}.",
+    )

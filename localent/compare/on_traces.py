@@ -1,18 +1,18 @@
-"""Comparing on reasoning traces: teacher-forced, both models running free, and on the same prefixes."""
+"""Comparison on reasoning traces: teacher-forced, with every model generating freely, and on the same prefixes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from localent import engine, runs, tasks
+from localent import runs, tasks
 from localent.analysis.pairs import free_running as figures_of_pairs
 from localent.analysis.prefixes import Trajectory, trajectory
 from localent.compare import free_running, prefixes, stored
 from localent.compare.free_running import Key, ProfiledTrace
-from localent.compare.models import headers_of, loaded, placed
+from localent.compare.models import loaded, models_of, placed, usable
 from localent.compare.plan import DEFAULT, Plan, Source, comparison_id
 from localent.compare.prefixes import Given
 from localent.compare.result import Candidate, Comparison, Views, assemble
@@ -21,81 +21,98 @@ from localent.compare.stored import Figures
 from localent.compare.teacher_forcing import naming
 from localent.compare.text import Text, digest_of
 from localent.compare.token_classes import classes_of
-from localent.engine import Model
+from localent.engine import Vocab
 from localent.errors import UsageError
-from localent.files.identity import Identity
 from localent.records import Run
+from localent.runs import session
+from localent.runs.progress import SILENT, Listener, Progress, Report
 from localent.runs.questions import Prompts
+from localent.runs.session import Loaded, ModelFile
 from localent.runs.settings import DEFAULTS, Settings, settings_of
 from localent.store import open_db
 
 Traces = dict[Key, ProfiledTrace]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempts:
+    """The attempts that the reference makes at a task before it is compared."""
+
+    n: int | None = None  # the first so many problems; None: all
+    samples: int = 1  # of each problem
+    settings: Settings = DEFAULTS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunTraces:
+    """Traces of a stored run: those of the first `n` problems of its task, the first `samples` of each. None: all."""
+
+    run_id: str
+    task: tasks.Task
+    n: int | None = None
+    samples: int | None = None
+
+
 def compare_task(
-    reference: str,
-    candidates: Sequence[str],
+    models: Sequence[str],
     task: tasks.Task,
     *,
     db: str | Path,
-    n: int | None = None,
-    samples: int = 1,
-    settings: Settings = DEFAULTS,
+    attempts: Attempts = Attempts(),
     plan: Plan = DEFAULT,
-    report: runs.Report = lambda progress: None,
-    status: Callable[[str], None] = lambda text: None,
+    listener: Listener = SILENT,
 ) -> Comparison:
-    """Let the reference reason through a task (or take up its run), then compare on its traces."""
-    headers_of([reference, *candidates])  # refuse before any work
-    told = dict(report=report, status=status)
-    with _naming_free_run(reference):
-        how = dict(db=db, n=n, samples=samples, settings=replace(settings, ctx=None))
-        outcome = runs.run(reference, task, **how, listener=runs.Listener(_renamed("reference", report), status))
-    return compare_run(reference, candidates, outcome.run_id, task, db=db, n=n, samples=samples, plan=plan, **told)
+    """Let the reference, the first of the models, work on a task (or resume its run), then compare on its traces."""
+    usable(models)  # refuse before any work
+    n, samples, settings = attempts.n, attempts.samples, replace(attempts.settings, ctx=None)
+    with _naming_free_run(models[0]):
+        heard = replace(listener, report=_renamed("reference", listener.report))
+        outcome = runs.run(models[0], task, db=db, n=n, samples=samples, settings=settings, listener=heard)
+    made = RunTraces(run_id=outcome.run_id, task=task, n=n, samples=samples)
+    return compare_run(models, made, db=db, plan=plan, listener=listener)
 
 
 def compare_run(
-    reference: str,
-    candidates: Sequence[str],
-    run_id: str,
-    task: tasks.Task,
+    models: Sequence[str],
+    on: RunTraces,
     *,
     db: str | Path,
-    n: int | None = None,
-    samples: int | None = None,
     plan: Plan = DEFAULT,
-    report: runs.Report = lambda progress: None,
-    status: Callable[[str], None] = lambda text: None,
+    listener: Listener = SILENT,
 ) -> Comparison:
-    """Compare on the traces of a run that exists: teacher-forced, running free as it did, and on its prefixes.
+    """Compare models, the reference first, on traces of a stored run, generating with the run's settings.
 
-    A comparison that the database has already is read, not computed again.
+    A comparison that the database holds is read back, not computed again. Raises UsageError where the run has none of
+    these traces, or was prompted differently than the reference is.
     """
-    headers = headers_of([reference, *candidates])
+    files = usable(models)
     with open_db(db, create=False) as store:
-        run = store.run(run_id)
-        traces = _chosen(free_running.traces_of(store, run.run_id), task, n, samples)
+        run = store.run(on.run_id)
+        traces = _chosen(free_running.traces_of(store, run.run_id), on)
         known = stored.figures_on_run(store, run.run_id, positions=plan.positions)
-    settings = replace(settings_of(run), noise_of=None)
-    work = _Work(headers, task, run, traces, settings, placed(headers, plan), db, report, status)
+    work = _Work(files, on.task, run, traces, placed(files, plan), db, listener)
     return (known and work.read_back(known)) or work.compare()
 
 
-def _chosen(traces: Traces, task: tasks.Task, n: int | None, samples: int | None) -> Traces:
+def _chosen(traces: Traces, on: RunTraces) -> Traces:
     """The traces of the first n problems and samples, in the order of the task."""
-    wanted = [p.problem_id for p in task.problems[:n]]
-    n_samples = max((s for _, s in traces), default=0) + 1 if samples is None else samples
+    wanted = [p.problem_id for p in on.task.problems[: on.n]]
+    n_samples = max((s for _, s in traces), default=0) + 1 if on.samples is None else on.samples
     found = {(p, s): traces[p, s] for p in wanted for s in range(n_samples) if (p, s) in traces}
     if not found:
-        raise UsageError(f"The run has no traces of these problems of {task.name}: name its task's file with --data.")
+        raise UsageError(
+            f"Run {on.run_id} has no traces of these problems of {on.task.name}: give its task's file with --data."
+        )
     return found
 
 
-def _naming_free_run(model: str) -> AbstractContextManager[None]:
-    return naming([Path(model).name], "running free")
+@contextmanager
+def _naming_free_run(model: str) -> Iterator[None]:
+    with naming([Path(model).name], "running free"):
+        yield
 
 
-def _renamed(name: str, report: runs.Report) -> runs.Report:
+def _renamed(name: str, report: Report) -> Report:
     return lambda progress: report(replace(progress, name=f"{name} running free"))
 
 
@@ -103,38 +120,45 @@ def _renamed(name: str, report: runs.Report) -> runs.Report:
 class _Work:
     """One comparison on the traces of a run."""
 
-    headers: Sequence[Identity]  # the reference first
+    files: Sequence[ModelFile]  # the reference first
     task: tasks.Task
     run: Run
     traces: Traces
-    settings: Settings  # of the run
     plan: Plan
     db: str | Path
-    report: runs.Report
-    status: Callable[[str], None]
+    listener: Listener
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the run, for runs of the user's own."""
+        return replace(settings_of(self.run), noise_of=None)
+
+    @property
+    def is_references(self) -> bool:
+        """True if the run is the reference's, False if another model wrote the traces."""
+        return self.files[0].header.model.sha256 == self.run.model_sha256
 
     def compare(self) -> Comparison:
         """All views of all models, stored."""
-        free = self.free_runs() if self.plan.free else [Views(None)] * len(self.headers)
-        with loaded(self.headers, self.plan) as models:
-            given = self.given(models[0])
+        free = self.free_runs() if self.plan.free else [Views(None)] * len(self.files)
+        with loaded(self.files, replace(self.settings, gpu_layers=self.plan.gpu_layers)) as models:
+            given = self.given(models[0].weights.vocab)
             texts = self.texts(given)
-            found, floor = score_all(models, Pass(texts, self.plan, self.report))
+            found, floor = score_all([one.weights for one in models], Pass(texts, self.plan, self.listener.report))
             paths = self.trajectories(models, given) if self.can_probe(given) else [None] * len(models)
         forced = [figures(floor, 0, texts, cut=False) if floor else None]
         forced += [figures(found, i, texts, cut=False) for i in range(len(models) - 1)]
         views = [replace(v, forced=f, trajectory=t) for v, f, t in zip(free, forced, paths, strict=True)]
-        source = Source("run", self.run.run_id, digest_of(texts))
-        done = assemble([h.model for h in self.headers], views, source, len(texts), self.plan)
+        done = assemble(models_of(self.files), views, self.source(texts), len(texts), self.plan)
         stored.write(self.db, done, found, texts, self.plan)
         return done
 
     def read_back(self, known: dict[str, Figures]) -> Comparison | None:
-        """The comparison as it is in the database; None unless all of it is there."""
-        reference, *candidates = (h.model for h in self.headers)
-        with engine.open(reference.path, gpu_layers=self.plan.gpu_layers) as weights:
-            texts = self.texts(self.given(weights))
-        source = Source("run", self.run.run_id, digest_of(texts))
+        """The comparison as the database holds it; None unless all of it is there."""
+        reference, *candidates = models_of(self.files)
+        with session.vocabulary(reference.path) as (_, vocab):
+            texts = self.texts(self.given(vocab))
+        source = self.source(texts)
         keys = [comparison_id(reference, model, source, self.plan) for model in candidates]
         if not keys or not all(key in known for key in keys):
             return None
@@ -146,52 +170,57 @@ class _Work:
 
     # --- what is fed ------------------------------------------------------------------------------------------------
 
-    def given(self, weights: Model) -> list[Given]:
-        """The traces with their questions, prompted as they were. Raises UsageError where the prompts differ."""
-        header, wanted = self.headers[0], {p for p, _ in self.traces}
+    def source(self, texts: Sequence[Text]) -> Source:
+        """The traces as the source of the comparison."""
+        return Source("run", self.run.run_id, digest_of(texts))
+
+    def given(self, vocab: Vocab) -> list[Given]:
+        """The traces with their questions. Raises UsageError unless the prompts are those of the run."""
+        file, wanted = self.files[0], {p for p, _ in self.traces}
         problems = [p for p in self.task.problems if p.problem_id in wanted]
-        prompts = Prompts(self.task, header.template, weights.vocab, self.settings)
+        prompts = Prompts(self.task, file.header.template, vocab, self.settings)
         if prompts.digest() != self.run.settings["prompt"]:
             raise UsageError(
-                f"Run {self.run.run_id} was prompted in another way than {Path(header.model.path).name} is on"
-                f" {self.task.name}: its template, examples or cue differ, so its traces cannot be fed as they were."
+                f"Run {self.run.run_id} used another prompt than {file.path.name} gets on {self.task.name} (another"
+                " template, other examples or another cue), so its traces cannot be compared: start a new run with"
+                " --task."
             )
         questions = {question.problem.problem_id: question for question in prompts.questions(problems)}
         return [Given(questions[p], one.trace) for (p, _), one in self.traces.items()]
 
     def texts(self, given: Sequence[Given]) -> list[Text]:
-        """Each prompt and the trace written after it: the trace's own tokens are scored."""
+        """Each prompt followed by its trace, of which the trace's tokens are scored."""
         ids = [one.trace_id for one in self.traces.values()]
         return [text_of(one, trace_id) for one, trace_id in zip(given, ids, strict=True)]
 
-    # --- running free -----------------------------------------------------------------------------------------------
+    # --- free running -----------------------------------------------------------------------------------------------
 
     def free_runs(self) -> list[Views]:
         """The reference against itself in other lanes, empty without a noise floor; then each candidate."""
-        reference, *candidates = self.headers
+        reference, *candidates = self.files
         own_id, base = self.run.run_id, self.traces
-        if reference.model.sha256 != self.run.model_sha256:  # the run is another model's
+        if not self.is_references:
             own_id = self.run_free(reference, self.settings, "reference")
             base = self.traces_in(own_id)
-        lanes = self.settings.lanes
+        lanes = self.settings.lanes or 1
         other = replace(self.settings, lanes=max(1, lanes // 2) if lanes > 1 else 2, noise_of=own_id)
         floor = self.free_run(base, reference, other, "reference in other lanes") if self.plan.noise else Views(None)
-        return [floor, *(self.free_run(base, h, self.settings, h.model.quant) for h in candidates)]
+        return [floor, *(self.free_run(base, file, self.settings, file.header.model.quant) for file in candidates)]
 
-    def free_run(self, base: Traces, header: Identity, settings: Settings, name: str) -> Views:
-        """One model running free, beside the reference's traces."""
-        run_id = self.run_free(header, settings, name)
+    def free_run(self, base: Traces, file: ModelFile, settings: Settings, name: str) -> Views:
+        """Compare the free run of one model with the reference's traces."""
+        run_id = self.run_free(file, settings, name)
         pairs = free_running.pairs(base, self.traces_in(run_id))
         return Views(None, figures_of_pairs(pairs), run_id)
 
-    def run_free(self, header: Identity, settings: Settings, name: str) -> str:
-        """The id of the run in which a model works on the problems of the traces."""
-        order = [p.problem_id for p in self.task.problems]
+    def run_free(self, file: ModelFile, settings: Settings, name: str) -> str:
+        """Let a model work on the problems of the traces; returns the id of its run."""
+        order, path, settings = [p.problem_id for p in self.task.problems], str(file.path), replace(settings, ctx=None)
         n, samples = max(order.index(p) for p, _ in self.traces) + 1, max(s for _, s in self.traces) + 1
-        how = dict(db=self.db, n=n, samples=samples, settings=replace(settings, ctx=None))
-        with _naming_free_run(header.model.path):
-            listener = runs.Listener(_renamed(name, self.report), self.status)
-            return runs.run(header.model.path, self.task, **how, listener=listener).run_id
+        heard = replace(self.listener, report=_renamed(name, self.listener.report))
+        with _naming_free_run(path):
+            outcome = runs.run(path, self.task, db=self.db, n=n, samples=samples, settings=settings, listener=heard)
+        return outcome.run_id
 
     def traces_in(self, run_id: str) -> Traces:
         """The attempts of another run at the same problems."""
@@ -201,33 +230,32 @@ class _Work:
     # --- on the same prefixes ---------------------------------------------------------------------------------------
 
     def can_probe(self, given: Sequence[Given]) -> bool:
-        """True where the prefixes are to be probed, and answers of this kind can be."""
+        """True if prefixes are asked for, the traces have probes, and answers of this kind can be probed."""
         known = all(g.question.grammar is not None for g in given) and any(g.trace.probes for g in given)
         return self.plan.free and known
 
-    def trajectories(self, models: Sequence[Model], given: Sequence[Given]) -> list[Trajectory | None]:
-        """The reference's stored probes against its own read again, then each candidate against the reference."""
-        names = ["reference", *(model.path.name for model in models[1:])]
+    def trajectories(self, models: Sequence[Loaded], given: Sequence[Given]) -> list[Trajectory | None]:
+        """The reference's stored probes against its own, made again; then each candidate against the reference."""
+        names = ["reference", *(one.file.path.name for one in models[1:])]
         reference, *others = (self.probes(*one, given) for one in zip(models, names, strict=True))
         known = [g.trace.own_probes for g in given]
-        own = self.plan.noise and self.headers[0].model.sha256 == self.run.model_sha256  # else another model's probes
+        own = self.plan.noise and self.is_references
         same = own and all(len(a) == len(b) for a, b in zip(known, reference, strict=True))
         floor = trajectory(prefixes.paired(given, reference, known)) if same else None
         return [floor, *(trajectory(prefixes.paired(given, reference, other)) for other in others)]
 
-    def probes(self, model: Model, name: str, given: Sequence[Given]) -> list[prefixes.Probes]:
+    def probes(self, model: Loaded, name: str, given: Sequence[Given]) -> list[prefixes.Probes]:
         """The answer distributions of one model on the prefixes of all traces."""
 
         def tell(n: int) -> None:
-            self.report(runs.Progress(n, len(given), name=f"{name} on the same prefixes"))
+            self.listener.report(Progress(n, len(given), name=f"{name} on the same prefixes"))
 
-        how = dict(lanes=self.settings.lanes, threads=self.settings.threads)
-        with naming([model.path.name], "on the same prefixes"):
-            return prefixes.probes_under(model, given, self.settings.effort(), report=tell, **how)
+        with naming([model.file.path.name], "on the same prefixes"):
+            return prefixes.probes_under(model, given, self.task.kind, tell)
 
 
 def text_of(given: Given, trace_id: int) -> Text:
-    """A prompt and the trace written after it: the trace's own tokens are scored."""
+    """A prompt followed by its trace, of which the trace's tokens are scored."""
     prompt, trace = given.question.prompt, given.trace
     return Text(
         tokens=[*prompt.tokens, *(token.token_id for token in trace.tokens)],

@@ -1,4 +1,4 @@
-"""Measures of every scored position, read from the rows of a reference and its candidates."""
+"""Measures of every scored position, computed from the logits rows of a reference and its candidates."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from localent.compare.text import Text
-from localent.engine import Row
+from localent.engine import Row, Rows
 from localent.measure.divergence import Divergence, PairMeter, Side
 
 SIDE = tuple(f.name for f in fields(Side) if f.name != "top1_id")
 MEASURES = tuple(f.name for f in fields(Divergence) if f.name != "candidate")
 Array = np.ndarray
 Columns = dict[str, Array]  # measure -> (n_positions,) float64
+Fed = Rows | Sequence[Row]  # logits rows as a scorer returns them
 Read = tuple[Side, list[Divergence]]  # of one position: the reference, each candidate against it
 
 
 @dataclass(frozen=True, slots=True)
 class Positions:
-    """Every scored position: which it is, what the reference says, how each candidate differs."""
+    """Every scored position: its place, the reference's measures, each candidate's own and its differences."""
 
     text: Array  # (n,) index of the text
     position: Array  # (n,) index of the predicted token in its text
@@ -40,11 +41,12 @@ class Positions:
         def columns(names: Sequence[str]) -> Columns:
             return {name: np.full(n, np.nan) for name in names}
 
-        ids = [np.empty(n, np.int64) for _ in range(3)]
-        return cls(*ids, columns(SIDE), tuple(columns((*MEASURES, *SIDE)) for _ in range(n_candidates)))
+        text, position, token_id = (np.empty(n, np.int64) for _ in range(3))
+        candidates = tuple(columns((*MEASURES, *SIDE)) for _ in range(n_candidates))
+        return cls(text, position, token_id, columns(SIDE), candidates)
 
     def enter(self, at: int, place: tuple[int, int, int], read: Read) -> None:
-        """Write one position. place: index of its text, of the predicted token in that, the token's id."""
+        """Write one position. place: index of its text, index of the predicted token there, the token's id."""
         self.text[at], self.position[at], self.token_id[at] = place
         side, differences = read
         for name in SIDE:
@@ -57,15 +59,15 @@ class Positions:
 
 
 class Meters:
-    """Rows shared out among threads: each row is read whole by one meter, so the result does not depend on them."""
+    """One meter per thread. A row is read by one meter only, so the number of threads changes no result."""
 
     def __init__(self, n_vocab: int, n_threads: int, *, normalised: bool) -> None:
         """normalised: the reference's rows are log-probabilities."""
         self._meters = [PairMeter(n_vocab) for _ in range(n_threads)]
         self._pool, self._normalised = ThreadPoolExecutor(n_threads), normalised
 
-    def read(self, rows: Sequence[Row], others: Sequence[Sequence[Row]], following: Sequence[int]) -> list[Read]:
-        """Measures of each row of the reference beside the same row of the others. following: the tokens taken."""
+    def read(self, rows: Fed, others: Sequence[Fed], following: Sequence[int]) -> list[Read]:
+        """Measures of each row of the reference and of the same row of the others. following: the tokens taken."""
         found: dict[int, Read] = {}
 
         def work(i: int) -> None:

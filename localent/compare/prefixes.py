@@ -1,74 +1,63 @@
-"""The same prefixes put to another model: its answer distribution after each step of a trace that it did not write."""
+"""The answer distribution of another model after each step of a trace that it did not write."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from localent.analysis.prefixes import Prefix
-from localent.engine import Engine, Model, Options, Prompt, drive
+from localent.engine import Coroutine, Engine, Prompt, drive
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler
 from localent.records import Probe, Trace
-from localent.tasks import kinds
+from localent.runs.room import to_probe
+from localent.runs.session import Loaded
+from localent.tasks.kinds import Kind
 from localent.tracing.attempt import Question, Setup, probe_steps
 from localent.tracing.generate import Generation, Limits
-from localent.tracing.probe import Effort
 
 Probes = tuple[Probe, ...]  # of one trace
-SLACK = 24  # tokens of context for a cue and one answer beyond the search's budget
+Done = Callable[[int], object]  # takes the number of traces done
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """A trace that exists, and the question it answers."""
+    """A stored trace and its question."""
 
     question: Question
     trace: Trace
 
 
-def probes_under(
-    model: Model,
-    given: Sequence[Given],
-    effort: Effort,
-    *,
-    lanes: int,
-    threads: int,
-    report: Callable[[int], object] = lambda n: None,
-) -> list[Probes]:
+def probes_under(model: Loaded, given: Sequence[Given], kind: Kind, report: Done) -> list[Probes]:
     """The answer distribution of `model` at every step of each trace, in the order given.
 
-    Each prefix is fed as its stored token ids: the model never sees other text than the trace's author wrote.
+    Each prefix is fed as its stored token ids, so that the model reads exactly what the trace's author wrote.
     """
     longest = max(len(g.question.prompt.tokens) + len(g.trace.tokens) for g in given)
-    options = Options(n_lanes=lanes, n_ctx=longest + effort.max_fed + SLACK, n_threads=threads)
-    with model.lanes(options) as engine:
-        return read(engine, given, effort, report)
+    with model.with_ctx(longest + to_probe(model.settings)).engine() as lanes:
+        return _read(lanes, given, _setup(lanes, model, kind), report)
 
 
-def read(
-    engine: Engine, given: Sequence[Given], effort: Effort, report: Callable[[int], object] = lambda n: None
-) -> list[Probes]:
-    """See probes_under: for any engine."""
+def _setup(lanes: Engine, model: Loaded, kind: Kind) -> Setup:
+    """Nothing is sampled or generated."""
+    return Setup(lanes.vocab, Meter(lanes.n_vocab), Sampler(), 0, Limits(0), kind, model.settings.effort())
+
+
+def _read(lanes: Engine, given: Sequence[Given], setup: Setup, report: Done) -> list[Probes]:
     found: list[Probes] = [()] * len(given)
-    meter = Meter(engine.n_vocab)
-    for n, (i, probes) in enumerate(drive(engine, (_one(i, g, effort, meter, engine) for i, g in enumerate(given)))):
+    for n, (i, probes) in enumerate(drive(lanes, (_one(i, g, setup) for i, g in enumerate(given)))):
         found[i] = probes
         report(n + 1)
     return found
 
 
-def _one(
-    index: int, given: Given, effort: Effort, meter: Meter, engine: Engine
-) -> Generator[Any, Any, tuple[int, Probes]]:
+def _one(index: int, given: Given, setup: Setup) -> Coroutine[tuple[int, Probes]]:
     """Coroutine: feed a trace up to its last reasoning step, then probe it backwards."""
     question, trace = given.question, given.trace
     end = max((step.end for step in trace.steps if step.kind == "reasoning"), default=0)
     written = [token.token_id for token in trace.tokens[:end]]
     yield Prompt([*question.prompt.tokens, *written], question.prompt.n_shared)
-    how = Setup(engine.vocab, meter, Sampler(), 0, Limits(0), kinds.named(question.grammar.kind), effort)
-    probes = yield from probe_steps(question, Generation(trace.tokens, "stop", len(written)), trace.steps, how)
+    probes = yield from probe_steps(question, Generation(trace.tokens, "stop", len(written)), trace.steps, setup)
     return index, probes
 
 

@@ -1,4 +1,4 @@
-"""The outcome of a comparison: the candidates, and the reference against itself as the noise floor."""
+"""The outcome of a comparison: one record per candidate, and the reference against itself as the noise floor."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from localent.records import Model
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One candidate beside the reference. None: not asked for."""
+    """One candidate compared with the reference. None: not asked for."""
 
     model: Model
     forced: TeacherForced
     free: FreeRunning | None = None
     trajectory: Trajectory | None = None
-    multiples: dict[str, float | None] | None = None  # differences over the noise floor; None: no noise there
+    multiples: dict[str, float | None] | None = None  # differences as multiples of the noise floor; see noise
     comparison_id: str = ""
     run_id: str | None = None
 
@@ -37,12 +37,12 @@ class Comparison:
     candidates: tuple[Candidate, ...]
     noise: Candidate | None  # the reference against itself
     level: float = 0.95
-    warnings: tuple[str, ...] = ()  # what to keep in mind, in sentences
+    warnings: tuple[str, ...] = ()  # sentences
 
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """One model seen from all sides that were asked for; of the reference, against itself."""
+    """The figures of one model, of the reference against itself. None: not asked for."""
 
     forced: TeacherForced | None
     free: FreeRunning | None = None
@@ -53,9 +53,9 @@ class Views:
 def assemble(
     models: Sequence[Model | None], views: Sequence[Views], source: Source, n_texts: int, plan: Plan
 ) -> Comparison:
-    """Put the views together, and every difference beside the noise.
+    """A comparison from the figures of each model, with every difference as a multiple of the noise.
 
-    The reference comes first: its model is None for a base file, its views are the noise floor, empty where none was
+    The reference comes first: its model is None for a base file; its views are the noise floor, empty where none was
     measured.
     """
     (reference, *others), (floor, *seen) = models, views

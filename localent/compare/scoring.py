@@ -1,4 +1,4 @@
-"""Teacher forcing of loaded models as a plan says, beside the noise floor, and the figures of it."""
+"""Teacher forcing of loaded models as a plan says, with the noise floor, and the figures that result."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from localent.analysis import divergence
 from localent.analysis.divergence import TeacherForced
 from localent.compare import noise, teacher_forcing
 from localent.compare.plan import Plan
-from localent.compare.positions import Positions
+from localent.compare.positions import Fed, Positions
 from localent.compare.teacher_forcing import Feeding
 from localent.compare.text import Text, classes_of_rows
-from localent.engine import Model, Options, Row, Scorer
+from localent.engine import Model, Options, Scorer
 from localent.machine import hardware
-from localent.runs import Progress, Report
+from localent.runs.progress import Progress, Report, ignore
 
-NOISE_CHUNK = 3  # times smaller than the longest piece: the reference against itself is fed in other pieces
-OnRows = Callable[[Sequence[Row]], object]
+NOISE_CHUNK = 3  # the noise floor is fed in pieces that are this many times shorter than the longest piece
+OnRows = Callable[[Fed], object]
 
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """Texts that are fed as a plan says, and who hears of it."""
+    """Texts that are fed as a plan says, with progress reported."""
 
     texts: Sequence[Text]
     plan: Plan
@@ -47,9 +47,9 @@ class Pass:
         stage: str,
         *,
         normalised: bool = False,
-        on_rows: OnRows = lambda rows: None,
+        on_rows: OnRows = ignore,
     ) -> Positions:
-        """Every scored position of the texts; see teacher_forcing.score."""
+        """Every scored position of the texts. stage: its name in reports; the rest as in teacher_forcing."""
         total, done = sum(len(text.tokens) - 1 for text in self.texts), 0
 
         def tell(n: int) -> None:
@@ -57,15 +57,14 @@ class Pass:
             done += n
             self.report(Progress(min(done, total), total, name=stage, unit="tok"))
 
-        how = dict(chunk=self.plan.chunk, n_threads=self.n_threads)
-        feeding = Feeding(**how, normalised=normalised, on_rows=on_rows, report=tell)
+        feeding = Feeding(
+            chunk=self.plan.chunk, n_threads=self.n_threads, normalised=normalised, on_rows=on_rows, report=tell
+        )
         return teacher_forcing.score(self.texts, reference, others, feeding)
 
 
-def score_all(
-    loaded: Sequence[Model], whole: Pass, on_rows: OnRows = lambda rows: None
-) -> tuple[Positions, Positions | None]:
-    """(all texts under all models, a few texts under the reference fed in two ways)."""
+def score_all(loaded: Sequence[Model], whole: Pass, on_rows: OnRows = ignore) -> tuple[Positions, Positions | None]:
+    """(all texts under all models, a few texts under the reference fed in two ways); the latter with a noise floor."""
     with ExitStack() as stack:
         scorers = [stack.enter_context(whole.scorer(model)) for model in loaded]
         found = whole.score(scorers[0], scorers[1:], "teacher forcing", on_rows=on_rows)

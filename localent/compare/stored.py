@@ -1,4 +1,4 @@
-"""A comparison in the database: a row per candidate, on request a row per position; and read back from there."""
+"""A comparison in the database: a row per candidate, on request a row per position. Written and read back."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from localent.compare.result import Candidate, Comparison
 from localent.compare.text import Text, classes_of_rows
 from localent.store import Database, open_db
 
-Figures = dict[str, Any]  # field of `Candidate`, and "noise" -> JSON
+Figures = dict[str, Any]  # JSON of each field of `Candidate`, and of the noise floor under "noise"
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def write(db: str | Path | None, done: Comparison, found: Positions, texts: Sequence[Text], plan: Plan) -> None:
-    """Write the comparison, a row per candidate, and a row per position on request or where there are some already."""
+    """Write a row per candidate, and a row per position where the plan asks for them or some are stored already."""
     if db is None:
         return
     with open_db(db) as store:
@@ -51,14 +51,14 @@ def _write_one(store: Database, done: Comparison, candidate: Candidate, plan: Pl
         run_id=done.source_name if done.source == "run" else None,
         candidate_run_id=candidate.run_id,
         n_texts=done.n_texts,
-        settings=asdict(plan) | engine.build_info(plan.gpu_layers, candidate.model.path),
+        settings=asdict(plan) | engine.build_info(plan.gpu_layers or 0, candidate.model.path),
         figures=plain(asdict(candidate) | {"model": None, "noise": floor and asdict(floor) | {"model": None}}),
         **_columns(candidate, floor),
     )
 
 
 def _columns(candidate: Candidate, floor: Candidate | None) -> dict[str, float | int | None]:
-    """The figures that have columns of their own."""
+    """The figures that have their own columns in the table comparisons."""
     f, free, path = candidate.forced, candidate.free, candidate.trajectory
     values = {figure.name: figure.value for figure in f.figures}
     return dict(
@@ -84,7 +84,7 @@ def _columns(candidate: Candidate, floor: Candidate | None) -> dict[str, float |
 
 def _position_rows(found: Positions, i: int, texts: Sequence[Text]) -> Iterator[tuple[object, ...]]:
     """One tuple per position, in the order of the table's columns after comparison_id."""
-    classes = classes_of_rows(texts) or [None] * len(found)
+    classes: Sequence[str | None] = classes_of_rows(texts) or [None] * len(found)
     mine, ours = found.candidates[i], found.reference
     names = ("kld", "kld_reverse", "jsd", "same_top")
     both = ("surprisal", "entropy", "varentropy", "margin")
@@ -97,7 +97,7 @@ def _position_rows(found: Positions, i: int, texts: Sequence[Text]) -> Iterator[
 
 
 def plain(value: object) -> object:
-    """Numbers that JSON lacks become null; tuples lists."""
+    """A value in JSON's types: numbers that JSON lacks become None, tuples lists."""
     if isinstance(value, dict):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
@@ -111,7 +111,7 @@ def plain(value: object) -> object:
 
 
 def figures_on_run(store: Database, run_id: str, *, positions: bool) -> dict[str, Figures]:
-    """comparison_id -> its figures, for all comparisons on this run's traces that have their noise floor.
+    """comparison_id -> its figures, for all comparisons on this run's traces that stored their noise floor.
 
     positions: only those with rows per position.
     """
@@ -121,7 +121,7 @@ def figures_on_run(store: Database, run_id: str, *, positions: bool) -> dict[str
 
 
 def from_json(kind: Any, value: Any) -> Any:
-    """A record of type `kind` from its JSON. Null where a number must be is NaN, which JSON lacks."""
+    """A record of type `kind` from its JSON. Null in the place of a number is NaN, which JSON lacks."""
     if value is None:
         return math.nan if kind is float else None
     if get_origin(kind) in (Union, types.UnionType):

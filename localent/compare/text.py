@@ -1,4 +1,4 @@
-"""A text that two models are fed: token ids, and which predictions of them count."""
+"""A text that all models are fed: token ids, and the predictions that are scored."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Token ids to feed, and which predictions count."""
+    """Token ids to feed, and the predictions that are scored."""
 
     tokens: Sequence[int]
     first: int  # the first row that is scored; row i predicts tokens[i + 1]
-    n_shared: int = 0  # tokens that the text before began with, too, and that every text of the pass is fed alike
-    problem: str | None = None  # what resampling keeps together
+    n_shared: int = 0  # leading tokens that all texts of the pass have in common
+    problem: str | None = None  # resampling takes or leaves all texts of a problem together
     trace_id: int | None = None
     classes: Sequence[str] = ()  # of the tokens that the scored rows predict; empty: plain text
 
@@ -37,7 +37,7 @@ class Text:
 
 
 def digest_of(texts: Sequence[Text]) -> str:
-    """16 hex digits of all token ids and of which are scored."""
+    """16 hex digits that identify all token ids and the scored ones among them."""
     digest = hashlib.sha256()
     for text in texts:
         digest.update(np.array([text.first, len(text.tokens), *text.tokens], "<i8").tobytes())

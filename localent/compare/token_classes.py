@@ -1,4 +1,4 @@
-"""What kind of token each position of a reasoning trace predicts."""
+"""The class of each token of a reasoning trace: number, operator, hesitation word and others."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from localent.records import Step, text_of
 
-CLASSES = ("answer", "hesitation word", "step start", "number", "operator", "other")  # the first that fits counts
+CLASSES = ("answer", "hesitation word", "step start", "number", "operator", "other")  # the first that applies
 HESITATION = re.compile(
     rb"\b(wait|hmm+|but|however|actually|alternatively|maybe|perhaps|instead|let me (?:re)?(?:check|think|try|do)"
     rb"|on second thought|hold on|not sure|double[- ]check|mistake|oops)\b",
@@ -24,7 +24,7 @@ def classes_of(pieces: Sequence[bytes], steps: Sequence[Step]) -> list[str]:
     """
     answers = {i for step in steps if step.kind == "answer" for i in range(step.start, step.end)}
     starts = {step.start for step in steps if step.kind != "answer"}
-    hesitating = _within(pieces)
+    hesitating = _in_hesitation_words(pieces)
     return [
         "answer" if i in answers
         else "hesitation word" if i in hesitating
@@ -41,7 +41,7 @@ def _by_piece(piece: bytes) -> str:
     return "operator" if OPERATOR.fullmatch(text) else "other"
 
 
-def _within(pieces: Sequence[bytes]) -> set[int]:
+def _in_hesitation_words(pieces: Sequence[bytes]) -> set[int]:
     """Indices of the tokens that hold part of a hesitation word."""
     ends, at = [], 0
     for piece in pieces:

@@ -217,9 +217,9 @@ def told_apart(c: Comparison) -> list[str]:
     """Aspect by aspect, which quants can be told apart from the reference."""
     apart: dict[str, list[str]] = {}
     for verdict in verdicts(c.candidates, c.noise.forced if c.noise else None):
-        for text in (*verdict.differs, *verdict.same):
-            names = apart.setdefault(text.partition(" (")[0].removeprefix("its "), [])
-            names += [verdict.name] if text in verdict.differs else []
+        for check in (*verdict.differs, *verdict.same):
+            names = apart.setdefault(check.aspect.title, [])
+            names += [verdict.name] if check.differs else []
     n = len(c.candidates)
     listed = {a: f"all {n}" if len(x) == n else ", ".join(x) or "none" for a, x in apart.items()}
     return [f"Quants that can be told apart from {c.reference.quant} by {a}: {names}." for a, names in listed.items()]

@@ -48,5 +48,8 @@ class Tour:
             status(f"making {name}")
             models.resolve(name)
             report(runs.Progress(i + 1, len(names), name="making quants", unit="file"))
-        how = dict(db=self.db, n=min(self.n, N_QUANTS), settings=self.settings, plan=compare.Plan(threads=self.threads))
-        return compare.compare_task(MODEL, names, tasks.load(TASK), **how, report=report, status=status)
+        attempts = compare.Attempts(n=min(self.n, N_QUANTS), settings=self.settings)
+        plan, listener = compare.Plan(threads=self.threads), runs.Listener(report, status)
+        return compare.compare_task(
+            [MODEL, *names], tasks.load(TASK), db=self.db, attempts=attempts, plan=plan, listener=listener
+        )

@@ -194,7 +194,7 @@ def close(name: str, ours: float, theirs: float) -> bool:
 
 
 def test_plain_text_gives_what_llama_perplexity_prints(quants):
-    done = compare_text(str(MODEL), quants, TEXT, plan=PLAN)
+    done = compare_text([str(MODEL), *quants], TEXT, plan=PLAN)
     assert done.candidates[0].forced["Mean PPL(base)"].value == pytest.approx(814.8974, rel=1e-4)
     for candidate in done.candidates:
         ours = {f.name: f for f in candidate.forced.figures}
@@ -218,7 +218,7 @@ def test_the_first_chunks_of_a_base_file_are_its_first_chunks(quants):
     """Rows lie behind the tokens of all chunks, also of those that are not asked for."""
     whole = compare_base(GOLDEN / "base.kld", quants[:1], plan=replace(PLAN, limit=None))
     part = compare_base(GOLDEN / "base.kld", quants[:1], plan=replace(PLAN, limit=3))
-    direct = compare_text(str(MODEL), quants[:1], TEXT, plan=replace(PLAN, limit=3))
+    direct = compare_text([str(MODEL), *quants[:1]], TEXT, plan=replace(PLAN, limit=3))
     found = [done.candidates[0].forced for done in (whole, part, direct)]
     assert [f.n for f in found] == [12 * 31, 3 * 31, 3 * 31]
     assert found[1]["Mean KLD"].value == pytest.approx(found[2]["Mean KLD"].value, abs=1e-4)
@@ -227,7 +227,7 @@ def test_the_first_chunks_of_a_base_file_are_its_first_chunks(quants):
 def test_the_base_file_we_write_is_the_tools(tmp_path):
     """The same head and, but for rounding on another processor, the same rows: up to 0.0054 nats apart on one with
     other vector instructions, whose distributions differ by 1e-6 nats."""
-    compare_text(str(MODEL), [], TEXT, plan=PLAN, write_base=tmp_path / "b.kld")
+    compare_text([str(MODEL)], TEXT, plan=PLAN, write_base=tmp_path / "b.kld")
     ours, theirs = (tmp_path / "b.kld").read_bytes(), (GOLDEN / "base.kld").read_bytes()
     head = 20 + 12 * 64 * 4
     assert len(ours) == len(theirs)
@@ -240,7 +240,7 @@ def test_the_base_file_we_write_is_the_tools(tmp_path):
 
 
 def test_a_model_and_itself_differ_by_exactly_nothing():
-    done = compare_text(str(MODEL), [str(MODEL)], TEXT, plan=PLAN)
+    done = compare_text([str(MODEL), str(MODEL)], TEXT, plan=PLAN)
     for name in ("Mean KLD", "Maximum KLD", "Mean reverse KLD", "Mean JSD", "RMS Δp", "Mean |ΔH|"):
         assert done.candidates[0].forced[name].value == 0.0, name
     assert done.candidates[0].forced["Same top p"].value == 1.0
@@ -269,22 +269,22 @@ def test_chunks_beyond_the_training_context_are_pointed_out(quants):
     text = Path(quants[0]).parent / "long.txt"
     text.write_bytes(TEXT.read_bytes() * 4)
     assert len(text.read_bytes()) > trained + 64
-    warned = compare_text(str(MODEL), quants[:1], text, plan=replace(PLAN, ctx=trained + 64, limit=1))
-    assert f"Chunks of {trained + 64:,} tokens are longer than the {trained:,} of training" in " ".join(
+    warned = compare_text([str(MODEL), *quants[:1]], text, plan=replace(PLAN, ctx=trained + 64, limit=1))
+    assert f"Chunks of {trained + 64:,} tokens are longer than the training context of {trained:,} tokens" in " ".join(
         render(warned, width=400).split()
     )
-    assert compare_text(str(MODEL), quants[:1], TEXT, plan=PLAN).warnings == ()
+    assert compare_text([str(MODEL), *quants[:1]], TEXT, plan=PLAN).warnings == ()
 
 
 def test_chunk_size_of_the_calls_changes_only_noise(quants):
-    fine = compare_text(str(MODEL), quants[:1], TEXT, plan=replace(PLAN, chunk=7))
-    coarse = compare_text(str(MODEL), quants[:1], TEXT, plan=PLAN)
+    fine = compare_text([str(MODEL), *quants[:1]], TEXT, plan=replace(PLAN, chunk=7))
+    coarse = compare_text([str(MODEL), *quants[:1]], TEXT, plan=PLAN)
     pair = [c.candidates[0].forced["Mean KLD"].value for c in (fine, coarse)]
     assert pair[0] == pytest.approx(pair[1], abs=1e-5)
 
 
 def test_more_bits_are_nearer(quants):
-    done = compare_text(str(MODEL), quants, TEXT, plan=replace(PLAN, noise=True))
+    done = compare_text([str(MODEL), *quants], TEXT, plan=replace(PLAN, noise=True))
     near, far = (c.forced["Mean KLD"].value for c in done.candidates)
     assert done.noise.forced["Mean KLD"].value < near < far
     times = [c.multiples["Mean KLD"] for c in done.candidates]
@@ -365,7 +365,7 @@ def test_a_padded_vocabulary_is_refused_as_what_it_is(tmp_path):
     padded.write_tensors_to_file()
     padded.close()
     with pytest.raises(LocalentError, match=r"260 and 264 entries; one is padded"):
-        compare_text(str(MODEL), [str(tmp_path / "padded.gguf")], TEXT, plan=PLAN)
+        compare_text([str(MODEL), str(tmp_path / "padded.gguf")], TEXT, plan=PLAN)
 
 
 def test_a_tokenizer_that_differs_in_one_token_is_refused(tmp_path):
@@ -387,7 +387,7 @@ def test_a_candidate_that_differs_in_one_tensor_is_told_apart(tmp_path):
     tensor.data[:4] *= 1.5
     tensor.data.flush() if hasattr(tensor.data, "flush") else None
     assert identity.identify(other).model.sha256 != identity.identify(MODEL).model.sha256
-    done = compare_text(str(MODEL), [str(other)], TEXT, plan=replace(PLAN, noise=True))
+    done = compare_text([str(MODEL), str(other)], TEXT, plan=replace(PLAN, noise=True))
     assert done.candidates[0].forced["Mean KLD"].value > done.noise.forced["Mean KLD"].value
     shown = CliRunner().invoke(main, ["inspect", str(MODEL), str(other)])
     assert "different in spite of one label: 1 of 20 tensors differ (blk.1.ffn_up.weight)" in shown.output
@@ -410,7 +410,7 @@ def test_broken_logits_of_a_free_run_are_named(tmp_path, monkeypatch):
 
     monkeypatch.setattr(on_traces.runs, "run", run)
     with pytest.raises(LocalentError, match=r"^tiny-f16.gguf running free: NaN\."):
-        compare_task(str(MODEL), [str(MODEL)], tasks.load("demo-number"), db=tmp_path / "c.db")
+        compare_task([str(MODEL), str(MODEL)], tasks.load("demo-number"), db=tmp_path / "c.db")
 
 
 @pytest.mark.parametrize(
@@ -558,7 +558,8 @@ def test_what_is_said_is_what_the_intervals_say():
     assert said[0].sentence == "A is the reference to the last bit in everything that was compared."
     assert said[1].differs == ()
     assert said[1].sentence.startswith("B cannot be told apart from the reference in its next-token distributions")
-    assert "next-token distributions" in said[2].differs[0]
+    assert said[2].differs[0].aspect == verdict.DISTRIBUTIONS
+    assert "next-token distributions" in said[2].differs[0].text
     times = far["Mean KLD"].value / noise_["Mean KLD"].value
     assert f"{verdict.times_noise(times)} times the noise floor" in said[2].sentence
 
@@ -575,10 +576,10 @@ def test_accuracy_is_called_different_only_after_holm():
     assert nine.mcnemar_p == pytest.approx(scipy.stats.binomtest(9, 10).pvalue) == pytest.approx(0.0215, abs=1e-4)
     alone = verdict.verdicts([candidate(one, "A", nine)], None)[0]
     beside = verdict.verdicts([candidate(one, "A", nine), candidate(one, "B", nine), candidate(one, "C", same)], None)
-    assert any("accuracy" in text for text in alone.differs)
-    assert not any("accuracy" in text for text in beside[0].differs)
-    assert any("McNemar p = 0.021)" in text for text in alone.differs)
-    assert any("McNemar p = 0.064 after Holm's rule over 3 candidates)" in text for text in beside[0].same)
+    assert any(check.aspect == verdict.ACCURACY for check in alone.differs)
+    assert not any(check.aspect == verdict.ACCURACY for check in beside[0].differs)
+    assert any("McNemar p = 0.021)" in check.text for check in alone.differs)
+    assert any("McNemar p = 0.064 after Holm's rule over 3 candidates)" in check.text for check in beside[0].same)
 
 
 def test_equal_distributions_are_not_called_equal_where_free_runs_or_answers_differ():
