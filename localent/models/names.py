@@ -49,6 +49,11 @@ class Entry:
     def kind(self) -> str:
         return "base" if self.stage in ("early", "base") else "instruct"
 
+    @property
+    def rank(self) -> int:
+        """Place of its stage in the order of training; stages that are not in STAGES come last."""
+        return STAGES.index(self.stage) if self.stage in STAGES else len(STAGES)
+
     def filename(self, quant: str) -> str:
         """The file that holds a quant of this model on the hub."""
         if self.file is None:

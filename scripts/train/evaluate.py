@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from batches import pad
+from batches import IGNORE, pad
+from checkpoints import CHECKPOINTS
 from choice_problems import RANGES
 from demo_problems import choice_problems, number_problems
 from documents import CUE, END_OF_TEXT, TURN_END, chat_prompt, plain_prompt
@@ -52,7 +53,7 @@ def open_stage(stage: str, work: Path) -> Reader:
     kept = torch.load(work / f"{stage}.pt", map_location="cpu")
     model = Abacus(Shape(**kept["shape"]))
     model.load_state_dict(kept["model"])
-    return Reader(model.eval(), Tokenizer.from_file(str(work / "tokenizer.json")), stage in ("sft", "rl"))
+    return Reader(model.eval(), Tokenizer.from_file(str(work / "tokenizer.json")), CHECKPOINTS[stage].chat)
 
 
 def family(problem: Problem) -> str:
@@ -98,9 +99,9 @@ def accuracy(reader: Reader, problems: list[Problem], temperature: float, seed: 
 @torch.inference_mode()
 def log_p(reader: Reader, prefixes: list[list[int]], answers: list[list[int]]) -> list[float]:
     """Log-probability in nats of each answer's tokens right after its prefix."""
-    rows = [(p + a[:-1], [-100] * (len(p) - 1) + a) for p, a in zip(prefixes, answers, strict=True)]
+    rows = [(p + a[:-1], [IGNORE] * (len(p) - 1) + a) for p, a in zip(prefixes, answers, strict=True)]
     ids, targets = pad(rows)
-    keep = targets != -100
+    keep = targets != IGNORE
     logs = reader.model.logits(reader.model(ids)[keep]).log_softmax(-1).gather(1, targets[keep][:, None])[:, 0]
     row_of = keep.nonzero()[:, 0]
     return torch.zeros(len(rows)).index_add(0, row_of, logs).tolist()
@@ -180,7 +181,7 @@ def report(stage: str, graded: list[dict], early: list[dict]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage")
+    parser.add_argument("stage", choices=CHECKPOINTS)
     parser.add_argument("--work", type=Path, default=HERE / "work")
     parser.add_argument("--n", type=int, default=600, help="problems of each kind")
     parser.add_argument("--n-forced", type=int, default=150)

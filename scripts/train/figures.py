@@ -12,10 +12,10 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from checkpoints import CHECKPOINTS
 from evaluate import calibration_error, mean_by, wilson
 
 HERE = Path(__file__).parent
-STAGES = ("early", "base", "sft", "rl")
 COLORS = {"early": "#b5b5b5", "base": "#6b8fb5", "sft": "#d98c2b", "rl": "#2a7f5f"}
 N_BINS = 5
 
@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE.parents[1] / "localent" / "demo")
     args = parser.parse_args()
     stages = {
-        s: json.loads((args.work / f"{s}.json").read_text()) for s in STAGES if (args.work / f"{s}.json").exists()
+        s: json.loads((args.work / f"{s}.json").read_text()) for s in CHECKPOINTS if (args.work / f"{s}.json").exists()
     }
     draw_accuracy(stages, args.out)
     draw_forced(stages, args.out)

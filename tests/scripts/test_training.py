@@ -14,12 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from localent.analysis.family import FAMILY
+from localent.models.names import entries
+
 ROOT = Path(__file__).parents[2]
 TRAINING = ROOT / "scripts" / "train"
 DEMO = ROOT / "localent" / "demo"
 sys.path.append(str(TRAINING))
 
-from choice_problems import (  # noqa: E402 - the training scripts are no package
+from checkpoints import CHECKPOINTS  # noqa: E402 - the training scripts are no package
+from choice_problems import (  # noqa: E402
     FAMILIES,
     best_rate,
     choice_problem,
@@ -42,7 +46,6 @@ from words import ORDERS  # noqa: E402
 
 EQUATION = re.compile(r"(\d+) ([-+*/]) (\d+) = (\d+)")
 NAMED = re.compile(r"([A-E])\) (\w+)(:?)")  # label, text, whether the option is looked at here
-STAGES = ("early", "base", "sft", "rl")
 
 
 def numbers(n: int, seed: int, held_out: bool = False) -> list[Problem]:
@@ -257,7 +260,14 @@ def test_shipped_model_gives_the_trainers_logits(llama, tmp_path: Path) -> None:
         assert np.abs(loaded.logits(ids)[-1] - case["last_logits"]).max() < 1e-3
 
 
-@pytest.mark.parametrize("stage", STAGES)
+def test_the_checkpoints_are_the_bundled_models_in_order_of_training() -> None:
+    """models.toml, which localent reads, and checkpoints.py, which the training scripts read, name the same stages."""
+    bundled = [entry for entry in entries().values() if entry.bundled]
+    in_order = [entry.name for entry in sorted(bundled, key=lambda entry: entry.rank)]
+    assert in_order == [f"{FAMILY}-{name}" for name in CHECKPOINTS]
+
+
+@pytest.mark.parametrize("stage", CHECKPOINTS)
 def test_shipped_models_have_their_metadata(stage: str) -> None:
     """Small, MIT, no BOS; a chat template exactly where one was trained."""
     gguf = pytest.importorskip("gguf", reason="the gguf package is not installed")
@@ -267,7 +277,7 @@ def test_shipped_models_have_their_metadata(stage: str) -> None:
     assert fields["general.license"].contents() == "MIT"
     assert fields["general.name"].contents() == f"abacus-{stage}"
     assert fields["tokenizer.ggml.add_bos_token"].contents() is False
-    assert ("tokenizer.chat_template" in fields) == (stage in ("sft", "rl"))
+    assert ("tokenizer.chat_template" in fields) == CHECKPOINTS[stage].chat
 
 
 @pytest.fixture(scope="module")
