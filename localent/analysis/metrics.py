@@ -16,7 +16,6 @@ The AUROC alone is followed to first order in the counts (see auroc_of).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -268,8 +267,8 @@ class _Keys:
     def places(self, at: Array, ordered: Array) -> tuple[Array, ...]:
         """Where in ordered keys the traces `at` have their stratum's start, themselves from left and right, its end."""
         first, mine = self.first[at], self.values[at]
-        left, right = partial(np.searchsorted, ordered, side="left"), partial(np.searchsorted, ordered, side="right")
-        return left(first), left(mine), right(mine), left(first + self.width)
+        left = [np.searchsorted(ordered, keys, side="left") for keys in (first, mine, first + self.width)]
+        return left[0], left[1], np.searchsorted(ordered, mine, side="right"), left[2]
 
 
 class _Groups:

@@ -1,4 +1,4 @@
-"""Two models' traces of the same problems with the same seeds: flips, lengths, where the paths part. Pure functions."""
+"""Traces of the same problems and seeds by two models: flips, lengths, first divergence. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from scipy.stats import binomtest
 
 from localent.analysis.divergence import ratio_of
 from localent.analysis.intervals import Estimate, estimate, problem_index, share
-from localent.analysis.metrics import Floats, Names, mean_of
+from localent.analysis.metrics import Array, mean_of
 from localent.analysis.profile import RIGHT, WRONG
 
-HORIZON = 32  # tokens within which a trace may leave the reference's
+HORIZON = 32  # tokens: a trace that differs from the reference's earlier than this diverged early
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,42 +60,61 @@ def free_running(pairs: Sequence[Pair]) -> FreeRunning:
         raise ValueError("expected at least one pair of traces")
     problems = np.array([p.problem for p in pairs])
     right = np.array([p.correct for p in pairs], float)
-    lengths = np.array([[len(t) for t in p.tokens] for p in pairs], float)
+    change = right[:, 1] - right[:, 0]
     first = [first_difference(*p.tokens) for p in pairs]
     apart = [i for i in first if i is not None]
-    mechanisms = [[p.mechanism[side] for p in pairs if p.mechanism[side]] for side in (0, 1)]
-    given_up = np.array([p.abandoned for p in pairs], float)
-
-    def mean(values: Floats) -> Estimate:
-        return estimate(mean_of, np.asarray(values, float), problems=problems)
-
-    def share_of(flags: Names) -> Estimate:
-        return share(np.array(flags, bool), problems)
-
-    change = right[:, 1] - right[:, 0]
-    answered = np.array([p.answer != (None, None) for p in pairs], bool)
-    same = np.array([p.answer[0] == p.answer[1] for p in pairs], bool)
+    reference, candidate = ([p.mechanism[side] for p in pairs if p.mechanism[side]] for side in (0, 1))
+    estimates = _answers(pairs, right, problems) | _texts(pairs, first, problems) | _given_up(pairs, problems)
     return FreeRunning(
         n=len(pairs),
         n_problems=len(set(problems)),
-        accuracy_reference=share_of(right[:, 0]),
-        accuracy_candidate=share_of(right[:, 1]),
-        accuracy_change=mean(change),
         right_to_wrong=int((change < 0).sum()),
         wrong_to_right=int((change > 0).sum()),
         mcnemar_p=mcnemar(*_lost_and_won(change, problems)),
-        flips=share_of(change != 0),
-        same_answer=share(same[answered], problems[answered]),
-        length_ratio=estimate(ratio_of, lengths[:, 1], lengths[:, 0], problems=problems),
-        diverged_early=share_of([i is not None and i < HORIZON for i in first]),
         first_divergence=float(np.median(apart)) if apart else None,
-        identical=share_of([i is None for i in first]),
-        mechanisms=shares(mechanisms[1]),
-        mechanisms_reference=shares(mechanisms[0]),
-        abandoned=mean(given_up[:, 1]),
-        abandoned_reference=mean(given_up[:, 0]),
-        abandoned_change=mean(given_up[:, 1] - given_up[:, 0]),
+        mechanisms=shares(candidate),
+        mechanisms_reference=shares(reference),
+        **estimates,
     )
+
+
+def _answers(pairs: Sequence[Pair], right: Array, problems: Array) -> dict[str, Estimate]:
+    """The figures of FreeRunning on answers. right: (n, 2), 1 where reference and candidate are right."""
+    change = right[:, 1] - right[:, 0]
+    answered = np.array([p.answer != (None, None) for p in pairs], bool)
+    same = np.array([p.answer[0] == p.answer[1] for p in pairs], bool)
+    return dict(
+        accuracy_reference=share(right[:, 0] == 1, problems),
+        accuracy_candidate=share(right[:, 1] == 1, problems),
+        accuracy_change=_mean(change, problems),
+        flips=share(change != 0, problems),
+        same_answer=share(same[answered], problems[answered]),
+    )
+
+
+def _texts(pairs: Sequence[Pair], first: Sequence[int | None], problems: Array) -> dict[str, Estimate]:
+    """The figures of FreeRunning on token sequences. first: index of the first difference of each pair."""
+    lengths = np.array([[len(t) for t in p.tokens] for p in pairs], float)
+    early = np.array([i is not None and i < HORIZON for i in first], bool)
+    return dict(
+        length_ratio=estimate(ratio_of, lengths[:, 1], lengths[:, 0], problems=problems),
+        diverged_early=share(early, problems),
+        identical=share(np.array([i is None for i in first], bool), problems),
+    )
+
+
+def _given_up(pairs: Sequence[Pair], problems: Array) -> dict[str, Estimate]:
+    """The figures of FreeRunning on true answers that led, then lost."""
+    abandoned = np.array([p.abandoned for p in pairs], float)
+    return dict(
+        abandoned=_mean(abandoned[:, 1], problems),
+        abandoned_reference=_mean(abandoned[:, 0], problems),
+        abandoned_change=_mean(abandoned[:, 1] - abandoned[:, 0], problems),
+    )
+
+
+def _mean(values: Array, problems: Array) -> Estimate:
+    return estimate(mean_of, values, problems=problems)
 
 
 def mcnemar(b: int, c: int) -> float:
@@ -106,7 +125,7 @@ def mcnemar(b: int, c: int) -> float:
     return float(binomtest(b, b + c, 0.5).pvalue) if b + c else 1.0
 
 
-def _lost_and_won(change: np.ndarray, problems: np.ndarray) -> tuple[int, int]:
+def _lost_and_won(change: Array, problems: Array) -> tuple[int, int]:
     """Problems with more attempts lost than won, and with more won: attempts at one problem are alike."""
     net = np.bincount(problem_index(problems), change)
     return int((net < 0).sum()), int((net > 0).sum())

@@ -91,20 +91,33 @@ def signals(
     return Signals(traces.run_id, *counts, finished_only, at, tuple(rows), (SELECTED, *caveat([traces.model])))
 
 
+Metric = Callable[[Array, Array], float | Array]
+OF_SCORES: dict[str, Metric] = {  # field of Judged -> metric of (scores, wrong)
+    "prr": metrics.prr,
+    "prr_half": partial(metrics.prr, max_rejection=0.5),
+    "aurc": metrics.aurc,
+    "excess_aurc": metrics.excess_aurc,
+    "average_precision": metrics.average_precision,
+    "accuracy_at_80": partial(metrics.selective_accuracy, coverage=0.8),
+    "accuracy_at_90": partial(metrics.selective_accuracy, coverage=0.9),
+}
+OF_PROBABILITIES: dict[str, Metric] = {  # the same of (stated probabilities, correct)
+    "ece": metrics.ece,
+    "ece_equal_mass": partial(metrics.ece, equal_mass=True),
+    "brier": metrics.brier,
+}
+
+
 def judge(score: Score, traces: Traces, resampling: Resampling = RESAMPLING) -> Judged:
-    """One signal against the outcome."""
+    """One signal against the outcome. p_holm and reading need all signals: see signals."""
     signal, has = score.signal, ~np.isnan(score.values)
     values, wrong, problems = (array[has] for array in (score.values, traces.wrong, traces.problems))
     length = np.asarray(traces.n_tokens, float)
-    given = estimate(
-        partial_rank_of, score.values, traces.wrong, length, problems=traces.problems, resampling=resampling
-    )
-
-    def apart(strata: Array) -> Estimate:
-        return separation(score.values, traces.wrong, traces.problems, strata, resampling)
-
-    point = partial(_defined, values, wrong)
-    stated = partial(_defined, 1 - values, ~wrong) if signal.calibrated else lambda metric: None
+    labels = (traces.wrong, traces.problems)
+    points = {name: _defined(values, wrong, metric) for name, metric in OF_SCORES.items()}
+    for name, metric in OF_PROBABILITIES.items():
+        points[name] = _defined(1 - values, ~wrong, metric) if signal.calibrated else None
+    given = (score.values, traces.wrong, length)
     return Judged(
         name=signal.title,
         key=signal.key,
@@ -112,22 +125,15 @@ def judge(score: Score, traces: Traces, resampling: Resampling = RESAMPLING) -> 
         auroc=auroc(score, traces, resampling),
         p=_defined(values, wrong, lambda s, w: separation_p(s, w, problems)),
         p_holm=None,
-        given_length=given,
+        given_length=estimate(partial_rank_of, *given, problems=traces.problems, resampling=resampling),
         given_length_p_holm=None,
-        within_length=apart(length_bins(length)),
-        within_question=Estimate(None, reason=MIRRORS) if signal.mirrors else apart(traces.problems),
-        prr=point(metrics.prr),
-        prr_half=point(partial(metrics.prr, max_rejection=0.5)),
-        aurc=point(metrics.aurc),
-        excess_aurc=point(metrics.excess_aurc),
-        average_precision=point(metrics.average_precision),
-        ece=stated(metrics.ece),
-        ece_equal_mass=stated(partial(metrics.ece, equal_mass=True)),
-        brier=stated(metrics.brier),
-        accuracy_at_80=point(partial(metrics.selective_accuracy, coverage=0.8)),
-        accuracy_at_90=point(partial(metrics.selective_accuracy, coverage=0.9)),
+        within_length=separation(score.values, *labels, length_bins(length), resampling),
+        within_question=Estimate(None, reason=MIRRORS)
+        if signal.mirrors
+        else separation(score.values, *labels, traces.problems, resampling),
         missing=signal.missing if not has.all() else None,
         reading="",
+        **points,
     )
 
 
@@ -136,7 +142,8 @@ def auroc(score: Score, traces: Traces, resampling: Resampling = RESAMPLING) -> 
     return separation(score.values, traces.wrong, traces.problems, resampling=resampling)
 
 
-def _defined(values: Array, labels: Array, metric: Callable[[Array, Array], float]) -> float | None:
+def _defined(values: Array, labels: Array, metric: Metric) -> float | None:
+    """The metric; None where it is undefined for these traces."""
     try:
         return float(metric(values, labels))
     except UndefinedError:

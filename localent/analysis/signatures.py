@@ -134,43 +134,65 @@ class Signatures:
 
 
 def signatures(p: Probed, *, ln_others: float, resampling: Resampling = DEFAULT) -> Signatures:
-    """All of it. `ln_others`: ln of the number of wrong answers there can be, for Fano's bound."""
+    """All signatures of a run. `ln_others`: ln of the number of possible wrong answers, for Fano's bound."""
+    entropy = p.at(p.entropy, GRID)
+
+    def along(values: Array) -> curves.Curve:
+        return curves.curve(GRID, values, p.problems, resampling)
+
+    mean_entropy = along(entropy)
+    found = [separation(entropy[:, i], p.wrong, p.problems, resampling=resampling) for i in range(len(GRID))]
+    error, bound = _error(p), fano_bound(mean_entropy.value, ln_others=ln_others)
+    locks, modal_locks = lock_time(p.entropy, p.position), modal_lock(p.leader, p.position)
+    return Signatures(
+        t=np.array(GRID),
+        entropy=mean_entropy,
+        by_class=curves.by_class(GRID, entropy, p.wrong, p.problems, resampling),
+        gain=along(p.at(p.gain, GRID)),
+        p_true=along(p.at(p.p_true, GRID)),
+        support=along(np.exp(entropy)),
+        drift=along(p.at(drift(p), GRID)),
+        separation=tuple(found),
+        earliest=next((t for t, e in zip(GRID, found, strict=True) if e.above(0.5)), None),
+        lock_right=_median(locks, ~p.wrong),
+        lock_wrong=_median(locks, p.wrong),
+        modal_right=_median(modal_locks, ~p.wrong),
+        modal_wrong=_median(modal_locks, p.wrong),
+        decay=decay(mean_entropy.value),
+        error=error,
+        fano=bound,
+        fano_violated=bound > error,
+        **_means(p, entropy, resampling),
+    )
+
+
+def _means(p: Probed, entropy: Array, resampling: Resampling) -> dict[str, Estimate]:
+    """The fields of Signatures that are one estimate each. entropy: (n, n_t) nats over GRID."""
 
     def mean(values: Array, among: Array | slice = slice(None)) -> Estimate:
         return estimate(mean_of, values[among], problems=p.problems[among], resampling=resampling)
 
-    entropy, gain = p.at(p.entropy, GRID), p.at(p.gain, GRID)
-    wrong_leads = np.where(p.open_leader, np.nan, 1 - p.leader_true)
-    error = mean_of(p.at(wrong_leads, GRID))(np.ones(len(p.wrong)))
-    mean_curve = curves.curve(GRID, entropy, p.problems, resampling)
-    found = [separation(entropy[:, i], p.wrong, p.problems, resampling=resampling) for i in range(len(GRID))]
-    bound = fano_bound(mean_curve.value, ln_others=ln_others)
-    monotone = np.where(np.isnan(violations(p.entropy)), np.nan, violations(p.entropy) == 0)
-    locks = lock_time(p.entropy, p.position), modal_lock(p.leader, p.position)
-    return Signatures(
-        t=np.array(GRID),
-        entropy=mean_curve,
-        by_class=curves.by_class(GRID, entropy, p.wrong, p.problems, resampling),
-        gain=curves.curve(GRID, gain, p.problems, resampling),
-        p_true=curves.curve(GRID, p.at(p.p_true, GRID), p.problems, resampling),
-        support=curves.curve(GRID, np.exp(entropy), p.problems, resampling),
-        drift=curves.curve(GRID, p.at(drift(p), GRID), p.problems, resampling),
-        separation=tuple(found),
-        earliest=next((t for t, e in zip(GRID, found, strict=True) if e.above(0.5)), None),
+    rises = violations(p.entropy)
+    monotone, drop = np.where(np.isnan(rises), np.nan, rises == 0), coherence(p.entropy)
+    return dict(
         gap_area=estimate(gap_of, gap_values(p), p.wrong, problems=p.problems, resampling=resampling),
         gain_per_step=mean(last(p.gain) / np.where(p.n_steps > 0, p.n_steps, np.nan)),
         share_positive=mean(share_positive(p.gain)),
-        lock_right=_median(locks[0], ~p.wrong), lock_wrong=_median(locks[0], p.wrong),
-        modal_right=_median(locks[1], ~p.wrong), modal_wrong=_median(locks[1], p.wrong),
         saturation=saturation(p, resampling),
         early_drop=mean(entropy[:, 0] - 2 * entropy[:, 5] + entropy[:, 10], p.n_steps >= 2),
         tail_slope=mean(slope(entropy[:, 7:], np.tile(GRID[7:], (len(entropy), 1)))),
-        decay=decay(mean_curve.value),
-        monotone_right=mean(monotone, ~p.wrong), monotone_wrong=mean(monotone, p.wrong),
-        coherence_right=mean(coherence(p.entropy), ~p.wrong),
-        coherence_wrong=mean(coherence(p.entropy), p.wrong),
-        error=error, fano=bound, fano_violated=bound > error,
-    )  # fmt: skip
+        monotone_right=mean(monotone, ~p.wrong),
+        monotone_wrong=mean(monotone, p.wrong),
+        coherence_right=mean(drop, ~p.wrong),
+        coherence_wrong=mean(drop, p.wrong),
+    )
+
+
+def _error(p: Probed) -> Array:
+    """Share of traces whose leader at t is not the true answer, of those whose leader is known: (n_t,)."""
+    wrong_leads = np.where(p.open_leader, np.nan, 1 - p.leader_true)
+    found: Array = mean_of(p.at(wrong_leads, GRID))(np.ones(len(p.wrong)))
+    return found
 
 
 def gap_values(p: Probed) -> Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -212,10 +213,18 @@ def _by_position(make: Make, at: float, entropy: tuple[str, str], leader: tuple[
     places = ([(HALF, ("half", "half"))] if at > HALF else []) + [(at, end)]
     found: list[Signal] = []
     for t, (key, title) in places:
-        found.append(make(f"{entropy[0]}_{key}", f"{entropy[1]} at {title}", lambda p, t=t: p.at(p.entropy, t), t))
-        doubt = make(f"{leader[0]}_{key}", f"{leader[1]} at {title}", lambda p, t=t: 1 - p.at(p.p_leader, t), t)
+        found.append(make(f"{entropy[0]}_{key}", f"{entropy[1]} at {title}", partial(_entropy_at, t=t), t))
+        doubt = make(f"{leader[0]}_{key}", f"{leader[1]} at {title}", partial(_doubt_at, t=t), t)
         found.append(replace(doubt, calibrated=True))
     return tuple(found)
+
+
+def _entropy_at(p: Probed, t: float) -> Array:
+    return p.at(p.entropy, t)
+
+
+def _doubt_at(p: Probed, t: float) -> Array:
+    return 1 - p.at(p.p_leader, t)
 
 
 def _answers_at(at: float) -> tuple[Signal, ...]:

@@ -33,40 +33,28 @@ from localent.analysis.significance import sign_flip_p
 BY_OUTCOME = ("wrong-trace",)  # controls that are chosen by how a trace ended
 
 
-def judge(
-    subject: str,
-    p: Probed,
-    controls: dict[str, Probed],
-    n_tokens: Array,
-    rolled: Probed | None = None,
-    m: int = 0,
-    resampling: Resampling = DEFAULT,
-) -> list[Verdict]:
-    """All claims about one model.
+def judge(s: Sample, controls: dict[str, Probed], rolled: Probed | None = None, m: int = 0) -> list[Verdict]:
+    """Verdicts on all claims about one model.
 
-    controls: name -> its probes; n_tokens (n,): length of each trace; rolled: what m rollouts a prefix said.
+    controls: name -> its probes; rolled: the estimates from m rollouts per prefix; None: no rollouts.
     """
-    found = [*_information(subject, p, resampling)]
-    found += [] if rolled is None else [_by_rollouts(subject, rolled, m, resampling)]
-    found += _controls(subject, p, controls, resampling)
-    found += signatures(Sample(subject, p, np.asarray(n_tokens, float), resampling))
+    found = [*_information(s)]
+    found += [] if rolled is None else [_by_rollouts(s, rolled, m)]
+    found += [*_controls(s, controls), *signatures(s)]
     return by_length(settled(found))
 
 
 # --- information about the true answer: all traces, nothing selected ----------------------------------------------
 
 
-def _information(subject: str, p: Probed, resampling: Resampling) -> Iterator[Verdict]:
+def _information(s: Sample) -> Iterator[Verdict]:
+    p = s.p
     exact = np.log(np.where(p.p_true > 0, p.p_true, np.nan))
     floored, unfloored = f"floor {FLOOR:g}", "one answer thought impossible can rule this mean"
-    judgeable = (
-        (claims.GAIN_RISES, gain_slope(p), floored),
-        (claims.GAIN_RISES_NO_FLOOR, slope(exact, p.position), unfloored),
-        (claims.GAIN_BY_HALF, gain_half(p), f"{floored}; traces of two steps or more"),
-        (claims.P_TRUE_RISES, slope(p.p_true, p.position), ""),
-    )
-    for claim, values, note in judgeable:
-        yield _of_means(claim, subject, values, p.problems, resampling, note)
+    yield _of_means(claims.GAIN_RISES, s, gain_slope(p), floored)
+    yield _of_means(claims.GAIN_RISES_NO_FLOOR, s, slope(exact, p.position), unfloored)
+    yield _of_means(claims.GAIN_BY_HALF, s, gain_half(p), f"{floored}; traces of two steps or more")
+    yield _of_means(claims.P_TRUE_RISES, s, slope(p.p_true, p.position))
 
 
 def gain_slope(p: Probed) -> Array:
@@ -79,38 +67,37 @@ def gain_half(p: Probed) -> Array:
     return p.half_way(p.gain)
 
 
-def _of_means(
-    claim: Claim, subject: str, values: Array, problems: Array, resampling: Resampling, note: str = ""
-) -> Verdict:
-    effect = varying(estimate(mean_of, values, problems=problems, resampling=resampling))
-    return judged(claim, subject, effect, sign_flip_p(values, problems), note)
+def _of_means(claim: Claim, s: Sample, values: Array, note: str = "") -> Verdict:
+    """The claim by the mean of one value per trace, (n,)."""
+    effect = varying(estimate(mean_of, values, problems=s.p.problems, resampling=s.resampling))
+    return judged(claim, s.subject, effect, sign_flip_p(values, s.p.problems), note)
 
 
-def _by_rollouts(subject: str, rolled: Probed, m: int, resampling: Resampling) -> Verdict:
+def _by_rollouts(s: Sample, rolled: Probed, m: int) -> Verdict:
     """The first claim by the other estimator: the reasoning is continued, not cut off; floor 1/(2m)."""
     values = slope(log_true(rolled.p_true, 1 / (2 * m)), rolled.position)
-    note = f"{m} rollouts a prefix; the traces that have them"
-    return _of_means(claims.GAIN_RISES_ROLLOUTS, subject, values, rolled.problems, resampling, note)
+    return _of_means(claims.GAIN_RISES_ROLLOUTS, s, values, f"{m} rollouts a prefix; the traces that have them")
 
 
 # --- controls ---------------------------------------------------------------------------------------------------------
 
 
-def _controls(subject: str, p: Probed, controls: dict[str, Probed], resampling: Resampling) -> Iterator[Verdict]:
+def _controls(s: Sample, controls: dict[str, Probed]) -> Iterator[Verdict]:
     """Each control over all steps, the least of them, and the least of them by half of the steps."""
-    gaps = {name: gap_to(p, control) for name, control in controls.items()}
-    whole = {name: _over(subject, p, name, mean(gap[:, 1:]), resampling) for name, gap in gaps.items()}
-    by_half = {name: _over(subject, p, name, p.half_way(gap), resampling) for name, gap in gaps.items()}
+    gaps = {name: gap_to(s.p, control) for name, control in controls.items()}
+    whole = {name: _over(s, name, mean(gap[:, 1:])) for name, gap in gaps.items()}
+    by_half = {name: _over(s, name, s.p.half_way(gap)) for name, gap in gaps.items()}
     yield from whole.values()
     if whole:
         yield least_of(claims.EXCEEDS_ALL, whole)
         yield least_of(claims.EXCEEDS_ALL_HALF, by_half)
 
 
-def _over(subject: str, p: Probed, control: str, gaps: Array, resampling: Resampling) -> Verdict:
+def _over(s: Sample, control: str, gaps: Array) -> Verdict:
+    """The claim that a model exceeds one control, by one gap per trace, (n,) nats."""
     by_outcome = control in BY_OUTCOME
     note = "also where the trace itself is wrong: all traces count" if by_outcome else ""
-    return _of_means(exceeds(control, selected=by_outcome), subject, gaps, p.problems, resampling, note)
+    return _of_means(exceeds(control, selected=by_outcome), s, gaps, note)
 
 
 def least_of(claim: Claim, found: dict[str, Verdict]) -> Verdict:
@@ -118,12 +105,10 @@ def least_of(claim: Claim, found: dict[str, Verdict]) -> Verdict:
 
     Supported if every control is exceeded, refuted if one is not.
     """
-    effects = {name: v.effect.value for name, v in found.items() if v.effect.value is not None}
-    known = {name: found[name] for name in effects}
-    verdicts = {v.verdict for v in found.values()}
-    verdict = REFUTED if REFUTED in verdicts else SUPPORTED if verdicts == {SUPPORTED} else UNDECIDED
+    known = {name: v for name, v in found.items() if v.effect.value is not None}
+    verdict = _over_all({v.verdict for v in found.values()})
     shown = {name: v for name, v in known.items() if v.verdict == verdict} or known
-    name = min(shown, key=effects.__getitem__, default=next(iter(found)))
+    name = min(shown, key=lambda one: shown[one].effect.value or 0.0, default=next(iter(found)))
     note = f"the least of {len(shown)}" + (f" {verdict}" if len(shown) < len(known) else "") + f": {name}"
     missing = ", ".join(name for name in found if name not in known)
     return replace(
@@ -135,6 +120,13 @@ def least_of(claim: Claim, found: dict[str, Verdict]) -> Verdict:
         selected=any(v.selected for v in known.values()),
         note=note + (f"; none to be had: {missing}" if missing else ""),
     )
+
+
+def _over_all(verdicts: set[str]) -> str:
+    """The verdict on "every control" from the verdicts on each."""
+    if REFUTED in verdicts:
+        return REFUTED
+    return SUPPORTED if verdicts == {SUPPORTED} else UNDECIDED
 
 
 # --- training -------------------------------------------------------------------------------------------------------

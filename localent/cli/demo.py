@@ -20,6 +20,7 @@ from localent.cli.progress import Bar
 from localent.cli.run import described
 
 if TYPE_CHECKING:
+    from localent.runs import Listener
     from localent.study.demo import Tour
 
 N_PROBLEMS, WIDTH = 300, 100
@@ -30,6 +31,13 @@ NEXT = """Next:
   {localent} study --db {db}
   {localent} run /path/to/your-model.gguf gsm8k --data test.jsonl -n 100"""
 Echo = Callable[[str], object]
+
+
+def listening(bar: Bar) -> Listener:
+    """Report progress and status to a bar."""
+    from localent.runs import Listener
+
+    return Listener(bar, bar.say)
 
 
 def how_called() -> str:
@@ -43,7 +51,7 @@ def main_job(tour: Tour, echo: Echo) -> dict:
 
     begin("1. The main job: a tiny model reasons, and its uncertainty is watched", MAIN, echo)
     with Bar() as bar:
-        outcome = tour.main_job(report=bar, status=bar.say)
+        outcome = tour.main_job(listening(bar))
     click.echo(described(outcome, tour.db), err=True)
     summary = summary_of(tour.db, outcome.run_id)
     show_summary(summary, echo)
@@ -56,7 +64,7 @@ def stages(tour: Tour, echo: Echo) -> dict:
 
     begin("2. What training changes: the stages of one model, on the same held-out problems", report.STAGES, echo)
     with Bar() as bar:
-        judged = tour.stages(report=bar, status=bar.say)
+        judged = tour.stages(listening(bar))
     show_table(report.gain_table(judged.subjects), report.GAIN, echo)
     show_table(report.outcome_table(judged), report.OUTCOME, echo)
     say(report.stage_sentences(judged), echo)
@@ -70,7 +78,7 @@ def quants(tour: Tour, echo: Echo) -> dict:
 
     begin("3. What quantization changes: quants of that model, made here, beside it", report.QUANTED, echo)
     with Bar() as bar:
-        found = tour.quants(report=bar, status=bar.say)
+        found = tour.quants(listening(bar))
     show_table(report.quant_table(found), report.QUANTS, echo)
     show_table(report.prefix_table(found), report.PREFIXES, echo)
     say(report.quant_sentences(found), echo)
@@ -95,8 +103,8 @@ def command(n: int, parts: Sequence[str], threads: int | None, db: Path, json_: 
     localent demo
     localent demo --part quants
     """
+    from localent.analysis.family import MECHANISM
     from localent.study.demo import Tour
-    from localent.study.study import MECHANISM
 
     tour, echo = Tour(db=db, n=n, threads=threads), (lambda text: None) if json_ else click.echo
     found = {name: part(tour, echo) for name, part in PARTS.items() if name in (parts or PARTS)}

@@ -75,9 +75,9 @@ def command(
 
     loaded = [data.load(name) for name in names or tasks.BUNDLED]
     wanted = dict(at=controls_at, control_samples=control_samples, m=rollouts, n_rolled=rolled)
-    options = dict(n=n, samples=samples, settings=runs.Settings(**chosen), **wanted)
+    design = science.Design(settings=runs.Settings(**chosen), n=n, samples=samples, **wanted)
     with Bar() as bar:
-        found = science.study(models, loaded, db=db, **options, report=bar, status=bar.say)
+        found = science.study(models, loaded, design, db=db, listener=runs.Listener(bar, bar.say))
     machine = form in ("csv", "json")
     if curves:
         print_table(*curve_table(found.subjects), form)

@@ -9,6 +9,7 @@ from itertools import pairwise
 from localent.analysis import claims
 from localent.analysis.claims import Claim, Verdict
 from localent.analysis.curves import FLOORED
+from localent.analysis.family import FAMILY
 from localent.analysis.intervals import Estimate
 from localent.analysis.quantities import KLD, SAME_TOP, Figure
 from localent.analysis.signatures import LOCK
@@ -16,7 +17,7 @@ from localent.compare import Candidate, Comparison
 from localent.compare.verdict import times_noise, verdicts
 from localent.report.science import Table, lock, short
 from localent.report.terminal import number, point
-from localent.study.study import FAMILY, Study, Subject
+from localent.study import Study, Subject
 
 MAIN = (
     "A problem is reasoned through step by step. After each step the model is asked what it would answer now, and"

@@ -1,19 +1,12 @@
-"""Does it reason by gathering information? Runs, controls, and the claims of SIA with their verdicts."""
+"""Does a model gather information as it reasons? Runs, controls, and verdicts on the claims of SIA.
 
-from localent.study.study import (
-    STORED,
-    Agreement,
-    OtherSeed,
-    Study,
-    Subject,
-    agreement,
-    analyse,
-    family,
-    keep,
-    other_seeds,
-    study,
-    study_id,
-)
+`subjects` reads one run and computes its figures; `study` judges the claims; `seeds` finds the same study under other
+seeds; `demo` is the tour of the bundled models.
+"""
 
-__all__ = ["STORED", "Agreement", "OtherSeed", "Study", "Subject", "agreement", "analyse", "family", "keep"]
-__all__ += ["other_seeds", "study", "study_id"]
+from localent.study.seeds import STORED, OtherSeed, other_seeds, study_id
+from localent.study.study import Design, Study, analyse, family, keep, study
+from localent.study.subjects import Agreement, ModelRun, Subject, agreement
+
+__all__ = ["STORED", "Agreement", "Design", "ModelRun", "OtherSeed", "Study", "Subject", "agreement", "analyse"]
+__all__ += ["family", "keep", "other_seeds", "study", "study_id"]

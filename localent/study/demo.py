@@ -1,11 +1,10 @@
-"""The tour of what is bundled, as `localent demo` shows it: the main job, what training changes, what quants change.
+"""The tour of the bundled models that `localent demo` shows: the main job, training, quantization.
 
-All of it lies in one database; what is there already is taken up, not made again.
+Everything is stored in one database; runs that are there already are reused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +14,6 @@ MODEL, TASK = "abacus-sft", "demo-number"
 QUANTS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 N_MAIN, N_STAGES, N_QUANTS = 300, 100, 60  # problems at most: two quiet cores take about 20, 30 and 50 seconds
 SETTINGS = runs.Settings(lanes=16, max_fed=24)
-Say = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,26 +28,24 @@ class Tour:
     def settings(self) -> runs.Settings:
         return replace(SETTINGS, threads=self.threads)
 
-    def main_job(self, *, report: runs.Report, status: Say) -> runs.Outcome:
+    def main_job(self, listener: runs.Listener) -> runs.Outcome:
         """The fine-tuned model reasons through its problems, probed at every step."""
-        heard = runs.Listener(report, status)
-        return runs.run(MODEL, tasks.load(TASK), db=self.db, n=self.n, settings=self.settings, listener=heard)
+        return runs.run(MODEL, tasks.load(TASK), db=self.db, n=self.n, settings=self.settings, listener=listener)
 
-    def stages(self, *, report: runs.Report, status: Say) -> study.Study:
+    def stages(self, listener: runs.Listener) -> study.Study:
         """Every stage of the family on the first problems of both tasks, judged without controls."""
-        loaded, options = [tasks.load(name) for name in tasks.BUNDLED], dict(report=report, status=status)
-        how = dict(db=self.db, n=min(self.n, N_STAGES), samples=1, settings=self.settings, controls=())
-        return study.study((), loaded, **how, **options)
+        design = study.Design(settings=self.settings, n=min(self.n, N_STAGES), samples=1, controls=())
+        return study.study((), [tasks.load(name) for name in tasks.BUNDLED], design, db=self.db, listener=listener)
 
-    def quants(self, *, report: runs.Report, status: Say) -> compare.Comparison:
+    def quants(self, listener: runs.Listener) -> compare.Comparison:
         """Quants of the fine-tuned model, made here, beside it: on its own traces, and running free."""
         names = [f"{MODEL}:{quant}" for quant in QUANTS]
         for i, name in enumerate(names):
-            status(f"making {name}")
+            listener.status(f"making {name}")
             models.resolve(name)
-            report(runs.Progress(i + 1, len(names), name="making quants", unit="file"))
+            listener.report(runs.Progress(i + 1, len(names), name="making quants", unit="file"))
         attempts = compare.Attempts(n=min(self.n, N_QUANTS), settings=self.settings)
-        plan, listener = compare.Plan(threads=self.threads), runs.Listener(report, status)
+        plan = compare.Plan(threads=self.threads)
         return compare.compare_task(
             [MODEL, *names], tasks.load(TASK), db=self.db, attempts=attempts, plan=plan, listener=listener
         )

@@ -56,7 +56,7 @@ def test_reworded_claims_are_the_same_claims(tmp_path, reworded):
         runs = {}
         for seed in (1, 2):
             run_id = synthetic.write(tmp_path / "made.db", law, n_samples=2, seed=seed, name="m", run_id=f"seed{seed}")
-            runs[seed] = [("m", "made", run_id)]
+            runs[seed] = [study.ModelRun("m", "made", run_id)]
         before = {seed: study.analyse(db, found, resampling=Resampling(200)) for seed, found in runs.items()}
         study.keep(db, before[1], runs[1])
         study.keep(db, before[2], runs[2])

@@ -102,7 +102,8 @@ def judged(tmp_path_factory):
     path = tmp_path_factory.mktemp("stages") / "stages.db"
     laws = {"abacus-early": synthetic.Law(), "abacus-sft": synthetic.Law(gain=3.0, gain_wrong=-1.0)}
     runs = [
-        (name, "demo-choice", synthetic.write(path, law, name=name, task="demo-choice")) for name, law in laws.items()
+        study.ModelRun(name, "demo-choice", synthetic.write(path, law, name=name, task="demo-choice"))
+        for name, law in laws.items()
     ]
     with open_db(path) as db:
         return study.analyse(db, runs, resampling=Resampling(200))

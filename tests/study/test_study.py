@@ -19,10 +19,11 @@ from localent.analysis.probed import Probed
 from localent.cli import main
 from localent.errors import UsageError
 from localent.report.science import mechanism_table, sentences, stage_table, verdict_table
-from localent.runs import Settings
+from localent.runs import Listener, Settings
 from localent.runs.extend import Wanted
 from localent.store import open_db
-from localent.study.study import _gain_of
+from localent.study import Design, ModelRun
+from localent.study.subjects import gain_of_control
 
 FEW = Resampling(300)
 PLANTED = synthetic.Law(gain=5, gain_wrong=1, noise=0.2, control_gain=0.0)
@@ -37,8 +38,14 @@ def judged(tmp_path, law, *, n_problems=120, n_samples=2, seed=0, name="made"):
     path = tmp_path / f"{name}-{seed}.db"
     run_id = synthetic.write(path, law, n_problems=n_problems, n_samples=n_samples, seed=seed, name=name)
     with open_db(path) as db:
-        found = study.analyse(db, [(name, "made", run_id)], resampling=FEW)
+        found = study.analyse(db, [ModelRun(name, "made", run_id)], resampling=FEW)
     return {v.key: v for _, v in found.verdicts}
+
+
+def claims_of(name, p, controls, n_tokens, rolled=None, m=0):
+    """Key -> verdict of probes at hand. n_tokens: (n,)."""
+    sample = contrasts.Sample(name, p, np.asarray(n_tokens, float), FEW)
+    return {v.key: v for v in verdicts.judge(sample, controls, rolled, m)}
 
 
 def test_a_planted_effect_is_supported(tmp_path):
@@ -99,11 +106,11 @@ def test_what_the_question_alone_tells_is_not_gained_by_reasoning(tmp_path):
     level = np.random.default_rng(0).normal(size=p.entropy.shape[0]) + 1.0 * p.wrong
     noise = 0.01 * np.random.default_rng(1).normal(size=p.entropy.shape)
     told = replace(p, entropy=np.where(np.isnan(p.position), np.nan, level[:, None] + noise))
-    found = {v.key: v for v in verdicts.judge("m", told, {}, np.ones(len(p.wrong)), resampling=FEW)}
+    found = claims_of("m", told, {}, np.ones(len(p.wrong)))
     assert found[EARLY].effect.low > 0.1
     assert found[BEYOND].verdict == REFUTED
     later = replace(p, entropy=np.where(p.position > 0, told.entropy, 1.0 + noise))
-    found = {v.key: v for v in verdicts.judge("m", later, {}, np.ones(len(p.wrong)), resampling=FEW)}
+    found = claims_of("m", later, {}, np.ones(len(p.wrong)))
     assert found[BEYOND].verdict == SUPPORTED
 
 
@@ -116,7 +123,7 @@ def test_reasoning_replaced_by_filler_is_refuted(tmp_path):
     own, filler = found.own, found.controls["filler"]
     as_if = synthetic.replaced(own, filler)
     lengths = np.ones(len(own.wrong))
-    by_claim = {v.key: v for v in verdicts.judge("filler", as_if, {}, lengths, resampling=FEW)}
+    by_claim = claims_of("filler", as_if, {}, lengths)
     assert by_claim[GAIN].verdict == REFUTED
     assert (as_if.n_steps == own.n_steps).all()
     assert as_if.p_true[:, 0] == pytest.approx(own.p_true[:, 0])
@@ -125,7 +132,7 @@ def test_reasoning_replaced_by_filler_is_refuted(tmp_path):
 def test_training_is_judged_between_stages_over_the_same_problems(tmp_path):
     path = tmp_path / "stages.db"
     laws = {"early": synthetic.Law(), "base": synthetic.Law(gain=1.5), "tuned": synthetic.Law(gain=1.5)}
-    runs = [(name, "made", synthetic.write(path, law, name=name)) for name, law in laws.items()]
+    runs = [ModelRun(name, "made", synthetic.write(path, law, name=name)) for name, law in laws.items()]
     with open_db(path) as db:
         found = study.analyse(db, runs, resampling=FEW)
     training = {v.subject: v for _, v in found.verdicts if v.key == claims.TRAINING.key}
@@ -141,7 +148,9 @@ def test_problems_that_are_not_asked_for_do_not_count(tmp_path):
     """A run with more problems than the study is judged as the run that has no others."""
     law = synthetic.Law(gain=1.5, control_gain=0.2)
     more, fewer = tmp_path / "more.db", tmp_path / "fewer.db"
-    runs = [("made-up", "made", synthetic.write(path, law, n_problems=n)) for path, n in ((more, 80), (fewer, 50))]
+    runs = [
+        ModelRun("made-up", "made", synthetic.write(path, law, n_problems=n)) for path, n in ((more, 80), (fewer, 50))
+    ]
     wanted = {synthetic.problem(i).problem_id for i in range(50)}
     with open_db(more) as db, open_db(fewer) as other:
         found = study.analyse(db, runs[:1], replace(study.STORED, problems=wanted), resampling=Resampling(100))
@@ -176,7 +185,7 @@ def test_gains_of_controls_are_read_at_their_last_k(tmp_path):
     with open_db(path) as db:
         found = load.probes(db, run_id)
     own, control = found.own, found.controls["shuffled"]
-    gains = _gain_of(own, control)
+    gains = gain_of_control(own, control)
     for i in range(10):
         k = int(own.n_steps[i])
         assert gains[i] == pytest.approx(control.log_true[i, k] - own.log_true[i, 0])
@@ -196,9 +205,8 @@ def test_agreement_of_an_estimator_with_itself_is_perfect(tmp_path):
 def test_an_untrained_checkpoint_of_the_bundled_shape_is_refuted(untrained, tmp_path, name):
     """It gathers nothing about the answer, and its own text tells no more than any control."""
     settings = Settings(lanes=8, threads=1, temperature=1.0, max_tokens=24, max_fed=4)
-    options = dict(db=tmp_path / "runs.db", n=300, samples=1, settings=settings)
-    options |= dict(controls=("other-question", "filler"), at="ends")
-    found = study.study([str(untrained)], [tasks.load(name)], **options)
+    design = Design(settings=settings, n=300, samples=1, controls=("other-question", "filler"), at="ends")
+    found = study.study([str(untrained)], [tasks.load(name)], design, db=tmp_path / "runs.db")
     by_claim = {v.key: v for _, v in found.verdicts}
     assert by_claim[GAIN].verdict == REFUTED
     assert by_claim[GAIN].effect.n > 40
@@ -209,14 +217,14 @@ def test_an_untrained_checkpoint_of_the_bundled_shape_is_refuted(untrained, tmp_
 def test_a_trained_model_whose_text_is_replaced_by_filler_is_refuted(bundled, tmp_path):
     """Its own traces, each step as many tokens of filler: the answer does not become clearer by length alone."""
     settings = Settings(lanes=8, threads=1, max_fed=16)
-    options = dict(db=tmp_path / "runs.db", n=40, samples=1, settings=settings, controls=("filler",))
-    found = study.study([str(bundled)], [tasks.load("demo-number")], **options)
+    design = Design(settings=settings, n=40, samples=1, controls=("filler",))
+    found = study.study([str(bundled)], [tasks.load("demo-number")], design, db=tmp_path / "runs.db")
     with open_db(tmp_path / "runs.db") as db:
         read = load.probes(db, found.subjects[0].run_id)
     own, filler = read.own, read.controls["filler"]
     as_if = synthetic.replaced(own, filler)
     assert (filler.there_at_all == (own.n_steps > 0)).all()
-    by_claim = {v.key: v for v in verdicts.judge("filler", as_if, {}, np.ones(len(own.wrong)), resampling=FEW)}
+    by_claim = claims_of("filler", as_if, {}, np.ones(len(own.wrong)))
     assert by_claim[GAIN].verdict == REFUTED
     assert by_claim[claims.P_TRUE_RISES.key].verdict == REFUTED
 
@@ -228,14 +236,14 @@ def test_a_study_is_kept_and_made_once(random_model, tmp_path):
     path.write_text("\n".join(map(json.dumps, rows)))
     task, model = tasks.load("made", path), str(random_model("tiny-qwen2"))
     settings = Settings(lanes=4, threads=1, max_tokens=16, temperature=1.0, max_fed=4)
-    options = dict(db=db, n=None, samples=2, settings=settings)
-    first = study.study([model], [task], **options)
+    design = Design(settings=settings, n=None, samples=2)
+    first = study.study([model], [task], design, db=db)
     stored = query(db, "select claim, verdict, effect, p, p_holm from verdicts order by claim")
     assert len(stored) == len(first.verdicts)
     in_order = sorted((v for _, v in first.verdicts), key=lambda v: v.claim)
     assert [tuple(row[-2:]) for row in stored] == [(v.p, v.p_holm) for v in in_order]
     ticks = []
-    second = study.study([model], [task], **options, report=ticks.append)
+    second = study.study([model], [task], design, db=db, listener=Listener(report=ticks.append))
     assert second.study_id == first.study_id
     assert not ticks
     assert query(db, "select claim, verdict, effect, p, p_holm from verdicts order by claim") == stored
@@ -251,8 +259,8 @@ def asked(random_model, tmp_path_factory):
     settings = Settings(lanes=4, threads=1, max_tokens=16, temperature=1.0, max_fed=4)
 
     def ask(name, **options):
-        options = dict(samples=2, controls=("filler", "wrong-trace")) | options
-        found = study.study([model], [task], db=folder / f"{name}.db", settings=settings, **options)
+        design = Design(settings=settings, **dict(samples=2, controls=("filler", "wrong-trace")) | options)
+        found = study.study([model], [task], design, db=folder / f"{name}.db")
         return found, {v.key: v for _, v in found.verdicts}
 
     return ask
@@ -301,11 +309,11 @@ def test_studies_under_other_seeds_are_laid_beside(tmp_path):
         studies = []
         for seed, law in ((1, PLANTED), (2, PLANTED), (3, synthetic.Law(control_gain=0.0))):
             run_id = synthetic.write(path, law, n_samples=2, seed=seed, name="made", run_id=f"seed{seed}")
-            found = [("made", "made", run_id)]
+            found = [ModelRun("made", "made", run_id)]
             judged = study.analyse(db, found, resampling=FEW)
             study.keep(db, judged, found)
             studies.append(judged)
-        others = study.other_seeds(db, [("made", "made", "seed1")])
+        others = study.other_seeds(db, [ModelRun("made", "made", "seed1")])
     assert [other.seed for other in others] == [2, 3]
     same, null = (other.agreement(studies[0].verdicts) for other in others)
     assert same[0] > null[0]
@@ -331,7 +339,7 @@ def test_controls_are_exceeded_along_the_trace_not_only_at_its_end(tmp_path):
     late_curve = beyond_controls.along(late, controls["filler"], resampling=FEW)
     assert beyond_controls.earliest_over([late_curve]) == 1.0
     lengths = np.ones(len(own.wrong))
-    by_claim = {v.key: v for v in verdicts.judge("late", late, controls, lengths, resampling=FEW)}
+    by_claim = claims_of("late", late, controls, lengths)
     assert by_claim[EVERY].verdict == SUPPORTED
     assert by_claim[EVERY_HALF].verdict != SUPPORTED
 
@@ -356,10 +364,10 @@ def test_rollouts_are_judged_by_the_same_claim(tmp_path):
     with open_db(path) as db:
         p = load.probes(db, run_id).own
     lengths = np.ones(len(p.wrong))
-    found = {v.key: v for v in verdicts.judge("m", p, {}, lengths, p, 16, resampling=FEW)}
+    found = claims_of("m", p, {}, lengths, p, 16)
     assert found[ROLLED].verdict == SUPPORTED
     floored = replace(p, p_true=np.where(p.position > 0, 0.01, 0.02))  # below 1/32: sixteen samples cannot tell
-    found = {v.key: v for v in verdicts.judge("m", p, {}, lengths, floored, 16, resampling=FEW)}
+    found = claims_of("m", p, {}, lengths, floored, 16)
     assert found[ROLLED].verdict == UNDECIDED
     assert found[ROLLED].effect.reason == "nothing varies"
 
@@ -379,7 +387,7 @@ def test_a_start_that_tells_all_leaves_nothing_to_refute():
     """Both AUROCs are 1 over the same pairs: a ceiling, no refutation; nor is a true answer that never moves."""
     wrong = np.arange(60) < 20
     entropy = wrong[:, None] + np.random.default_rng(0).uniform(0, 0.5, (60, 3))
-    found = {v.key: v for v in verdicts.judge("m", drawn(wrong, entropy), {}, np.ones(60), resampling=FEW)}
+    found = claims_of("m", drawn(wrong, entropy), {}, np.ones(60))
     assert (found[EARLY].effect.value, found[BEYOND].effect.value) == (0.5, 0.0)
     assert (found[BEYOND].verdict, found[BEYOND].effect.low) == (UNDECIDED, None)
     assert found[BEYOND].effect.reason == "AUROC 1 at k = 0 leaves nothing to gain or lose"
@@ -392,7 +400,7 @@ def test_traces_of_one_step_have_no_half_way():
     p_true = np.where(p.position > 0, 0.8, 0.1) + np.linspace(0, 0.1, 40)[:, None]
     short = p.position + np.where(one[:, None], [0, 0.5, np.nan], 0)  # one step: k = 0, 1
     p = replace(p, p_true=np.where(np.isnan(short), np.nan, p_true), position=short)
-    found = {v.key: v for v in verdicts.judge("m", p, {}, np.ones(40), resampling=FEW)}[BY_HALF]
+    found = claims_of("m", p, {}, np.ones(40))[BY_HALF]
     assert found.effect.value == pytest.approx(np.log(p_true[~one, 1] / p_true[~one, 0]).mean())
     assert (found.effect.n, found.effect.n_missing) == (20, 20)
 
@@ -420,7 +428,7 @@ def test_length_that_cannot_be_held_fixed_explains_nothing():
     """Length tells right from wrong without fail: what is left with it held fixed is 0 / 0."""
     wrong = np.arange(60) % 2 < 1
     entropy = (1.5 * wrong + np.random.default_rng(0).normal(0, 1, 60))[:, None] + np.zeros(3)
-    found = {v.key: v for v in verdicts.judge("m", drawn(wrong, entropy), {}, 10 + 5.0 * wrong, resampling=FEW)}
+    found = claims_of("m", drawn(wrong, entropy), {}, 10 + 5.0 * wrong)
     assert found[PLAIN].effect.low > 0.05
     assert found[PLAIN].verdict == found[EARLY].verdict == UNDECIDED
     assert found[PLAIN].note == found[EARLY].note == "length cannot be held fixed"
@@ -470,9 +478,9 @@ def test_a_control_that_could_be_read_nowhere_leaves_every_control_undecided(tmp
     with open_db(path) as db:
         problems = frozenset(p.problem_id for p in db.problems("made"))
         wanted = Wanted(problems=problems, samples=2, controls=("filler", "wrong-trace"))
-        two = {v.key: v for _, v in study.analyse(db, [("m", "made", run_id)], wanted, resampling=FEW).verdicts}
+        two = {v.key: v for _, v in study.analyse(db, [ModelRun("m", "made", run_id)], wanted, resampling=FEW).verdicts}
         wanted = replace(wanted, samples=1)
-        one = {v.key: v for _, v in study.analyse(db, [("m", "made", run_id)], wanted, resampling=FEW).verdicts}
+        one = {v.key: v for _, v in study.analyse(db, [ModelRun("m", "made", run_id)], wanted, resampling=FEW).verdicts}
     assert two["exceeds_control:filler"].verdict == two[GAIN].verdict == SUPPORTED
     assert two[EVERY].verdict == UNDECIDED
     assert "none to be had: wrong-trace" in two[EVERY].note

@@ -1,0 +1,211 @@
+"""One model on one task: its stored run, read as a study asks for it, and its figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from localent.analysis import beyond_controls, load, signatures, verdicts
+from localent.analysis.curves import HALF, Curve
+from localent.analysis.intervals import Estimate, Resampling, estimate, problem_index, separation, share
+from localent.analysis.metrics import Array, mean_of
+from localent.analysis.probed import Probed, only
+from localent.analysis.profile import Profile, profile
+from localent.analysis.signatures import Signatures
+from localent.errors import UsageError
+from localent.runs.extend import Wanted
+from localent.store import Database
+from localent.tasks import kinds
+from localent.tracing.controls import COMPARED, compared_at
+from localent.tracing.rollout import LEAST
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRun:
+    """The stored run of one model on one task."""
+
+    model: str  # its name
+    task: str
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Rollouts beside the computed distribution, over the prefixes that have both."""
+
+    n: int  # prefixes
+    correlation: float | None  # of p(true)
+    gap: float  # mean absolute difference of p(true)
+    gap_end: float  # the same after the last step, where only the answer remains to be generated
+    expected_gap_end: float  # what m samples of the computed distribution would give there
+    unparseable: float  # mean rate
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One model on one task: its run and the figures of it."""
+
+    model: str
+    task: str
+    run_id: str
+    accuracy: Estimate
+    truncated: float  # share of traces that ran into the token limit
+    no_answer: float  # share of traces in which no answer was found
+    gain: Estimate  # slope of the information gain, nats per whole trace
+    gain_half: Estimate  # nats gained by half of the steps, traces of two or more
+    auroc_half: Estimate  # of the answer entropy at half, traces of equally many steps, two or more
+    auroc_half_any: Estimate  # the same, any trace with any other; one-step traces are read at their start
+    lock_right: float | None  # median t_lock of right traces
+    lock_wrong: float | None
+    abandoned: Estimate  # of wrong traces: the true answer had led before the end
+    gains_of_controls: dict[str, Estimate]  # gain at the control's last k, from the trace's own start
+    beyond_controls: dict[str, Curve]  # own gain minus the control's over t, nats
+    beyond_all_from: float | None  # t from which every control stays exceeded; None: not at the end
+    signatures: Signatures
+    profile: Profile
+    agreement: Agreement | None  # of rollouts with the computed distribution; None: no rollouts
+
+
+# --- reading a stored run ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The rows of a run that a study asks for. Arrays are (n,) over its traces."""
+
+    own: Probed
+    controls: dict[str, Probed]
+    rolled: Probed | None
+    m: int  # rollouts per prefix; LEAST where there are none
+    n_tokens: Array  # length of each trace
+    truncated: float  # share
+    no_answer: float  # share
+
+
+def read_run(store: Database, run_id: str, wanted: Wanted) -> Reading:
+    """The traces and probes of a run that are wanted. Raises UsageError for a run without probes."""
+    traces, found = load.traces(store, run_id), load.probes(store, run_id)
+    if found.own is None:
+        raise UsageError(f"Run {run_id} was not probed: a study needs probes, run it again without --no-probe.")
+    listed = zip(traces.problems.tolist(), traces.samples.tolist(), strict=True)
+    kept = np.array([wanted.counts(*one) for one in listed], bool)
+    traces, own, samples = traces.among(kept), found.own.among(kept), traces.samples[kept].tolist()
+    rolled, m = _rolled(run_id, found.rolled and found.rolled.among(kept), samples, wanted)
+    return Reading(
+        own=own,
+        controls=dict(_controls(own, {name: c.among(kept) for name, c in found.controls.items()}, samples, wanted)),
+        rolled=rolled,
+        m=m,
+        n_tokens=traces.n_tokens.astype(float),
+        truncated=_mean(traces.truncated.astype(float)),
+        no_answer=_mean(np.array([answer is None for answer in traces.answers], float)),
+    )
+
+
+def _controls(
+    own: Probed, found: dict[str, Probed], samples: Sequence[int], wanted: Wanted
+) -> Iterator[tuple[str, Probed]]:
+    """Each wanted control that is possible, masked to the probes that are wanted.
+
+    A control without any probe is still yielded, empty, so that "every control" is never decided without it. With one
+    trace per problem there is no wrong sibling to read, and that control is left out.
+    """
+    nowhere = only(own, own.position < 0)
+    possible = found if wanted.problems is None else set(COMPARED) - ({"wrong-trace"} if wanted.samples == 1 else set())
+    for name in (name for name in COMPARED if name in wanted.controls and name in possible):
+        control, rows = found.get(name, nowhere), np.array([wanted.controlled(sample) for sample in samples], bool)
+        rows &= own.there & (has_wrong_sibling(own) if name == "wrong-trace" else True)
+        k = np.arange(control.position.shape[1])
+        ks = [np.isin(k, compared_at(int(n), wanted.at)) for n in np.nan_to_num(own.n_steps)]
+        yield name, only(control, rows[:, None] & np.array(ks, bool).reshape(len(rows), len(k)))
+
+
+def has_wrong_sibling(p: Probed) -> Array:
+    """True for a trace whose problem has another trace that is wrong: (n,) bool."""
+    index = problem_index(p.problems)
+    found: Array = np.bincount(index, p.wrong)[index] - p.wrong > 0
+    return found
+
+
+def _rolled(run_id: str, rolled: Probed | None, samples: Sequence[int], wanted: Wanted) -> tuple[Probed | None, int]:
+    """The wanted rollouts, and the number of continuations per prefix. Raises UsageError where that number varies."""
+    if rolled is None:
+        return None, LEAST
+    rows = np.isin(np.arange(len(samples)), wanted.rolled(samples))
+    counts = set(rolled.n_rollouts[rows & rolled.there].tolist())
+    if len(counts) > 1:
+        raise UsageError(f"Run {run_id} has rollouts of {min(counts)} and of {max(counts)} continuations per prefix.")
+    return (only(rolled, rows[:, None] & ~np.isnan(rolled.position)), *counts) if counts else (None, LEAST)
+
+
+# --- figures ----------------------------------------------------------------------------------------------------------
+
+
+def ln_others(store: Database, task: str, kind: str) -> float:
+    """ln of the number of possible wrong answers to a task."""
+    return kinds.named(kind).ln_others(store.problems(task))
+
+
+def subject(run: ModelRun, read: Reading, ln_wrong: float, resampling: Resampling) -> Subject:
+    """The figures of one run. ln_wrong: ln of the number of possible wrong answers."""
+    p, controls = read.own, read.controls
+    shape, moves = signatures.signatures(p, ln_others=ln_wrong, resampling=resampling), profile(p, resampling)
+    beyond = {name: beyond_controls.along(p, control, resampling) for name, control in controls.items()}
+
+    def mean(values: Array) -> Estimate:
+        return estimate(mean_of, values, problems=p.problems, resampling=resampling)
+
+    return Subject(
+        model=run.model,
+        task=run.task,
+        run_id=run.run_id,
+        accuracy=share(~p.wrong, p.problems),
+        truncated=read.truncated,
+        no_answer=read.no_answer,
+        gain=mean(verdicts.gain_slope(p)),
+        gain_half=mean(verdicts.gain_half(p)),
+        auroc_half=separation(p.half_way(p.entropy), p.wrong, p.problems, p.n_steps, resampling),
+        auroc_half_any=separation(p.at(p.entropy, HALF), p.wrong, p.problems, resampling=resampling),
+        lock_right=shape.lock_right,
+        lock_wrong=shape.lock_wrong,
+        abandoned=moves.abandoned_of_wrong,
+        gains_of_controls={name: mean(gain_of_control(p, control)) for name, control in controls.items()},
+        beyond_controls=beyond,
+        beyond_all_from=beyond_controls.earliest_over(list(beyond.values())),
+        signatures=shape,
+        profile=moves,
+        agreement=None if read.rolled is None else agreement(p, read.rolled, read.m),
+    )
+
+
+def gain_of_control(p: Probed, control: Probed) -> Array:
+    """Information gained at the last k of a control's text, from the trace's own start: (n,) nats."""
+    return signatures.last(control.log_true) - p.log_true[:, 0]
+
+
+def agreement(p: Probed, rolled: Probed, m: int = LEAST) -> Agreement:
+    """Agreement of m rollouts per prefix with the computed distribution on the same prefixes, by p(true).
+
+    The two may differ early: a rollout goes on reasoning, the cue forces an answer now.
+    """
+    width = min(p.p_true.shape[1], rolled.p_true.shape[1])
+    a, b = p.p_true[:, :width], rolled.p_true[:, :width]
+    both = ~np.isnan(a) & ~np.isnan(b)
+    varied = both.sum() > 2 and np.ptp(a[both]) > 0 and np.ptp(b[both]) > 0
+    ends = [x.at_end(x.p_true) for x in (p, rolled)]
+    known = ~np.isnan(ends[1])
+    spread = np.sqrt(2 / np.pi * ends[0] * (1 - ends[0]) / m)
+    return Agreement(
+        n=int(both.sum()),
+        correlation=float(np.corrcoef(a[both], b[both])[0, 1]) if varied else None,
+        gap=_mean(np.abs(a - b)[both]),
+        gap_end=_mean(np.abs(ends[0] - ends[1])[known]),
+        expected_gap_end=_mean(spread[known]),
+        unparseable=_mean(rolled.invalid[:, :width][both]),
+    )
+
+
+def _mean(values: Array) -> float:
+    return float(values.mean()) if values.size else float("nan")
