@@ -91,6 +91,13 @@ class Token:
     alternatives: tuple[Alternative, ...] = ()  # most likely first; empty: not asked for
 
 
+# The measures of a token by name. The store's columns and the analysis follow: a new measure is a field of Token.
+TOP_K_MEASURES = tuple(field.name for field in fields(Token) if field.default is None)
+MEASURES = tuple(
+    field.name for field in fields(Token) if field.name not in ("token_id", "text", "alternatives", *TOP_K_MEASURES)
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One reasoning step of a trace, or the statement of the answer."""

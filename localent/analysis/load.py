@@ -11,12 +11,11 @@ from localent.analysis.metrics import Array
 from localent.analysis.probed import Listed, Probed, codes, moved
 from localent.analysis.recorded import Probes, Recorded, Solutions, Traces
 from localent.analysis.scores import padded
+from localent.records import MEASURES, TOP_K_MEASURES
 from localent.store import Database
 
 OF_TRACES: tuple[str, ...] = ("trace_id", "problem_id", "sample", "correct", "finish", "extraction_problem", "answer")
 OF_TRACES += ("n_tokens", "n_steps", "problem_steps", "mean_entropy", "mean_surprisal")
-OF_TOKENS = ("entropy", "surprisal", "varentropy", "renyi2", "top1_prob", "margin", "rank", "self_certainty")
-TOP_K = ("topk_confidence", "topk_bias")  # only in runs that measured them
 OF_PROBES = ("trace_id", "estimator", "control", "n_rollouts", "k", "leader")
 NUMBERS = ("position", "entropy", "p_true", "residual", "invalid", "n_tokens", "n_fed")  # of a probe
 Columns = dict[str, Array]
@@ -70,7 +69,7 @@ def traces(db: Database, run_id: str) -> Traces:
 
 def _tokens(db: Database, of: Traces) -> Columns:
     measured = db.run(of.run_id).settings.get("measure_top_k")
-    rows = db.tokens(of.run_id, OF_TOKENS + (TOP_K if measured else ()))
+    rows = db.tokens(of.run_id, MEASURES + (TOP_K_MEASURES if measured else ()))
     return {name: padded(values, of.n_tokens) for name, values in rows.items()}
 
 

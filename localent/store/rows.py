@@ -11,6 +11,8 @@ from operator import attrgetter
 from typing import Any
 
 from localent.records import (
+    MEASURES,
+    TOP_K_MEASURES,
     Alternative,
     Answer,
     Choice,
@@ -29,9 +31,9 @@ Columns = Mapping[str, tuple[str, bool]]  # name -> (SQLite type, may be null)
 Row = dict[str, Any]  # column -> value
 
 SETTINGS = ("temperature", "top_p", "top_k", "seed", "max_tokens", "lanes", "threads", "gpu_layers", "shots")
-MEASURES = tuple(f.name for f in fields(Token) if f.name not in ("text", "alternatives"))
+TOKEN = ("token_id", *MEASURES, *TOP_K_MEASURES)  # columns of tokens that are fields of Token
 PROBE = tuple(f.name for f in fields(Probe) if f.name not in ("answers", "estimator"))
-measures_of = attrgetter(*MEASURES)
+measures_of = attrgetter(*TOKEN)
 read_of = attrgetter(*PROBE)
 
 PYTHON_TYPES: dict[str, set[type]] = {"INTEGER": {int}, "REAL": {float, int}, "TEXT": {str}, "BLOB": {bytes}}
@@ -148,7 +150,7 @@ def trace_rows(run: Run, trace: Trace) -> Iterator[Rows]:
     key = trace_id(run.run_id, trace.problem_id, trace.sample)
     probes = sorted(trace.probes, key=probe_key)
     yield alternative_rows(key, trace.tokens)
-    yield Rows("tokens", ("trace_id", "token_index", "text", "piece", *MEASURES), list(token_values(key, trace.tokens)))
+    yield Rows("tokens", ("trace_id", "token_index", "text", "piece", *TOKEN), list(token_values(key, trace.tokens)))
     yield answer_rows(key, probes)
     yield probe_rows(key, probes)
     yield step_rows(key, trace)
@@ -252,7 +254,7 @@ def trace_of(
 
 def token_of(row: Row, alternatives: tuple[Alternative, ...] = ()) -> Token:
     piece = row["text"].encode() if row["piece"] is None else row["piece"]
-    return Token(text=piece, alternatives=alternatives, **{name: row[name] for name in MEASURES})
+    return Token(text=piece, alternatives=alternatives, **{name: row[name] for name in TOKEN})
 
 
 def step_of(row: Row) -> Step:

@@ -2,17 +2,20 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from helpers import synthetic
 
 from localent import study
-from localent.analysis import claims, load, policies, quantities, trace_signals, verdicts
+from localent.analysis import claims, divergence, load, policies, quantities, trace_signals, verdicts
 from localent.analysis.claims import Claim
 from localent.analysis.intervals import Resampling
 from localent.analysis.quantities import Quantity
 from localent.analysis.replay import Outcome, replay
 from localent.analysis.signals import Judged, signals
 from localent.analysis.trace_signals import Signal
+from localent.compare.result import Candidate
+from localent.compare.stored import _columns
 from localent.store import open_db
 from localent.store.migrations import CLAIM_KEYS
 
@@ -81,6 +84,38 @@ def run(tmp_path_factory):
     run_id = synthetic.write(path, synthetic.Law(gain=4, against=8, token_gap=0.2), n_problems=30, n_samples=3)
     with open_db(path, readonly=True) as db:
         return load.run(db, run_id)
+
+
+FIGURES = {  # column of comparisons -> key of the figure that it holds, as files, --json and scripts know it
+    "mean_kld": "Mean KLD",
+    "noise_kld": "Mean KLD",
+    "rms_delta_p": "RMS Δp",
+    "same_top": "Same top p",
+    "ppl_reference": "Mean PPL(base)",
+    "ppl_candidate": "Mean PPL(Q)",
+    "delta_entropy": "Mean ΔH",
+    "delta_varentropy": "Mean Δvarentropy",
+}
+
+
+def compared(seed):
+    """A candidate with figures of random columns: 50 positions."""
+    rng = np.random.default_rng(seed)
+    sides = [{name: rng.random(50) for name in ("surprisal", "entropy", "varentropy", "margin")} for _ in range(2)]
+    of_both = {name: rng.random(50) for name in ("kld", "kld_cut", "kld_reverse", "jsd")}
+    of_both["same_top"] = (rng.random(50) < 0.9).astype(float)
+    return Candidate(None, divergence.teacher_forced(sides[0], sides[1] | of_both, cut=False))
+
+
+def test_columns_of_a_comparison_hold_the_figures_of_these_keys_however_they_are_titled(reworded):
+    candidate, floor = compared(1), compared(2)
+    before = _columns(candidate, floor)
+    expected = {column: candidate.forced[key].value for column, key in FIGURES.items()}
+    expected["noise_kld"] = floor.forced[FIGURES["noise_kld"]].value
+    assert {column: before[column] for column in FIGURES} == expected
+    assert len(set(expected.values())) == len(FIGURES)
+    reworded()
+    assert _columns(compared(1), compared(2)) == before
 
 
 def test_reworded_signals_are_judged_alike(run, reworded):
