@@ -95,7 +95,7 @@ def read_text(source: str) -> str:
 def gold_sentences(found, db: Path) -> list[str]:
     """What the worked solutions come to."""
     from localent.analysis.curves import FLOORED
-    from localent.report.science import short
+    from localent.report.numbers import short
 
     return [
         f"{found.n_traces:,} worked solutions, {found.n_tokens:,} tokens: surprisal {short(found.surprisal)} and"

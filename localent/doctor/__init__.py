@@ -30,11 +30,11 @@ def examine(
     layers: int | None = None,
     status: Callable[[str], None] = lambda t: None,
 ) -> Report:
-    """Look at the machine, the build and, with `path`, the model; with `measure`, let it run for some seconds.
+    """Check the machine, the build and, with `path`, the model; with `measure`, run it for some seconds.
 
     layers: on the GPU; None: as many as fit. Raises LocalentError for a model that cannot be used.
     """
-    status("looking at the machine")
+    status("checking the machine")
     findings = [*inventory.this_machine(), *inventory.build(), *inventory.gpus()]
     if path is None:
         return Report(None, _identity(0), tuple(findings))
@@ -60,10 +60,10 @@ def _measured(path: Path, layers: int, status: Callable[[str], None]) -> Iterato
         speeds = speed.speeds(model)
         best = speed.best_of(speeds)
         yield from speed.findings(model, speeds, best)
-        status("checking that results repeat to the last bit")
+        status("checking that results are reproducible to the last bit")
         exact = list(invariance(model))
         yield from exact
-        status("measuring how far other settings move the numbers")
+        status("measuring the effect of other settings on the numbers")
         moved = list(noise(model))
         yield from moved
         yield _advice(exact, moved, best)
@@ -74,9 +74,9 @@ def _advice(exact: Sequence[Finding], moved: Sequence[Finding], best: int) -> Fi
     floor = max((finding.value for finding in moved if finding.value is not None), default=0.0)
     broken = [finding.name for finding in exact if not finding.ok]
     keep = (
-        f"use --lanes {best} and keep --lanes, --threads and the build the same in runs that are compared: entropies "
-        f"of single tokens that differ by less than {max(floor, 1e-6):.1g} nats across other settings mean nothing"
+        f"use --lanes {best}, and the same --lanes, --threads and build in all runs that you compare: between other"
+        f" settings, differences in token entropy below {max(floor, 1e-6):.1g} nats are numerical noise"
     )
     if broken:
-        keep += f"; here they also depend on {', '.join(broken)}, so a resumed run may not be bit-identical"
+        keep += f"; here results also depend on {', '.join(broken)}, so a resumed run may not be bit-identical"
     return Finding("advice", "noise floor", floor, "nats", not broken, keep)

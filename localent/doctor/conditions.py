@@ -1,4 +1,4 @@
-"""The conditions of the doctor's checks: options of the lanes, and a text that any vocabulary has."""
+"""The conditions of the doctor's checks: options of the lanes, and a text of tokens that any vocabulary has."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from localent.engine import CTX_STEP, Model, Options
 from localent.machine import hardware
 
 LANES = (1, 4, 8, 16, 32)
-PROMPT_TOKENS, STEPS = 40, 24  # of the texts that are fed
+PROMPT_TOKENS, STEPS = 40, 24  # tokens of the prompt, and of its continuation
 
 
 def base() -> Options:
-    """The options that every check starts from."""
+    """The options that every check varies."""
     return Options(n_lanes=4, n_ctx=CTX_STEP, n_threads=n_threads())
 
 
 def n_threads() -> int:
-    """The threads of a run."""
+    """The threads that a run uses by default."""
     return hardware.usable_cores()
 
 

@@ -43,7 +43,7 @@ def this_machine() -> Iterator[Finding]:
 
 
 def build() -> Iterator[Finding]:
-    """The packages, and the processor's features that they use."""
+    """Versions of the packages, and the processor features that the build uses."""
     info = build_info(0)
     yield Finding("build", "localent", localent.__version__)
     package, _, wanted = requirement().partition("==")
@@ -61,12 +61,12 @@ def build() -> Iterator[Finding]:
 
 
 def unused_features(flags: frozenset[str], used: str) -> list[str]:
-    """Features of the processor that llama.cpp was not built for."""
+    """Processor features that llama.cpp was not built for."""
     return [name for flag, name in FEATURES.items() if flag in flags and f"{name} = 1" not in used]
 
 
 def install_line(backend: str, arch: str | None = None) -> str:
-    """The command that builds llama.cpp for a backend; without the cache, whose key is the version alone."""
+    """The command that builds llama.cpp for a backend, without pip's cache, which knows builds by version only."""
     option = f"-DGGML_{backend}=on" + (f" -DCMAKE_CUDA_ARCHITECTURES={arch}" if backend == "CUDA" and arch else "")
     install = f'"{sys.executable}" -m pip install --force-reinstall --no-cache-dir --no-deps'
     if find_spec("pip") is None:  # an environment that uv made
@@ -77,7 +77,7 @@ def install_line(backend: str, arch: str | None = None) -> str:
 
 
 def gpus() -> Iterator[Finding]:
-    """GPUs that this build uses, and those that it cannot."""
+    """The GPUs that this build uses, and those that it cannot use."""
     found, usable = hardware.gpus(), [device for device in devices() if device.kind != "cpu"]
     for device in usable:
         free = f"{device.free_bytes / 1e9:.1f} of {device.total_bytes / 1e9:.1f} GB free"
@@ -89,13 +89,12 @@ def gpus() -> Iterator[Finding]:
 
 
 def _advice(gpu: hardware.Gpu) -> str:
-    """How to make llama.cpp use a GPU."""
+    """The way to make llama.cpp use a GPU."""
     memory = "" if gpu.total_bytes is None else f"{gpu.total_bytes / 1e9:.1f} GB. "
-    lacks = (
-        "" if gpu.backend != "CUDA" or shutil.which("nvcc") else " (install NVIDIA's CUDA toolkit first: no nvcc here)"
-    )
+    lacks_toolkit = gpu.backend == "CUDA" and not shutil.which("nvcc")
+    first = " (first install NVIDIA's CUDA toolkit: nvcc is missing)" if lacks_toolkit else ""
     line = install_line(gpu.backend, gpu.arch)
-    return f"{memory}This llama.cpp does not use it; to build one that does{lacks}: {line}"
+    return f"{memory}This llama.cpp does not use it; build one that does{first}: {line}"
 
 
 def the_model(path: Path, head: Header, model: Model) -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""The noise floor: how far the numbers move when only the way of computing changes."""
+"""The noise floor: the change of the numbers when only lanes, batch size, threads or kernels change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from localent.measure.entropy import log_softmax
 
 
 def noise(model: Model) -> Iterator[Finding]:
-    """How far other options move the numbers. The text is given, so that no trace diverges."""
+    """The change of the numbers under other options, on a given text, so that no trace diverges."""
     text, base = conditions.text(model, PROMPT_TOKENS + STEPS, 5), conditions.base()
     rows = _rows(model, text, base)
     for name, options in _others(base).items():
@@ -29,7 +29,7 @@ def noise(model: Model) -> Iterator[Finding]:
 
 
 def _others(base: Options) -> dict[str, Options]:
-    """Options that differ from `base` in one thing, by what that is."""
+    """Options that differ from `base` in one setting, by a name for the change."""
     n = base.n_threads
     other = 2 if n == 1 else 1
     return {

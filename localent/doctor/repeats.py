@@ -1,4 +1,4 @@
-"""Repetition to the last bit: the same work beside other work, in another order, with probes, in a new context."""
+"""Reproducibility to the last bit: the same texts with other neighbours, in another order, with probes, resumed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from localent.doctor.conditions import PROMPT_TOKENS, STEPS
 from localent.engine import Coroutine, Model, Prompt, Rewind, drive
 from localent.machine.findings import Finding
 
-SAME, DEPENDS = "identical to the last bit", "results of this backend depend on it: compare only runs made the same way"
+SAME = "identical to the last bit"
+DEPENDS = "results of this backend depend on it: compare only runs made under the same conditions"
 
 
 def invariance(model: Model) -> Iterator[Finding]:

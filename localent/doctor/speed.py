@@ -1,4 +1,4 @@
-"""How fast a model is: bare decodes by lane count, and what measuring a token costs beside them."""
+"""The speed of a model: bare decodes by lane count, and the cost of measuring a token in comparison."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _decode_seconds(model: Model, n_lanes: int) -> float:
 
 
 def best_of(speeds: dict[int, float]) -> int:
-    """The fewest lanes within 5 % of the fastest."""
+    """The smallest lane count within 5 % of the fastest."""
     return min(n for n, speed in speeds.items() if speed >= 0.95 * max(speeds.values()))
 
 
@@ -49,7 +49,7 @@ def _timed(call: Callable[[], object], seconds: float) -> list[float]:
 
 
 def findings(model: Model, speeds: dict[int, float], best: int) -> Iterator[Finding]:
-    """The speeds, and what measuring adds at the best lane count."""
+    """The speeds, and the share of time that measuring takes at the best lane count."""
     for n, speed in speeds.items():
         note = "the fewest lanes within 5 % of the fastest" if n == best else None
         yield Finding("speed", f"{n} lane{'s' * (n > 1)}", round(speed, 1), "tokens/s", None, note)

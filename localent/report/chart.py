@@ -57,7 +57,7 @@ def line_chart(
 
 
 def nice_top(highest: float) -> float:
-    """The next round number: its half can be read off too. 1 for a chart of zeros."""
+    """The top of the y axis: the next number whose half is round, too. 1 for a chart of zeros."""
     if highest <= 0:
         return 1.0
     power = 10.0 ** math.floor(math.log10(highest))
@@ -67,7 +67,7 @@ def nice_top(highest: float) -> float:
 
 
 def can_draw(encoding: str | None) -> bool:
-    """Whether text in this encoding can hold the chart's characters."""
+    """True if this encoding has the chart's characters."""
     try:
         "⣿┤│└┴─".encode(encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -83,7 +83,7 @@ def _braille(canvas: Canvas, lines: list[list[Point]]) -> list[str]:
     cells = [[0] * canvas.n_columns for _ in range(canvas.n_rows)]
     for n, points in enumerate(lines):
         for column, row in _polyline(canvas, points, 2, 4):
-            if n == 0 or column % 4 < 2:  # dotted: every other pair of dots
+            if n == 0 or column % 4 < 2:  # all but the first are dotted: every other pair
                 cells[row // 4][column // 2] |= DOTS[row % 4][column % 2]
     return ["".join(chr(BRAILLE + bits) if bits else " " for bits in row) for row in cells]
 

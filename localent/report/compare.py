@@ -1,328 +1,345 @@
-"""A comparison as plain text: one table, quants as columns; what can be told apart, in words. Returns the text."""
+"""A comparison as plain text: one table with a column per quant, and verdicts in words. Returns the text."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from localent.analysis import quantities
 from localent.analysis.curves import FLOORED
 from localent.analysis.intervals import Estimate
+from localent.analysis.pairs import FreeRunning
+from localent.analysis.prefixes import Trajectory
+from localent.analysis.profile import MEANING
 from localent.analysis.quantities import QUANTITIES, Figure
+from localent.compare import Candidate, Comparison
 from localent.compare.verdict import labels, times_noise, verdicts
+from localent.records import Model
+from localent.report.numbers import brackets, fixed
 from localent.report.table import pad
 from localent.report.terminal import paragraphs
 
 LABEL, CELL = 31, 23  # columns of the terminal
-Cells = Sequence[list[str]]  # a list of lines per column
 PERCENT = 100.0
+Lines = list[str]  # of one cell; empty: an empty cell
 
 
-def render(comparison, *, width: int = 100, full: bool = False) -> str:
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the table: its label, the reference's cell, and the cell of a candidate or the noise floor."""
+
+    label: str
+    reference: Lines
+    cell: Callable[[Candidate], Lines]
+
+
+def render(comparison: Comparison, *, width: int = 100, full: bool = False) -> str:
     """The whole comparison. width: of the terminal; full: every figure that there is."""
-    blocks = [_heading(comparison), *_tables(comparison, width, full), *_groups(comparison, width, full)]
-    blocks += [paragraphs(sentences(comparison), width), paragraphs(_footer(comparison), width)]
+    c = comparison
+    blocks = [_heading(c), *_tables(c, width, full), *_groups(c, width, full)]
+    blocks += [paragraphs(sentences(c), width), paragraphs(_footer(c), width)]
     return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
 
 
-def sentences(comparison) -> list[str]:
-    """What is and what is not distinguishable from the reference."""
+def sentences(comparison: Comparison) -> list[str]:
+    """One sentence per candidate: what differs from the reference and what cannot be told apart from it."""
     floor = comparison.noise.forced if comparison.noise else None
     stored = comparison.reference is None
     return [verdict.sentence for verdict in verdicts(comparison.candidates, floor, stored=stored)]
 
 
-def _heading(c) -> list[str]:
-    of = f"{c.reference.name} ({c.reference.quant})" if c.reference else "the base file's model"
+def _heading(c: Comparison) -> list[str]:
+    reference = f"{c.reference.name} ({c.reference.quant})" if c.reference else "the base file's model"
     what = {"run": "traces of run", "text": "chunks of", "base file": "chunks of"}[c.source]
-    n = f"{c.candidates[0].forced.n:,} positions" if c.candidates else ""
-    return [f"Beside {of}: {c.n_texts:,} {what} {c.source_name}, {n}"]
+    n = f", {c.candidates[0].forced.n:,} positions" if c.candidates else ""
+    return [f"Compared with {reference} on {c.n_texts:,} {what} {c.source_name}{n}"]
 
 
-# --- the table -----------------------------------------------------------------------------------------------------
+# --- the table --------------------------------------------------------------------------------------------------------
 
 
-def _tables(c, width: int, full: bool) -> list[list[str]]:
-    """As many candidates side by side as fit, the reference and the noise floor beside the first ones."""
+def _tables(c: Comparison, width: int, full: bool) -> list[list[str]]:
+    """As many columns to a table as fit. The first column of each is the reference, the last of all the noise floor."""
     columns = [*c.candidates, *([c.noise] if c.noise else [])]
     names = [*labels([x.model for x in c.candidates]), *(["noise floor"] if c.noise else [])]
-    fit = max(1, (width - LABEL) // CELL - 1)
-    rows = list(_rows(c, full))
-    found = []
-    for start in range(0, len(columns), fit):
-        part = slice(start, start + fit)
-        found.append(_lines(rows, c, columns[part], names[part]))
-    return found
-
-
-def _lines(rows, c, columns: Sequence, names: Sequence[str]) -> list[str]:
+    rows, fit = _rows(c, full), _fitting(width)
+    parts = [slice(start, start + fit) for start in range(0, len(columns), fit)]
     reference = c.reference.quant if c.reference else "base"
-    lines = [_line("", [reference, *names])]
-    for label, of_reference, of_column in rows:
-        cells = [of_reference(c), *(of_column(column) for column in columns)]
-        height = max(len(cell) for cell in cells)
-        for i in range(height):
-            texts = [cell[i] if i < len(cell) else "" for cell in cells]
-            lines.append(_line(label if i == 0 else "", texts))
-    return [line for line in lines if line.strip()]
+    return [_lines(rows, columns[part], [reference, *names[part]]) for part in parts]
+
+
+def _fitting(width: int) -> int:
+    """Columns that fit beside the labels and the reference."""
+    return max(1, (width - LABEL) // CELL - 1)
+
+
+def _lines(rows: Sequence[Row], columns: Sequence[Candidate], names: Sequence[str]) -> list[str]:
+    lines = [_line("", names)]
+    for row in rows:
+        cells = [row.reference, *(row.cell(column) for column in columns)]
+        for i in range(max(map(len, cells))):
+            lines.append(_line("" if i else row.label, [cell[i] if i < len(cell) else "" for cell in cells]))
+    return [line for line in lines if line]
 
 
 def _line(label: str, cells: Sequence[str]) -> str:
     return (pad(label, LABEL, False) + "".join(pad(cell, CELL, True) for cell in cells)).rstrip()
 
 
-Row = tuple[str, Callable[[object], list[str]], Callable[[object], list[str]]]
-
-
-def _rows(c, full: bool) -> list[Row]:
-    nothing = lambda _: []  # noqa: E731
-    rows: list[Row] = [
-        (
-            "bits per weight",
-            lambda c: _model(c.reference, "bits_per_weight", ".2f"),
-            _of_model("bits_per_weight", ".2f"),
-        ),
-        ("MB", lambda c: _model(c.reference, "file_bytes", ",.1f", 1e-6), _of_model("file_bytes", ",.1f", 1e-6)),
-    ]
+def _rows(c: Comparison, full: bool) -> list[Row]:
     first = c.candidates[0] if c.candidates else c.noise
-    for figure in first.forced.figures if first else ():
-        of_candidate = figure.name != quantities.PPL_BASE.key
-        if not of_candidate or (c.source == "run" and not full and QUANTITIES[figure.name].detail):
-            continue
-        rows.append((_label(figure), _base_of(figure.name), _figure_of(figure.name, c.noise)))
+    rows = [
+        _of_model(c, "bits per weight", lambda model: f"{model.bits_per_weight:.2f}"),
+        _of_model(c, "MB", lambda model: f"{model.file_bytes / 1e6:,.1f}"),
+    ]
+    if first:
+        rows += _figure_rows(c, first, full)
     if first and first.free:
-        rows += _free_rows(nothing)
+        rows += _free_rows(first.free)
     if first and first.trajectory:
-        rows += _trajectory_rows(first, nothing)
+        rows += _trajectory_rows(first.trajectory)
     return rows
 
 
-def _label(figure: Figure) -> str:
+def _of_model(c: Comparison, label: str, form: Callable[[Model], str]) -> Row:
+    return Row(label, [form(c.reference)] if c.reference else [], lambda column: [form(column.model)])
+
+
+# --- teacher-forced figures -------------------------------------------------------------------------------------------
+
+
+def _figure_rows(c: Comparison, first: Candidate, full: bool) -> list[Row]:
+    short = c.source == "run" and not full
+    shown = [figure for figure in first.forced.figures if not (short and QUANTITIES[figure.name].detail)]
+    return [_figure_row(c, figure) for figure in shown if figure.name != quantities.PPL_BASE.key]
+
+
+def _figure_row(c: Comparison, figure: Figure) -> Row:
+    """Both perplexities in one row. The noise floor has read fewer texts: its own perplexity would mislead."""
     unit = {"nats": ", nats", "nats²": ", nats²", "share": ", %"}.get(figure.unit, "")
-    return QUANTITIES[figure.name].title + unit
+    is_perplexity = figure.name == quantities.PPL.key
 
-
-def _model(model, name: str, form: str, scale: float = 1.0) -> list[str]:
-    return [f"{getattr(model, name) * scale:{form}}"] if model else []
-
-
-def _of_model(name: str, form: str, scale: float = 1.0):
-    return lambda column: _model(column.model, name, form, scale)
-
-
-def _base_of(name: str):
-    """The reference's own value, where a figure has one."""
-    base = {quantities.PPL.key: quantities.PPL_BASE.key}.get(name)
-
-    def cell(c) -> list[str]:
-        if base is None or not c.candidates:
+    def cell(column: Candidate) -> Lines:
+        found = column.forced.get(figure.name)
+        if found is None or (is_perplexity and column is c.noise):
             return []
-        return _figure(c.candidates[0].forced[base])
+        return [*_figure(found), *_times(column, figure.name)]
 
-    return cell
-
-
-def _figure_of(name: str, noise):
-    """A candidate's figure; of the noise floor only differences, because it has seen fewer texts."""
-
-    def cell(column) -> list[str]:
-        if column is noise and name == quantities.PPL.key:
-            return []
-        found = column.forced.get(name)
-        return [] if found is None else [*_figure(found), *_times(column, name)]
-
-    return cell
+    reference = _figure(c.candidates[0].forced[quantities.PPL_BASE.key]) if is_perplexity and c.candidates else []
+    return Row(QUANTITIES[figure.name].title + unit, reference, cell)
 
 
-def _figure(figure: Figure) -> list[str]:
-    """Value ± standard error; the clustered interval below."""
+def _figure(figure: Figure) -> Lines:
+    """Value ± standard error, and the clustered interval below."""
     scale = PERCENT if figure.unit in ("share", "correlation") else 1.0
-    decimals = 3 if scale != 1 else _room(figure.value) if figure.unit == "perplexity" else 6
-    value = _fixed(figure.value * scale, decimals)
+    decimals = 3 if scale != 1 else _decimals_of_perplexity(figure.value) if figure.unit == "perplexity" else 6
+    value = fixed(figure.value * scale, decimals)
     if figure.uncertainty is None:
         return [value]
-    lines = [f"{value} ±{_fixed(figure.uncertainty * scale, decimals)}"]
-    if figure.low is not None and figure.high is not None:
-        lines.append(f"[{_fixed(figure.low * scale, decimals)}, {_fixed(figure.high * scale, decimals)}]")
-    return lines
+    interval = brackets(Estimate(figure.value, figure.low, figure.high), scale, decimals)
+    return [f"{value} ±{fixed(figure.uncertainty * scale, decimals)}", *([interval] if interval else [])]
 
 
-def _room(perplexity: float) -> int:
-    """Decimals, 4 at most, that leave a perplexity and its interval within a cell."""
+def _decimals_of_perplexity(perplexity: float) -> int:
+    """At most 4, and as many as leave the interval within a cell."""
     return max(0, min(4, 7 - len(f"{abs(perplexity):.0f}")))
 
 
-def _times(column, name: str) -> list[str]:
-    """ "47x noise" """
+def _times(column: Candidate, name: str) -> Lines:
+    """ "47x noise"."""
     if not column.multiples or name not in column.multiples:
         return []
     times = column.multiples[name]
-    if times is None:
-        return ["noise is 0"]
-    return [f"{times_noise(times)}x noise"]
+    return ["noise is 0" if times is None else f"{times_noise(times)}x noise"]
 
 
-def _free_rows(nothing) -> list[Row]:
-    def of(name: str, scale: float = 1.0, decimals: int = 3, noise: str | None = None):
-        return lambda column: [
-            *_estimate(getattr(column.free, name), scale, decimals),
-            *(_times(column, noise or name)),
-        ] if column.free else []  # fmt: skip
+# --- free running -----------------------------------------------------------------------------------------------------
 
-    def count(form: Callable[[object], str]):
-        return lambda column: [form(column.free)] if column.free else []
 
-    def reference(name: str, scale: float = 1.0, decimals: int = 3):
-        return lambda c: _estimate(getattr(c.candidates[0].free, name), scale, decimals)
-
+def _free_rows(first: FreeRunning) -> list[Row]:
     return [
-        ("accuracy, %", reference("accuracy_reference", PERCENT, 1), of("accuracy_candidate", PERCENT, 1)),
-        ("change of accuracy, points", nothing, of("accuracy_change", PERCENT, 1)),
-        ("right to wrong, wrong to right", nothing, count(lambda f: f"{f.right_to_wrong}, {f.wrong_to_right}")),
-        ("McNemar p, exact", nothing, count(lambda f: f"{f.mcnemar_p:.3g}")),
-        ("flipped, %", nothing, of("flips", PERCENT, 1)),
-        ("same answer, %", nothing, of("same_answer", PERCENT, 1)),
-        ("length ratio", nothing, of("length_ratio")),
-        ("diverged within 32 tokens, %", nothing, of("diverged_early", PERCENT, 1)),
-        ("first differing token, median", nothing, count(lambda f: _count(f.first_divergence))),
-        ("same to the last token, %", nothing, of("identical", PERCENT, 1)),
-        ("true answer led, then lost, %", reference("abandoned_reference", PERCENT, 1), of("abandoned", PERCENT, 1)),
-        ("change of that, points", nothing, of("abandoned_change", PERCENT, 1)),
-        *_mechanism_rows(),
+        _free_row("accuracy, %", "accuracy_candidate", PERCENT, _estimate(first.accuracy_reference, PERCENT)),
+        _free_row("change of accuracy, points", "accuracy_change", PERCENT),
+        _count_row("right to wrong, wrong to right", lambda f: f"{f.right_to_wrong}, {f.wrong_to_right}"),
+        _count_row("McNemar p, exact", lambda f: f"{f.mcnemar_p:.3g}"),
+        _free_row("flipped, %", "flips", PERCENT),
+        _free_row("same answer, %", "same_answer", PERCENT),
+        _free_row("length ratio", "length_ratio", 1.0),
+        _free_row("diverged within 32 tokens, %", "diverged_early", PERCENT),
+        _count_row("first differing token, median", _first_divergence),
+        _free_row("same to the last token, %", "identical", PERCENT),
+        _free_row("true answer led, then lost, %", "abandoned", PERCENT, _estimate(first.abandoned_reference, PERCENT)),
+        _free_row("change of that, points", "abandoned_change", PERCENT),
+        *(_mechanism_row(name, first) for name in MEANING),
     ]
 
 
-def _mechanism_rows() -> list[Row]:
-    def share(found: dict[str, float], name: str) -> list[str]:
+def _free_row(label: str, name: str, scale: float, reference: Sequence[str] = ()) -> Row:
+    """A row for one estimate of the free runs."""
+
+    def cell(column: Candidate) -> Lines:
+        if column.free is None:
+            return []
+        return [*_estimate(getattr(column.free, name), scale), *_times(column, name)]
+
+    return Row(label, list(reference), cell)
+
+
+def _count_row(label: str, form: Callable[[FreeRunning], str]) -> Row:
+    return Row(label, [], lambda column: [form(column.free)] if column.free else [])
+
+
+def _first_divergence(free: FreeRunning) -> str:
+    return "none" if free.first_divergence is None else f"{free.first_divergence:.0f}"
+
+
+def _mechanism_row(name: str, first: FreeRunning) -> Row:
+    def share(found: dict[str, float]) -> Lines:
         return [f"{PERCENT * found[name]:.1f}"] if name in found else []
 
-    names = ("stable", "rescue", "detour", "fragile")
-    names += ("never-discovered", "escape", "failed-rescue", "stochastic-miss")
+    return Row(
+        f"  {name}, %",
+        share(first.mechanisms_reference),
+        lambda column: share(column.free.mechanisms) if column.free else [],
+    )
+
+
+# --- on the same prefixes ---------------------------------------------------------------------------------------------
+
+
+def _trajectory_rows(first: Trajectory) -> list[Row]:
     return [
-        (
-            f"  {name}, %",
-            lambda c, n=name: share(c.candidates[0].free.mechanisms_reference, n),
-            lambda column, n=name: share(column.free.mechanisms, n) if column.free else [],
-        )
-        for name in names
+        *(_entropy_row(i, first) for i in range(len(first.at))),
+        _trajectory_row("change of answer entropy, nats", "delta_entropy"),
+        _trajectory_row("|change| of answer entropy, nats", "abs_delta_entropy"),
+        _trajectory_row("change of p(true answer)", "delta_p_true"),
+        _trajectory_row("|change| of p(true answer)", "abs_delta_p_true"),
+        _trajectory_row("same leading answer, %", "same_leader", PERCENT),
+        _trajectory_row("gain about the answer, nats", "gain_candidate", 1.0, _estimate(first.gain_reference, 1.0)),
+        _trajectory_row("change of that gain, nats", "gain_change"),
     ]
 
 
-def _trajectory_rows(first, nothing) -> list[Row]:
-    def of(name: str, scale: float = 1.0, decimals: int = 3):
-        return lambda column: [
-            *_estimate(getattr(column.trajectory, name), scale, decimals), *_times(column, name)
-        ] if column.trajectory else []  # fmt: skip
+def _entropy_row(i: int, first: Trajectory) -> Row:
+    """Answer entropy at one share of the steps."""
 
-    def along(side: str, i: int):
-        return lambda column: _number(getattr(column.trajectory, side)[i]) if column.trajectory else []
+    def mean(value: float | None) -> Lines:
+        return ["-"] if value is None else [f"{value:.3f}"]
 
-    rows: list[Row] = [
-        (
-            f"answer entropy at {100 * t:.0f} %, nats",
-            lambda c, i=i: along("entropy_reference", i)(c.candidates[0]),
-            along("entropy_candidate", i),
-        )
-        for i, t in enumerate(first.trajectory.at)
-    ]
-    gain = lambda c: _estimate(c.candidates[0].trajectory.gain_reference, 1.0, 3)  # noqa: E731
-    return [
-        *rows,
-        ("change of answer entropy, nats", nothing, of("delta_entropy")),
-        ("|change| of answer entropy, nats", nothing, of("abs_delta_entropy")),
-        ("change of p(true answer)", nothing, of("delta_p_true")),
-        ("|change| of p(true answer)", nothing, of("abs_delta_p_true")),
-        ("same leading answer, %", nothing, of("same_leader", PERCENT, 1)),
-        ("gain about the answer, nats", gain, of("gain_candidate")),
-        ("change of that gain, nats", nothing, of("gain_change")),
-    ]
+    return Row(
+        f"answer entropy at {100 * first.at[i]:.0f} %, nats",
+        mean(first.entropy_reference[i]),
+        lambda column: mean(column.trajectory.entropy_candidate[i]) if column.trajectory else [],
+    )
 
 
-def _estimate(found: Estimate, scale: float, decimals: int) -> list[str]:
+def _trajectory_row(label: str, name: str, scale: float = 1.0, reference: Sequence[str] = ()) -> Row:
+    """A row for one estimate on the same prefixes."""
+
+    def cell(column: Candidate) -> Lines:
+        if column.trajectory is None:
+            return []
+        return [*_estimate(getattr(column.trajectory, name), scale), *_times(column, name)]
+
+    return Row(label, list(reference), cell)
+
+
+def _estimate(found: Estimate, scale: float, decimals: int | None = None) -> Lines:
+    """The value, and its interval below. decimals None: one for per cent, else three."""
     if found.value is None:
         return ["-"]
-    lines = [_fixed(found.value * scale, decimals)]
-    if found.known:
-        lines.append(f"[{_fixed(found.low * scale, decimals)}, {_fixed(found.high * scale, decimals)}]")
-    return lines
-
-
-def _number(value: float | None) -> list[str]:
-    return ["-"] if value is None else [f"{value:.3f}"]
-
-
-def _count(value: float | None) -> str:
-    return "none" if value is None else f"{value:.0f}"
-
-
-def _fixed(value: float, decimals: int) -> str:
-    """Fixed decimals, and no "-0.00"."""
-    return f"{round(value, decimals) + 0.0:.{decimals}f}"
+    decimals = (1 if scale == PERCENT else 3) if decimals is None else decimals
+    return [part for part in (fixed(found.value * scale, decimals), brackets(found, scale, decimals)) if part]
 
 
 # --- by class and decile ----------------------------------------------------------------------------------------------
 
 
-def _groups(c, width: int, full: bool) -> list[list[str]]:
-    """By class of token and by decile of the reference's entropy: as many candidates side by side as fit."""
-    measures = [("mean KLD, nats", "kld", 1.0, 6), ("mean ΔH, nats", "delta_entropy", 1.0, 6)]
-    if full:
-        measures += [("mean Δvarentropy, nats²", "delta_varentropy", 1.0, 6), ("same top p, %", "same_top", PERCENT, 3)]
+@dataclass(frozen=True, slots=True)
+class GroupMeasure:
+    """A measure that is shown by class of token and by decile."""
+
+    title: str
+    name: str  # field of Group
+    scale: float
+    decimals: int
+
+
+GROUPED = (GroupMeasure("mean KLD, nats", "kld", 1.0, 6), GroupMeasure("mean ΔH, nats", "delta_entropy", 1.0, 6))
+GROUPED_IN_FULL = (
+    GroupMeasure("mean Δvarentropy, nats²", "delta_varentropy", 1.0, 6),
+    GroupMeasure("same top p, %", "same_top", PERCENT, 3),
+)
+
+
+def _groups(c: Comparison, width: int, full: bool) -> list[list[str]]:
+    """By class of token and by decile of the reference's entropy: as many candidates to a table as fit."""
     if not c.candidates or not c.candidates[0].forced.deciles:
         return []
-    fit = max(1, (width - LABEL) // CELL - 1)
+    measures, fit = (*GROUPED, *(GROUPED_IN_FULL if full else ())), _fitting(width)
     parts = [slice(start, start + fit) for start in range(0, len(c.candidates), fit)]
-    return [_group_lines(c, part, *measure) for measure in measures for part in parts]
+    return [_group_lines(c, part, measure) for measure in measures for part in parts]
 
 
-def _group_lines(c, part: slice, title: str, name: str, scale: float, decimals: int) -> list[str]:
+def _group_lines(c: Comparison, part: slice, measure: GroupMeasure) -> list[str]:
     shown, names = c.candidates[part], labels([x.model for x in c.candidates])[part]
-    lines = [_line(title, ["tokens", *names])]
+    lines = [_line(measure.title, ["tokens", *names])]
     for kind, prefix in (("classes", ""), ("deciles", "H(base) ")):
         for same in zip(*(getattr(x.forced, kind) for x in shown), strict=True):
-            cells = [_estimate(getattr(group, name), scale, decimals) for group in same]
-            lines.append(_line(f"  {prefix}{same[0].name}", [f"{same[0].n:,}", *(cell[0] for cell in cells)]))
+            cells = [_estimate(getattr(group, measure.name), measure.scale, measure.decimals)[0] for group in same]
+            lines.append(_line(f"  {prefix}{same[0].name}", [f"{same[0].n:,}", *cells]))
     return lines
 
 
-def _footer(c) -> list[str]:
-    has_intervals = any(f.low is not None for x in c.candidates for f in x.forced.figures)
-    found = (
-        ["±: standard error, positions taken for independent, as llama-perplexity prints it."] if c.candidates else []
-    )
-    found += c.warnings
-    if (n := sum(x.free is not None for x in c.candidates)) > 1:
-        found.append(f"McNemar p in the table: of each candidate alone; in the sentences after Holm's rule over {n}.")
-    if any(x.free and x.free.n > x.free.n_problems for x in c.candidates):
-        found.append("McNemar takes pairs for independent; several pairs of one problem are not: see the interval.")
+# --- the footer -------------------------------------------------------------------------------------------------------
+
+
+def _footer(c: Comparison) -> list[str]:
+    """Explanations of what the table shows, a sentence or two each."""
+    found = list(c.warnings)
+    if c.candidates:
+        found.insert(0, "±: standard error as llama-perplexity prints it, which treats positions as independent.")
+    found += _on_mcnemar(c)
     if any(x.forced.deciles for x in c.candidates):
-        found.append("H(base) 1 to 10: tenths of the positions by the reference's entropy, from nats to nats.")
-    if has_intervals:
+        found.append("H(base) 1 to 10: tenths of the positions by the reference's entropy, with its range in nats.")
+    if any(f.low is not None for x in c.candidates for f in x.forced.figures):
         unit = "problem" if c.source == "run" else "chunk"
-        found.append(f"[ ]: {c.level:.0%} interval, clustered by {unit}.".replace("%", " %"))
+        found.append(f"[ ]: {100 * c.level:.0f} % interval, clustered by {unit}.")
     if any(x.trajectory for x in c.candidates):
-        found.append(f"Gain: of ln p(true answer) from a trace's start to its end. {FLOORED}")
-    if c.noise:
-        free = "; run free in other lanes" if c.noise.free else ""
-        found.append(
-            f"Noise floor: the reference against itself on {c.noise.forced.n:,} positions, fed in chunks of another "
-            f"size{free}."
-        )
-    return [*found, *_footer_of_text(c)]
+        found.append(f"Gain: increase of ln p(true answer) from a trace's start to its end. {FLOORED}")
+    return [*found, *_on_noise(c), *_on_perplexity(c)]
 
 
-def _footer_of_text(c) -> list[str]:
-    """What llama-perplexity's definitions make of KLD and PPL(base)."""
+def _on_mcnemar(c: Comparison) -> list[str]:
+    found, n = [], sum(x.free is not None for x in c.candidates)
+    if n > 1:
+        found.append(f"McNemar p: in the table for each candidate alone, in the sentences after Holm's rule over {n}.")
+    if any(x.free and x.free.n > x.free.n_problems for x in c.candidates):
+        found.append("McNemar's test counts each problem once, by its net of attempts lost and won.")
+    return found
+
+
+def _on_noise(c: Comparison) -> list[str]:
+    if c.noise is None:
+        return []
+    free = "; free runs in another number of lanes" if c.noise.free else ""
+    size = f"{c.noise.forced.n:,} positions"
+    return [f"Noise floor: the reference against itself on {size}, fed in chunks of another size{free}."]
+
+
+def _on_perplexity(c: Comparison) -> list[str]:
+    """How llama-perplexity's definitions affect KLD and PPL(base)."""
     if c.source == "run":
         return []
-    kld = "KLD over tokens with ln p(base) > -16, as llama-perplexity has it"
+    kld = "KLD over tokens with ln p(base) > -16, as llama-perplexity computes it"
     if c.reference is None:
         return [
             f"{kld}.",
-            "PPL(base) is the file's, in which no token lies more than 16 nats below the top: the model's own may be "
-            "higher, and ln(PPL(Q)/PPL(base)) lower.",
+            "PPL(base) is computed from the file, in which no token lies more than 16 nats below the top: the model's"
+            " own may be higher, and ln(PPL(Q)/PPL(base)) lower.",
         ]
     return [
-        f"{kld}, unless it says full vocabulary.",
-        "PPL(base) is the model's own, as llama-perplexity's first pass prints it; its second reads a file in which no "
-        "token lies more than 16 nats below the top.",
+        f"{kld}, except where the row says full vocabulary.",
+        "PPL(base) is the model's own, as llama-perplexity prints it in its first pass; in its second pass it reads a"
+        " file in which no token lies more than 16 nats below the top.",
     ]

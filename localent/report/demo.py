@@ -1,4 +1,4 @@
-"""The tour as tables and plain sentences, at most 100 columns wide: wording that follows the numbers."""
+"""The demo as tables and plain sentences, at most 100 columns wide; the wording follows the numbers."""
 
 from __future__ import annotations
 
@@ -11,60 +11,62 @@ from localent.analysis.claims import Claim, Verdict
 from localent.analysis.curves import FLOORED
 from localent.analysis.family import FAMILY
 from localent.analysis.intervals import Estimate
+from localent.analysis.pairs import FreeRunning
+from localent.analysis.prefixes import Trajectory
 from localent.analysis.quantities import KLD, SAME_TOP, Figure
 from localent.analysis.signatures import LOCK
 from localent.compare import Candidate, Comparison
-from localent.compare.verdict import times_noise, verdicts
-from localent.report.science import Table, lock, short
-from localent.report.terminal import number, point
+from localent.compare.verdict import Aspect, times_noise, verdicts
+from localent.records import Model
+from localent.report.numbers import number, point, short
+from localent.report.science import Table, lock
 from localent.study import Study, Subject
 
 MAIN = (
-    "A problem is reasoned through step by step. After each step the model is asked what it would answer now, and"
-    " its whole answer distribution is read off. Answer entropy, in nats, says how spread out that is: 0 is certain,"
-    " 0.69 torn between two answers, 4.6 between a hundred.",
+    "The model reasons through each problem step by step. After every step localent computes the distribution of the"
+    " answers that it would give now. Answer entropy, in nats, is the spread of that distribution: 0 is certain, 0.69"
+    " two equally likely answers, 4.6 a hundred.",
 )
 STAGES = (
-    "The same first problems of a task that asks for a number and of one that offers options, at every stage. early:"
-    " part of pretraining; base: all of it; sft: then fine-tuned on clean solutions; rl: then reinforced on right"
-    " answers.",
+    "The same problems at every stage of training, from one task with numeric answers and one with multiple choice."
+    " early: part of pretraining; base: all of it; sft: then fine-tuned on clean solutions; rl: then reinforced on"
+    " right answers.",
 )
 GAIN = (
-    "How to read it: gained is how much likelier the reasoning has made the true answer than it was before the first"
-    " step, in nats, mean of traces: 0.69 is twice as likely, below 0 less likely. Slope: the same over a whole trace,"
-    f" fitted to all its steps. {FLOORED}",
+    "How to read it: gained is the increase of ln p(true answer) since before the first step, in nats, mean of traces:"
+    " 0.69 is twice as likely, below 0 less likely. Slope: the same over a whole trace, from a line fitted to all its"
+    f" steps. {FLOORED}",
     "[ ]: 95 % interval, clustered by problem.",
 )
 OUTCOME = (
-    "How to read it: AUROC is how often the wrong one of a wrong and a right trace has the higher answer entropy"
-    " half-way; 0.5 is a coin; equal steps: only pairs with equally many steps. Locked in: share of the steps after"
-    f" which the answer entropy stays at {LOCK:g} nats or less, median; never: not in more than half of the traces."
-    " Wrong later: Cliff's delta, above 0 where wrong traces lock in later. * Right and wrong are known only at the"
-    " end.",
+    "How to read it: AUROC is how often a wrong trace has a higher answer entropy half-way than a right one; 0.5 is"
+    " chance; equal steps: only pairs with the same number of steps. Locked in: share of the steps after which the"
+    f" answer entropy stays at {LOCK:g} nats or less, median; never: at most half of the traces get there. Wrong later:"
+    " Cliff's delta, above 0 where wrong traces lock in later. * Right and wrong are known only at the end.",
 )
 VERDICTS = (
-    "Supported: the whole interval is on the claimed side, and the effect large enough to count. Refuted: the whole"
+    "Supported: the whole interval is on the claimed side, and the effect is large enough to matter. Refuted: the whole"
     " interval is below that size. Undecided: anything else. 'localent study' adds the controls that such claims"
     " need."
 )
 QUANTED = (
-    "The fine-tuned model and six quants of it. First all of them read the same traces, which the model wrote; then"
-    " each of them works on the same problems by itself.",
+    "The fine-tuned model and six quants of it. First all of them read the same traces, which the unquantized model"
+    " wrote; then each of them works on the same problems by itself.",
 )
 QUANTS = (
-    "How to read it: KLD is how far the quant's next-token distributions are from the reference's on the same text,"
-    " mean. x noise: over the distance of the reference from itself when only the size of the calls changes. Same"
-    " top: how often both find the same token likeliest. Lost, won: problems that only the reference, and that only"
-    " the quant gets right, each running free with the same seed.",
+    "How to read it: KLD is the mean divergence of the quant's next-token distributions from the reference's on the"
+    " same text. x noise: as a multiple of the divergence of the reference from itself when only the size of the calls"
+    " changes. Same top: how often both have the same most likely token. Lost, won: problems that only the reference"
+    " and that only the quant gets right, both sampling with the same seed.",
 )
 PREFIXES = (
-    "How to read it: what each would answer at the same points of the reference's traces. Its answer entropy at a"
-    " share of the steps, in nats; then quant minus reference, the entropy and the information gained about the true"
+    "How to read it: answer entropy of each model at the same points of the reference's traces, by share of the steps,"
+    " in nats; then the change from reference to quant of that entropy, and of the information gained about the true"
     " answer.",
 )
 SMALL = (
-    "Each at 95 %, accuracy after Holm's rule: a lone exception may be chance. What cannot be told apart need not be"
-    " equal: with {n} problems only large changes show."
+    "Each test is at 95 %, accuracy after Holm's rule, so a single exception may be chance. No detected difference does"
+    " not mean equal: with {n} problems only large changes show."
 )
 
 
@@ -72,7 +74,7 @@ SMALL = (
 
 
 def gain_table(subjects: Iterable[Subject]) -> Table:
-    """Stages side by side: accuracy, and information gained about the true answer."""
+    """The stages compared: accuracy, and information gained about the true answer."""
     columns = ["task, stage", "accuracy, %", "gained half-way", "gained by the end", "slope"]
     rows = [
         [name_of(s), share(s.accuracy), *(short(e, 2) for e in (s.gain_half, gain_end(s), s.gain))] for s in subjects
@@ -81,7 +83,7 @@ def gain_table(subjects: Iterable[Subject]) -> Table:
 
 
 def outcome_table(judged: Study) -> Table:
-    """Stages side by side: do wrong traces stay uncertain, do they lock in later?"""
+    """The stages compared: uncertainty and lock-in of right and wrong traces."""
     columns = ["task, stage", "AUROC half-way*", "equal steps*", "locked in: right*", "wrong*", "wrong later*"]
     rows = []
     for s in judged.subjects:
@@ -97,6 +99,7 @@ def name_of(s: Subject) -> str:
 
 
 def short_name(model: str) -> str:
+    """ "sft" for "abacus-sft"."""
     return model.removeprefix(f"{FAMILY}-")
 
 
@@ -106,35 +109,32 @@ def gain_end(s: Subject) -> Estimate:
 
 
 def verdict_on(one: Claim, judged: Study, s: Subject) -> Verdict:
+    """The verdict on a claim about one model on one task."""
     return next(v for task, v in judged.verdicts if (task, v.subject, v.key) == (s.task, s.model, one.key))
 
 
 def stage_sentences(judged: Study) -> list[str]:
-    """The verdicts on gathering information, in words."""
-    found = []
-    for task in dict.fromkeys(s.task for s in judged.subjects):
-        rises = [
-            f"{short_name(s.model)} {verdict_on(claims.GAIN_RISES, judged, s).verdict}"
-            for s in judged.subjects
-            if s.task == task
-        ]
-        found.append(f"On {task}, the reasoning gathers information about the true answer: {', '.join(rises)}.")
-        trained = [
-            f"{' -> '.join(map(short_name, v.subject.split(' -> ')))} {v.verdict}"
-            for of, v in judged.verdicts
-            if of == task and v.key == claims.TRAINING.key
-        ]
-        found.append(f"On {task}, training increases that gain: {', '.join(trained)}.")
-    return [*found, VERDICTS]
+    """The verdicts on information gain, in words."""
+    tasks = dict.fromkeys(s.task for s in judged.subjects)
+    return [*(line for task in tasks for line in _gain_sentences(judged, task)), VERDICTS]
+
+
+def _gain_sentences(judged: Study, task: str) -> Iterator[str]:
+    subjects = [s for s in judged.subjects if s.task == task]
+    rises = [f"{short_name(s.model)} {verdict_on(claims.GAIN_RISES, judged, s).verdict}" for s in subjects]
+    yield f"On {task}, the reasoning gathers information about the true answer: {', '.join(rises)}."
+    trained = [v for of, v in judged.verdicts if of == task and v.key == claims.TRAINING.key]
+    steps = [f"{' -> '.join(map(short_name, v.subject.split(' -> ')))} {v.verdict}" for v in trained]
+    yield f"On {task}, training increases that gain: {', '.join(steps)}."
 
 
 def stage_records(judged: Study) -> list[dict[str, object]]:
-    """What the two tables show, for machines."""
+    """The two tables for machines."""
     names = ("task", "model", "run_id", "accuracy", "gain_half", "gain", "auroc_half_any", "auroc_half")
     found = []
     for s in judged.subjects:
-        row = {name: getattr(s, name) for name in names} | {"gain_end": gain_end(s)}
-        row = {name: asdict(v) if isinstance(v, Estimate) else v for name, v in row.items()}
+        values = {name: getattr(s, name) for name in names} | {"gain_end": gain_end(s)}
+        row: dict[str, object] = {name: asdict(v) if isinstance(v, Estimate) else v for name, v in values.items()}
         found.append(row | {"lock_right": lock(s.lock_right), "lock_wrong": lock(s.lock_wrong)})
     return found
 
@@ -145,13 +145,13 @@ def stage_records(judged: Study) -> list[dict[str, object]]:
 def quant_table(c: Comparison) -> Table:
     """The reference, the noise floor and each quant, a row each: distributions and answers."""
     columns = ["quant", "bits", "KLD, nats", "x noise", "same top, %", "accuracy, %", "lost, won"]
-    first = c.candidates[0].free
-    rows = [[c.reference.quant, f"{c.reference.bits_per_weight:.2f}", "", "", "", share(first.accuracy_reference), ""]]
-    return columns, rows + [_quant_row(one, name) for one, name in named(c)]
+    reference, accuracy = reference_of(c), free_of(c.candidates[0]).accuracy_reference
+    first = [reference.quant, f"{reference.bits_per_weight:.2f}", "", "", "", share(accuracy), ""]
+    return columns, [first, *(_quant_row(one, name) for one, name in named(c))]
 
 
 def _quant_row(one: Candidate, name: str) -> list[str]:
-    kld, free = one.forced[KLD.key], one.free
+    kld, free = one.forced[KLD.key], free_of(one)
     times = (one.multiples or {}).get(KLD.key)
     return [
         name,
@@ -165,14 +165,13 @@ def _quant_row(one: Candidate, name: str) -> list[str]:
 
 
 def prefix_table(c: Comparison) -> Table:
-    """The same rows: answer entropy along the reference's traces, and what changes."""
-    first = c.candidates[0].trajectory
+    """The same rows: answer entropy along the reference's traces, and its changes."""
+    first = trajectory_of(c.candidates[0])
     columns = ["quant", *(f"{100 * t:.0f} %" for t in first.at), "entropy changes by", "gain changes by"]
-    rows = [[c.reference.quant, *map(_nats, first.entropy_reference), "", ""]]
+    rows = [[reference_of(c).quant, *map(_nats, first.entropy_reference), "", ""]]
     for one, name in named(c):
-        path = one.trajectory
-        changes = (path.delta_entropy, path.gain_change)
-        rows.append([name, *map(_nats, path.entropy_candidate), *(short(change) for change in changes)])
+        path = trajectory_of(one)
+        rows.append([name, *map(_nats, path.entropy_candidate), short(path.delta_entropy), short(path.gain_change)])
     return columns, rows
 
 
@@ -181,6 +180,24 @@ def named(c: Comparison) -> Iterator[tuple[Candidate, str]]:
     if c.noise:
         yield c.noise, "noise floor"
     yield from ((one, one.model.quant) for one in c.candidates)
+
+
+def reference_of(c: Comparison) -> Model:
+    """The reference model: the demo compares with no base file."""
+    assert c.reference is not None
+    return c.reference
+
+
+def free_of(one: Candidate) -> FreeRunning:
+    """The free runs, which the demo always makes."""
+    assert one.free is not None
+    return one.free
+
+
+def trajectory_of(one: Candidate) -> Trajectory:
+    """The answers on the same prefixes, which the demo always probes."""
+    assert one.trajectory is not None
+    return one.trajectory
 
 
 def kld_cell(kld: Figure) -> str:
@@ -198,29 +215,28 @@ def share(found: Estimate) -> str:
 
 
 def quant_sentences(c: Comparison) -> list[str]:
-    """What the numbers say about the quants."""
-    return [order_sentence(c.candidates), *told_apart(c), SMALL.format(n=c.candidates[0].free.n_problems)]
+    """The findings about the quants."""
+    return [order_sentence(c.candidates), *told_apart(c), SMALL.format(n=free_of(c.candidates[0]).n_problems)]
 
 
 def order_sentence(candidates: Sequence[Candidate]) -> str:
-    """Whether fewer bits are further from the reference."""
+    """A sentence on the order of the quants by bits and by KLD."""
     ordered = sorted(candidates, key=lambda one: -one.model.bits_per_weight)
     klds = [(one.model.quant, one.forced[KLD.key].value) for one in ordered]
     swapped = [f"{a} ({x:.2g}) and {b} ({y:.2g})" for (a, x), (b, y) in pairwise(klds) if x >= y]
     if swapped:
         return f"KLD does not always rise as bits go down: see {', '.join(swapped)}."
     return (
-        f"The fewer bits, the further from the reference: KLD rises at every step from {klds[0][0]} to {klds[-1][0]}."
+        f"KLD rises at every step from {klds[0][0]} to {klds[-1][0]}: the fewer bits, the further from the reference."
     )
 
 
 def told_apart(c: Comparison) -> list[str]:
-    """Aspect by aspect, which quants can be told apart from the reference."""
-    apart: dict[str, list[str]] = {}
+    """For each aspect, the quants that can be told apart from the reference."""
+    found: dict[Aspect, list[str]] = {}
     for verdict in verdicts(c.candidates, c.noise.forced if c.noise else None):
         for check in (*verdict.differs, *verdict.same):
-            names = apart.setdefault(check.aspect.title, [])
-            names += [verdict.name] if check.differs else []
-    n = len(c.candidates)
-    listed = {a: f"all {n}" if len(x) == n else ", ".join(x) or "none" for a, x in apart.items()}
-    return [f"Quants that can be told apart from {c.reference.quant} by {a}: {names}." for a, names in listed.items()]
+            found.setdefault(check.aspect, []).extend([verdict.name] * check.differs)
+    n, quant = len(c.candidates), reference_of(c).quant
+    listed = {a.title: f"all {n}" if len(names) == n else ", ".join(names) or "none" for a, names in found.items()}
+    return [f"Quants that can be told apart from {quant} by {title}: {names}." for title, names in listed.items()]

@@ -1,4 +1,4 @@
-"""Panels drawn with matplotlib, for paper: vectors, fonts embedded, n and interval in the caption.
+"""Panels drawn with matplotlib for paper: vector graphics with embedded fonts, n and interval in the caption.
 
 matplotlib is an extra, `pip install "localent[plot]"`, and is imported only when a figure is drawn.
 """
@@ -9,13 +9,18 @@ import textwrap
 from collections.abc import Sequence
 from math import ceil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from localent.errors import LocalentError, UsageError
 from localent.report.panels import FEW, Line, Panel
 from localent.report.table import cell_text
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 FORMATS = (".svg", ".png", ".pdf")
-COLOURS = ("#0072B2", "#B35900", "#00795A", "#A8447F", "#3A8FC4", "#6B5B00")  # told apart without colour vision
+COLOURS = ("#0072B2", "#B35900", "#00795A", "#A8447F", "#3A8FC4", "#6B5B00")  # distinct without colour vision, too
 ROLES = {"right": ("#0072B2", "--"), "wrong": ("#D55E00", "-"), "length": ("#6F7378", ":")}
 MARKERS = "osD^vP"
 STYLE = {
@@ -28,7 +33,10 @@ DPI = 300
 
 
 def save_figure(panels: Sequence[Panel], path: Path) -> None:
-    """Draw the panels beside each other, at most two in a row, and write SVG, PNG or PDF by the file's ending."""
+    """Draw the panels, at most two in a row, and write SVG, PNG or PDF by the file's suffix.
+
+    Raises UsageError for another suffix, LocalentError where matplotlib is missing or the file cannot be written.
+    """
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"'{path.name}' must end in {', '.join(FORMATS)}.")
     matplotlib = imported()
@@ -40,8 +48,8 @@ def save_figure(panels: Sequence[Panel], path: Path) -> None:
             raise LocalentError(f"Cannot write {path}: {error.strerror}.") from error
 
 
-def imported():
-    """matplotlib, or the way to it."""
+def imported() -> Any:
+    """The package matplotlib. Raises LocalentError, with the way to install it, where it is missing."""
     try:
         import matplotlib
         import matplotlib.figure
@@ -50,8 +58,8 @@ def imported():
     return matplotlib
 
 
-def drawn(panels: Sequence[Panel]):
-    """A Figure without pyplot: no window, no state."""
+def drawn(panels: Sequence[Panel]) -> Figure:
+    """A matplotlib figure made without pyplot, which keeps global state and may open windows."""
     from matplotlib.figure import Figure
 
     columns = min(len(panels), 2)
@@ -66,11 +74,11 @@ def drawn(panels: Sequence[Panel]):
     return figure
 
 
-def lines(panel: Panel, axis) -> None:
-    """Curves with bands; those of many curves are faint, or they hide each other."""
+def lines(panel: Panel, axis: Axes) -> None:
+    """Draw curves with bands. The bands of many curves are faint, so that they do not hide each other."""
     alpha = 0.16 if len(panel.lines) <= FEW else 0.06
     for line in panel.lines:
-        colour, dash, marker = look(line)
+        colour, dash, marker = style_of(line)
         axis.fill_between(line.x, line.low, line.high, color=colour, alpha=alpha, linewidth=0)
         few = len(line.x) <= 20
         axis.plot(
@@ -84,8 +92,8 @@ def lines(panel: Panel, axis) -> None:
     finish(panel, axis)
 
 
-def dots(panel: Panel, axis) -> None:
-    """Values with whiskers, one below the other."""
+def dots(panel: Panel, axis: Axes) -> None:
+    """Draw values with whiskers, a row each."""
     line = panel.lines[0]
     places = range(len(panel.labels))
     for i, value, low, high in zip(places, line.x, line.low, line.high, strict=True):
@@ -100,8 +108,8 @@ def dots(panel: Panel, axis) -> None:
     finish(panel, axis)
 
 
-def finish(panel: Panel, axis) -> None:
-    """Title, labels, and the caption below."""
+def finish(panel: Panel, axis: Axes) -> None:
+    """Add title, axis labels, and the caption below."""
     axis.set_title(textwrap.fill(plain(panel.title), 50), loc="left")
     caption = textwrap.fill(plain(panel.caption), 78)
     axis.set_xlabel(f"{panel.x_label}\n")
@@ -118,7 +126,7 @@ def finish(panel: Panel, axis) -> None:
     )
 
 
-def look(line: Line) -> tuple[str, str, str]:
+def style_of(line: Line) -> tuple[str, str, str]:
     """Colour, dash and marker."""
     if line.role in ROLES:
         return *ROLES[line.role], MARKERS[0]
@@ -127,10 +135,11 @@ def look(line: Line) -> tuple[str, str, str]:
 
 
 def plain(text: str) -> str:
-    """Names of models are text: no formulas, no control characters."""
+    """Text that matplotlib shows as it is: no formula between dollar signs, no control characters."""
     return cell_text(text).replace("$", r"\$")
 
 
-def undated(suffix: str) -> dict[str, object]:
-    """The same data gives the same file."""
-    return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}[suffix]
+def undated(suffix: str) -> dict[str, None]:
+    """Metadata without a date, so that the same data gives the same file."""
+    names = {".svg": ["Date"], ".pdf": ["CreationDate"], ".png": []}[suffix]
+    return dict.fromkeys(names)

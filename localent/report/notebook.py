@@ -1,4 +1,4 @@
-"""A trace as HTML for notebooks: no script, every text escaped, readable on a light and on a dark ground."""
+"""A trace as HTML for notebooks: no script, all text escaped, readable on light and dark backgrounds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ N_ANSWERS = 3
 
 
 def trace_html(trace: Trace) -> str:
-    """The text coloured by entropy, each token's measures in its title, and what it would have answered by step."""
+    """The text coloured by entropy, with each token's measures on hover, and the answer distribution by step."""
     texts = token_texts([token.text for token in trace.tokens])
     words = "".join(map(word, trace.tokens, texts))
-    answer = "nothing that could be read" if trace.extraction.value is None else trace.extraction.value
+    answer = "nothing that could be parsed" if trace.extraction.value is None else trace.extraction.value
     said = f"answered {escape(harmless(answer))}, {len(trace.tokens)} tokens"
     verdict = f"<b>{'right' if trace.correct else 'wrong'}</b>: {said}"
     return f'<div><p>{verdict}</p><p style="white-space:pre-wrap;line-height:1.7">{words}</p>{table(trace)}</div>'
@@ -33,7 +33,7 @@ def word(token: Token, text: str) -> str:
 
 
 def table(trace: Trace) -> str:
-    """The answer distribution by step."""
+    """The answer distribution by step; empty for a trace without probes."""
     if not trace.own_probes:
         return ""
     head = "<tr><th>step</th><th>answer entropy, nats</th><th>p(true)</th><th>leading answers</th></tr>"

@@ -1,13 +1,12 @@
-"""What the figures show, as data: drawn as SVG in the page, with matplotlib for paper, and written out as CSV.
+"""The figures as data: drawn as SVG in the page, with matplotlib for paper, and exported as CSV.
 
 Bands and whiskers are 95 % intervals by bootstrap over problems.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,8 +15,10 @@ from localent.analysis import curves, intervals, load
 from localent.analysis.curves import GRID, HALF
 from localent.analysis.intervals import Estimate
 from localent.analysis.metrics import aurc_of, mean_of, risk_coverage
+from localent.analysis.probed import Probed
 from localent.analysis.summary import summarise
 from localent.errors import UsageError
+from localent.report.numbers import short
 from localent.report.table import cell_text
 
 if TYPE_CHECKING:
@@ -26,8 +27,17 @@ if TYPE_CHECKING:
 KINDS = ("curves", "gain", "auroc", "risk", "quant", "signals")
 RESAMPLING = intervals.Resampling(1000)
 N_SIGNALS = 16
-FEW = 3  # curves; the bands of more than these are drawn faint
-TELLING = ("task", "temperature", "seed", "shots", "max_tokens", "max_fed", "lanes", "threads")  # settings, by weight
+FEW = 3  # the bands of more curves than this are drawn faint
+DISTINGUISHING = (
+    "task",
+    "temperature",
+    "seed",
+    "shots",
+    "max_tokens",
+    "max_fed",
+    "lanes",
+    "threads",
+)  # settings, in order
 POSITION = "share of the reasoning steps done"
 BAND = "Bands: 95 % interval, clustered by problem."
 WHISKER = "Whiskers: 95 % interval, clustered by problem."
@@ -35,7 +45,7 @@ WHISKER = "Whiskers: 95 % interval, clustered by problem."
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One curve, or one group of dots. NaN: no value there."""
+    """One curve, or one group of dots. NaN: no value."""
 
     name: str
     role: str  # "right" | "wrong" | "length" | "reference" | "0", "1", ...: its colour
@@ -48,7 +58,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One figure. `labels` set: the dots of lines[0] stand one below the other, x is the value."""
+    """One figure. With `labels`, the dots of lines[0] are drawn in rows, and x is the value."""
 
     kind: str
     title: str
@@ -56,11 +66,11 @@ class Panel:
     y_label: str
     lines: tuple[Line, ...]
     caption: str
-    level: float | None = None  # a line across: what a coin would give
+    level: float | None = None  # a reference line across: the value at chance
     labels: tuple[str, ...] = ()
-    baselines: tuple[bool, ...] = ()  # of the labels: drawn in another colour; empty: none is one
+    baselines: tuple[bool, ...] = ()  # labels drawn in another colour; empty: none
 
-    def csv_rows(self) -> Iterator[tuple]:
+    def csv_rows(self) -> Iterator[tuple[object, ...]]:
         """The data, header first."""
         yield "series", self.x_label, self.y_label, "low", "high", "n"
         for line in self.lines:
@@ -71,28 +81,34 @@ class Panel:
 
 
 class RunFacts:
-    """What the figures need of one run, read once."""
+    """The data of one run that the figures need, read once."""
 
     def __init__(self, db: Database, run_id: str) -> None:
         self.traces, self.probes = load.traces(db, run_id), load.probes(db, run_id).own
         self.summary = summarise(self.traces, self.probes)
         self.run_id = self.traces.run_id
         self.model = cell_text(f"{self.summary.model} {self.summary.quant}")
-        self.name = self.model  # `facts` adds what tells it from others
+        self.name = self.model  # `facts` adds what distinguishes it from others
         run = db.run(self.run_id)
-        self.settings = {"task": self.summary.task} | run.settings
-        self.bits = db.model(run.model_sha256).bits_per_weight
+        self.settings: dict[str, object] = {"task": self.summary.task} | run.settings
+        self.bits: float = db.model(run.model_sha256).bits_per_weight
+
+    @property
+    def by_id(self) -> Probed | None:
+        """The traces that have probes, by trace id; None for a run without any."""
+        return self.probes.by_id() if self.probes is not None and self.summary.answers is not None else None
 
     def size(self) -> str:
+        """ "n = 300 traces of 100 problems"."""
         return f"n = {self.summary.n_traces:,} traces of {self.summary.n_problems:,} problems"
 
     def at_half(self) -> np.ndarray | None:
-        """Answer entropy half-way, in the order of the traces, NaN where not probed; None: the run was not."""
+        """Answer entropy half-way, in the order of the traces, NaN where not probed; None for a run without probes."""
         return None if self.probes is None else self.probes.at(self.probes.entropy, HALF)
 
 
 def facts(db: Database, run_ids: Sequence[str]) -> list[RunFacts]:
-    """Each run once. Runs of one model and quant are told apart by what differs: "abacus-sft F16 (lanes 16)"."""
+    """Each run once. Runs of one model and quant are named by what differs: "abacus-sft F16 (lanes 16)"."""
     runs = list({run.run_id: run for run in (RunFacts(db, run_id) for run_id in run_ids)}.values())
     for name in dict.fromkeys(run.name for run in runs):
         alike = [run for run in runs if run.name == name]
@@ -102,38 +118,38 @@ def facts(db: Database, run_ids: Sequence[str]) -> list[RunFacts]:
 
 
 def differing(settings: Sequence[Mapping[str, object]]) -> list[str]:
-    """What tells each of some runs from the others: its task, then its settings; "" where that is not enough."""
-    told: list[tuple[str, ...]] = [()] * len(settings)
-    for name in TELLING:
-        said = [str(one.get(name, "-")) if name == "task" else f"{name} {one.get(name, '-')}" for one in settings]
-        alike = [{word for word, words in zip(said, told, strict=True) if words == mine} for mine in told]
-        told = [(*mine, word) if len(found) > 1 else mine for mine, word, found in zip(told, said, alike, strict=True)]
-    return [", ".join(words) for words in told] if len(set(told)) == len(told) else [""] * len(told)
+    """For each run the settings that distinguish it from the others, its task first; "" where they are not enough."""
+    names: list[tuple[str, ...]] = [()] * len(settings)
+    for key in DISTINGUISHING:
+        values = [str(one.get(key, "-")) if key == "task" else f"{key} {one.get(key, '-')}" for one in settings]
+        of_same_name = [{v for v, name in zip(values, names, strict=True) if name == mine} for mine in names]
+        names = [
+            (*name, value) if len(seen) > 1 else name
+            for name, value, seen in zip(names, values, of_same_name, strict=True)
+        ]
+    return [", ".join(words) for words in names] if len(set(names)) == len(names) else [""] * len(names)
 
 
 def by_task(runs: Sequence[RunFacts]) -> dict[str, list[RunFacts]]:
-    """Runs that can be set side by side."""
-    return {
-        task: [run for run in runs if run.summary.task == task] for task in dict.fromkeys(r.summary.task for r in runs)
-    }
+    """Task -> its runs, which can be compared with each other."""
+    tasks = dict.fromkeys(run.summary.task for run in runs)
+    return {task: [run for run in runs if run.summary.task == task] for task in tasks}
 
 
 def panels(kind: str, runs: Sequence[RunFacts], db: Database) -> list[Panel]:
-    """The figures of one kind: one for each run, or one for each task where its runs are set side by side."""
+    """The figures of one kind: one per run, or one per task where its runs are compared."""
     if kind not in KINDS:
         raise UsageError(f"No figure '{kind}'; there are {', '.join(KINDS)}.")
-    each = {"curves": curve_panel, "risk": risk_panel, "signals": partial(signal_panel, db=db)}
-    together = {"gain": gain_panel, "auroc": auroc_panel, "quant": quant_panel}
-    if kind in each:
-        return [panel for run in runs if (panel := each[kind](run)) is not None]
+    if kind in PER_RUN:
+        return [panel for run in runs if (panel := PER_RUN[kind](run, db)) is not None]
     tasks = by_task(runs)
-    found = {task: panel for task, some in tasks.items() if (panel := together[kind](some)) is not None}
+    found = {task: panel for task, some in tasks.items() if (panel := PER_TASK[kind](some)) is not None}
     return [
         replace(panel, title=f"{panel.title}: {task}") if len(tasks) > 1 else panel for task, panel in found.items()
     ]
 
 
-def curve_panel(run: RunFacts) -> Panel | None:
+def curve_panel(run: RunFacts, db: Database) -> Panel | None:
     """Answer entropy of right and wrong traces."""
     if run.summary.answers is None:
         return None
@@ -147,11 +163,9 @@ def gain_panel(runs: Sequence[RunFacts]) -> Panel | None:
     """Information about the true answer, over all traces: nothing is selected on the outcome."""
     lines = []
     for i, run in enumerate(runs):
-        if run.summary.answers is None:
-            continue
-        p = run.probes.by_id()
-        mean = curves.curve(GRID, p.at(p.gain, GRID), p.problems, RESAMPLING)
-        lines.append(of_curve(run.name, str(i), mean))
+        if (p := run.by_id) is not None:
+            mean = curves.curve(GRID, p.at(p.gain, GRID), p.problems, RESAMPLING)
+            lines.append(of_curve(run.name, str(i), mean))
     if not lines:
         return None
     caption = f"{sizes(runs)}; all traces, right and wrong. {BAND}"
@@ -160,46 +174,45 @@ def gain_panel(runs: Sequence[RunFacts]) -> Panel | None:
 
 
 def auroc_panel(runs: Sequence[RunFacts]) -> Panel | None:
-    """How early the answer entropy tells wrong from right."""
-    lines = [auroc_line(run, i) for i, run in enumerate(runs) if run.summary.answers is not None]
+    """AUROC of the answer entropy along the traces."""
+    lines = [auroc_line(run.name, str(i), p) for i, run in enumerate(runs) if (p := run.by_id) is not None]
     if not shown(lines):
         return None
-    title, y_label = "Wrong told from right by answer entropy", "AUROC"
-    caption = f"{sizes(runs)}; 0.5 is a coin. {BAND}"
+    title, y_label = "Separation of wrong from right traces by answer entropy", "AUROC"
+    caption = f"{sizes(runs)}; 0.5 is chance. {BAND}"
     return Panel("auroc", title, POSITION, y_label, shown(lines), caption, level=0.5)
 
 
-def auroc_line(run: RunFacts, i: int) -> Line:
-    p = run.probes.by_id()
+def auroc_line(name: str, role: str, p: Probed) -> Line:
     values = p.at(p.entropy, GRID)
     found = [intervals.separation(values[:, j], p.wrong, p.problems, resampling=RESAMPLING) for j in range(len(GRID))]
-    return of_estimates(run.name, str(i), GRID, found)
+    return of_estimates(name, role, list(GRID), found)
 
 
-def risk_panel(run: RunFacts) -> Panel | None:
+def risk_panel(run: RunFacts, db: Database) -> Panel | None:
     """Share of wrong answers when only the most certain traces are answered."""
     wrong, problems = run.traces.wrong, run.traces.problems
     if wrong.all() or not wrong.any():
         return None
-    scores = {
-        "mean token entropy": ("0", run.traces.mean_entropy),
-        "answer entropy half-way": ("1", run.at_half()),
-        "length in tokens": ("length", run.traces.n_tokens.astype(float)),
-    }
+    scores = [("mean token entropy", "0", run.traces.mean_entropy), ("answer entropy half-way", "1", run.at_half())]
+    scores += [("length in tokens", "length", run.traces.n_tokens.astype(float))]
     lines, areas = [], []
-    for name, (role, values) in scores.items():
+    for name, role, values in scores:
         if values is not None and not np.isnan(values).any():
             lines.append(risk_line(name, role, values, wrong))
             found = intervals.estimate(aurc_of, values, wrong, problems=problems, resampling=RESAMPLING)
-            areas.append(f"{name} {in_words(found)}")
+            areas.append(f"{name} {short(found)}")
     caption = f"{run.size()}. Area under the curve, lower is better: {'; '.join(areas)}."
-    y_label = "share of wrong among them"
-    return Panel("risk", f"Answering only when certain: {run.name}", "share of traces answered", y_label, tuple(lines),
-                 caption, level=float(wrong.mean()))  # fmt: skip
+    title, x_label, y_label = (
+        f"Selective answering: {run.name}",
+        "share of traces answered",
+        "share of wrong among them",
+    )
+    return Panel("risk", title, x_label, y_label, tuple(lines), caption, level=float(wrong.mean()))
 
 
 def risk_line(name: str, role: str, scores: np.ndarray, wrong: np.ndarray, most: int = 200) -> Line:
-    """At most 200 points."""
+    """The risk-coverage curve of one score, at `most` points."""
     coverage, risk = risk_coverage(scores, wrong)
     kept = np.unique(np.linspace(0, len(risk) - 1, most).round().astype(int))
     nothing = [float("nan")] * len(kept)
@@ -207,44 +220,48 @@ def risk_line(name: str, role: str, scores: np.ndarray, wrong: np.ndarray, most:
 
 
 def quant_panel(runs: Sequence[RunFacts]) -> Panel | None:
-    """Accuracy of runs beside each other: stages or quants."""
+    """Accuracy of several runs, such as stages or quants."""
     if len(runs) < 2:
         return None
     models = list(dict.fromkeys(run.summary.model for run in runs))  # stages stay in the order in which they are given
     ordered = sorted(runs, key=lambda run: (models.index(run.summary.model), -run.bits))
     found = [run.summary.accuracy for run in ordered]
-    line = of_estimates("accuracy", "0", [one.value for one in found], found, values=True)
+    line = dots_of("accuracy", "0", found)
     labels = tuple(f"{run.name}, {run.bits:.2g} bits" for run in ordered)
-    caption = f"{sizes(ordered)}. Whiskers: 95 % interval (Wilson), made wider where attempts at one problem are alike."
+    caption = f"{sizes(ordered)}. Whiskers: 95 % Wilson interval, widened where attempts at one problem are correlated."
     return Panel("quant", "Accuracy by run", "share of right traces", "", (line,), caption, labels=labels)
 
 
 def signal_panel(run: RunFacts, db: Database) -> Panel | None:
-    """The scores that tell wrong traces from right ones best, length among them."""
+    """AUROC of the signals that separate wrong from right traces best, and of the baselines."""
     from localent.analysis import signals
     from localent.analysis.trace_signals import BASELINE, read
 
-    found = [(score, signals.auroc(score, run.traces, RESAMPLING)) for score in read(load.run(db, run.run_id))]
-    found = sorted((row for row in found if row[1].known), key=lambda row: -abs(row[1].value - 0.5))
+    scores = [(one.signal, signals.auroc(one, run.traces, RESAMPLING)) for one in read(load.run(db, run.run_id))]
+    found = sorted((row for row in scores if row[1].known), key=lambda row: -abs(plain(row[1].value) - 0.5))
     if not found:
         return None
-    baselines = [row for row in found if row[0].signal.family == BASELINE]
-    best = [row for row in found if row[0].signal.family != BASELINE][:N_SIGNALS]
-    rows = sorted(baselines + best, key=lambda row: -row[1].value)
-    line = of_estimates("AUROC", "0", [auroc.value for _, auroc in rows], [auroc for _, auroc in rows], values=True)
-    are_baselines = tuple(score.signal.family == BASELINE for score, _ in rows)
-    labels = tuple(
-        f"{score.signal.title}{' (baseline)' * own}" for (score, _), own in zip(rows, are_baselines, strict=True)
-    )
+    baselines = [row for row in found if row[0].family == BASELINE]
+    best = [row for row in found if row[0].family != BASELINE][:N_SIGNALS]
+    rows = sorted(baselines + best, key=lambda row: -plain(row[1].value))
+    line = dots_of("AUROC", "0", [auroc for _, auroc in rows])
+    are_baselines = tuple(signal.family == BASELINE for signal, _ in rows)
+    labels = tuple(f"{signal.title}{' (baseline)' * (signal.family == BASELINE)}" for signal, _ in rows)
     size = f"{run.size()}; the {len(best)} furthest from 0.5, and the baselines."
     caption = f"{size} {WHISKER} {signals.SELECTED}"
-    title = f"Which signals tell wrong from right: {run.name}"
+    title = f"Signals of wrong traces: {run.name}"
     return Panel("signals", title, "AUROC", "", (line,), caption, level=0.5, labels=labels, baselines=are_baselines)
 
 
+PER_RUN: dict[str, Callable[[RunFacts, Database], Panel | None]]
+PER_RUN = {"curves": curve_panel, "risk": risk_panel, "signals": signal_panel}
+PER_TASK: dict[str, Callable[[Sequence[RunFacts]], Panel | None]]
+PER_TASK = {"gain": gain_panel, "auroc": auroc_panel, "quant": quant_panel}
+
+
 def differences(runs: Sequence[RunFacts]) -> list[str]:
-    """Sentences: how much more often each later run is right than the first of its task, over shared problems."""
-    found, firsts = [], {}
+    """Sentences on the accuracy of each run against the first one of its task, over shared problems."""
+    found, firsts = [], dict[str, RunFacts]()
     for run in runs:
         first = firsts.setdefault(run.summary.task, run)
         if first is not run:
@@ -258,44 +275,45 @@ def _difference(name: str, other: str, gap: Estimate) -> str:
     if gap.value is None:
         return ""
     size = f"{100 * gap.value:+.1f} points"
-    size += f" [{100 * gap.low:+.1f}, {100 * gap.high:+.1f}]" if gap.known else f", {gap.reason}"
+    both = gap.low is not None and gap.high is not None
+    size += f" [{100 * plain(gap.low):+.1f}, {100 * plain(gap.high):+.1f}]" if both else f", {gap.reason}"
     over = f"paired over {gap.n_problems} shared problems"
     if not gap.excludes(0):
-        return f"Whether {name} is right more or less often than {other} cannot be told: {size}, {over}."
-    return f"{name} is right {'more' if gap.value > 0 else 'less'} often than {other}: {size}, {over}."
+        return f"The accuracies of {name} and {other} cannot be told apart: {size}, {over}."
+    return f"{name} is right {'more' if gap.above(0) else 'less'} often than {other}: {size}, {over}."
 
 
-# --- plumbing -----------------------------------------------------------------------------------------------------
+# --- lines --------------------------------------------------------------------------------------------------------
 
 
 def of_curve(name: str, role: str, curve: curves.Curve) -> Line:
     return Line(name, role, *(np.asarray(x).tolist() for x in (curve.at, curve.value, curve.low, curve.high, curve.n)))
 
 
-def of_estimates(name: str, role: str, at: Sequence[float], found: Sequence[Estimate], *, values=False) -> Line:
-    """Dots with whiskers; `values`: the value is x, and y counts the rows."""
-    y = range(len(found)) if values else [plain(one.value) for one in found]
-    low, high = ([plain(getattr(one, end)) for one in found] for end in ("low", "high"))
-    return Line(name, role, [plain(x) for x in at], list(y), low, high, [one.n for one in found])
+def of_estimates(name: str, role: str, at: Sequence[float], found: Sequence[Estimate]) -> Line:
+    """Values over x, with whiskers."""
+    y, low, high = ([plain(getattr(one, part)) for one in found] for part in ("value", "low", "high"))
+    return Line(name, role, list(map(float, at)), y, low, high, [one.n for one in found])
+
+
+def dots_of(name: str, role: str, found: Sequence[Estimate]) -> Line:
+    """Dots with whiskers, a row each: the value is x, y counts the rows."""
+    x, low, high = ([plain(getattr(one, part)) for one in found] for part in ("value", "low", "high"))
+    return Line(name, role, x, list(range(len(found))), low, high, [one.n for one in found])
 
 
 def shown(lines: Sequence[Line]) -> tuple[Line, ...]:
-    """Those with a value."""
+    """The lines that have a value."""
     return tuple(line for line in lines if any(y == y for y in line.y))
 
 
 def plain(value: float | None) -> float:
+    """NaN for None."""
     return float("nan") if value is None else value
 
 
-def in_words(found: Estimate) -> str:
-    if not found.known:
-        return "-" if found.value is None else f"{found.value:.3f}"
-    return f"{found.value:.3f} [{found.low:.3f}, {found.high:.3f}]"
-
-
 def sizes(runs: Sequence[RunFacts]) -> str:
+    """ "n = 100 to 300 traces a run"."""
     counts = sorted({run.summary.n_traces for run in runs})
-    return f"n = {' to '.join(f'{n:,}' for n in (counts[:1] + counts[1:][-1:]))} traces" + (
-        " a run" if len(runs) > 1 else ""
-    )
+    ends = dict.fromkeys((counts[0], counts[-1]))
+    return f"n = {' to '.join(f'{n:,}' for n in ends)} traces{' a run' * (len(runs) > 1)}"

@@ -1,28 +1,29 @@
-"""Rows of the tables that signals, replay, study and score print: for people, and in full for machines."""
+"""The tables that signals, replay, study and score print: short ones for people, full ones for machines."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, is_dataclass
+from typing import Any
 
 import numpy as np
 
 from localent.analysis.beyond_controls import untested
+from localent.analysis.claims import LENGTH, Verdict
+from localent.analysis.curves import Curve
+from localent.analysis.gold import HumanStep
 from localent.analysis.intervals import Estimate
-from localent.analysis.replay import RiskCoverage
-from localent.report.terminal import number
+from localent.analysis.replay import Outcome, RiskCoverage
+from localent.analysis.signals import Judged
+from localent.report.numbers import short
+from localent.study import Agreement, OtherSeed, Subject
 
-Table = tuple[list[str], list[list]]
-
-
-def short(found: Estimate, decimals: int = 3) -> str:
-    """ "0.712 [0.650, 0.764]", "-" where there is no value."""
-    return number(found, 1.0, decimals)
+Table = tuple[list[str], list[list[Any]]]  # columns, rows
 
 
 def cell(value: object, decimals: int = 3) -> object:
-    """What a person reads in a table: floats rounded, p-values small, an Estimate with its interval."""
+    """A value as a person reads it in a table: floats rounded, an Estimate with its interval."""
     if isinstance(value, Estimate):
         return short(value, decimals)
     if isinstance(value, float):
@@ -35,15 +36,15 @@ def p_cell(p: float | None) -> str:
     return "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def flat(record: object) -> dict[str, object]:
-    """A record as one row for machines: an Estimate x becomes x, x_low, x_high, x_n, x_missing, x_reason."""
+def flat(record: Any) -> dict[str, object]:
+    """A dataclass as one row for machines: an Estimate x becomes x, x_low, x_high, x_n, x_missing, x_reason."""
     row: dict[str, object] = {}
     for field in fields(record):
         value = getattr(record, field.name)
         if isinstance(value, Estimate):
-            ends = {"": value.value, "_low": value.low, "_high": value.high, "_n": value.n}
-            ends |= {"_missing": value.n_missing, "_reason": value.reason}
-            row |= {field.name + end: plain(part) for end, part in ends.items()}
+            parts: dict[str, object] = {"": value.value, "_low": value.low, "_high": value.high, "_n": value.n}
+            parts |= {"_missing": value.n_missing, "_reason": value.reason}
+            row |= {field.name + end: plain(part) for end, part in parts.items()}
         elif is_dataclass(value):
             row |= {f"{field.name}_{name}": part for name, part in flat(value).items()}
         else:
@@ -64,8 +65,8 @@ def full_table(records: Sequence[object]) -> Table:
     return columns, [[row.get(name) for name in columns] for row in rows]
 
 
-def signals_table(rows: Iterable) -> Table:
-    """The columns of signals that fit a terminal."""
+def signals_table(rows: Iterable[Judged]) -> Table:
+    """The columns of `signals` that fit a terminal."""
     columns = ["signal", "kind", "AUROC", "p (Holm)", "given length", "within question", "PRR", "AURC", "ECE", "Brier"]
     columns += ["n", "missing", "reading"]
     found = []
@@ -76,8 +77,8 @@ def signals_table(rows: Iterable) -> Table:
     return columns, found
 
 
-def replay_table(rows: Iterable) -> Table:
-    """What each policy did on the half of the problems that it was not chosen on."""
+def replay_table(rows: Iterable[Outcome]) -> Table:
+    """The outcome of each policy on the half of the problems that its setting was not chosen on."""
     columns = ["policy", "setting", "accuracy", "answered", "change", "vs length cap", "vs majority"]
     columns += ["tokens saved", "net of probes"]
     found = []
@@ -89,71 +90,75 @@ def replay_table(rows: Iterable) -> Table:
 
 
 def risk_coverage_table(found: Sequence[RiskCoverage], coverages: Sequence[float]) -> Table:
-    """Accuracy among the most certain traces by each signal, best at 80 % first."""
+    """Accuracy among the most certain traces by each signal, the best at 80 % coverage first."""
     columns = ["accuracy when answering", *(f"{share:.0%}" for share in coverages)]
     at = list(coverages).index(0.8)
     ranked = sorted(found, key=lambda one: -one.accuracy[at])
     return columns, [[one.signal.title, *map(cell, one.accuracy)] for one in ranked]
 
 
-def verdict_table(found: Iterable[tuple[str, object]], seeds: Sequence = ()) -> Table:
-    """One claim a row. A star marks what compares right and wrong traces; seeds: the same study under other ones."""
+def verdict_table(found: Iterable[tuple[str, Verdict]], seeds: Sequence[OtherSeed] = ()) -> Table:
+    """One row per claim. A star marks comparisons of right and wrong traces. seeds: the study under other seeds."""
     columns = ["task", "model", "claim", "verdict", *(f"seed {other.seed}" for other in seeds)]
     columns += ["effect", "unit", "p (Holm)", "test", "n", "problems", "note"]
     rows = []
     for task, v in found:
-        note = v.effect.reason or v.note
-        if v.verdict == "explained by length" and v.effect.excludes(0):
-            note = f"with length held fixed: rank correlation {short(v.given_length, 2)}"
-        others = [_told(other.verdict_of(task, v), v.verdict) for other in seeds]
-        counts = [p_cell(v.p_holm), v.test, v.effect.n, v.effect.n_problems, note]
+        others = [_against(other.verdict_of(task, v), v.verdict) for other in seeds]
+        counts = [p_cell(v.p_holm), v.test, v.effect.n, v.effect.n_problems, _note(v)]
         rows.append([task, v.subject, v.claim + "*" * v.selected, v.verdict, *others, short(v.effect), v.unit, *counts])
     return columns, rows
 
 
-def _told(there: str | None, here: str) -> str:
+def _note(v: Verdict) -> str:
+    if v.verdict == LENGTH and v.given_length is not None and v.effect.excludes(0):
+        return f"with length held fixed: rank correlation {short(v.given_length, 2)}"
+    return v.effect.reason or v.note
+
+
+def _against(there: str | None, here: str) -> str:
+    """The verdict under another seed; "same" where it is this one, "-" where there is none."""
     return "-" if there is None else "same" if there == here else there
 
 
-def stage_table(subjects: Iterable) -> Table:
-    """The stages side by side: accuracy and what ails it, information, early warning, lock-in."""
+def stage_table(subjects: Iterable[Subject]) -> Table:
+    """The models compared: accuracy, unusable traces, information, early warning, lock-in."""
     columns = ["task", "model", "accuracy", "truncated", "no answer parsed", "gain", "gain by half", "gain of controls"]
-    columns += ["beyond controls from", "AUROC at half*", "lock-in right*", "wrong*", "left the answer*"]
+    columns += ["beyond controls from", "AUROC at half*", "lock-in right*", "wrong*", "led, then lost*"]
     rows = []
     for s in subjects:
         controls = ", ".join(f"{name} {cell(e.value, 2)}" for name, e in s.gains_of_controls.items())
         rates = [f"{rate:.1%}" for rate in (s.truncated, s.no_answer)]
-        told = [short(s.gain, 2), short(s.gain_half, 2), controls, _beyond_from(s), short(s.auroc_half, 2)]
+        gains = [short(s.gain, 2), short(s.gain_half, 2), controls, _beyond_from(s), short(s.auroc_half, 2)]
         locks = [lock(s.lock_right), lock(s.lock_wrong)]
-        rows.append([s.task, s.model, short(s.accuracy, 2), *rates, *told, *locks, cell(s.abandoned.value, 2)])
+        rows.append([s.task, s.model, short(s.accuracy, 2), *rates, *gains, *locks, cell(s.abandoned.value, 2)])
     return columns, rows
 
 
-def _beyond_from(s) -> str:
-    """The t from which every control stays exceeded; which control cannot tell; "never"."""
+def _beyond_from(s: Subject) -> str:
+    """The t from which the gain stays above every control's; the controls that are untested; or "never"."""
     unknown = untested(s.beyond_controls)
     if s.beyond_all_from is not None:
         return f"{s.beyond_all_from:g}"
     return "-" if not s.beyond_controls else f"untested: {', '.join(unknown)}" if unknown else "never"
 
 
-def shape_table(subjects: Iterable) -> Table:
-    """Numbers of each model's curves that no claim is about."""
+def shape_table(subjects: Iterable[Subject]) -> Table:
+    """Figures of each model's curves that no claim rests on."""
     columns = ["task", "model", "gain a step", "steps that gain", "separates from*", "gap area*", "monotone right*"]
     columns += ["wrong*", "drop right*", "wrong*", "tail slope", "drift at end"]
     rows = []
     for s in subjects:
-        x, begins = s.signatures, s.signatures.earliest
-        estimates = [x.gain_per_step, x.share_positive], [x.gap_area, x.monotone_right, x.monotone_wrong]
-        estimates = [[short(e, 2) for e in some] for some in estimates]
-        rest = [short(e, 2) for e in (x.coherence_right, x.coherence_wrong, x.tail_slope)]
-        start = "never" if begins is None else f"{begins:g}"
-        rows.append([s.task, s.model, *estimates[0], start, *estimates[1], *rest, cell(float(x.drift.value[-1]), 2)])
+        x = s.signatures
+        start = "never" if x.earliest is None else f"{x.earliest:g}"
+        gains = [short(e, 2) for e in (x.gain_per_step, x.share_positive)]
+        rest = (x.gap_area, x.monotone_right, x.monotone_wrong, x.coherence_right, x.coherence_wrong, x.tail_slope)
+        drift = cell(float(x.drift.value[-1]), 2)
+        rows.append([s.task, s.model, *gains, start, *(short(e, 2) for e in rest), drift])
     return columns, rows
 
 
-def curve_table(subjects: Iterable) -> Table:
-    """What happens along the traces: a row for each quantity and position, the long form that a plot takes."""
+def curve_table(subjects: Iterable[Subject]) -> Table:
+    """Every quantity along the traces in long form: one row per quantity and position."""
     columns = ["task", "model", "quantity", "unit", "t", "value", "low", "high", "n"]
     rows = []
     for s in subjects:
@@ -165,8 +170,8 @@ def curve_table(subjects: Iterable) -> Table:
     return columns, rows
 
 
-def _curves(s) -> list[tuple]:
-    """(name, unit, Curve) of what is a mean over traces."""
+def _curves(s: Subject) -> list[tuple[str, str, Curve]]:
+    """(name, unit, curve) of the means over traces."""
     x = s.signatures
     found = [("answer entropy", "nats", x.entropy), ("answer entropy, right*", "nats", x.by_class.right)]
     found += [("answer entropy, wrong*", "nats", x.by_class.wrong), ("gap, wrong - right*", "nats", x.by_class.gap)]
@@ -175,21 +180,24 @@ def _curves(s) -> list[tuple]:
     return found + [(f"gain beyond {name}", "nats", curve) for name, curve in s.beyond_controls.items()]
 
 
-def _points(s) -> Iterable[tuple]:
-    """(name, rows from the unit on) of what is no mean over traces."""
+def _points(s: Subject) -> Iterator[tuple[str, list[list[Any]]]]:
+    """(name, rows from the unit on) of the quantities that are not means over traces."""
     x = s.signatures
-    separation = [["", t, plain(e.value), e.low, e.high, e.n] for t, e in zip(x.t.tolist(), x.separation, strict=True)]
+    separation: list[list[Any]] = [
+        ["", t, plain(e.value), e.low, e.high, e.n] for t, e in zip(x.t.tolist(), x.separation, strict=True)
+    ]
     yield "AUROC of the answer entropy*", separation
     for name, values in (("error of the leading answer", x.error), ("Fano's bound on it", x.fano)):
         yield name, [["", t, plain(v), None, None, None] for t, v in zip(x.t.tolist(), values.tolist(), strict=True)]
 
 
 def lock(median: float | None) -> str:
+    """A median lock-in: "0.67", "never", or "-" where there are no such traces."""
     return "-" if median is None else "never" if math.isinf(median) else f"{median:.2f}"
 
 
-def mechanism_table(subjects: Iterable) -> Table:
-    """Shares of the eight mechanisms, and how the leading answer moves."""
+def mechanism_table(subjects: Iterable[Subject]) -> Table:
+    """Shares of the eight mechanisms, and the moves of the leading answer."""
     subjects = list(subjects)
     names = list(subjects[0].profile.mechanisms) if subjects else []
     columns = ["task", "model", *names, "switches", "returns", "path", "directness"]
@@ -201,8 +209,8 @@ def mechanism_table(subjects: Iterable) -> Table:
     return columns, rows
 
 
-def sentences(subjects: Iterable) -> list[str]:
-    """What does not fit a table: the fitted decay, Fano's bound, the agreement of rollouts."""
+def sentences(subjects: Iterable[Subject]) -> list[str]:
+    """Findings that do not fit a table: the fitted decay, Fano's bound, the agreement of rollouts."""
     found = []
     for s in subjects:
         name, shape = f"{s.model} on {s.task}", s.signatures
@@ -213,23 +221,23 @@ def sentences(subjects: Iterable) -> list[str]:
         broken = [f"{t:g}" for t, bad in zip(shape.t, shape.fano_violated, strict=True) if bad]
         if broken:
             at = ", ".join(broken)
-            found.append(f"{name}: Fano's bound stands above the observed error at t = {at}: miscalibrated.")
+            found.append(f"{name}: Fano's bound exceeds the observed error at t = {at}, so answers are miscalibrated.")
         if s.agreement is not None:
             found.append(_agreement_sentence(name, s.agreement))
     return found
 
 
-def _agreement_sentence(name: str, a) -> str:
+def _agreement_sentence(name: str, a: Agreement) -> str:
     r = "-" if a.correlation is None else f"{a.correlation:.2f}"
     return (
-        f"{name}: rollouts against the computed distribution over {a.n} prefixes, p(true) correlates {r}, mean gap"
-        f" {a.gap:.3f}; after the last step {a.gap_end:.3f}, where sampling alone would give {a.expected_gap_end:.3f};"
-        f" {a.unparseable:.1%} unparseable."
+        f"{name}: over {a.n} prefixes, p(true) by rollouts and p(true) computed correlate at {r} and differ by"
+        f" {a.gap:.3f} on average, after the last step by {a.gap_end:.3f}, where sampling alone would give"
+        f" {a.expected_gap_end:.3f}; {a.unparseable:.1%} of the rollouts gave no answer that could be parsed."
     )
 
 
-def gold_table(steps: Iterable) -> Table:
-    """What each step of the worked solutions costs to read and tells about the answer."""
+def gold_table(steps: Iterable[HumanStep]) -> Table:
+    """Surprisal of each step of the worked solutions, and the information it gives about the answer."""
     columns = ["step", "solutions", "surprisal", "entropy", "information on answer", "answer entropy", "p(true)"]
     rows = []
     for s in steps:
@@ -238,8 +246,8 @@ def gold_table(steps: Iterable) -> Table:
     return columns, rows
 
 
-def text_table(texts: Iterable) -> Table:
-    """Token measures of a plain text."""
+def text_table(texts: Iterable[Any]) -> Table:
+    """Token measures of plain texts: records of runs.text, a room that this one does not import."""
     columns = ["tokens", "windows", "surprisal", "perplexity", "entropy", "varentropy", "top-1 accuracy"]
     rows = []
     for t in texts:

@@ -1,9 +1,9 @@
-"""A Panel as SVG: classes instead of colours, so that the page's style sheet can be light, dark or print."""
+"""A panel as SVG, with classes instead of colours: the page's style sheet has light, dark and print colours."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from html import escape
 
 from localent.report.panels import FEW, Line, Panel
@@ -12,10 +12,11 @@ WIDTH, HEIGHT = 560, 330
 LEFT, RIGHT, TOP, BOTTOM = 58, 14, 12, 62
 ROW, LABELS = 20, 232  # height of a row of dots, width of their labels
 KEY_ROW = 17
+Place = Callable[[float, float], tuple[float, float]]  # (x, y) of the data -> (x, y) in the drawing
 
 
 def draw(panel: Panel) -> str:
-    """The whole <svg>."""
+    """The <svg> element."""
     body = "".join(_dots(panel) if panel.labels else _lines(panel))
     height = _height(panel)
     title = escape(f"{panel.title}. {panel.caption}")
@@ -43,8 +44,8 @@ def _height(panel: Panel) -> int:
     return HEIGHT + KEY_ROW * (len(key_rows(panel.lines)) - 1)
 
 
-def span(panel: Panel) -> list[float]:
-    """Ticks of the axis of values; a share or an AUROC never leaves [0, 1]."""
+def value_ticks(panel: Panel) -> list[float]:
+    """Ticks of the value axis, which cover all values, intervals and the level."""
     of_dots = [line.x for line in panel.lines] if panel.labels else [line.y for line in panel.lines]
     values = [v for group in (*of_dots, *((*line.low, *line.high) for line in panel.lines)) for v in group if v == v]
     values += [panel.level] if panel.level is not None else []
@@ -57,7 +58,7 @@ def span(panel: Panel) -> list[float]:
 
 
 def _lines(panel: Panel) -> Iterator[str]:
-    rungs = span(panel)
+    rungs = value_ticks(panel)
     xs = [x for line in panel.lines for x in line.x]
     x_ticks = ticks(min(0.0, *xs), max(1.0, *xs))
 
@@ -74,8 +75,8 @@ def _lines(panel: Panel) -> Iterator[str]:
     yield from _key(panel)
 
 
-def _frame(panel: Panel, x_ticks: Sequence[float], rungs: Sequence[float], at) -> Iterator[str]:
-    """Grid, ticks, labels, and the level of a coin."""
+def _frame(panel: Panel, x_ticks: Sequence[float], rungs: Sequence[float], at: Place) -> Iterator[str]:
+    """Grid, ticks, labels, and the level at chance."""
     for y in rungs:
         (x0, y0), (x1, _) = at(x_ticks[0], y), at(x_ticks[-1], y)
         yield _stroke("grid", [(x0, y0), (x1, y0)]) + _text(x0 - 6, y0 + 4, f"{y:g}", "tick end")
@@ -91,8 +92,8 @@ def _frame(panel: Panel, x_ticks: Sequence[float], rungs: Sequence[float], at) -
     yield f"{escape(panel.y_label)}</text>"
 
 
-def _band(line: Line, at, name: str) -> str:
-    """The interval as an area, broken where there is none."""
+def _band(line: Line, at: Place, name: str) -> str:
+    """The interval as an area, with gaps where there is none."""
     areas = []
     for part in runs_of([low == low and high == high for low, high in zip(line.low, line.high, strict=True)]):
         upper = [at(line.x[i], line.high[i]) for i in part]
@@ -101,15 +102,16 @@ def _band(line: Line, at, name: str) -> str:
     return "".join(areas)
 
 
-def _curve(line: Line, at) -> str:
+def _curve(line: Line, at: Place) -> str:
     parts = runs_of([y == y for y in line.y])
     drawn = "".join(_stroke(f"curve {_class(line)}", [at(line.x[i], line.y[i]) for i in part]) for part in parts)
     few = len(line.x) <= 20
-    return drawn + "".join(_dot(*at(line.x[i], line.y[i]), _class(line)) for part in parts for i in part if few)
+    places = [at(line.x[i], line.y[i]) for part in parts for i in part if few]
+    return drawn + "".join(_dot(x, y, _class(line)) for x, y in places)
 
 
 def _key(panel: Panel) -> Iterator[str]:
-    """Names of the curves, below the axis."""
+    """The legend, below the axis."""
     for row, lines in enumerate(key_rows(panel.lines)):
         x, y = float(LEFT), HEIGHT - 8 + KEY_ROW * row
         for line in lines:
@@ -118,8 +120,8 @@ def _key(panel: Panel) -> Iterator[str]:
 
 
 def key_rows(lines: Sequence[Line]) -> list[list[Line]]:
-    """The names of the curves on as many rows as they need."""
-    rows, used = [[]], 0.0
+    """The lines in rows of the legend that fit the figure's width."""
+    rows, used = list[list[Line]]([[]]), 0.0
     for line in lines:
         if rows[-1] and used + _key_width(line) > WIDTH - LEFT:
             rows, used = [*rows, []], 0.0
@@ -133,7 +135,7 @@ def _key_width(line: Line) -> float:
 
 
 def _dots(panel: Panel) -> Iterator[str]:
-    line, rungs = panel.lines[0], span(panel)
+    line, rungs = panel.lines[0], value_ticks(panel)
     bottom = TOP + ROW * len(panel.labels)
 
     def across(value: float) -> float:
@@ -155,7 +157,7 @@ def _dots(panel: Panel) -> Iterator[str]:
 
 
 def runs_of(flags: Sequence[bool]) -> list[list[int]]:
-    """Indices of neighbouring True values."""
+    """Indices of True values, a list for each run of neighbours."""
     found: list[list[int]] = []
     for i, flag in enumerate(flags):
         if flag and i and flags[i - 1]:

@@ -1,4 +1,4 @@
-"""Rows as text: an aligned table, Markdown, CSV, JSON lines. Returns strings; printing is the command line's.
+"""Rows as text: an aligned table, Markdown, CSV, JSON lines. Returns strings; the command line prints them.
 
 Cells are what SQLite gives: None, int, float, str, bytes. None is empty, bytes are hex.
 """
@@ -16,13 +16,19 @@ from collections.abc import Iterable, Iterator, Sequence
 
 MAX_WIDTH = 60  # terminal columns of one cell
 GAP = "  "
-COMMANDING = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")  # that JSON leaves as they are
+CONTROLS = re.compile(
+    "[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)  # control characters that JSON leaves as they are
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence], *, markdown: bool = False, max_width: int | None = MAX_WIDTH
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    markdown: bool = False,
+    max_width: int | None = MAX_WIDTH,
 ) -> str:
-    """An aligned table: columns of numbers to the right, text to the left, line breaks shown as \\n.
+    """An aligned table: numbers to the right, text to the left, line breaks shown as \\n.
 
     Cells wider than `max_width` end in "…"; None keeps them whole.
     """
@@ -39,8 +45,8 @@ def table(
     return _markdown(lines, right) if markdown else _plain(lines, widths)
 
 
-def csv_lines(columns: Sequence[str], rows: Iterable[Sequence]) -> Iterator[str]:
-    """Header and rows as CSV, one string each, without the line's end. None and "" are both empty."""
+def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """Header and rows as CSV, one string each, without line ends. None and "" are both empty."""
     buffer = io.StringIO()
     writer = csv.writer(buffer)  # ends lines in \r\n, cut off below: Python 3.11 quotes only what ends its lines
     for row in itertools.chain([columns], rows):
@@ -50,8 +56,8 @@ def csv_lines(columns: Sequence[str], rows: Iterable[Sequence]) -> Iterator[str]
         buffer.truncate()
 
 
-def json_lines(columns: Sequence[str], rows: Iterable[Sequence]) -> Iterator[str]:
-    """One JSON object per row; a column name that comes twice gets a number.
+def json_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
+    """One JSON object per row; repeated column names are numbered.
 
     An infinite number, which JSON lacks, is the string "Infinity" or "-Infinity".
     """
@@ -73,14 +79,14 @@ def cell_text(cell: object) -> str:
 
 
 def harmless(text: str) -> str:
-    """Control characters spelled out, line breaks kept: what others wrote must not command a terminal."""
+    """Text with control characters escaped and line breaks kept, so that it cannot control a terminal."""
     return "\n".join(map(cell_text, text.split("\n")))
 
 
 def json_text(value: object) -> str:
-    """JSON on one line, readable, with every character that could command a terminal as \\u...."""
+    """JSON on one line, readable, with every character that could control a terminal as \\u...."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return COMMANDING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+    return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def text_width(text: str) -> int:
@@ -106,8 +112,8 @@ def _markdown(lines: list[list[str]], right: list[bool]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in [head, rules, *body])
 
 
-def _is_numeric(cells: Sequence) -> bool:
-    """Whether a column holds numbers only, and at least one."""
+def _is_numeric(cells: Sequence[object]) -> bool:
+    """True if a column holds numbers only, and at least one."""
     present = [cell for cell in cells if cell is not None]
     return bool(present) and all(isinstance(cell, int | float) for cell in present)
 

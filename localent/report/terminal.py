@@ -1,4 +1,4 @@
-"""A Summary as plain text for 80 columns: no colour, good in a file too. Returns the text; nothing is printed here."""
+"""The summary of a run as plain text for 80 columns, without colour. Returns the text; nothing is printed here."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from localent.analysis.curves import FLOORED, ByClass, Curve
 from localent.analysis.intervals import Estimate
 from localent.analysis.summary import SELECTION, Answers, Contrast, Signal, Summary
 from localent.report.chart import line_chart
+from localent.report.numbers import decimals_for, negated, number, percent, point
 from localent.report.table import cell_text
 
 WIDTH = 80
 UNITS = {"nats": 1.0, "bits": 1 / math.log(2)}
 MAX_STEPS = 10  # rows of the table by step
 AUROC = (
-    "AUROC: how often a wrong trace scores above a right one; 0.5 is a coin. Beyond length: AUROC minus that of length,"
-    " in whichever direction length tells more."
+    "AUROC: how often a wrong trace scores above a right one; 0.5 is chance. Beyond length: AUROC minus the AUROC of"
+    " length, taken in the direction in which length separates better."
 )
 HALF_WAY = (
-    "Half-way: the last step at or before it; of a trace of one step that is its start, so short traces may look"
-    " uncertain there. Equal steps: only pairs of a right and a wrong trace with equally many steps."
+    "Half-way: after the last step in the first half of a trace's steps. In a trace of one step that is its start,"
+    " where it may look uncertain. Equal steps: only pairs of a right and a wrong trace with the same number of steps."
 )
-UNEXPLORED = "Unexplored: probability that the search for answers left open, mean of traces; whose it is is not known."
-SMALL_CLASS = 20  # right or wrong traces below which the reading warns
+UNEXPLORED = "Unexplored: probability that the search assigned to no answer, mean of traces; it may be any answer's."
+SMALL_CLASS = 20  # fewer right or wrong traces than this add a warning
 
 
 def render(summary: Summary, *, unit: str = "nats", unicode: bool = True, width: int = WIDTH) -> str:
-    """The whole summary. `unit`: "nats" or "bits"; `unicode`: whether the output can show braille (chart.can_draw)."""
+    """The whole summary. unit: "nats" or "bits"; unicode: False where the output cannot show braille."""
     answers = summary.answers
     blocks = [_heading(summary), _outcomes(summary), _difficulty(summary), _entropies(summary, unit), _signals(summary)]
     if answers is not None:
@@ -41,39 +42,6 @@ def render(summary: Summary, *, unit: str = "nats", unicode: bool = True, width:
 def paragraphs(sentences: Sequence[str], width: int = WIDTH) -> list[str]:
     """Each sentence on lines of its own, wrapped."""
     return [line for sentence in sentences for line in textwrap.wrap(sentence, width, subsequent_indent="  ")]
-
-
-# --- numbers --------------------------------------------------------------------------------------------------------
-
-
-def number(found: Estimate, scale: float = 1.0, decimals: int | None = None) -> str:
-    """ "0.71 [0.65, 0.76]", without the interval where there is none, "-" where there is no value."""
-    if found.value is None:
-        return "-"
-    decimals = _decimals(found, scale) if decimals is None else decimals
-    value = _fixed(found.value * scale, decimals)
-    return f"{value} {_brackets(found, scale, decimals)}" if found.known else value
-
-
-def percent(found: Estimate) -> str:
-    """ "70.0 % [64.6, 74.9]"."""
-    if found.value is None:
-        return "-"
-    return f"{_fixed(found.value * 100, 1)} %" + (f" {_brackets(found, 100, 1)}" if found.known else "")
-
-
-def _brackets(found: Estimate, scale: float, decimals: int) -> str:
-    return f"[{_fixed(found.low * scale, decimals)}, {_fixed(found.high * scale, decimals)}]"
-
-
-def _fixed(value: float, decimals: int) -> str:
-    """Fixed decimals, and no "-0.00"."""
-    return f"{round(value, decimals) + 0.0:.{decimals}f}"
-
-
-def _decimals(found: Estimate, scale: float) -> int:
-    """Three for small numbers, two from 1 on."""
-    return 2 if abs(found.value * scale) >= 1 else 3
 
 
 # --- blocks ---------------------------------------------------------------------------------------------------------
@@ -125,7 +93,7 @@ def _entropies(s: Summary, unit: str) -> list[str]:
 
 def _contrast_cells(contrast: Contrast, scale: float) -> list[str]:
     found = [contrast.right, contrast.wrong, contrast.gap]
-    decimals = min((_decimals(one, scale) for one in found[:2] if one.value is not None), default=3)
+    decimals = min(decimals_for(one, scale) for one in found[:2])
     return [number(one, scale, decimals) for one in found]
 
 
@@ -178,17 +146,11 @@ def _class_cells(curve: Curve, k: int, scale: float) -> str:
     return f"{curve.n[k]:>7}  {number(point(curve, k), scale, 2):<19}"
 
 
-def point(curve: Curve, i: int) -> Estimate:
-    """One point of a curve."""
-    value, low, high = (None if math.isnan(x[i]) else float(x[i]) for x in (curve.value, curve.low, curve.high))
-    return Estimate(value, low, high, n=int(curve.n[i]))
-
-
-# --- the reading: wording that follows the evidence -------------------------------------------------------------
+# --- the reading: sentences that say no more than the intervals allow ---------------------------------------------
 
 
 def reading(s: Summary, unit: str = "nats") -> list[str]:
-    """What the numbers say, in plain words, a sentence or two for each finding."""
+    """The findings in plain words, a sentence or two for each."""
     if not s.n_traces:
         return ["No trace is finished yet."]
     signals = [("the mean token entropy", s.signal)]
@@ -197,7 +159,7 @@ def reading(s: Summary, unit: str = "nats") -> list[str]:
         signals += [("the answer entropy half-way among traces of equally many steps", s.answers.signal_half_equal)]
     sentences = [] if s.answers is None else [_gap_sentence(s.answers.half.gap, unit)]
     if s.signal.auroc.value is None:
-        sentences += [f"Nothing tells wrong traces from right ones: {s.signal.auroc.reason}."]
+        sentences += [f"Right and wrong traces cannot be compared: {s.signal.auroc.reason}."]
     else:
         sentences += [_signal_sentence(name, signal) for name, signal in signals]
     sentences += [] if s.answers is None else [_gain_sentence(s.answers, unit)]
@@ -212,22 +174,22 @@ def _gap_sentence(gap: Estimate, unit: str) -> str:
     if not gap.excludes(0):
         size = _in_unit(gap, unit)
         return f"Half-way, the answer entropy of wrong and right traces cannot be told apart: wrong minus right {size}."
-    if gap.value > 0:
+    if gap.above(0):
         size = _in_unit(gap, unit)
         return f"Wrong traces stay uncertain: half-way their answer entropy is {size} above that of right ones."
-    size = _in_unit(Estimate(-gap.value, -gap.high, -gap.low), unit)
+    size = _in_unit(negated(gap), unit)
     return f"Wrong traces are more certain: half-way their answer entropy is {size} below that of right ones."
 
 
 def _signal_sentence(name: str, signal: Signal) -> str:
     auroc, found = signal.auroc, f"AUROC {number(signal.auroc, 1, 2)}"
     if auroc.value is None:
-        return f"Whether {name} tells wrong traces from right ones is undefined: {auroc.reason}."
+        return f"The AUROC of {name} is undefined: {auroc.reason}."
     if not auroc.known:
-        return f"Whether {name} tells wrong traces from right ones stays open: {found}, {auroc.reason}."
+        return f"No conclusion from {name}: {found}, {auroc.reason}."
     if not auroc.excludes(0.5):
         return f"By {name}, wrong and right traces cannot be told apart: {found} includes 0.5."
-    if auroc.value < 0.5:
+    if auroc.below(0.5):
         return f"{_capital(name)} is lower in wrong traces than in right ones: {found}."
     return f"{_capital(name)} tells wrong traces from right ones: {found}{_beside_length(signal)}."
 
@@ -236,18 +198,18 @@ def _beside_length(signal: Signal) -> str:
     length = f"the trace's length ({number(signal.length, 1, 2)})"
     if not signal.advantage.excludes(0):
         return f", but is not shown to beat {length}"
-    return f", {'better' if signal.advantage.value > 0 else 'worse'} than {length}"
+    return f", {'better' if signal.advantage.above(0) else 'worse'} than {length}"
 
 
 def _gain_sentence(answers: Answers, unit: str) -> str:
-    """Over all traces, so that nothing is selected on the outcome."""
+    """The gain over all traces, so that nothing is selected on the outcome."""
     end = answers.gain_end
     if not end.known:
         return ""
     size, half = _in_unit(end, unit), _in_words(answers.gain_half, UNITS[unit])
     if not end.excludes(0):
-        return f"Whether the reasoning gathers information about the true answer cannot be told: {size} by its end."
-    if end.value < 0:
+        return f"No clear evidence that the reasoning gathers information about the true answer: {size} by its end."
+    if end.below(0):
         return f"The reasoning leads away from the true answer: {size} of information by its end, {half} half-way."
     return f"The reasoning gathers information about the true answer: {size} by its end, {half} half-way."
 
@@ -260,7 +222,7 @@ def _care_sentence(s: Summary) -> str:
 
 
 def _footer(s: Summary) -> list[str]:
-    """What the brackets are; and the selection, where right and wrong traces are set side by side."""
+    """Explanations of the brackets, the measures, and the selection where right and wrong traces are compared."""
     if not s.n_traces:
         return []
     brackets = f"[ ]: {s.level * 100:g} % interval, clustered by problem."
@@ -271,7 +233,7 @@ def _footer(s: Summary) -> list[str]:
 
 
 def _in_words(found: Estimate, scale: float) -> str:
-    """As in a table, but with two decimals as soon as they say enough."""
+    """As in a table, but with two decimals from 0.1 on."""
     return number(found, scale, 2 if found.value is not None and abs(found.value * scale) >= 0.1 else 3)
 
 

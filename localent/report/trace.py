@@ -1,6 +1,6 @@
-"""One trace as text for a terminal: tokens coloured by how uncertain they were, and the answer at every step.
+"""One trace as text for a terminal: tokens coloured by uncertainty, and the answer distribution at every step.
 
-Without colour, the tokens of the two highest levels stand in ⟨ ⟩ ("<" and ">" in plain ASCII). Returns lines.
+Without colour, the tokens of the two highest levels are enclosed in ⟨ ⟩ ("<" and ">" in plain ASCII).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from localent.records import Probe, Problem, Token, Trace
 from localent.report.measures import MEASURES, level_of
 from localent.report.table import cell_text, pad, text_width
 
-BACKGROUNDS = ("", "230", "222", "215", "208", "166")  # one hue, darker: also told apart without colour vision
-MARKED = 4  # from this level on a token is marked where there is no colour
+BACKGROUNDS = ("", "230", "222", "215", "208", "166")  # one hue, ever darker: distinct without colour vision, too
+MARKED = 4  # without colour, tokens from this level on are marked
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 RESET = "\x1b[0m"
 N_ANSWERS = 4
-UNEXPLORED = 0.2  # from this share on a row says so
-NOTHING = 0.0005  # below this a share would read 0.0 %
+UNEXPLORED = 0.2  # from this share on, a row names the unexplored probability
+NOTHING = 0.0005  # a smaller share would read 0.0 %
 
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How to draw."""
+    """The drawing style."""
 
     measure: str = "entropy"
     colour: bool = False
@@ -51,7 +51,7 @@ def verdict(trace: Trace, problem: Problem) -> str:
     said = f"answered {visible(trace.extraction.value)}" if trace.extraction.value is not None else "no answer found"
     n_steps = sum(step.kind == "reasoning" for step in trace.steps)
     size = f"{len(trace.tokens)} tokens, {n_steps} {'step' if n_steps == 1 else 'steps'}"
-    size += ", cut off at the token limit" if trace.finish == "length" else ""
+    size += ", truncated at the token limit" if trace.finish == "length" else ""
     name, answer = "RIGHT" if trace.correct else "WRONG", visible(problem.answer)
     return f"{name}: {said}, the true answer is {answer}. {size}."
 
@@ -63,7 +63,7 @@ def wrapped_question(problem: Problem, width: int) -> list[str]:
 
 
 def legend(style: Style) -> str:
-    """What the colours, or the marks, mean."""
+    """The meaning of the colours or marks."""
     unit, bounds = MEASURES[style.measure].unit, MEASURES[style.measure].levels
     if not style.colour:
         left, right = marks(style)
@@ -73,7 +73,7 @@ def legend(style: Style) -> str:
 
 
 def painted(tokens: Sequence[Token], texts: Sequence[str], starts: set[int], style: Style) -> list[str]:
-    """The text on lines of at most `width` columns; every step begins a line, empty lines are left out."""
+    """The text in lines of at most `width` columns, with every step on a new line and no empty lines."""
     flow, page = Flow(style), []
     for index, (token, text) in enumerate(zip(tokens, texts, strict=True)):
         page += [
@@ -84,17 +84,18 @@ def painted(tokens: Sequence[Token], texts: Sequence[str], starts: set[int], sty
 
 
 class Flow:
-    """Wraps tokens as they come: what `add` returns is to be printed behind what was printed before."""
+    """Wraps tokens one by one: `add` returns the text to print next."""
 
     def __init__(self, style: Style) -> None:
         self.style, self.used = style, 0
 
     def line(self) -> str:
-        """Begin a new line, unless one has just begun."""
+        """The line break that begins a new line; empty at the start of one."""
         ended, self.used = "\n" if self.used else "", 0
         return ended
 
     def add(self, text: str, level: int) -> str:
+        """The text of one token, with line breaks where it does not fit."""
         parts = text.split("\n")
         shown = [self._part(visible(parts[0]), level)]
         for part in parts[1:]:
@@ -119,7 +120,7 @@ class Flow:
 
 
 def coloured(text: str, level: int, style: Style) -> str:
-    """A token in the colour of its level, or in marks."""
+    """A token in the colour of its level, or between marks."""
     if style.colour:
         return f"\x1b[48;5;{BACKGROUNDS[level]};38;5;16m{text}{RESET}" if level else text
     left, right = marks(style)
@@ -128,11 +129,12 @@ def coloured(text: str, level: int, style: Style) -> str:
 
 
 def marks(style: Style) -> tuple[str, str]:
+    """The marks before and after an uncertain token."""
     return ("⟨", "⟩") if style.unicode else ("<", ">")
 
 
 def answer_table(probes: Sequence[Probe], truth: str, style: Style) -> list[str]:
-    """What the model would answer after each step, and a sparkline of the entropy."""
+    """A sparkline of the answer entropy, and the leading answers after each step."""
     probes = [probe for probe in probes if probe.own]
     if not probes:
         return ["Not probed: the answer distribution by step is not known."]
@@ -143,12 +145,16 @@ def answer_table(probes: Sequence[Probe], truth: str, style: Style) -> list[str]
 
 
 def answer_row(probe: Probe, truth: str, style: Style) -> str:
-    room = style.width - 22
+    """One row of the table: k, entropy, p(true), leading answers."""
+    return f"{probe.k:>4} {probe.entropy:>6.2f} {probe.p_true:>8.3f}  {fitting(probe, truth, style)}"
+
+
+def fitting(probe: Probe, truth: str, style: Style) -> str:
+    """As many leading answers as fit beside 22 columns."""
     found = leading(probe, truth, N_ANSWERS)
-    while text_width(found) > room and " · " in found:
+    while text_width(found) > style.width - 22 and " · " in found:
         found = found.rpartition(" · ")[0]
-    found = found if style.unicode else found.replace(" · ", ", ")
-    return f"{probe.k:>4} {probe.entropy:>6.2f} {probe.p_true:>8.3f}  {found}"
+    return found if style.unicode else found.replace(" · ", ", ")
 
 
 def leading(probe: Probe, truth: str, n: int) -> str:
@@ -157,22 +163,18 @@ def leading(probe: Probe, truth: str, n: int) -> str:
     cells = [f"{visible(a.value)}{'*' * (a.value == truth)} {percent(a.prob)}" for a in kept]
     if probe.residual >= UNEXPLORED:
         cells = [f"{percent(probe.residual)} not explored", *cells[: n - 1]]
-    return " · ".join(cells) or f"nothing that is an answer ({percent(probe.invalid)})"
+    return " · ".join(cells) or f"no valid answer ({percent(probe.invalid)})"
 
 
 def aside(probe: Probe, truth: str, style: Style) -> str:
-    """One line on what would be answered now, between two steps of a trace that is being written."""
-    found = leading(probe, truth, N_ANSWERS)
-    while text_width(found) > style.width - 22 and " · " in found:
-        found = found.rpartition(" · ")[0]
-    found = found if style.unicode else found.replace(" · ", ", ")
-    return f"  {'└' if style.unicode else '`'} {probe.entropy:.2f} nats: {found}"
+    """One line with the leading answers, between two steps of a trace that is being generated."""
+    return f"  {'└' if style.unicode else '`'} {probe.entropy:.2f} nats: {fitting(probe, truth, style)}"
 
 
 def closing(trace: Trace, problem: Problem, style: Style) -> str:
-    """What stands below a trace that was watched; without a true answer there is no right and wrong."""
-    said = visible(trace.extraction.value) if trace.extraction.value is not None else "nothing that could be read"
-    size = f"{len(trace.tokens)} tokens{', cut off at the token limit' if trace.finish == 'length' else ''}"
+    """The lines below a trace that was watched. Without a true answer they do not say right or wrong."""
+    said = visible(trace.extraction.value) if trace.extraction.value is not None else "nothing that could be parsed"
+    size = f"{len(trace.tokens)} tokens{', truncated at the token limit' if trace.finish == 'length' else ''}"
     ending = verdict(trace, problem) if problem.answer else f"Answered {said}. {size}."
     spark = answer_table(trace.probes, problem.answer, style)[:1] if trace.probes else []
     text = "\n".join([*textwrap.wrap(ending, style.width), *spark])
@@ -180,13 +182,13 @@ def closing(trace: Trace, problem: Problem, style: Style) -> str:
 
 
 def sparkline(values: Sequence[float], style: Style) -> str:
-    """One bar a value, from 0 to the largest."""
+    """One bar per value, from 0 to the largest."""
     bars, top = BARS if style.unicode else PLAIN_BARS, max(values, default=0.0) or 1.0
     return "".join(bars[min(int(value / top * len(bars)), len(bars) - 1)] for value in values)
 
 
 def hardest(tokens: Sequence[Token], texts: Sequence[str], style: Style, n: int = 5) -> list[str]:
-    """The tokens with the largest measure, with what else could have stood there."""
+    """The tokens with the largest measure, with their alternatives."""
     order = sorted(range(len(tokens)), key=lambda i: -getattr(tokens[i], style.measure))[:n]
     if not order:
         return []
@@ -196,6 +198,7 @@ def hardest(tokens: Sequence[Token], texts: Sequence[str], style: Style, n: int 
 
 
 def hard_row(i: int, token: Token, text: str, style: Style) -> str:
+    """One of the hardest tokens, with as many alternatives as fit."""
     others = ", ".join(f"{quoted(a.text)} {percent(a.prob)}" for a in token.alternatives)
     p = exp(-token.surprisal)
     row = f"{i:>5}  {pad(quoted(text)[:13], 14, False)}{getattr(token, style.measure):>10.2f}{p:>7.2f}{token.rank:>6}"
@@ -211,13 +214,15 @@ def percent(prob: float) -> str:
 
 
 def starts_of(trace: Trace) -> set[int]:
+    """Indices of the first token of each step."""
     return {step.start for step in trace.steps}
 
 
 def quoted(text: str) -> str:
+    """Text between quotes, control characters escaped."""
     return f"'{visible(text)}'"
 
 
 def visible(text: object) -> str:
-    """Control characters spelled out: what a model wrote must not command the terminal."""
+    """Text with control characters escaped, so that a model's text cannot control the terminal."""
     return cell_text(text)

@@ -251,8 +251,8 @@ def test_a_model_and_its_own_base_file_are_not_called_different(quants):
     """What differs is the rounding to 16 bits; a real quant is still told apart."""
     done = compare_base(GOLDEN / "base.kld", [str(MODEL), quants[1]], plan=replace(PLAN, limit=None))
     said = " ".join(render(done).split())
-    assert "PPL(base) is the file's, in which no token lies more than 16 nats below the top" in said
-    assert "KLD over tokens with ln p(base) > -16, as llama-perplexity has it." in said
+    assert "PPL(base) is computed from the file, in which no token lies more than 16 nats below the top" in said
+    assert "KLD over tokens with ln p(base) > -16, as llama-perplexity computes it." in said
     assert "F16 cannot be told apart from the reference in its next-token distributions" in said
     assert "Q4_0 differs from the reference in its next-token distributions" in said
 
@@ -749,7 +749,7 @@ def test_a_task_from_the_command_line(tmp_path, bundled, monkeypatch):
     again = ["compare", models[0], models[2], "--run", run, "-n", "2", "--no-free", "--threads", "1", "--db", str(db)]
     first = CliRunner().invoke(main, again)
     assert first.exit_code == 0, first.output
-    assert "Beside" in first.output
+    assert "Compared with" in first.output
     with open_db(db, readonly=True) as store:
         new = {row["comparison_id"] for row in store.comparisons()} - {c["comparison_id"] for c in (same, coarse)}
         assert [store.has_divergences(key) for key in new] == [False]

@@ -132,8 +132,8 @@ def test_runs_of_one_task_are_set_side_by_side(folder, text):
     others[0].traces = replace(first.traces, wrong=first.traces.wrong | True)
     found = differences([first, *others])
     assert found[0].startswith("abacus-sft F16 is right less often than abacus-base F16: -66.7 points [")
-    assert "cannot be told: +0.0 points" in found[1]
-    assert "Between the runs" in text
+    assert "cannot be told apart: +0.0 points" in found[1]
+    assert "Differences between the runs" in text
 
 
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0.31, 0.87), (-3, 4), (0, 1e-3), (2, 2000)])

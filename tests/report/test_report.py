@@ -80,14 +80,14 @@ The reasoning gathers information about the true answer: 1.45 nats [1.00, 1.81]
 Only 8 wrong traces: a small sample.
 
 [ ]: 95 % interval, clustered by problem. AUROC: how often a wrong trace scores
-  above a right one; 0.5 is a coin. Beyond length: AUROC minus that of length,
-  in whichever direction length tells more. Right and wrong are known only at
-  the end: both groups are selected on the outcome.
-Half-way: the last step at or before it; of a trace of one step that is its
-  start, so short traces may look uncertain there. Equal steps: only pairs of a
-  right and a wrong trace with equally many steps.
-Unexplored: probability that the search for answers left open, mean of traces;
-  whose it is is not known.
+  above a right one; 0.5 is chance. Beyond length: AUROC minus the AUROC of
+  length, taken in the direction in which length separates better. Right and
+  wrong are known only at the end: both groups are selected on the outcome.
+Half-way: after the last step in the first half of a trace's steps. In a trace
+  of one step that is its start, where it may look uncertain. Equal steps: only
+  pairs of a right and a wrong trace with the same number of steps.
+Unexplored: probability that the search assigned to no answer, mean of traces;
+  it may be any answer's.
 A true answer less likely than 0.001 counts as 0.001.
 """
 
@@ -189,7 +189,11 @@ MORE, SAME, LESS = Estimate(0.1, 0.05, 0.15), Estimate(0.1, -0.05, 0.15), Estima
         (ABOVE, LESS, "worse than the trace's length"),
         (AROUND, MORE, "wrong and right traces cannot be told apart: AUROC 0.55 [0.45, 0.65] includes 0.5"),
         (BELOW, MORE, "is lower in wrong traces than in right ones: AUROC 0.30"),
-        (Estimate(0.7, reason="too few problems for an interval"), MORE, "stays open: AUROC 0.70, too few problems"),
+        (
+            Estimate(0.7, reason="too few problems for an interval"),
+            MORE,
+            "No conclusion from the mean token entropy: AUROC 0.70, too few problems",
+        ),
     ],
 )
 def test_the_signal_sentence_follows_the_interval(seen, auroc, advantage, words):
@@ -201,7 +205,7 @@ def test_the_signal_sentence_follows_the_interval(seen, auroc, advantage, words)
     ("gain", "words"),
     [
         (Estimate(1.5, 1.0, 2.0), "gathers information about the true answer: 1.50 nats [1.00, 2.00] by its end"),
-        (Estimate(0.1, -0.2, 0.4), "cannot be told"),
+        (Estimate(0.1, -0.2, 0.4), "No clear evidence"),
         (Estimate(-1.5, -2.0, -1.0), "leads away from the true answer"),
     ],
 )

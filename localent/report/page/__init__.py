@@ -1,8 +1,8 @@
-"""The report: one HTML file that needs no network and no server, opens on a phone, prints, and escapes everything.
+"""The report: one HTML file that needs neither network nor server, works on a phone and in print, and escapes all text.
 
-What is heavy (tokens, alternatives, answers) is embedded as JSON, gzipped, in base64, in chunks of some traces: a
-browser unpacks a chunk when one of its traces is opened. A content security policy by hash allows this page's own
-script and style and nothing else, so that no text of a model or a data set can do anything but be read.
+Tokens, alternatives and answers are embedded as JSON, gzipped, in base64, in chunks of several traces: a browser
+unpacks a chunk when one of its traces is opened. A content security policy by hash allows this page's own script and
+style and nothing else, so that text of a model or a data set can never act, only be read.
 """
 
 from __future__ import annotations
@@ -11,29 +11,28 @@ import base64
 import gzip
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import localent
 from localent.analysis.profile import MEANING, mechanisms
 from localent.errors import LocalentError
 from localent.report import terminal
 from localent.report.measures import MEASURES
-from localent.report.panels import KINDS, Panel, RunFacts, by_task, differences, facts, in_words, panels
+from localent.report.numbers import number, percent, short
+from localent.report.panels import KINDS, Panel, RunFacts, by_task, differences, facts, panels
 from localent.report.svg import draw
 from localent.report.table import cell_text, csv_lines
 from localent.store import traces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from localent.store import Database
 
-COMPARED = {  # column of the table comparisons -> how the page calls it
+COMPARED = {  # column of the table comparisons -> its name on the page
     "reference": "reference", "candidate": "candidate", "source": "text", "n_positions": "positions",
     "mean_kld": "mean KLD, nats", "noise_kld": "noise floor of it, nats", "rms_delta_p": "RMS Δp of the token taken",
     "same_top": "share of same top token", "ppl_reference": "perplexity, reference",
@@ -42,6 +41,7 @@ COMPARED = {  # column of the table comparisons -> how the page calls it
     "mcnemar_p": "McNemar p, exact", "length_ratio": "length ratio",
 }  # fmt: skip
 CHUNK = 20  # traces unpacked at a time
+Cells = list[Any]  # JSON
 COMPRESSION = 6
 
 
@@ -49,22 +49,23 @@ COMPRESSION = 6
 class Figure:
     """A drawn panel."""
 
-    name: str  # of its CSV file
+    name: str  # of its CSV file, without suffix
     panel: Panel
     svg: str
 
 
 def write_page(
-    db: Database, run_ids: Sequence[str], path: Path, *, title: str | None = None, report: Callable = lambda n: None
+    db: Database,
+    run_ids: Sequence[str],
+    path: Path,
+    *,
+    title: str | None = None,
+    report: Callable[[int], object] = lambda n: None,
 ) -> int:
-    """Write the page of these runs; returns its bytes. `report` is told of every trace that is in."""
+    """Write the page of these runs and return its size in bytes. report: takes 1 for every trace packed."""
     runs = facts(db, run_ids)
     figures = list(drawn_figures(runs, db))
-    problems = problem_rows(db, runs)
     chunks = list(packed_traces(db, runs, report))
-    data = {"runs": [run.name for run in runs], "csv": {figure.name: csv_of(figure.panel) for figure in figures}}
-    data |= {"problems": list(problems.values()), "traces": trace_rows(db, runs, list(problems))}
-    data |= {"chunk": CHUNK, "measures": {name: asdict(measure) for name, measure in MEASURES.items()}}
     text = render(
         title=title or title_of(runs),
         runs=[run_row(run, db) for run in runs],
@@ -73,10 +74,23 @@ def write_page(
         figures=figures,
         comparisons=comparison_rows(db, runs),
         mechanisms=MEANING,
-        index=packed(data),
+        index=packed(index_of(db, runs, figures)),
         chunks=chunks,
     )
     return save(text, path)
+
+
+def index_of(db: Database, runs: Sequence[RunFacts], figures: Sequence[Figure]) -> dict[str, object]:
+    """The data that the page's script reads at once: all but the tokens and probes of the traces."""
+    problems = problem_rows(db, runs)
+    return {
+        "runs": [run.name for run in runs],
+        "csv": {figure.name: csv_of(figure.panel) for figure in figures},
+        "problems": list(problems.values()),
+        "traces": trace_rows(db, runs, list(problems)),
+        "chunk": CHUNK,
+        "measures": {name: asdict(measure) for name, measure in MEASURES.items()},
+    }
 
 
 def title_of(runs: Sequence[RunFacts]) -> str:
@@ -86,7 +100,7 @@ def title_of(runs: Sequence[RunFacts]) -> str:
 
 
 def save(text: str, path: Path) -> int:
-    """All of the file, or the old one."""
+    """Write the file as a whole, or leave the old one in place; returns its size in bytes."""
     part = path.with_name(path.name + ".part")
     try:
         n_bytes = part.write_bytes(text.encode("utf-8", "replace"))
@@ -98,7 +112,7 @@ def save(text: str, path: Path) -> int:
 
 
 def render(**parts: object) -> str:
-    """The page from its template: everything in it is escaped but what this package drew or packed itself."""
+    """The page from its template. Everything is escaped except what this package drew or packed itself."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
@@ -126,7 +140,7 @@ def packed(data: object) -> str:
 
 
 def drawn_figures(runs: Sequence[RunFacts], db: Database) -> Iterator[Figure]:
-    """Every figure that the runs have data for."""
+    """All figures that the runs have data for."""
     for kind in KINDS:
         for i, panel in enumerate(panels(kind, runs, db)):
             yield Figure(f"{kind}-{i + 1}", panel, draw(panel))
@@ -134,20 +148,29 @@ def drawn_figures(runs: Sequence[RunFacts], db: Database) -> Iterator[Figure]:
 
 def csv_of(panel: Panel) -> str:
     header, *rows = panel.csv_rows()
-    return "\n".join(csv_lines(header, rows)) + "\n"
+    return "\n".join(csv_lines(list(map(str, header)), rows)) + "\n"
 
 
 def run_row(run: RunFacts, db: Database) -> dict[str, object]:
-    """What the table of runs shows."""
+    """One run in the table of runs: heading -> cell."""
     s, settings = run.summary, db.run(run.run_id).settings
-    cells = {"run": run.run_id, "model": cell_text(s.model), "quant": s.quant, "task": s.task}
-    cells |= {name: settings.get(name, "-") for name in ("temperature", "seed", "lanes")}
-    cells |= {"traces": f"{s.n_traces:,}"}
-    cells |= {"problems": f"{s.n_problems:,}", "tokens": f"{s.n_tokens:,}", "accuracy": terminal.percent(s.accuracy)}
-    cells |= {"no answer found": terminal.percent(s.extraction_failures), "cut off": terminal.percent(s.truncated)}
-    cells |= {"entropy right, nats": terminal.number(s.token_entropy.right)}
-    cells |= {"entropy wrong, nats": terminal.number(s.token_entropy.wrong)}
-    return cells | {"AUROC of entropy": in_words(s.signal.auroc), "AUROC of length": in_words(s.signal.length)}
+    return {
+        "run": run.run_id,
+        "model": cell_text(s.model),
+        "quant": s.quant,
+        "task": s.task,
+        **{name: settings.get(name, "-") for name in ("temperature", "seed", "lanes")},
+        "traces": f"{s.n_traces:,}",
+        "problems": f"{s.n_problems:,}",
+        "tokens": f"{s.n_tokens:,}",
+        "accuracy": percent(s.accuracy),
+        "no answer found": percent(s.extraction_failures),
+        "truncated": percent(s.truncated),
+        "entropy right, nats": number(s.token_entropy.right),
+        "entropy wrong, nats": number(s.token_entropy.wrong),
+        "AUROC of entropy": short(s.signal.auroc),
+        "AUROC of length": short(s.signal.length),
+    }
 
 
 def comparison_rows(db: Database, runs: Sequence[RunFacts]) -> list[dict[str, object]]:
@@ -157,7 +180,7 @@ def comparison_rows(db: Database, runs: Sequence[RunFacts]) -> list[dict[str, ob
 
 
 def as_cell(value: object) -> str:
-    """Four digits are enough to look at; the database has them all."""
+    """Four digits, for reading; the database has them all."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return "-" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
@@ -166,9 +189,9 @@ def as_cell(value: object) -> str:
 # --- traces -------------------------------------------------------------------------------------------------------
 
 
-def problem_rows(db: Database, runs: Sequence[RunFacts]) -> dict[tuple[str, str], list]:
-    """(task, problem_id) -> what the page says of the problem, for problems that have a trace."""
-    found = {}
+def problem_rows(db: Database, runs: Sequence[RunFacts]) -> dict[tuple[str, str], Cells]:
+    """(task, problem_id) -> the problem as the script reads it, for problems that have a trace."""
+    found: dict[tuple[str, str], Cells] = {}
     for task in dict.fromkeys(run.summary.task for run in runs):
         used = {p for run in runs if run.summary.task == task for p in run.traces.problems.tolist()}
         for p in db.problems(task):
@@ -178,8 +201,8 @@ def problem_rows(db: Database, runs: Sequence[RunFacts]) -> dict[tuple[str, str]
     return found
 
 
-def trace_rows(db: Database, runs: Sequence[RunFacts], problems: list) -> list[list]:
-    """The index of all traces, in the order in which they are packed."""
+def trace_rows(db: Database, runs: Sequence[RunFacts], problems: Sequence[tuple[str, str]]) -> list[Cells]:
+    """A row for each trace, in the order in which they are packed. problems: in the order of the index."""
     place = {key: i for i, key in enumerate(problems)}
     names = ("trace_id", "problem_id", "sample", "correct", "answer", "n_tokens", "n_steps", "mean_entropy", "finish")
     rows = []
@@ -190,19 +213,19 @@ def trace_rows(db: Database, runs: Sequence[RunFacts], problems: list) -> list[l
             *columns.values(), strict=True
         ):
             row = [str(trace_id), r, place[run.summary.task, problem], sample, correct, answer, n, steps]
-            rows.append([*row, short(mean), short(half), kinds.get(trace_id, ""), int(finish == "length")])
+            rows.append([*row, rounded(mean), rounded(half), kinds.get(trace_id, ""), int(finish == "length")])
     return rows
 
 
 def mechanisms_of(run: RunFacts) -> dict[int, str]:
-    """trace_id -> how the true answer came to lead, or did not."""
+    """trace_id -> the mechanism by which the true answer came to lead, or did not."""
     p = run.probes
     return {} if p is None else dict(zip(p.trace_ids.tolist(), mechanisms(p).tolist(), strict=True))
 
 
-def packed_traces(db: Database, runs: Sequence[RunFacts], report: Callable) -> Iterator[str]:
-    """The traces of all runs, some in each chunk."""
-    some: list[dict] = []
+def packed_traces(db: Database, runs: Sequence[RunFacts], report: Callable[[int], object]) -> Iterator[str]:
+    """The traces of all runs, CHUNK to a string."""
+    some: list[dict[str, Cells]] = []
     for run in runs:
         for trace_id in db.traces(run.run_id, ("trace_id",))["trace_id"]:
             some.append(for_page(traces.drawn(db, trace_id)))
@@ -214,19 +237,20 @@ def packed_traces(db: Database, runs: Sequence[RunFacts], report: Callable) -> I
         yield packed(some)
 
 
-def for_page(rows: dict[str, list[tuple]]) -> dict[str, list]:
-    """One trace as the script reads it; numbers rounded for showing."""
+def for_page(rows: dict[str, list[tuple[Any, ...]]]) -> dict[str, Cells]:
+    """One trace as the script reads it, with numbers rounded for display."""
     texts, *measures = zip(*rows["tokens"], strict=True) if rows["tokens"] else ((),) * (1 + len(MEASURES))
-    found: dict[str, list] = {"t": list(texts)}
+    found: dict[str, Cells] = {"t": list(texts)}
     found |= {name: [round(x, 3) for x in column] for name, column in zip(MEASURES, measures, strict=True)}
-    found |= {"st": [list(step) for step in rows["steps"]], "pr": [rounded(probe) for probe in rows["probes"]]}
+    found["st"] = [list(step) for step in rows["steps"]]
+    found["pr"] = [[rounded(cell, 4) for cell in probe] for probe in rows["probes"]]
     found["an"] = grouped(rows["answers"])
     return found | ({"a": grouped(rows["alternatives"])} if rows["alternatives"] else {})
 
 
-def grouped(rows: list[tuple]) -> list[list]:
+def grouped(rows: list[tuple[Any, ...]]) -> Cells:
     """(key, text, prob) -> [[key, text, prob, text, prob, ...], ...]."""
-    found: list[list] = []
+    found: list[Cells] = []
     for key, text, prob in rows:
         if not found or found[-1][0] != key:
             found.append([key])
@@ -234,9 +258,6 @@ def grouped(rows: list[tuple]) -> list[list]:
     return found
 
 
-def rounded(row: Sequence) -> list:
-    return [short(cell, 4) if isinstance(cell, float) else cell for cell in row]
-
-
-def short(value: float | None, digits: int = 3) -> float | None:
-    return None if value is None else round(value, digits)
+def rounded(cell: object, digits: int = 3) -> object:
+    """A float with fewer digits; anything else as it is."""
+    return round(cell, digits) if isinstance(cell, float) else cell

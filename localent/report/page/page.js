@@ -9,7 +9,7 @@
   };
 
   const unpack = async (id) => {
-    if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old to unpack them. A newer one can.");
+    if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old to unpack them, open the file in a newer one.");
     return new Response(new Blob([bytesOf(id)]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
   };
 
@@ -31,7 +31,7 @@
     (c) => "\\x" + c.charCodeAt(0).toString(16).padStart(2, "0"));
   const percent = (p) => (p >= 0.0995 ? (100 * p).toFixed(0) : (100 * p).toFixed(1)) + " %";
 
-  const NOTHING = 0.0005;  // below this a share would read 0.0 %
+  const NOTHING = 0.0005;  // a smaller share would read 0.0 %
   const PAGE = 60;  // rows shown at once
   const ID = 0, RUN = 1, PROBLEM = 2, SAMPLE = 3, RIGHT = 4, ANSWER = 5, TOKENS = 6, STEPS = 7, MEAN = 8, HALF = 9, MECHANISM = 10, CUT = 11;
 
@@ -106,7 +106,7 @@
   };
   const beside = (probe, answers, truth) => {
     if (!probe) return el("div", { class: "beside" });
-    const box = el("div", { class: "beside" }, el("div", { class: "quiet" }, `would answer · ${fixed(probe[2])} nats · p(true) ${fixed(probe[5], 3)}`));
+    const box = el("div", { class: "beside" }, el("div", { class: "quiet" }, `would answer now · ${fixed(probe[2])} nats · p(true) ${fixed(probe[5], 3)}`));
     for (let j = 1; j < Math.min(answers.length, 9); j += 2) {
       if (answers[j + 1] < NOTHING) continue;
       const fill = el("u"), bar = el("div", { class: answers[j] === truth ? "bar true" : "bar" },
@@ -114,13 +114,13 @@
       fill.style.width = Math.max(1, 100 * answers[j + 1]) + "%";
       box.append(bar);
     }
-    for (const [name, share] of [["not explored", probe[7]], ["no answer", probe[8]]]) {
+    for (const [name, share] of [["not explored", probe[7]], ["no valid answer", probe[8]]]) {
       if (share >= 0.05) box.append(el("div", { class: "bar quiet" }, el("b", {}, name), el("i"), el("em", {}, percent(share))));
     }
     return box;
   };
   const spark = (probes) => {
-    const top = 1.25 * Math.max(...probes.map((p) => p[2]), 0.1), n = Math.max(probes.length - 1, 1);  // bounds may be far above
+    const top = 1.25 * Math.max(...probes.map((p) => p[2]), 0.1), n = Math.max(probes.length - 1, 1);  // the upper bounds may lie far above
     const at = (k, h) => `${(34 + (k / n) * 380).toFixed(1)} ${(60 - (Math.min(h, top) / top) * 50).toFixed(1)}`;
     const band = probes.map((p, k) => at(k, p[4])).concat(probes.map((p, k) => at(k, p[3])).reverse());
     const node = svg("svg", { viewBox: "0 0 420 74", class: "spark", role: "img", "aria-label": "answer entropy by step, with certified bounds" });
@@ -165,7 +165,7 @@
     const close = el("button", { type: "button", class: "close", "aria-label": "Close the trace" }, "Close");
     close.addEventListener("click", hide);
     const verdict = el("p", {}, el("span", { class: t[RIGHT] ? "mark ok" : "mark no" }, t[RIGHT] ? "✓ right" : "✗ wrong"),
-      `: answered ${visible(t[ANSWER] ?? "nothing that could be read")}, the true answer is ${visible(p[2])}. ${t[TOKENS]} tokens, ${t[STEPS]} steps${t[CUT] ? ", cut off" : ""}` +
+      `: answered ${visible(t[ANSWER] ?? "nothing that could be parsed")}, the true answer is ${visible(p[2])}. ${t[TOKENS]} tokens, ${t[STEPS]} steps${t[CUT] ? ", truncated" : ""}` +
       `${t[MECHANISM] ? "; " + t[MECHANISM] : ""}. `, el("small", {}, `${data.runs[t[RUN]]}, trace ${t[ID]}, problem ${visible(p[0])}, sample ${t[SAMPLE]}`));
     const options = el("ul", { class: "options" }, ...p[3].map(([label, text]) => el("li", {}, `${visible(label)}. ${visible(text)}`)));
     const solution = p[4] ? el("details", {}, el("summary", {}, "Worked solution"), el("p", { class: "question" }, visible(p[4]))) : null;
