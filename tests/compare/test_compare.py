@@ -21,6 +21,8 @@ from localent.analysis.pairs import Pair
 from localent.analysis.quantities import Figure
 from localent.cli import main
 from localent.compare import (
+    Candidate,
+    Comparison,
     Plan,
     compare_base,
     compare_task,
@@ -245,6 +247,15 @@ def test_a_model_and_itself_differ_by_exactly_nothing():
         assert done.candidates[0].forced[name].value == 0.0, name
     assert done.candidates[0].forced["Same top p"].value == 1.0
     assert "to the last bit" in render(done)
+
+
+def test_the_footer_says_how_mcnemar_counts_attempts_at_one_problem():
+    """Several attempts at a problem are one pair of the test, as free_running computes it."""
+    twice = pairs.free_running([a_pair(f"p{i}", (True, i > 2), ([1], [1])) for i in range(12) for _ in range(2)])
+    _, (forced,) = teacher_forced(0.1)
+    model = identity.identify(MODEL).model
+    done = Comparison(model, "run", "r", 24, (Candidate(model, forced, twice),), None)
+    assert "McNemar's test counts each problem once" in " ".join(render(done).split())
 
 
 def test_a_model_and_its_own_base_file_are_not_called_different(quants):

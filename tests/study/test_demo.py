@@ -16,6 +16,7 @@ from localent.analysis.intervals import Resampling
 from localent.analysis.quantities import Figure
 from localent.cli import main
 from localent.cli.progress import Bar
+from localent.compare.verdict import Aspect, Check, Verdict
 from localent.report import demo as report
 from localent.report import table
 from localent.runs import Progress
@@ -134,6 +135,20 @@ def test_the_order_of_klds_is_said_as_it_is():
     rising = [quant("Q2_K", 3, 0.1), quant("Q8_0", 8, 0.001), quant("Q4_K_M", 5, 0.01)]
     assert "rises at every step from Q8_0 to Q2_K" in report.order_sentence(rising)
     assert "see Q4_K_M (0.2) and Q2_K (0.1)" in report.order_sentence([*rising[:2], quant("Q4_K_M", 5, 0.2)])
+
+
+def test_aspects_are_listed_by_their_records_not_by_their_sentences(monkeypatch):
+    """A title with a bracket in it, and one that begins as a sentence might."""
+    nats, its = Aspect("entropy", "entropy (nats)", "its "), Aspect("its", "its length")
+    said = [
+        Verdict(name, (Check(nats, name == "Q2_K", "0.1"), Check(its, False, "0")), False) for name in ("Q8_0", "Q2_K")
+    ]
+    monkeypatch.setattr(report, "verdicts", lambda *_: said)
+    found = report.told_apart(Made(candidates=[None, None], noise=None, reference=Made(quant="F16")))
+    assert set(found) == {
+        "Quants that can be told apart from F16 by entropy (nats): Q2_K.",
+        "Quants that can be told apart from F16 by its length: none.",
+    }
 
 
 def test_small_klds_keep_their_digits():
