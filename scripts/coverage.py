@@ -1,28 +1,28 @@
 """Do the 95 % intervals hold the truth 95 % of the time? A simulation of clustered runs with known metrics.
 
     python scripts/coverage.py                   # all rows, some minutes
-    python scripts/coverage.py --samples 200     # a quick look
+    python scripts/coverage.py --samples 200     # rough, but quick
     python scripts/coverage.py --problems 100 --metric "AUROC, strata"
 
 A problem has a hidden difficulty, normal, that makes its traces wrong and raises their score; a wrong trace scores
 higher by `--effect`. The truth is the same metric over 250,000 problems. One run in twenty may miss it; with
-1,000 runs the coverage itself is known to about 0.7 points.
+1,000 runs the standard error of the coverage is about 0.7 points.
 
-Seen with 1,000 runs per row, coverage in %, lowest and highest over all metrics:
+Results of 1,000 runs per row: coverage in %, lowest and highest over all metrics:
 
     300 problems, 1 or 4 attempts, 30 % wrong    93.4 (AUROC b - a) to 95.6
     100 problems, 1 or 4 attempts, 30 % wrong    93.5 (gap) to 96.3
     100 problems, 1 attempt, 10 % wrong          92.1 (PRR) to 97.0 (accuracy)
      30 problems, 4 attempts, 30 % wrong         92.4 (gap) to 95.8
-     30 problems, 1 attempt, 30 % wrong          92.5 (gap) to 98.8 (AUROC within strata: wider than need be)
+     30 problems, 1 attempt, 30 % wrong          92.5 (gap) to 98.8 (AUROC within strata: wider than necessary)
 
-AUROC misses on both sides alike. Two things did that. Resamples of pairs have the noise of single pairs twice; to
-first order (metrics.auroc_of) they have not: in strata, 100 problems with one attempt went from 98.3 to 96.3. On the
-scale of the arcsine (intervals._angle_of) few wrong traces with an AUROC near 1 miss the truth no more often: in
-1,500 runs of 100 problems, 5 % wrong, effect 2, from 87.6 to 93.2.
+AUROC misses equally often on both sides, for two reasons. Resampling pairs would count the noise of single pairs twice;
+the first-order form (metrics.auroc_of) does not: in strata, 100 problems with one attempt, coverage went from 98.3 to
+96.3. The arcsine scale (intervals._angle_of) keeps coverage for few wrong traces with an AUROC near 1: in 1,500 runs of
+100 problems, 5 % wrong, effect 2, it went from 87.6 to 93.2.
 
-In 400 other runs, the widening for few problems (intervals._wide_z) took PRR of 100 problems with 10 % wrong from 87.0
-to 90.8; percentiles had 84.8.
+In 400 other runs, the wider quantile for few problems (intervals._wide_z) raised the coverage of PRR, 100 problems with
+10 % wrong, from 87.0 to 90.8; plain percentiles have 84.8.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ HEAD = "problems attempts  wrong  metric                  truth covered %  below
 
 @dataclass(frozen=True)
 class Design:
-    """What a run looks like: problems, attempts at each, share of wrong traces."""
+    """The shape of a simulated run: problems, attempts at each, share of wrong traces."""
 
     n_problems: int
     n_samples: int

@@ -1,4 +1,4 @@
-"""What a trace's own steps tell about the true answer beyond a control's text."""
+"""Information about the true answer in a trace's own steps beyond that in a control's text."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def gap_to(p: Probed, control: Probed) -> Array:
 
 
 def along(p: Probed, control: Probed, resampling: Resampling = DEFAULT) -> Curve:
-    """What the own steps tell beyond the control's at t = 0, 0.1, ..., 1: mean over the traces that have both, nats."""
+    """Mean of gap_to at t = 0, 0.1, ..., 1 over the traces that have both readings, in nats."""
     return curve(GRID, p.at(gap_to(p, control), GRID), p.problems, resampling)
 
 
 def earliest_over(curves: Sequence[Curve]) -> float | None:
     """The first t at which every control is exceeded, and none falls back to the end, each interval above 0.
 
-    None: not at the end, or not known there of every control; see untested. A t on the way at which a control was not
-    read, or by too few traces, says nothing.
+    None: not exceeded at the end, or some control has no interval there (see untested). An earlier t without an
+    interval, because the control was not read there or by too few traces, is skipped.
     """
     if not curves:
         return None
@@ -44,6 +44,6 @@ def earliest_over(curves: Sequence[Curve]) -> float | None:
 
 
 def untested(curves: dict[str, Curve]) -> list[str]:
-    """Controls without an interval at the end, where all others are exceeded: whether every one is, is not known."""
+    """Controls without an interval at the end, if all others are exceeded there; without them the claim stays open."""
     low = {name: c.low[-1] for name, c in curves.items()}
     return [name for name, end in low.items() if np.isnan(end)] if not any(end <= 0 for end in low.values()) else []

@@ -1,9 +1,9 @@
 """The claims that a study judges, and when one is supported, refuted or undecided.
 
-A claim is supported where its whole interval lies on the claimed side of 0, the effect reaches the smallest size that
-would count, and p stays below 0.05 under Holm's rule; refuted where the interval lies below that size, and has a width:
-where nothing varies, nothing was tested; undecided in between. Where right and wrong are compared, an effect that
-passes, and vanishes with length held fixed, is "explained by length".
+A claim is supported if its whole interval is on the claimed side of 0, the effect reaches the smallest size that would
+count, and p is below 0.05 after Holm's correction; refuted if the interval is below that size and has a width (without
+variation nothing was tested); undecided otherwise. If right and wrong are compared, an effect that passes, but vanishes
+with length held fixed, is "explained by length".
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ THRESHOLDS = (  # as people read them
     f"{FLOORED} Locked in: answer entropy of {LOCK:g} nats or less. A rise: more than {SLACK:g} nats."
     f" Smallest effects that count: {_SIZES}."
 )
-RULES = (  # in the identity of every study: its words stay, or a stored study is not found again
+RULES = (  # part of the identity of every study: with other words, a stored study would not be found
     f"A true answer less likely than {FLOOR:g} counts as {FLOOR:g}. Locked in: answer entropy of {LOCK:g} nats or less."
     f" A rise: more than {SLACK:g} nats. Smallest effects that count: {_SIZES}."
 )
@@ -106,14 +106,14 @@ def decide(effect: Estimate, unit: str) -> str:
 
 
 def varying(effect: Estimate) -> Estimate:
-    """The effect, with the reason why it refutes nothing where its interval has no width."""
+    """The effect; if its interval has no width, with the reason why it refutes nothing."""
     return replace(effect, reason=NO_SPREAD) if effect.flat else effect
 
 
 def settled(family: Sequence[Verdict]) -> list[Verdict]:
     """The verdicts after Holm's rule: an effect, also one of length, needs an adjusted p below ALPHA.
 
-    Claims without p stay.
+    Claims without p stay as they are.
     """
     adjusted = holm([v.p for v in family])
     return [_settled(v, p) for v, p in zip(family, adjusted, strict=True)]

@@ -1,11 +1,11 @@
 """Right against wrong: the signatures as claims. Both groups are selected on the outcome.
 
 Early separability. Half-way is the last probe at or before t = 0.5; of a trace of one step that is its start, where
-every trace is uncertain. Since short traces are right more often, right traces then look uncertain though nothing was
+every trace is uncertain. Since short traces are right more often, right traces then look uncertain before any step was
 read. So the claim is about pairs of a right and a wrong trace with the same number K >= 2 of steps, each read after
-K // 2 of them: equal k and equal t, and never the start. Its control is the start itself: what the question alone
-tells is told there, and the first half of the reasoning has to add to it. The plain comparison, any K with any other,
-stands beside; where that separates, but not with length held fixed, both are "explained by length".
+K // 2 of them: equal k and equal t, and never the start. Its control is the start itself: it shows what follows from
+the question alone, and the first half of the reasoning has to add to it. The plain comparison, any K with any other,
+is reported beside it; if that separates, but not with length held fixed, both are "explained by length".
 """
 
 from __future__ import annotations
@@ -104,7 +104,8 @@ def gain_of_separation(
 ) -> Estimate:
     """AUROC of `after` minus that of `before`, over the same pairs: n, the traces in one.
 
-    No interval where all pairs agree before: resamples do not see how sure that is, and near 1 there is no room.
+    No interval if all pairs agree before: resampling does not show how certain that is, and near 1 there is no room
+    to gain.
     """
     gain = estimate(_gain_of, after, before, wrong, strata, problems, problems=problems, resampling=resampling)
     if gain.value is None:
@@ -126,14 +127,14 @@ def _gain_of(after: Array, before: Array, wrong: Array, strata: Array, problems:
 
 
 def _within(s: Sample) -> Verdict:
-    """Pairs of one question, of two steps or more: at k = 0 all its traces are alike."""
+    """Pairs of one question, of two steps or more: at k = 0 all its traces have the same prefix."""
     p, half = s.p, s.p.half_way(s.p.entropy)
     effect = scaled(separation(half, p.wrong, p.problems, p.problems, resampling=s.resampling), 1, -0.5)
     return _beside_length(claims.WITHIN, s, half, effect, p.problems)
 
 
 def _beside_length(claim: Claim, s: Sample, scores: Array, effect: Estimate, strata: Array) -> Verdict:
-    """The verdict on an effect within strata (n,), and what of it is left with length held fixed."""
+    """The verdict on an effect within strata (n,), and the effect that is left with length held fixed."""
     p, kept = s.p, in_pair(scores, s.p.wrong, strata)
     effect = varying(if_enough(_comparable(effect, scores, p.wrong), p.problems[kept], p.wrong[kept]))
     found = judged(claim, s.subject, effect, _p_between(claim, s, scores, strata))
@@ -150,7 +151,7 @@ def _p_between(claim: Claim, s: Sample, scores: Array, strata: Array) -> float |
 
 
 def _rank_correlation(s: Sample, scores: Array, given: Array, strata: Array) -> Estimate:
-    """Of the scores with being wrong, `given` (n,) held fixed, over the traces that have a pair in their stratum."""
+    """Rank correlation of scores and being wrong, `given` (n,) held fixed, over the traces that are in a pair."""
     ranked = np.where(in_pair(scores, s.p.wrong, strata), scores, np.nan)
     return estimate(partial_rank_of, ranked, s.p.wrong, given, strata, problems=s.p.problems, resampling=s.resampling)
 

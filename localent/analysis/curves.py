@@ -1,8 +1,8 @@
-"""Curves over reasoning position: what the answer distribution does while a trace goes on.
+"""Curves over reasoning position: the answer distribution along a trace.
 
 A trace is probed after k = 0..K of its steps, at positions k/K. Its value at position t is that of the last probe at or
-before t: a step function. What lies between two probes was not measured, and interpolation would look at the step that
-is still to come, so that "half-way" would know part of the second half. The store's `answer_entropy_half` is the same
+before t: a step function. Nothing was measured between two probes, and interpolation would use the step
+that follows, so that "half-way" would include part of the second half. The store's `answer_entropy_half` is the same
 value.
 """
 
@@ -20,12 +20,12 @@ FLOOR = 1e-3  # a true answer less likely than this counts as this likely, so th
 FLOORED = f"A true answer less likely than {FLOOR:g} counts as {FLOOR:g}."
 GRID = tuple(i / 10 for i in range(11))  # t, share of the reasoning steps
 HALF = 0.5
-TOUCH = 1e-9  # 3/10 computed in another way is still the same position
+TOUCH = 1e-9  # tolerance: 3/10 computed in another way is the same position
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Means over traces at a row of points, each with its interval. Arrays are (n_points,); NaN: no trace there."""
+    """Means over traces at a series of points, each with its interval. Arrays are (n_points,); NaN: no trace there."""
 
     at: Array  # position t, or step k
     value: Array

@@ -1,8 +1,8 @@
 """Figures of two models that were fed the same tokens: llama-perplexity's, and more.
 
-Definitions are llama-perplexity's where it has the quantity. `uncertainty` is its standard error, which takes positions
-for independent; `low` and `high` are a 95 % interval clustered by problem, where there are problems. Differences are
-candidate minus reference.
+Definitions are llama-perplexity's where it has the quantity. `uncertainty` is its standard error, which treats
+positions as independent; `low` and `high` are a 95 % interval clustered by problem, where there are problems.
+Differences are candidate minus reference.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def teacher_forced(
     classes: Array | None = None,
     distribution: bool = True,
 ) -> TeacherForced:
-    """All figures of one candidate from columns (n,) of `compare.forced.score`.
+    """All figures of one candidate from columns (n,) of `compare.teacher_forcing.score`.
 
     cut: KLD over what the reference gives more than e^-16, llama-perplexity's definition (plain text); else over the
     full vocabulary. problems, classes: (n,) names. distribution: the reference's whole distribution is known, not only
@@ -165,7 +165,7 @@ def _root_mean_square(dp: Array, interval: Interval) -> Figure:
 
 
 def _shape_figures(reference: Columns, candidate: Columns, cut: bool, interval: Interval) -> list[Figure]:
-    """What llama-perplexity does not look at: the whole distributions, and how uncertain each model is."""
+    """Figures that llama-perplexity lacks: divergences of the full distributions, and the uncertainty of each model."""
     columns = [(quantities.KLD_FULL, candidate["kld"])] if cut else []
     columns += [(quantities.KLD_REVERSE, candidate["kld_reverse"]), (quantities.JSD, candidate["jsd"])]
     for name, (of_reference, change, distance) in UNCERTAINTIES.items():

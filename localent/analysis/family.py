@@ -1,4 +1,4 @@
-"""The bundled family of models, and the sentence that every result on it carries."""
+"""The bundled family of models, and the caveat that goes with every result on it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ MECHANISM = "The bundled models are tiny: what they show is about the mechanism,
 
 
 def is_family(names: Sequence[str]) -> bool:
-    """Whether any of the names or paths is of a bundled model."""
+    """True if any of the names or paths is that of a bundled model."""
     return any(FAMILY in Path(name).name for name in names)
 
 
 def caveat(names: Sequence[str]) -> tuple[str, ...]:
-    """The sentence, where one of the models is bundled."""
+    """The caveat, if one of the models is bundled; else nothing."""
     return (MECHANISM,) if is_family(names) else ()

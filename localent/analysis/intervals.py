@@ -1,4 +1,4 @@
-"""Intervals: bootstrap clustered by problem, because attempts at one problem are alike.
+"""Intervals: bootstrap clustered by problem, because attempts at one problem are correlated.
 
 A resample takes whole problems with replacement. A statistic is a function of how often each trace is taken
 (see metrics.Statistic), so that 2,000 resamples are a few array operations and not 2,000 samples.
@@ -17,16 +17,16 @@ from localent.analysis.metrics import NO_TRACES, Array, Floats, Names, Statistic
 
 NORMAL = NormalDist()
 LEVEL, SEED = 0.95, 0
-CHUNK = 1 << 20  # counts held at a time: 8 MB
-MIN_PROBLEMS = 10  # no interval where fewer problems move the statistic: it would be far too narrow
-MIN_RARER = 5  # nor, of right against wrong, where all of either are in fewer problems than this
+CHUNK = 1 << 20  # counts in memory at a time: 8 MB
+MIN_PROBLEMS = 10  # with fewer problems that move the statistic there is no interval: it would be far too narrow
+MIN_RARER = 5  # the same for right against wrong, by the number of problems that have a trace of the rarer class
 TOO_FEW = "too few right or wrong traces for an interval"
-MAX_UNDEFINED = 0.05  # nor where more of the resamples than this leave it undefined
+MAX_UNDEFINED = 0.05  # the same where the statistic is undefined in a larger share of the resamples
 
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How intervals are made."""
+    """The settings of the bootstrap."""
 
     n_resamples: int = 2000
     seed: int = SEED  # which problems each resample takes
@@ -56,7 +56,7 @@ class Estimate:
 
     @property
     def flat(self) -> bool:
-        """True if the interval has no width but rounding: nothing varies, which says nothing about other problems."""
+        """True if the interval has no width beyond rounding: without variation nothing follows for other problems."""
         if self.value is None or self.low is None or self.high is None:
             return False
         return self.high - self.low <= 1e-12 * max(1.0, abs(self.value))
@@ -70,7 +70,7 @@ class Estimate:
         return self.high is not None and self.high < value
 
     def excludes(self, value: float) -> bool:
-        """True if the interval lies on one side of `value`; False where there is no interval."""
+        """True if the whole interval is on one side of `value`; False where there is no interval."""
         return self.above(value) or self.below(value)
 
 
@@ -111,7 +111,7 @@ def separation(
 ) -> Estimate:
     """AUROC of a score with its interval (see _angle_of), for any sample. n: the traces that are in a pair.
 
-    No interval where all wrong traces, or all right ones, of those in a pair are in fewer than MIN_RARER problems.
+    No interval where the wrong traces, or the right ones, of these come from fewer than MIN_RARER problems.
     """
     strata, problems = np.zeros(len(wrong), int) if strata is None else np.asarray(strata), np.asarray(problems)
     found = estimate(_angle_of, scores, wrong, strata, problems, problems=problems, resampling=resampling)
@@ -125,7 +125,7 @@ def separation(
 
 
 def n_rarer(problems: Array, wrong: Array) -> int:
-    """In how many problems all the right traces are, or all the wrong ones, whichever are fewer: both (n,)."""
+    """Number of problems with a right trace, or with a wrong one, whichever is smaller: both (n,)."""
     return min(len(np.unique(np.asarray(problems)[side])) for side in (wrong, ~wrong))
 
 
@@ -138,7 +138,7 @@ def if_enough(found: Estimate, problems: Array, wrong: Array) -> Estimate:
 def _angle_of(scores: Array, wrong: Array, strata: Array, problems: Array) -> Statistic:
     """The AUROC, see metrics.auroc_of, as the angle whose squared sine it is: in [0, pi / 2].
 
-    There an AUROC near 1 spreads as widely as one near 0.5, so that few wrong traces miss the truth no more often.
+    On that scale the variance near 1 is that near 0.5, so that coverage holds with few wrong traces, too.
     Source: Bartlett (1947), doi:10.2307/3001536, of shares; for the AUROC [ours], scripts/coverage.py.
     """
     value, moved = auroc(scores, wrong, strata), auroc_of(scores, wrong, strata, problems)
@@ -151,10 +151,10 @@ def _from_angle(angle: float | None) -> float | None:
 
 
 def _bounded(found: Estimate, problems: Array, wrong: Array, level: float) -> Estimate:
-    """An AUROC whose interval can be trusted, or without it.
+    """The AUROC, without its interval where that cannot be trusted.
 
-    Where every wrong trace lies on one side of every right one, all resamples agree and the bootstrap would be certain
-    after three traces. There the interval is Wilson's, of the problems of the rarer class [ours].
+    With complete separation all resamples agree, and a bootstrap interval would have no width even for three traces.
+    There the interval is Wilson's, with the problems of the rarer class as n [ours].
     """
     found, n = if_enough(found, problems, wrong), n_rarer(problems, wrong)
     if not found.known or found.value not in (0.0, 1.0):
@@ -164,14 +164,14 @@ def _bounded(found: Estimate, problems: Array, wrong: Array, level: float) -> Es
 
 
 def in_pair(scores: Floats, wrong: Array, strata: Array) -> Array:
-    """Which traces have the score and, in their stratum, one of the other class that has it too: (n,) bool."""
+    """Mask of the traces that are scored and have a scored trace of the other class in their stratum: (n,) bool."""
     wrong, kept = np.asarray(wrong, bool), ~np.isnan(np.array(scores, float))
     paired_: Array = np.where(wrong, np.isin(strata, strata[kept & ~wrong]), np.isin(strata, strata[kept & wrong]))
     return kept & paired_
 
 
 def of_those(found: Estimate, problems: Array) -> Estimate:
-    """The estimate as one of these traces alone, each with its problem: (n,)."""
+    """The estimate with the counts of these traces only, given the problem of each: (n,)."""
     return replace(found, n=len(problems), n_problems=len(np.unique(problems)))
 
 
@@ -181,7 +181,7 @@ def of_those(found: Estimate, problems: Array) -> Estimate:
 def bootstrap(statistic: Statistic, problems: Names, resampling: Resampling = DEFAULT) -> tuple[Array, Array]:
     """BCa interval of a statistic under resampling of problems: (low, high), each of the statistic's shape.
 
-    `problems` (n,): which problem each trace belongs to. NaN where fewer than 10 problems move the statistic, or more
+    `problems` (n,): the problem of each trace. NaN where fewer than 10 problems move the statistic, or more
     than 5 % of the resamples leave it undefined.
     Source: Efron (1987), doi:10.2307/2289144; clusters as in Davison and Hinkley (1997), section 3.8; widened for
     few problems after Hesterberg (2015), doi:10.1080/00031305.2015.1089789. Coverage: scripts/coverage.py.
@@ -201,8 +201,8 @@ def paired(
 ) -> Estimate:
     """Arm b minus arm a over the problems that both have; a resample takes the same problems in both arms.
 
-    `n` counts the traces of both arms, `n_missing` those of problems that only one arm has. The statistics have to be
-    exact at any counts: metrics.auroc_of is only where all problems are shared.
+    `n` counts the traces of both arms, `n_missing` those of problems that only one arm has. The statistics must be
+    exact at any counts; metrics.auroc_of is so only if the arms share all problems.
     """
     names = np.intersect1d(problems_a, problems_b)
     taken_a, n_a = _by_problem(arm_a, problems_a, names)
@@ -218,7 +218,7 @@ def paired(
 
 
 def _by_problem(statistic: Statistic, problems: Names, names: Array) -> tuple[Statistic, int]:
-    """The same statistic of how often each problem of `names` is taken; traces of other problems never are."""
+    """(the statistic as a function of the counts of the problems in `names`, traces that count)."""
     problems = np.asarray(problems)
     shared = np.isin(problems, names)
     place = np.where(shared, np.searchsorted(names, problems), 0) if len(names) else np.zeros(len(problems), int)
@@ -232,7 +232,7 @@ def problem_index(problems: Names) -> Array:
 
 @lru_cache(maxsize=4)  # every metric of a run is taken over the same resamples
 def resample(n_problems: int, n_resamples: int, seed: int) -> Array:
-    """How often each problem is drawn: (n_resamples, n_problems), each row sums to n_problems."""
+    """Count of each problem in each resample: (n_resamples, n_problems), each row sums to n_problems."""
     drawn = np.random.default_rng(seed).integers(n_problems, size=(n_resamples, n_problems))
     drawn += np.arange(n_resamples)[:, None] * n_problems
     counts = np.bincount(drawn.ravel(), minlength=n_resamples * n_problems).reshape(n_resamples, n_problems)
@@ -258,7 +258,7 @@ def bca(value: Array, drawn: Array, without: Array, level: float = LEVEL) -> tup
 
 def _bca_column(value: float, drawn: Array, without: Array, level: float) -> tuple[float, float]:
     defined = drawn[~np.isnan(drawn)]
-    rounding = 1e-12 * max(1.0, abs(value))  # sums in another order: no difference, on any processor
+    rounding = 1e-12 * max(1.0, abs(value))  # sums in another order must not count as a change, on any processor
     moving = (np.abs(without - value) > rounding).sum()
     if np.isnan(value) or len(defined) < (1 - MAX_UNDEFINED) * len(drawn) or 0 < moving < MIN_PROBLEMS:
         return np.nan, np.nan
@@ -282,8 +282,8 @@ def _quantile_of(share: float, n: int) -> float:
 def _wide_z(level: float, pull: Array) -> float:
     """Quantile for few problems: sqrt((f + 1) / f) times Student's t with f degrees of freedom, in place of normal's.
 
-    f = 2n / (kurtosis of the influences - 1), at most n - 1: what the variance of a variance says. It is about n where
-    all problems pull alike, and small where a few wrong traces carry the metric. After Hesterberg (2015), f [ours].
+    f = 2n / (kurtosis of the influences - 1), at most n - 1, from the variance of a sample variance. It is about n if
+    all problems have equal influence, and small if a few wrong traces dominate. After Hesterberg (2015), f [ours].
     """
     from scipy.special import stdtrit  # here, so that starting the command line does not pay for scipy
 
@@ -310,7 +310,7 @@ def wilson(n_right: float, n: float, level: float = LEVEL) -> tuple[float, float
 
 
 def share(flags: Floats, problems: Names, level: float = LEVEL) -> Estimate:
-    """A share of traces with Wilson's interval, n made smaller where attempts at one problem are alike.
+    """A share of traces with Wilson's interval, n reduced where attempts at one problem are correlated.
 
     The effective n is n / design effect, the clustered variance of the mean over the independent one; at most n, and
     the number of problems where all flags are equal or all are of one problem. One attempt per problem gives plain

@@ -44,7 +44,7 @@ def solutions(db: Database, run_id: str) -> Solutions:
 
 
 def traces(db: Database, run_id: str) -> Traces:
-    """The traces of a run; its id may be cut short where no other run begins alike."""
+    """The traces of a run; a unique prefix of its id is enough."""
     of = db.run(run_id)
     model, rows = db.model(of.model_sha256), db.traces(of.run_id, OF_TRACES)
     return Traces(
@@ -95,7 +95,7 @@ def probes(db: Database, run_id: str) -> Probes:
 
 
 def _each(db: Database, run_id: str) -> Iterator[Probed]:
-    """What each estimator, and each control, said along the traces."""
+    """The probes of each estimator and each control."""
     of = db.traces(run_id, ("trace_id", "problem_id", "correct", "true_answer"))
     rows = _arrays(db.probe_rows(run_id, (*OF_PROBES, *NUMBERS)))
     answers = _arrays(db.answers(run_id, ("trace_id", "k", "estimator", "value", "prob")))
@@ -141,7 +141,7 @@ def _probed(of: dict[str, list[Any]], probes: Columns, answers: Columns) -> Prob
 
 
 def _rows(ids: Array, columns: Columns) -> Array:
-    """Which of the traces each row is of."""
+    """Index of the trace of each row: (n_rows,)."""
     order = np.argsort(ids)
     return order[np.searchsorted(ids[order], columns["trace_id"].astype(np.int64))]
 

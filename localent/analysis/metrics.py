@@ -1,10 +1,10 @@
-"""Metrics of one run: how well scores tell wrong traces from right ones. Pure functions, the one home of each formula.
+"""Metrics of one run: separation of wrong from right traces by a score. Pure functions, one home for each formula.
 
 Conventions, the same everywhere:
 
 - `scores` (n,): higher = more uncertain. `wrong` (n,): bool. A wrong trace is the positive class.
 - Traces with equal scores count as ordered at random: each gets the mean over all their orders.
-- `counts` (..., n): how often each trace is taken, one row per resample; without it each is taken once. Where a
+- `counts` (..., n): the count of each trace, one row per resample; 1 each by default. Where a
   resample leaves the metric undefined (no wrong trace in it), its row is NaN.
 - A metric that is undefined for the sample itself raises `UndefinedError` with the reason. Missing scores are left
   out, and counted, before they come here (see intervals.estimate): a NaN raises.
@@ -36,7 +36,7 @@ class UndefinedError(LocalentError):
     """A metric has no value for this sample; the message is the reason: "all traces are right"."""
 
 
-# --- which is more uncertain, right or wrong? -----------------------------------------------------------------
+# --- separation of wrong from right -----------------------------------------------------------------
 
 
 def auroc(scores: Array, wrong: Array, strata: Array | None = None) -> float:
@@ -119,7 +119,7 @@ def average_precision(scores: Array, wrong: Array, counts: Array | None = None) 
     return _at(statistic, counts, len(scores))
 
 
-# --- answering only when certain ------------------------------------------------------------------------------
+# --- selective answering ------------------------------------------------------------------------------
 
 
 def risk_coverage(scores: Array, wrong: Array) -> tuple[Array, Array]:
@@ -202,7 +202,7 @@ def selective_accuracy(scores: Array, wrong: Array, coverage: float, counts: Arr
     return _at(statistic, counts, len(scores))
 
 
-# --- probabilities that should be true ------------------------------------------------------------------------
+# --- calibration of stated probabilities ------------------------------------------------------------------------
 
 
 def brier(probs: Array, correct: Array, counts: Array | None = None) -> float | Array:
@@ -251,11 +251,11 @@ def gap_of(values: Array, wrong: Array) -> Statistic:
     return lambda counts: mean(counts * wrong) - mean(counts * ~wrong)
 
 
-# --- plumbing ---------------------------------------------------------------------------------------------------
+# --- helpers ---------------------------------------------------------------------------------------------------
 
 
 class _Keys:
-    """One whole number for each trace that orders by stratum, then by score."""
+    """An integer key for each trace that sorts by stratum, then by score."""
 
     def __init__(self, scores: Array, strata: Array | None) -> None:
         strata = np.zeros(len(scores), int) if strata is None else strata
@@ -265,7 +265,7 @@ class _Keys:
         self.values = self.first + level
 
     def places(self, at: Array, ordered: Array) -> tuple[Array, ...]:
-        """Where in ordered keys the traces `at` have their stratum's start, themselves from left and right, its end."""
+        """Positions of traces in sorted keys: (start of the stratum, left and right of the key, end of the stratum)."""
         first, mine = self.first[at], self.values[at]
         left = [np.searchsorted(ordered, keys, side="left") for keys in (first, mine, first + self.width)]
         return left[0], left[1], np.searchsorted(ordered, mine, side="right"), left[2]

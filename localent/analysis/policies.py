@@ -24,7 +24,7 @@ VOTERS = (  # signals that weigh votes
 
 
 def policies(run: Recorded, scored: Sequence[Score]) -> Iterator[Policy]:
-    """Every policy that the run's data allow. A signal that some trace lacks is left out: nothing is imputed."""
+    """Every policy that the run's data allow. Signals that some trace lacks are left out: nothing is imputed."""
     traces, p, whole = run.traces, run.probes.own, {s.signal.key: s for s in usable(scored)}
     for score in whole.values():
         yield _abstain(score, traces, _price(score, traces, p))
@@ -38,7 +38,7 @@ def policies(run: Recorded, scored: Sequence[Score]) -> Iterator[Policy]:
 
 
 def usable(scored: Sequence[Score]) -> list[Score]:
-    """The signals that every trace has and that consult no true answer. Rollouts cost too much to act on."""
+    """The signals that every trace has and that use no true answer, without rollouts, which cost too much to act on."""
     fit = (s for s in scored if not s.signal.oracle and s.signal.family != ROLLOUTS)
     return [s for s in fit if not np.isnan(s.values).any()]
 
@@ -54,9 +54,9 @@ def _effects(traces: Traces, among: Array, right: Array, answered: Array, tokens
 
 
 def _price(score: Score, traces: Traces, p: Probed | None) -> Array:
-    """Tokens that it took to know a signal, beyond the trace itself: (n,).
+    """Token cost of a signal beyond the trace itself: (n,).
 
-    Those of its probes, all of them unless it reads one place; or of the other samples of the problem.
+    The cost of its probes (of one, if it reads one position), or of the other samples of the problem.
     """
     signal = score.signal
     if signal.family == SAMPLES:
@@ -92,7 +92,7 @@ class Stop:
     settings: tuple[float, ...] = ()  # to choose from; empty: quantiles
 
     def policy(self, traces: Traces, p: Probed) -> Policy:
-        """The rule on the probes of a run. It can be off, and waits for an answer that leads."""
+        """The rule on the probes of a run. One setting is off; a trace stops only where an answer leads."""
         values = self.of(p)
         rule = _stopping(traces, p, lambda setting: (values <= setting) & (p.leader >= 0))
         settings = (-np.inf, *(self.settings or thresholds(values)))
@@ -148,7 +148,7 @@ def ema_variance(entropy: Array, smoothing: float = SMOOTHING) -> Array:
     """Moving variance of the answer entropy around its moving average: (n, K + 1), NaN for the first two probes.
 
     m_k = (1 - s) m_(k-1) + s H_k; v_k = (1 - s) v_(k-1) + s (H_k - m_k)², from m_0 = H_0 and v_0 = 0.
-    Source: EAT, arXiv 2509.26522, whose smoothing is another for its longer traces.
+    Source: EAT, arXiv 2509.26522, which uses another smoothing for its longer traces.
     """
     average, variance = entropy[:, 0], np.zeros(len(entropy))
     found = np.full_like(entropy, np.nan)
@@ -160,7 +160,10 @@ def ema_variance(entropy: Array, smoothing: float = SMOOTHING) -> Array:
 
 
 def unchanged(leader: Array) -> Array:
-    """For how many steps the same answer has led: (n, K + 1) int; 0 where none leads. Source: arXiv 2506.02536."""
+    """Number of steps for which the same answer has led: (n, K + 1) int; 0 where none leads.
+
+    Source: arXiv 2506.02536.
+    """
     found = np.zeros(leader.shape, int)
     for k in range(1, leader.shape[1]):
         same = (leader[:, k] == leader[:, k - 1]) & (leader[:, k] >= 0)

@@ -16,7 +16,7 @@ PROGRESS = (0.0, 0.25, 0.5, 0.75, 1.0)  # share of the reasoning steps at which 
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """What both models would answer at one prefix of one trace. (reference, candidate)"""
+    """Answer distributions of both models at one prefix of one trace; pairs are (reference, candidate)."""
 
     trace: int  # index of the trace
     problem: str

@@ -11,7 +11,7 @@ import numpy as np
 from localent.analysis.curves import HALF, TOUCH, at_position, log_true
 from localent.analysis.metrics import Array
 
-KINDS = ("estimator", "control")  # the same for all probes of a Probed
+KINDS = ("estimator", "control")  # fields that are not arrays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class Probed:
     """Probes of n traces after k = 0..K steps. Arrays are (n, K_max + 1), NaN (leader: -1) where there is no probe."""
 
     estimator: str  # the answer kind where computed from logits; "rollout"
-    control: str | None  # what stands in place of the traces' own steps; None: the steps themselves
+    control: str | None  # text that replaces the traces' own steps; None: the steps themselves
     trace_ids: Array  # (n,) all traces of the run, by problem and sample; those without probes are rows of NaN
     problems: Array  # (n,)
     wrong: Array  # (n,) bool
@@ -30,7 +30,7 @@ class Probed:
     p_true: Array
     leader: Array  # int: a code for the most likely answer; -2: none, or not known which
     leader_true: Array  # 1: the true answer is known to lead
-    p_leader: Array  # probability of the likeliest answer found; 0 where there is none
+    p_leader: Array  # probability of the most likely answer found; 0 where there is none
     invalid: Array  # probability of what is no answer
     n_tokens: Array  # generated tokens in the prefix
     n_fed: Array  # tokens that the probe cost
@@ -55,7 +55,7 @@ class Probed:
 
     @property
     def open_leader(self) -> Array:
-        """(n, K_max + 1) bool: answers were found, but what was left unexplored could still overtake them."""
+        """(n, K_max + 1) bool: answers were found, but the unexplored probability could still overtake them."""
         found: Array = (self.leader == -2) & (self.p_leader > 0)
         return found
 
@@ -64,7 +64,10 @@ class Probed:
         return replace(self, **{f.name: getattr(self, f.name)[kept] for f in fields(self) if f.name not in KINDS})
 
     def by_id(self) -> Probed:
-        """The traces that have probes, by trace id: an order of summation that keeps figures to the last bit."""
+        """The traces that have probes, by trace id.
+
+        The order of summation is then fixed, and figures are reproducible to the last bit.
+        """
         order = np.argsort(self.trace_ids)
         return self.among(order[self.there_at_all[order]])
 
@@ -97,12 +100,12 @@ class Probed:
 
 
 def until(p: Probed, t: float) -> Probed:
-    """What was known at share t of the steps: later probes as if they had not been made."""
+    """The probes at or before share t of the steps; later ones are masked."""
     return only(p, p.position <= t + TOUCH)
 
 
 def only(p: Probed, kept: Array) -> Probed:
-    """Some of the probes, (n, K_max + 1) bool: the others as if they had not been made."""
+    """The probes in the mask `kept`, (n, K_max + 1) bool; all others become NaN (leader: -1)."""
     names = ("position", "entropy", "residual", "p_true", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed")
     cut: dict[str, Any] = {name: np.where(kept, getattr(p, name), np.nan) for name in names}
     motion, whole = np.where(kept[:, 1:], p.motion, np.nan), kept.sum(1) == (~np.isnan(p.position)).sum(1)
@@ -126,7 +129,7 @@ class Listed:
     prob: Array
 
     def among(self, kept: Array, k: Array) -> Listed:
-        """Some of them, at another k each."""
+        """Those in the mask `kept`, with new k."""
         return Listed(self.row[kept], k[kept], self.code[kept], self.prob[kept])
 
 

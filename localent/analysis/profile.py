@@ -1,4 +1,4 @@
-"""How the leading answer moves along a trace: switches, returns, path, and the eight mechanisms of right and wrong.
+"""Movement of the leading answer along a trace: switches, returns, path, and eight mechanisms of right and wrong.
 
 Source: arXiv 2609.09030 for the names; the operational rules are ours (SCIENCE.md 5). Right and wrong are known only at
 the end, and the true answer is in every rule: mechanisms describe, they predict nothing.
@@ -86,7 +86,7 @@ def mechanisms(p: Probed) -> Array:
 
 
 def before_end(p: Probed) -> Array:
-    """Whether the true answer led at some k < K: (n,) bool."""
+    """True where the true answer led at some k < K: (n,) bool."""
     k = np.arange(p.leader_true.shape[1])
     earlier = k < np.where(p.there, p.n_steps, 0)[:, None]
     return ((p.leader_true == 1) & earlier).any(1)

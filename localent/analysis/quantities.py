@@ -1,4 +1,4 @@
-"""The quantities that a comparison reports of the tokens fed to two models: key, title and unit of each.
+"""The quantities that a comparison of two models on the same tokens reports: key, title and unit of each.
 
 The database, `--json` and scripts know a figure by its key, so keys never change; where llama-perplexity prints a
 quantity, the key is its name there. Titles are what people read, and may change.
@@ -30,7 +30,9 @@ class Quantity:
 
     key: str
     unit: str  # "nats" | "nats²" | "share" | "perplexity" | "ratio" | "correlation"
-    at_itself: float | None = None  # of a model and itself, where the distance from it is held against the noise floor
+    at_itself: float | None = (
+        None  # value for a model and itself, if the distance from it is compared with the noise floor
+    )
     detail: bool = False  # left out of the short table
     title: str = ""  # the key, unless given
 

@@ -1,4 +1,4 @@
-"""One stored run as arrays: what load reads from the store, and all that the analysis knows of a run."""
+"""One stored run as arrays: the records that load fills, and the only form in which the analysis sees a run."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ class Traces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probes:
-    """All probes of one run, each kind of them a row per trace in the order of its traces."""
+    """All probes of one run; each Probed has a row per trace, in the order of the run's traces."""
 
     own: Probed | None  # the traces' own prefixes, computed from logits; None: not probed
-    controls: dict[str, Probed]  # name of the control -> what was read in place of the traces' own steps
+    controls: dict[str, Probed]  # name of the control -> probes on its text in place of the traces' own steps
     rolled: Probed | None  # the traces' own prefixes, by rollouts; None: none were made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
-    """A run with the measures of its tokens and steps. Rows are traces; NaN stands after a trace's end."""
+    """A run with the measures of its tokens and steps. Rows are traces; NaN after a trace's end."""
 
     traces: Traces
     probes: Probes
@@ -60,7 +60,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Solutions:
-    """Worked solutions that a model read. Rows are solutions; NaN stands after the last step of each."""
+    """Worked solutions that a model read. Rows are solutions; NaN after the last step of each."""
 
     traces: Traces
     own: Probed | None  # the answers after each step; None: not probed

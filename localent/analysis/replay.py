@@ -70,7 +70,7 @@ class Replay:
 def replay(run: Recorded, *, policy: str = "all", seed: int = 0, resampling: Resampling = DEFAULT) -> Replay:
     """Replay the policies called `policy` ("all", a kind, a key or a title), ranked by accuracy, then tokens saved.
 
-    `seed` settles which half of the problems is which. Raises UsageError for a policy that the run does not have.
+    `seed` decides the split of the problems. Raises UsageError for a policy that the run does not have.
     """
     traces, p, scored = run.traces, run.probes.own, read(run)
     chosen_on = half(traces.problems, seed)
@@ -88,7 +88,7 @@ def replay(run: Recorded, *, policy: str = "all", seed: int = 0, resampling: Res
 
 
 def half(problems: Names, seed: int = 0) -> Array:
-    """Whether each problem is in the half that settings are chosen on, the first by its hash: (n,) bool.
+    """Mask of the traces in the half that settings are chosen on, the problems of lower hash: (n,) bool.
 
     Of an odd number of problems the other half has one more.
     """
@@ -129,7 +129,7 @@ def _notes(p: Probed | None, traces: Traces, n_ranked: int) -> tuple[str, ...]:
 
 
 class Baselines:
-    """What policies are held against, on both halves: whole traces, the majority vote, the length cap."""
+    """The baselines of policies, on both halves: whole traces, the majority vote, the length cap."""
 
     def __init__(self, traces: Traces, p: Probed | None, chosen_on: Array, resampling: Resampling) -> None:
         self.fit, self.test, self.resampling = chosen_on, ~chosen_on, resampling
@@ -164,7 +164,7 @@ class Baselines:
         return max(policy.settings, key=lambda setting: self.worth(policy, policy.apply(setting, self.fit), usual))
 
     def worth(self, policy: Policy, found: Effects, usual: Effects) -> float:
-        """The worth of a setting. Abstain: coverage; vote: accuracy; stop: tokens saved at hardly any cost."""
+        """The worth of a setting. Abstain: coverage; vote: accuracy; stop: tokens saved at a cost of at most GIVE."""
         if policy.kind == ABSTAIN:
             return -abs(float(found.answered.mean()) - COVERAGE)
         if policy.kind == VOTE:

@@ -1,7 +1,7 @@
 """From token measures to scores: one number per trace, higher = more uncertain. Pure functions from arrays.
 
-Token measures come as (n_traces, n_longest) arrays, one trace a row, NaN behind its end. A trace without tokens has
-no score: NaN. What a formula leaves open (a window, a threshold) is a named default here and stands in its name or doc.
+Token measures come as (n_traces, n_longest) arrays, one trace a row, NaN after its end. A trace without tokens has
+no score: NaN. Free parameters of a formula (a window, a threshold) are named defaults here, stated in name or doc.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ WINDOW = 32  # tokens; DeepConf's 2,048 are longer than a trace of grade-school 
 
 
 def padded(values: Floats, n_tokens: Names) -> Array:
-    """Flat values of one trace after another -> (n_traces, n_longest), NaN behind each trace's end."""
+    """Flat values of one trace after another -> (n_traces, n_longest), NaN after each trace's end."""
     sizes = np.asarray(n_tokens, int)
     inside = np.arange(int(sizes.max(initial=1))) < sizes[:, None]
     rows = np.full(inside.shape, np.nan)
@@ -29,7 +29,7 @@ def padded(values: Floats, n_tokens: Names) -> Array:
 
 
 def first(x: Array, share: float) -> Array:
-    """The first `share` of each trace's tokens, rounded up; NaN behind them: (n, T) -> (n, T)."""
+    """The first `share` of each trace's tokens, rounded up; NaN after them: (n, T) -> (n, T)."""
     n = (~np.isnan(x)).sum(1)
     return x if share == 1 else np.where(np.arange(x.shape[1]) < np.ceil(share * n - 1e-9)[:, None], x, np.nan)
 
@@ -72,7 +72,7 @@ def quantile(x: Array, q: float) -> Array:
 
 
 def spike_count(entropy: Array, threshold: float = SPIKE) -> Array:
-    """How often the entropy jumps by more than `threshold` nats from one token to the next: (n, T) -> (n,).
+    """Number of jumps of the entropy by more than `threshold` nats between neighbouring tokens: (n, T) -> (n,).
 
     Σ_t 1[|H_(t+1) - H_t| > threshold], up or down.
     """
@@ -94,7 +94,7 @@ def edis(entropy: Array, lag: int = LAG) -> Array:
     """Entropy dynamics instability: ½ (bursts + rebounds) (1 + Var H), not normalised by length: (n, T) -> (n,).
 
     bursts Σ_t 1[H_(t+lag) - H_t > 1.36], rebounds Σ_t 1[H_t - min_(s<t) H_s > 1.33].
-    Source: arXiv 2602.01288, whose lag is not known to us.
+    Source: arXiv 2602.01288, which does not state its lag.
     """
     bursts = _counted(entropy[:, lag:] - entropy[:, :-lag] > BURST, entropy)
     lowest = np.minimum.accumulate(entropy, axis=1)[:, :-1]
@@ -105,7 +105,7 @@ def edis(entropy: Array, lag: int = LAG) -> Array:
 def envelope_area(entropy: Array) -> Array:
     """Area under the suffix maximum max_(s>=t) H_s over the relative position, in nats: (n, T) -> (n,).
 
-    Source: arXiv 2603.17310; over t/n in place of t, so that length is not in it.
+    Source: arXiv 2603.17310; over t/n in place of t, so that length does not enter.
     """
     suffix = np.fmax.accumulate(entropy[:, ::-1], axis=1)[:, ::-1]
     return mean(np.where(np.isnan(entropy), np.nan, suffix))
@@ -139,9 +139,9 @@ def tail(x: Array, width: int = WINDOW) -> Array:
 
 
 def disagreement(answers: Sequence[Hashable], problems: Names) -> Array:
-    """Share of the other samples of the same problem whose answer is another one: (n,), NaN with no other sample.
+    """Share of the other samples of the same problem with another answer: (n,), NaN without other samples.
 
-    1 - the majority share for a trace that gives the majority's answer. None, nothing readable, agrees with no other.
+    1 - the majority share for a trace that gives the majority's answer. None, no parsed answer, agrees with no other.
     """
     return _of_others(answers, problems, lambda own, others: np.mean([own is None or o != own for o in others]))
 
@@ -191,7 +191,7 @@ def _masses(clusters: Sequence[Hashable], weights: Array) -> list[float]:
 def _of_others(values: Sequence[Any], problems: Names, score: Callable[[Any, list[Any]], Any]) -> Array:
     """score(own value, values of the other samples of its problem) for each trace; NaN where it has no other.
 
-    Leave-one-out, so that the sample that is judged right or wrong is not among those that judge it.
+    Leave-one-out: a sample's own answer must not enter the score that predicts whether it is right.
     """
     found = np.full(len(problems), np.nan)
     groups: dict[Hashable, list[int]] = {}

@@ -1,4 +1,4 @@
-"""Which signals tell wrong traces from right ones, beside length and difficulty, with intervals."""
+"""Signals judged by how well they separate wrong from right traces, beside length and difficulty, with intervals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SELECTED = (
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """How well one signal tells wrong traces from right ones. Metrics are over the traces that have it."""
+    """Metrics of one signal that is to separate wrong from right traces, over the traces that have it."""
 
     name: str  # the title
     key: str
@@ -138,7 +138,7 @@ def judge(score: Score, traces: Traces, resampling: Resampling = RESAMPLING) -> 
 
 
 def auroc(score: Score, traces: Traces, resampling: Resampling = RESAMPLING) -> Estimate:
-    """How often a wrong trace scores above a right one: all that a figure of the signals needs."""
+    """AUROC of a signal, wrong against right; plots need no more than this."""
     return separation(score.values, traces.wrong, traces.problems, resampling=resampling)
 
 
@@ -151,10 +151,10 @@ def _defined(values: Array, labels: Array, metric: Metric) -> float | None:
 
 
 def _reading(row: Judged) -> str:
-    """What the row shows, once it tells right from wrong: is anything left with length held fixed?
+    """The conclusion from a row: does the signal separate, and is anything left with length held fixed?
 
     Beyond length: the partial correlation points the same way as the AUROC, and is not 0 by Holm's rule. Explained by
-    length: its interval reaches 0, or lies on the other side. Undecided: neither is shown. Too few: no p, see beyond.
+    length: its interval includes 0, or is on the other side. Undecided: neither is shown. Too few: there is no p.
     """
     if row.family == BASELINE or row.auroc.value is None:
         return "baseline" if row.family == BASELINE else "undefined"

@@ -1,7 +1,7 @@
-"""What SIA leaves behind in one run: lock-in, separability, saturation, informativeness, monotonicity.
+"""Signatures of SIA in one run: lock-in, separability, saturation, informativeness, monotonicity.
 
-Functions of one trace each take (n, K + 1) arrays over the probes of n traces, NaN behind the last, and give (n,).
-Sources: SCIENCE.md 5; the names are those of arXiv 2604.06192, the operations ours where that says nothing.
+Functions of one trace each take (n, K + 1) arrays over the probes of n traces, NaN after the last, and give (n,).
+Sources: SCIENCE.md 5; the names are those of arXiv 2604.06192, the definitions ours where it gives none.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from localent.analysis.metrics import Array, Statistic, gap_of, mean_of
 from localent.analysis.probed import Probed
 
 LOCK = 0.1  # nats: an answer entropy at or below it is locked in
-SLACK = 0.01  # nats: a rise up to it is none
-FLAT = 0.05  # nats: a mean curve that moves less has no decay to fit
+SLACK = 0.01  # nats: smaller rises do not count
+FLAT = 0.05  # nats: no decay is fitted to a mean curve that moves less
 
 
 # --- one trace ----------------------------------------------------------------------------------------------------
@@ -52,7 +52,7 @@ def _since(holds: Array, position: Array) -> Array:
 
 
 def violations(entropy: Array, slack: float = SLACK) -> Array:
-    """How many steps raise the answer entropy by more than `slack` nats: (n,); 0 is monotone."""
+    """Number of steps that raise the answer entropy by more than `slack` nats: (n,); 0 is monotone."""
     return np.where(np.isnan(entropy[:, 0]), np.nan, (np.diff(entropy, axis=1) > slack).sum(1))
 
 
@@ -196,7 +196,10 @@ def _error(p: Probed) -> Array:
 
 
 def gap_values(p: Probed) -> Array:
-    """Mean of a trace's answer entropy over t, in nats: (n,). The gap of it is the area under the gap curve."""
+    """Mean of a trace's answer entropy over t, in nats: (n,).
+
+    Its gap between wrong and right traces is the area under the gap curve.
+    """
     return scores.mean(p.at(p.entropy, GRID))
 
 

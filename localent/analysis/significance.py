@@ -1,6 +1,6 @@
-"""Is it more than length, more than the question? Partial correlation, clustered p-values, Holm, bins of like length.
+"""Significance beyond length and beyond the question: partial correlation, clustered p-values, Holm, length bins.
 
-The statistics map how often each trace is taken, counts (..., n), to (...), as those of metrics.py do.
+Statistics map the counts of traces, (..., n), to (...), as in metrics.py.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ N_FLIPS = 9999
 def partial_rank_of(scores: Array, other: Array, given: Array, strata: Array | None = None) -> Statistic:
     """Spearman's rank correlation of `scores` and `other` with `given` held fixed: in [-1, 1].
 
-    Ranks are those of the sample, mean ranks for ties; a constant `given` holds nothing fixed. With `strata` (n,),
-    ranks are those within a stratum: what differs between strata is no correlation.
+    Ranks are those of the sample, mean ranks for ties; a constant `given` controls for nothing. With `strata` (n,),
+    ranks are taken within strata: differences between strata do not count.
     Source: Kendall (1942), doi:10.1093/biomet/32.3-4.277, on ranks: the correlation of the residuals of both.
     """
     columns = np.stack([_centred_ranks(values, strata) for values in (scores, other, given)], 1)  # (n, 3)
@@ -47,7 +47,7 @@ def _partial(covariance: Array) -> Array:
     left = np.sqrt(np.maximum(1 - xz**2, 0.0) * np.maximum(1 - yz**2, 0.0))
     defined = (left > 1e-7) & (scale[..., 0, 1] > 0)
     found = np.divide(xy - xz * yz, left, out=np.full(left.shape, np.nan), where=defined)
-    return np.clip(found, -1.0, 1.0)  # rounding alone can leave the range
+    return np.clip(found, -1.0, 1.0)  # rounding can exceed the range
 
 
 def _centred_ranks(values: Array, strata: Array | None) -> Array:
@@ -65,7 +65,7 @@ def _centred_ranks(values: Array, strata: Array | None) -> Array:
 
 
 def separation_p(scores: Array, wrong: Array, problems: Names, strata: Array | None = None) -> float:
-    """Two-sided p that the AUROC is 0.5, attempts at one problem being alike: in (0, 1].
+    """Two-sided p that the AUROC is 0.5, clustered by problem: in (0, 1].
 
     `strata` (n,): only pairs from one stratum count, as in metrics.auroc.
     The variance is that of the sums over problems of each trace's part in the AUROC (DeLong's components), a pair of
@@ -86,7 +86,7 @@ def separation_gain_p(
 
 
 def gap_p(values: Array, wrong: Array, problems: Names) -> float:
-    """Two-sided p that wrong and right traces have the same mean, attempts at one problem being alike; see _p_of."""
+    """Two-sided p that wrong and right traces have the same mean, clustered by problem; see _p_of."""
     values, wrong = np.asarray(values, float), np.asarray(wrong, bool)
     if wrong.all() or not wrong.any():
         raise UndefinedError(ALL_WRONG if wrong.any() else ALL_RIGHT)
@@ -98,9 +98,8 @@ def gap_p(values: Array, wrong: Array, problems: Names) -> float:
 def _p_of(effect: float, parts: Array, problems: Array, wrong: Array) -> float:
     """Two-sided p of wrong against right: Student's t of an effect whose deviations are sums of parts over problems.
 
-    The degrees of freedom are one less than the problems of the rarer class, which carry the variance. And p is at
-    least that of a sign test among these: 3 wrong traces may all lie high by chance, and the same, which would leave
-    no variance at all [ours].
+    The degrees of freedom are the problems of the rarer class, which dominate the variance, minus one. p is at least
+    that of a sign test on these: 3 wrong traces may all have the same high score by chance, with no variance [ours].
     """
     from scipy.stats import t
 
@@ -115,7 +114,7 @@ def _p_of(effect: float, parts: Array, problems: Array, wrong: Array) -> float:
 
 
 def sign_flip_p(values: Array, problems: Names) -> float | None:
-    """Two-sided p that the mean of the problems' means is 0: of all ways to turn their signs around, how many reach it.
+    """Two-sided p that the mean of the problems' means is 0: the share of sign flips that reach it.
 
     All 2^n of them, or N_FLIPS at random where there are more. None for fewer than six problems or no difference.
     Source: Fisher (1935), The Design of Experiments, section 21.

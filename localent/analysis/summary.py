@@ -1,4 +1,4 @@
-"""What one run says: accuracy, how uncertain right and wrong traces were, and whether that tells them apart."""
+"""Summary of one run: accuracy, uncertainty of right and of wrong traces, and how well it separates them."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """How well a score tells wrong traces from right ones, and the trace-length baseline beside it."""
+    """Separation of wrong from right traces by a score, and by trace length as the baseline."""
 
     auroc: Estimate  # positive class: wrong
     length: Estimate  # AUROC of the number of tokens, over the same traces
@@ -171,7 +171,7 @@ def _by_difficulty(traces: Traces, level: float) -> tuple[Accuracy, ...]:
 
 
 def _answers(p: Probed, traces: Traces, resampling: Resampling) -> Answers:
-    """The part that needs probes, over the traces that have some."""
+    """The part of the summary that needs probes, over the probed traces."""
     n_tokens = dict(zip(traces.trace_ids.tolist(), traces.n_tokens.tolist(), strict=True))
     p = p.by_id()
     half, ks = p.at(p.entropy, HALF), range(p.entropy.shape[1])

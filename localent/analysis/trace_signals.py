@@ -1,7 +1,7 @@
 """The signals of a trace: one number each, higher = more uncertain. A new one is a line in a table here.
 
-No signal knows the true answer, but for the baseline called an oracle, and none that counts samples counts the trace
-that it judges (see scores.py).
+No signal uses the true answer, except the baseline marked as oracle. Signals from other samples leave out the trace
+that they judge (see scores.py).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NOT_ROLLED = "not rolled out: 'localent study --rolled' continues traces"
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """A run as signals may see it: the first share of each trace. Rows are traces; NaN stands after that share."""
+    """The part of a run that signals may use: the first share of each trace. Rows are traces; NaN after that share."""
 
     traces: Traces
     tokens: dict[str, Array]  # token measure -> (n, n_longest)
@@ -62,7 +62,7 @@ Of = Callable[[Evidence], Array]
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """What one number of a trace is. The key identifies it, the title is what people read."""
+    """The definition of one number per trace. The key identifies it; the title is displayed."""
 
     key: str
     title: str
@@ -100,7 +100,7 @@ def signals_of(seen: Evidence, at: float = 1.0) -> tuple[Signal, ...]:
     return (*BASELINES, *TOKENS, *SEQUENCES, *TOP_K, *STEPS, *answers, ROLLOUTS_AT_START, *rolled, *OTHERS)
 
 
-# --- what needs no entropy ----------------------------------------------------------------------------------------
+# --- baselines without entropy ----------------------------------------------------------------------------------------
 
 
 def _fails(x: Evidence) -> Array:
@@ -118,7 +118,7 @@ BASELINES = (
 
 
 def finite(x: Array) -> Array:
-    """The values, inf (one token alone is possible) as the largest finite one: it still orders as certain."""
+    """The values, with inf (only one token is possible) replaced by the largest finite one, which keeps the order."""
     most = x[np.isfinite(x)].max(initial=0.0)
     return np.where(np.isposinf(x), most, x)
 
@@ -163,7 +163,7 @@ SEQUENCES = (
     _sequence("worst_window", f"worst {scores.WINDOW}-token entropy", scores.worst_window),
     _sequence("tail_entropy", f"entropy of the last {scores.WINDOW}", scores.tail),
 )
-TOP_K = (  # what a top-k interface gives, and would have missed
+TOP_K = (  # measures that a top-k interface gives, and the bias of its truncation
     _mean("mean_topk_confidence", "mean negative top-k confidence", lambda x: -x.token("topk_confidence"), NO_TOP_K),
     _mean("mean_topk_bias", "mean top-k bias", lambda x: x.token("topk_bias"), NO_TOP_K),
     _confidence("lowest_group", f"lowest {scores.WINDOW}-group confidence, negative", scores.worst_window),
@@ -205,7 +205,7 @@ Make = Callable[[str, str, Callable[[Probed], Array], float | None], Signal]
 
 
 def _by_position(make: Make, at: float, entropy: tuple[str, str], leader: tuple[str, str]) -> tuple[Signal, ...]:
-    """The entropy and the leader's doubt half-way, where that is seen already, and at the end of what is seen.
+    """The entropy and 1 - p(leader) half-way, if `at` reaches that far, and at `at`.
 
     entropy, leader: the beginnings of key and title.
     """

@@ -13,7 +13,7 @@ from localent.analysis.policy import VOTE, Effects, Policy, thresholds
 from localent.analysis.recorded import Traces
 from localent.analysis.trace_signals import Score
 
-SHARPNESS = (0.5, 1.0, 2.0, 4.0)  # how much a standard deviation of a signal weighs in a vote
+SHARPNESS = (0.5, 1.0, 2.0, 4.0)  # weight of a standard deviation of a signal in a vote
 
 
 def can_vote(traces: Traces) -> bool:
@@ -75,7 +75,8 @@ def majority(traces: Traces) -> Policy:
 def deepconf(traces: Traces, entropy: Array) -> Policy:
     """End a trace where the mean entropy of its last tokens exceeds the threshold, and leave it out of the vote.
 
-    entropy: of each token, (n, n_longest) nats. Where all samples of a problem are ended, all vote, at full length.
+    entropy: of each token, (n, n_longest) nats. Where all samples of a problem would be ended, all of them vote, at
+    full length.
     Source: DeepConf online, arXiv 2508.15260, with full-vocabulary entropy in place of its top-k confidence.
     """
     means, index = scores.window_means(entropy), problem_index(traces.problems)

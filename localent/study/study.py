@@ -33,7 +33,7 @@ SELECTED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """What a study runs and reads, the same for each of its models and tasks."""
+    """The settings of a study, the same for each of its models and tasks."""
 
     settings: runs.Settings
     n: int | None = 100  # the first problems of each task; None: all

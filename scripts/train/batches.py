@@ -1,4 +1,4 @@
-"""Documents as padded token batches. Chunk c is a function of (seed, stage, c) alone, so that runs can restart."""
+"""Documents as padded token batches. Chunk c is a function of (seed, stage, c) alone, so that runs can resume."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Batch = tuple[Tensor, Tensor]
 
 
 def encode(pieces: list[Piece], tokenizer: Tokenizer) -> Row:
-    """Token ids and next-token targets; a target counts where the token's first byte lies in a trained piece.
+    """Token ids and next-token targets; a target counts if the token's first byte is in a trained piece.
 
-    The whole text is tokenized at once, as llama.cpp will do it, never piece by piece.
+    The whole text is tokenized at once, as in llama.cpp, never piece by piece.
     """
     encoding = tokenizer.encode("".join(piece.text for piece in pieces))
     trained = [piece.trained for piece in pieces for _ in piece.text]

@@ -1,8 +1,8 @@
 """Multiple-choice problems: who comes first, who has most, best rates, sequences, sums with near misses, ranges.
 
-Every family makes the true option and wrong ones that a slip would produce; the true label is uniform. Mostly four
-options (A-D), sometimes three or five. The steps take the options one after the other, as people do ("B) 22: yes."):
-each rules one out or puts one in front, so that the answer comes nearer step by step.
+Every family makes the true option and wrong ones that a slip would produce; the label of the true one is uniformly
+distributed. Mostly four options (A-D), sometimes three or five. The steps go through the options one by one
+("B) 22: yes."): each rules an option out or makes it the leader, so that the answer becomes clearer step by step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,12 @@ from number_problems import LARGEST, factors, number_problem, some
 from problems import LABELS, Equation, Problem, Remark, Step, held_out, options, values
 from words import OBJECTS, ORDERS, PEOPLE
 
-RANGES = {0: "less than 12", 12: "12 to 27", 28: "28 to 55", 56: "56 or more"}  # from which number on; alike often
+RANGES = {
+    0: "less than 12",
+    12: "12 to 27",
+    28: "28 to 55",
+    56: "56 or more",
+}  # lower bound -> text; all equally frequent
 
 
 def n_options(rng: random.Random) -> int:
@@ -36,7 +41,7 @@ def near_misses(rng: random.Random, true: int, n: int, first: list[int]) -> list
 
 
 def held(choices: tuple[tuple[str, str], ...], answer: str, reasons: dict[str, str]) -> list[str]:
-    """Every option held against what is known, a line each. reasons: option text -> why it is or is not the answer."""
+    """Every option checked, one line each. reasons: option text -> why it is or is not the answer."""
     lines: list[str] = []
     for label, text in choices:
         why = f"{reasons[text]}, " if text in reasons else ""
@@ -52,7 +57,7 @@ def checked(choices: tuple[tuple[str, str], ...], answer: str, reasons: dict[str
 
 @dataclass(frozen=True, slots=True)
 class Ordering:
-    """told: what the story says; first: who is wanted; reasons: name -> the comparison that is lost."""
+    """told: text of the story; first: the right answer; reasons: name -> the comparison that this person loses."""
 
     told: str
     asked: str
@@ -93,7 +98,7 @@ def posed(story: Ordering, rng: random.Random) -> Problem:
 
 
 def verdict(amounts: list[int], largest: bool) -> list[str]:
-    """For each amount in turn, whether it is in front so far."""
+    """For each amount in turn: in front or behind, so far."""
     better = max if largest else min
     return ["in front" if better(amounts[: i + 1]) == x else "behind" for i, x in enumerate(amounts)]
 
@@ -150,7 +155,7 @@ def best_rate(rng: random.Random) -> Problem | None:
 
 
 def concluded(problem: Problem, rng: random.Random, wrong: list[int]) -> Problem:
-    """A problem whose last equation gives the answer, as multiple choice: the options are held against it."""
+    """A problem whose last equation gives the answer, as multiple choice: the options are checked against it."""
     true = values(problem.steps)[-1]
     choices = options(rng, [str(true), *map(str, wrong)])
     answer = next(label for label, text in choices if text == str(true))
@@ -159,7 +164,7 @@ def concluded(problem: Problem, rng: random.Random, wrong: list[int]) -> Problem
 
 
 def sequence(rng: random.Random) -> Problem | None:
-    """What comes next in an arithmetic sequence."""
+    """The next number of an arithmetic sequence."""
     step, length, op = rng.randint(2, 20), rng.randint(3, 4), rng.choice("+-")
     start = rng.randint(1, 60) + (step * length if op == "-" else 0)
     shown = [start + (step if op == "+" else -step) * i for i in range(length)]
@@ -186,7 +191,7 @@ def word_sum(rng: random.Random) -> Problem | None:
 
 
 def in_range(rng: random.Random) -> Problem | None:
-    """Between which bounds the result of a short number problem lies; the options are the same every time."""
+    """The range that contains the result of a short number problem; the options are always the same."""
     inner = number_problem(rng, rng.choice((1, 1, 2, 3)))
     if inner is None:
         return None

@@ -32,7 +32,9 @@ CUE = "The answer is"
 END_OF_TEXT, TURN_START, TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 BETWEEN = "\n\n"  # between the problems of one document, also the separator for few-shot prompts
 EARLY_SHARE = 0.25
-QUESTION_SHARE = 0.1  # of pretraining questions count in the loss; their drawn numbers and names are noise to it
+QUESTION_SHARE = (
+    0.1  # of pretraining questions count in the loss; the numbers and names in them are random, so noise to the loss
+)
 WRONG_SHARE = 0.15
 CHOICE_SHARE = 0.4
 
@@ -53,13 +55,13 @@ def any_problem(rng: random.Random, most_steps: int = MOST_STEPS) -> Problem:
 
 
 def any_number_problem(rng: random.Random, most_steps: int = MOST_STEPS) -> Problem:
-    """A number problem, 1 to `most_steps` steps alike often."""
+    """A number problem, 1 to `most_steps` steps equally often."""
     n_steps = rng.randint(1, most_steps)
     return draw(lambda r: number_problem(r, n_steps), rng, held_out=False)
 
 
 def plain_prompt(problem: Problem) -> str:
-    """The solution follows after a blank, which belongs to its first token."""
+    """The solution follows after a space, which belongs to its first token."""
     return f"Question: {problem.prompt}\nSolution:"
 
 
@@ -93,7 +95,7 @@ def slip(problem: Problem, rng: random.Random) -> dict[int, int]:
 
 
 def wrong_answer(problem: Problem, slips: dict[int, int], rng: random.Random) -> str:
-    """What the slip leads to: the last value, or any label for a choice."""
+    """The answer that follows from the slip: the last value, or any label for a choice."""
     if problem.choices:
         return rng.choice(problem.choices)[0]
     return str(values(problem.steps, slips)[-1])
@@ -132,7 +134,7 @@ def pretrain_document(rng: random.Random, most_steps: int = MOST_STEPS) -> list[
 
 
 def worksheet(rng: random.Random) -> list[Piece]:
-    """Bare equations of four problems, one a line; only the values count, the rest is drawn at random."""
+    """Bare equations of four problems, one per line; only the values are trained on, since the rest is random."""
     problems = [any_number_problem(rng) for _ in range(4)]
     sums = [line for p in problems for line in terse(p, {})]
     halves = [line.split("=") for line in rng.sample(sums, len(sums))]
@@ -141,7 +143,7 @@ def worksheet(rng: random.Random) -> list[Piece]:
 
 
 def comparisons(rng: random.Random) -> list[Piece]:
-    """The amounts of a who-has-most problem without its story; only who is in front counts, and the answer."""
+    """The amounts of a who-has-most problem without its story; only who is in front and the answer are trained on."""
     problem = draw(rng.choice((who_has_most, best_rate)), rng, held_out=False)
     *sums, last = lines(problem)
     pieces = [Piece(problem.question.rpartition(". ")[2] + "\n", False)]
@@ -152,7 +154,7 @@ def comparisons(rng: random.Random) -> list[Piece]:
 
 
 def option_lookups(rng: random.Random) -> list[Piece]:
-    """Options, some sums, then each label again, in random order; only the text that belongs to a label counts."""
+    """Options, some sums, then each label again, in random order; only the text of a label is trained on."""
     names = [name for name, _ in PEOPLE]
     n, numbers = rng.randint(3, 5), range(1, LARGEST + 1)
     choices = options(rng, rng.sample(names, n) if rng.random() < 0.3 else [str(x) for x in rng.sample(numbers, n)])
@@ -165,13 +167,13 @@ def option_lookups(rng: random.Random) -> list[Piece]:
 
 
 def sums_of(problem: Problem) -> str:
-    """The steps of a problem that compute, a line each."""
+    """The equations of a problem, one line each."""
     worked_lines = zip(problem.steps, lines(problem), strict=True)
     return "".join(f"{line}\n" for step, line in worked_lines if isinstance(step, Equation))
 
 
 def shuffled_checks(rng: random.Random) -> list[Piece]:
-    """A problem as it is asked and its sums, then all options held against it in random order, the labels only read."""
+    """A problem and its sums, then all options checked in random order; the labels are not trained on."""
     if rng.random() < 0.3:
         story = draw(ordering, rng, held_out=False)
         problem, reasons = posed(story, rng), story.reasons
@@ -185,9 +187,9 @@ def shuffled_checks(rng: random.Random) -> list[Piece]:
 
 
 def equalities(rng: random.Random, near: bool = True) -> list[Piece]:
-    """Sums, then numbers held against the result, half of them equal to it; only verdicts count.
+    """Sums, then numbers compared with the result, half of them equal to it; only verdicts are trained on.
 
-    near: the others are near misses, after the problem as it is asked; else any numbers, after the sums alone.
+    near: the others are near misses, and the problem comes first; else any numbers, after the sums alone.
     """
     problem = draw(rng.choice((sequence, word_sum)), rng, held_out=False)
     result = values(tuple(s for s in problem.steps if isinstance(s, Equation)))[-1]
@@ -201,7 +203,7 @@ def equalities(rng: random.Random, near: bool = True) -> list[Piece]:
 
 
 def order_lookups(rng: random.Random) -> list[Piece]:
-    """The story of an ordering, then its people in random order; only what the story says of them counts."""
+    """The story of an ordering, then its people in random order; only what the story says of them is trained on."""
     story = draw(ordering, rng, held_out=False)
     pieces = [Piece(f"{story.told} {story.asked}\n", False)]
     for name in rng.choices(tuple(story.reasons), k=8):
@@ -211,7 +213,7 @@ def order_lookups(rng: random.Random) -> list[Piece]:
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """What a stage reads: shares of worksheets and of drills, each kind of drill alike often; the rest are problems."""
+    """The documents of a stage: shares of worksheets and of drills, their kinds equally often; the rest problems."""
 
     worksheets: float = 0.0
     drills: float = 0.0

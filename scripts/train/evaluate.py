@@ -1,4 +1,4 @@
-"""Held-out accuracy of a stage by number of steps, and what it would answer early: `python evaluate.py sft`."""
+"""Held-out accuracy of a checkpoint by number of steps, and its answers forced early: `python evaluate.py sft`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVALUATION_SEED = 7  # not the shipped problems
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """A stage ready to be asked: weights, tokenizer, prompt form, end token."""
+    """A checkpoint with its tokenizer, prompt form and end token."""
 
     model: Abacus
     tokenizer: Tokenizer
@@ -78,7 +78,7 @@ def wilson(right: int, n: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def accuracy(reader: Reader, problems: list[Problem], temperature: float, seed: int) -> list[dict]:
-    """One sampled solution a problem: whether right, whether an answer was stated, tokens."""
+    """One sampled solution per problem: right or not, answer stated or not, tokens."""
     generator = torch.Generator().manual_seed(seed)
     rows = sample_in_groups(
         reader.model, [reader.prompt(p) for p in problems], end=reader.end, temperature=temperature, generator=generator
@@ -108,7 +108,7 @@ def log_p(reader: Reader, prefixes: list[list[int]], answers: list[list[int]]) -
 
 
 def leaders(reader: Reader, problem: Problem, prefixes: list[list[int]]) -> list[str]:
-    """The answer in front at each prefix: the best of the labels, or digits taken greedily."""
+    """The leading answer at each prefix: the most likely label, or digits decoded greedily."""
     if not problem.choices:
         stop = reader.tokenizer.token_to_id(".")
         rows = sample(reader.model, prefixes, end=stop, temperature=0, generator=torch.Generator(), most=8)
@@ -119,7 +119,7 @@ def leaders(reader: Reader, problem: Problem, prefixes: list[list[int]]) -> list
 
 
 def forced(reader: Reader, problems: list[Problem]) -> list[dict]:
-    """What is answered after k clean steps and the cue: log p (nats, full stop included) of truth and leader."""
+    """Answers forced after k clean steps: log p (nats, full stop included) of the true and the leading answer."""
     out = []
     for p in problems:
         steps = lines(p)

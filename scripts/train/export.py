@@ -1,6 +1,6 @@
 """Weights → GGUF: `python export.py WEIGHTS.pt OUT.gguf --stage sft`. llama.cpp's logits must then equal PyTorch's.
 
-llama.cpp rotates neighbouring pairs, the model rotates halves; so rows of q and k are interleaved on the way out.
+llama.cpp rotates neighbouring pairs, the model rotates halves: rows of q and k are interleaved on export.
 """
 
 from __future__ import annotations

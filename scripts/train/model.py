@@ -1,4 +1,4 @@
-"""The model: llama architecture with tied embeddings, small enough to be read at one sitting."""
+"""The model: llama architecture with tied embeddings."""
 
 from __future__ import annotations
 
@@ -114,10 +114,10 @@ class Abacus(nn.Module):
     def _init(self, module: nn.Module) -> None:
         """Matrices that write into the residual stream start at zero, so that it starts as the embedding.
 
-        Embeddings start large and the last norm small: words that fill the same gap (all the names) are pushed the
-        same way by the tied output, and from a small start they became too alike to be found again in the text.
-        Query, key and value are matrices of their own, because Muon makes one matrix's update equally strong in all
-        directions: fused, the values took what queries and keys needed to learn where to look.
+        Embeddings start large and the last norm small: interchangeable words (all the names) get the same gradient
+        from the tied output, and from a small start their embeddings became too similar for attention to tell apart.
+        Query, key and value are separate matrices, because Muon makes the update of a matrix equally strong in all
+        directions: in a fused matrix, the values dominated and queries and keys learnt too little.
         """
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=0.3)

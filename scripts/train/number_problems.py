@@ -1,7 +1,7 @@
-"""Word problems with a number as answer: a story of 1 to 6 computed steps, with facts that do not matter mixed in.
+"""Word problems with a number as answer: a story of 1 to 6 computed steps, with irrelevant facts mixed in.
 
 A story holds one running quantity (things or dollars). An event adds a sentence to the question and one or two
-equations to the solution. All text is in the past tense, so that "She" and "They" need no other verb forms.
+equations to the solution. All text is in the past tense, so that "She" and "They" take the same verb forms.
 """
 
 from __future__ import annotations
@@ -15,14 +15,12 @@ from problems import OPERATIONS, Equation, Operand, Problem, Ref, values
 from words import BOXES, COLORS, DAYS, GOODS, HELPERS, OBJECTS, PARTS, PEOPLE, PLACES, TIMES
 
 MOST_STEPS = 6
-
-
-LARGEST = 199  # what no value of a step exceeds: larger sums would cost a tiny model most of its training
+LARGEST = 199  # the largest value of a step: larger sums would take a tiny model most of its training
 
 
 @dataclass(slots=True)
 class Story:
-    """A problem being told. `now` is the running quantity: a given number or the value of a step."""
+    """A story under construction. `now` is the running quantity: a given number or the value of a step."""
 
     rng: random.Random
     who: str
@@ -58,7 +56,7 @@ class Story:
 
 
 def some(rng: random.Random, top: int = 99) -> int:
-    """A term of a sum: one digit or two alike often. So most steps move the quantity a little, some a lot."""
+    """A term of a sum, of one or two digits equally often: some steps change the quantity a little, some a lot."""
     low, high = rng.choice(((2, 9), (10, 60)))
     return rng.randint(min(low, top), max(2, min(high, top)))
 
@@ -69,7 +67,7 @@ def factors(rng: random.Random) -> tuple[int, int]:
     return rng.randint(a, b), rng.randint(c, d)
 
 
-# Beginnings. Each sets the running quantity and returns whether the story may go on from it.
+# Beginnings. Each sets the running quantity and returns True if the story may go on.
 
 
 def begin_plain(s: Story) -> bool:
@@ -150,7 +148,7 @@ def begin_savings(s: Story) -> bool:
     return True
 
 
-# Events. Each moves the running quantity and returns whether the story may go on.
+# Events. Each changes the running quantity and returns True if the story may go on.
 
 
 def gain(s: Story) -> bool:
@@ -348,7 +346,7 @@ def place(s: Story) -> str:
 
 
 def distractor(s: Story) -> str:
-    """A fact with a number that nothing depends on."""
+    """An irrelevant fact with a number."""
     other, n = s.rng.choice([p for p, _ in PEOPLE if p != s.who]), some(s.rng)
     things = s.rng.choice([t for t in OBJECTS if t != s.things])
     return s.rng.choice(
@@ -389,7 +387,7 @@ def pick(rng: random.Random, options: dict, room: int) -> Callable[[Story], bool
 
 
 def tell(rng: random.Random, n_steps: int) -> Story | None:
-    """A story of exactly `n_steps` equations, or None where the draw led nowhere."""
+    """A story of exactly `n_steps` equations, or None if the draw failed."""
     who, pronoun = rng.choice(PEOPLE)
     s = Story(rng, who, pronoun, rng.choice(OBJECTS))
     fine = pick(rng, BEGINNINGS, n_steps)(s)

@@ -2,7 +2,7 @@
 
 A problem is held out when the hash of its skeleton (which events in which order, with which numbers; for the
 ordering puzzles also who) falls into a fixed bucket. Names, objects and phrasing are not part of a number
-problem's skeleton, so a held-out sum never reaches training under another name, nor as multiple choice.
+problem's skeleton, so a held-out sum never reaches training under another name, or as multiple choice.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Problem:
 
     @property
     def prompt(self) -> str:
-        """What a model is asked: the stem, then one line "A) text" per option."""
+        """The text of the question: the stem, then one line "A) text" per option."""
         return "\n".join([self.question, *(f"{label}) {text}" for label, text in self.choices)])
 
     @property
@@ -76,7 +76,7 @@ class Problem:
 
 
 def held_out(skeleton: str) -> bool:
-    """Whether the skeleton's hash falls into the held-out bucket."""
+    """True if the skeleton's hash falls into the held-out bucket."""
     digest = hashlib.sha256(skeleton.encode()).digest()
     return int.from_bytes(digest[:4], "big") % 100 < HELD_OUT_PERCENT
 
@@ -119,7 +119,7 @@ def options(rng: random.Random, texts: list[str]) -> tuple[tuple[str, str], ...]
 
 
 class Splittable(Protocol):
-    """Whatever lies on one side of the split."""
+    """An object that is either for training or held out."""
 
     @property
     def held_out(self) -> bool: ...
@@ -129,7 +129,7 @@ T = TypeVar("T", bound=Splittable)
 
 
 def draw(make: Callable[[random.Random], T | None], rng: random.Random, held_out: bool) -> T:
-    """The next thing of `make` that fits (not None) and lies on the wanted side of the split."""
+    """The next result of `make` that is not None and on the wanted side of the split."""
     while True:
         made = make(rng)
         if made is not None and made.held_out == held_out:

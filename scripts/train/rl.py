@@ -1,7 +1,7 @@
-"""Reinforcement on correct answers, from the fine-tuned model: `python rl.py`. The same command again continues.
+"""Reinforcement on correct answers, from the fine-tuned model: `python rl.py`, which resumes an interrupted run.
 
 Policy gradient with a group baseline: several solutions of one problem are sampled, each is rewarded 1 if its answer
-is right, and the mean reward of its group is taken off. Every update is on fresh samples, so nothing is clipped.
+is right, and the mean reward of its group is subtracted. Every update uses fresh samples, so nothing is clipped.
 A small supervised loss on fine-tuning documents (early answers among them) keeps the forced answers calibrated.
 """
 
@@ -59,7 +59,7 @@ def token_log_p(model: Abacus, ids: Tensor, targets: Tensor) -> tuple[Tensor, Te
 
 
 class Tuner:
-    """The stage under way: model, optimizer, number of updates done."""
+    """The state of the stage: model, optimizer, number of updates done."""
 
     def __init__(self, settings: Settings, seed: int, work: Path) -> None:
         self.settings, self.seed, self.work = settings, seed, work

@@ -1,9 +1,9 @@
 """Supervised stages: `python train.py pretrain`, then `finetune`, `compare`, `recall`, `settle`, `weigh`.
 
-The same command again continues.
+The same command resumes an interrupted stage.
 
 A checkpoint holds weights, both optimizers and the position in the data; batches are a function of seed and
-position, so a run that was cut off sees exactly the batches that an uninterrupted one sees.
+position, so an interrupted run sees exactly the batches of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ CLIP = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """tokens: padded tokens to see; early: also keep the weights there; start: the weights it goes on from.
+    """tokens: padded tokens to see; early: also save the weights after so many; start: the initial weights.
 
-    batch: padded tokens an update; chunks small[0] .. small[1] - 1 use half, for more updates while copying is learnt.
+    batch: padded tokens an update; chunks small[0] .. small[1] - 1 use half, for more updates while it learns to copy.
     """
 
     name: str
@@ -71,7 +71,7 @@ def optimizers(model: Abacus, lr: float) -> list[torch.optim.Optimizer]:
 
 
 def share_of_lr(progress: float, stage: Stage) -> float:
-    """Learning-rate factor at `progress` in 0..1: short warmup, flat, straight down to 2 %."""
+    """Learning-rate factor at `progress` in 0..1: short warmup, constant, then linear decay to 2 %."""
     down = (1 - progress) / stage.cooldown
     return min(1.0, progress / stage.warmup + 0.01, max(0.02, down))
 
@@ -83,7 +83,7 @@ def loss_of(model: Abacus, hidden: Tensor, targets: Tensor) -> Tensor:
 
 
 class Trainer:
-    """One stage under way: model, optimizers, position (chunk, batch in chunk), tokens seen."""
+    """The state of one stage: model, optimizers, position (chunk, batch in chunk), tokens seen."""
 
     def __init__(self, stage: Stage, seed: int, work: Path) -> None:
         torch.manual_seed(seed)
@@ -109,7 +109,7 @@ class Trainer:
         return self.work / f"{self.stage.name}.jsonl"
 
     def resume(self) -> None:
-        """Go on from the last resume point, if there is one."""
+        """Continue from the last resume point, if there is one."""
         if not self.checkpoint.exists():
             return
         kept = torch.load(self.checkpoint, map_location=self.device)
