@@ -1,4 +1,4 @@
-"""How a candidate model differs from its reference: next-token distributions, answers, reasoning traces.
+"""Comparison of candidate models with a reference: next-token distributions, answers, reasoning traces.
 
 `on_text` and `on_traces` choose what both models read, one `text` at a time. `teacher_forcing` feeds it to all models
 and records every position; `scoring` does so as a `plan` says and measures the noise floor. `free_running` and

@@ -9,7 +9,7 @@ from localent.errors import LocalentError
 from localent.files.identity import tokenizer_fields
 from localent.records import Model
 
-BESIDE = {"padding_token_id", "eos_token_id", "eot_token_id", "eom_token_id", "unknown_token_id"} | {
+IRRELEVANT = {"padding_token_id", "eos_token_id", "eot_token_id", "eom_token_id", "unknown_token_id"} | {
     "seperator_token_id",  # as GGUF spells it
     "mask_token_id",
     "add_eos_token",
@@ -50,4 +50,4 @@ def _tokens(fields: Mapping[str, object]) -> tuple[object, ...]:
 
 def _differing_fields(a: Mapping[str, object], b: Mapping[str, object]) -> list[str]:
     """Names of the tokenizer fields that matter and differ."""
-    return sorted(name for name in (a.keys() | b.keys()) - BESIDE if a.get(name) != b.get(name))
+    return sorted(name for name in (a.keys() | b.keys()) - IRRELEVANT if a.get(name) != b.get(name))

@@ -40,7 +40,7 @@ class Source:
 def comparison_id(reference: Model | None, candidate: Model, source: Source, plan: Plan) -> str:
     """12 hex digits of everything that can change a bit of a figure, threads and builds included.
 
-    Whether rows per position are stored changes none.
+    Storing rows per position changes none.
     """
     build = engine.build_info(plan.gpu_layers or 0, candidate.path) | {"localent": localent.__version__}
     how = asdict(replace(plan, positions=False)) | build

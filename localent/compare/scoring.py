@@ -33,6 +33,7 @@ class Pass:
 
     @property
     def n_threads(self) -> int:
+        """The plan's threads, else all usable cores."""
         return self.plan.threads or hardware.usable_cores()
 
     def scorer(self, model: Model) -> Scorer:

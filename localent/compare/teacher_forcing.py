@@ -19,7 +19,7 @@ from localent.runs.progress import ignore
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Feeding:
-    """How texts are fed, and what is called on the way."""
+    """The size of calls, the threads, and the functions that are called on the way."""
 
     chunk: int  # tokens of a call
     n_threads: int

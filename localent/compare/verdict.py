@@ -1,4 +1,4 @@
-"""What differs from the reference and what cannot be told apart from it, in one sentence per candidate."""
+"""Verdicts on candidates: aspects that differ from the reference, and those that cannot be told apart from it."""
 
 from __future__ import annotations
 

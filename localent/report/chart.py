@@ -107,7 +107,7 @@ def _polyline(canvas: Canvas, points: list[Point], across: int, down: int) -> se
 
 
 def _labels(canvas: Canvas, lines: Mapping[str, list[Point]]) -> dict[int, str]:
-    """Row -> label, beside the last point of each series, each on a row of its own."""
+    """Row -> label: next to the last point of each series, at most one in a row."""
     labels: dict[int, str] = {}
     for name, points in sorted(lines.items(), key=lambda line: -line[1][-1][1]):
         wanted = canvas.place(points[-1], 1, 1)[1]
@@ -121,7 +121,7 @@ def _tick(value: float) -> str:
 
 
 def _y_tick(canvas: Canvas, row: int) -> str:
-    """The number beside a row: at the top, in the middle and at zero."""
+    """The number to the left of a row: at the top, in the middle and at zero."""
     marked = {0: canvas.top, (canvas.n_rows - 1) / 2: canvas.top / 2, canvas.n_rows - 1: 0.0}
     return (_tick(marked[row]) if row in marked else " " * len(_tick(0.0))) + " "
 

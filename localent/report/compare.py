@@ -69,7 +69,7 @@ def _tables(c: Comparison, width: int, full: bool) -> list[list[str]]:
 
 
 def _fitting(width: int) -> int:
-    """Columns that fit beside the labels and the reference."""
+    """The number of columns that fit after the labels and the reference."""
     return max(1, (width - LABEL) // CELL - 1)
 
 
@@ -328,7 +328,7 @@ def _on_noise(c: Comparison) -> list[str]:
 
 
 def _on_perplexity(c: Comparison) -> list[str]:
-    """How llama-perplexity's definitions affect KLD and PPL(base)."""
+    """The definitions of llama-perplexity that affect KLD and PPL(base)."""
     if c.source == "run":
         return []
     kld = "KLD over tokens with ln p(base) > -16, as llama-perplexity computes it"

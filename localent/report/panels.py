@@ -184,6 +184,7 @@ def auroc_panel(runs: Sequence[RunFacts]) -> Panel | None:
 
 
 def auroc_line(name: str, role: str, p: Probed) -> Line:
+    """AUROC of the answer entropy at each position."""
     values = p.at(p.entropy, GRID)
     found = [intervals.separation(values[:, j], p.wrong, p.problems, resampling=RESAMPLING) for j in range(len(GRID))]
     return of_estimates(name, role, list(GRID), found)
@@ -287,6 +288,7 @@ def _difference(name: str, other: str, gap: Estimate) -> str:
 
 
 def of_curve(name: str, role: str, curve: curves.Curve) -> Line:
+    """A mean over traces, with its band."""
     return Line(name, role, *(np.asarray(x).tolist() for x in (curve.at, curve.value, curve.low, curve.high, curve.n)))
 
 

@@ -1,6 +1,6 @@
 """Rows as text: an aligned table, Markdown, CSV, JSON lines. Returns strings; the command line prints them.
 
-Cells are what SQLite gives: None, int, float, str, bytes. None is empty, bytes are hex.
+Cells are of SQLite's types: None, int, float, str, bytes. None is empty, bytes are hex.
 """
 
 from __future__ import annotations

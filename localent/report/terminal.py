@@ -191,10 +191,10 @@ def _signal_sentence(name: str, signal: Signal) -> str:
         return f"By {name}, wrong and right traces cannot be told apart: {found} includes 0.5."
     if auroc.below(0.5):
         return f"{_capital(name)} is lower in wrong traces than in right ones: {found}."
-    return f"{_capital(name)} tells wrong traces from right ones: {found}{_beside_length(signal)}."
+    return f"{_capital(name)} tells wrong traces from right ones: {found}{_against_length(signal)}."
 
 
-def _beside_length(signal: Signal) -> str:
+def _against_length(signal: Signal) -> str:
     length = f"the trace's length ({number(signal.length, 1, 2)})"
     if not signal.advantage.excludes(0):
         return f", but is not shown to beat {length}"

@@ -150,7 +150,7 @@ def answer_row(probe: Probe, truth: str, style: Style) -> str:
 
 
 def fitting(probe: Probe, truth: str, style: Style) -> str:
-    """As many leading answers as fit beside 22 columns."""
+    """As many leading answers as fit in a line after its first 22 columns."""
     found = leading(probe, truth, N_ANSWERS)
     while text_width(found) > style.width - 22 and " · " in found:
         found = found.rpartition(" · ")[0]

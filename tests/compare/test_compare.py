@@ -206,7 +206,7 @@ def test_plain_text_gives_what_llama_perplexity_prints(quants):
                 assert ours[name].uncertainty == pytest.approx(uncertainty, rel=0.01, abs=2e-4), name
 
 
-def test_its_base_file_in_place_of_the_reference_gives_the_same(quants):
+def test_a_base_file_gives_the_same_as_its_reference_model(quants):
     done = compare_base(GOLDEN / "base.kld", quants, plan=replace(PLAN, limit=None))
     assert done.reference is None
     for candidate in done.candidates:
@@ -226,7 +226,7 @@ def test_the_first_chunks_of_a_base_file_are_its_first_chunks(quants):
     assert found[1]["Mean KLD"].value == pytest.approx(found[2]["Mean KLD"].value, abs=1e-4)
 
 
-def test_the_base_file_we_write_is_the_tools(tmp_path):
+def test_a_base_file_that_is_written_equals_llama_perplexitys(tmp_path):
     """The same head and, but for rounding on another processor, the same rows: up to 0.0054 nats apart on one with
     other vector instructions, whose distributions differ by 1e-6 nats."""
     compare_text([str(MODEL)], TEXT, plan=PLAN, write_base=tmp_path / "b.kld")
@@ -258,7 +258,7 @@ def test_the_footer_says_how_mcnemar_counts_attempts_at_one_problem():
     assert "McNemar's test counts each problem once" in " ".join(render(done).split())
 
 
-def test_a_model_and_its_own_base_file_are_not_called_different(quants):
+def test_a_model_does_not_differ_from_its_own_base_file(quants):
     """What differs is the rounding to 16 bits; a real quant is still told apart."""
     done = compare_base(GOLDEN / "base.kld", [str(MODEL), quants[1]], plan=replace(PLAN, limit=None))
     said = " ".join(render(done).split())
@@ -275,7 +275,7 @@ def test_a_perplexity_of_any_size_stays_within_its_column(value):
     assert float(_figure(figure)[0].split()[0]) == pytest.approx(value, rel=1e-6)
 
 
-def test_chunks_beyond_the_training_context_are_pointed_out(quants):
+def test_chunks_longer_than_the_training_context_give_a_warning(quants):
     trained = identity.identify(MODEL).model.n_ctx_train
     text = Path(quants[0]).parent / "long.txt"
     text.write_bytes(TEXT.read_bytes() * 4)
@@ -294,7 +294,7 @@ def test_chunk_size_of_the_calls_changes_only_noise(quants):
     assert pair[0] == pytest.approx(pair[1], abs=1e-5)
 
 
-def test_more_bits_are_nearer(quants):
+def test_kld_falls_as_bits_rise(quants):
     done = compare_text([str(MODEL), *quants], TEXT, plan=replace(PLAN, noise=True))
     near, far = (c.forced["Mean KLD"].value for c in done.candidates)
     assert done.noise.forced["Mean KLD"].value < near < far
@@ -356,7 +356,7 @@ def test_other_tokenizers_are_refused_with_what_differs(tmp_path, bundled):
     assert f"vocabularies of 260 and {n_vocab:,} entries; their tokenizers are different" in result.output
 
 
-def test_a_padded_vocabulary_is_refused_as_what_it_is(tmp_path):
+def test_a_padded_vocabulary_is_refused_with_the_reason(tmp_path):
     """The same tokens and four more at the end: the distributions are over different things."""
     padded = gguf.GGUFWriter(tmp_path / "padded.gguf", "llama")
     reader = gguf.GGUFReader(MODEL)
@@ -390,7 +390,7 @@ def test_a_tokenizer_that_differs_in_one_token_is_refused(tmp_path):
     assert "tokenizers differ in tokens" in result.output
 
 
-def test_a_candidate_that_differs_in_one_tensor_is_told_apart(tmp_path):
+def test_a_candidate_that_differs_in_one_tensor_differs_in_kld(tmp_path):
     """Two weights of one tensor changed: another sha256, named by inspect, seen by compare."""
     other = tmp_path / "other.gguf"
     other.write_bytes(MODEL.read_bytes())
@@ -439,7 +439,7 @@ def test_broken_logits_of_a_free_run_are_named(tmp_path, monkeypatch):
         (["--kld-base", str(GOLDEN / "base.kld"), "--positions"], 2, "--positions needs a reference model"),
     ],
 )
-def test_bad_requests_are_one_sentence(arguments, code, says):
+def test_bad_requests_give_one_sentence(arguments, code, says):
     result = CliRunner().invoke(main, ["compare", str(MODEL), str(MODEL), *arguments])
     assert result.exit_code == code, result.output
     assert says in result.output
@@ -562,7 +562,7 @@ def candidate(found, quant, free=None, trajectory=None):
     return SimpleNamespace(model=model, forced=found, free=free, trajectory=trajectory)
 
 
-def test_what_is_said_is_what_the_intervals_say():
+def test_verdicts_follow_the_intervals():
     """Noise of salt 0.01: the same file, one within the noise, one far above it."""
     _, (itself, noise_, near, far) = teacher_forced(0.0, 0.01, 0.005, 0.3)
     said = verdict.verdicts([candidate(f, name) for f, name in ((itself, "A"), (near, "B"), (far, "C"))], noise_)
@@ -575,7 +575,7 @@ def test_what_is_said_is_what_the_intervals_say():
     assert f"{verdict.times_noise(times)} times the noise floor" in said[2].sentence
 
 
-def test_accuracy_is_called_different_only_after_holm():
+def test_accuracy_differs_only_after_holm():
     """9 flips one way and 1 the other: p = 0.021 alone, and no finding once two candidates were looked at."""
     _, (one,) = teacher_forced(0.1)
 
@@ -652,7 +652,7 @@ def test_pairs_by_hand():
     assert found.mechanisms == {}
 
 
-def test_mechanisms_and_given_up_answers_are_shares_of_what_was_probed():
+def test_mechanisms_and_lost_answers_are_shares_of_the_probed_traces():
     def probed(problem, names, gone):
         return replace(a_pair(problem, (False, False), ([1], [1])), mechanism=names, abandoned=gone)
 
@@ -770,7 +770,7 @@ def test_a_task_from_the_command_line(tmp_path, bundled, monkeypatch):
         assert [store.has_divergences(key) for key in new] == [True]
 
 
-def test_the_noise_floors_run_is_called_that_and_left_out_of_pictures(tmp_path, bundled):
+def test_the_run_of_the_noise_floor_is_labelled_and_left_out_of_reports(tmp_path, bundled):
     """The reference's traces once more, in other lanes: no second run of the user's, and never taken up as one."""
     db = str(tmp_path / "t.db")
     options = ["--task", "demo-number", "-n", "2", "--lanes", "2", "--threads", "1", "--max-tokens", "60", "--db", db]

@@ -81,7 +81,7 @@ def test_the_noise_floor_is_what_the_numbers_move(examined):
     assert all(0 <= finding.value < 0.1 for finding in noise.values())
 
 
-def test_a_report_is_kept_for_this_model_and_build_only(examined):
+def test_a_report_is_saved_for_this_model_and_build_only(examined):
     doctor.save(examined)
     assert doctor.saved_report(examined.model_sha256, examined.build) == examined
     assert doctor.saved_report("0" * 64, examined.build) is None
@@ -228,14 +228,14 @@ def test_layers_go_to_the_gpu_as_far_as_they_fit(random_model):
     assert fit.offload(head, 12 << 30, [replace(CARD, free_bytes=0)], 4, 512).layers == 0
 
 
-def test_what_the_user_wants_counts(random_model):
+def test_the_users_layers_win(random_model):
     model = identity.identify(random_model("tiny-llama")).model
     assert fit.layers_for([model], 7) == 7
     if not supports_gpu():
         assert fit.layers_for([model], None) == 0
 
 
-def test_short_memory_is_told_each_time(random_model, monkeypatch, caplog):
+def test_short_gpu_memory_is_logged_each_time(random_model, monkeypatch, caplog):
     """The number is found once and kept; why it is not more is said on every run."""
     model = identity.identify(random_model("tiny-llama")).model
     monkeypatch.setattr(fit, "supports_gpu", lambda: True)

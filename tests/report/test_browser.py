@@ -288,9 +288,8 @@ def test_a_browser_that_cannot_unpack_the_traces_says_so(browser, page):
         browser.post("/url", {"url": "about:blank"})
         browser.post("/url", {"url": page})
         said = browser.wait("return document.getElementById('count').textContent")
-        assert (
-            said == "The traces in this file cannot be shown: this browser is too old to unpack them. A newer one can."
-        )
+        why = "this browser is too old to unpack them. Open the file in a newer one."
+        assert said == f"The traces in this file cannot be shown: {why}"
         assert browser.run("return document.querySelectorAll('figure svg').length") >= 8
     finally:
         browser.devtools("Page.removeScriptToEvaluateOnNewDocument", identifier=added["identifier"])

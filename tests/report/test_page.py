@@ -144,7 +144,7 @@ def test_ticks_are_round_and_span_the_range(low, high):
     assert 3 <= len(found) <= 8
 
 
-def test_runs_of_one_model_are_told_apart_by_what_differs():
+def test_runs_of_one_model_are_named_by_the_settings_that_differ():
     first = {"task": "sums", "lanes": 8, "seed": 0}
     assert differing([first, first | {"task": "words"}]) == ["sums", "words"]
     assert differing([first, first | {"lanes": 16, "chunk": 3}]) == ["lanes 8", "lanes 16"]
@@ -156,7 +156,7 @@ def test_runs_of_one_model_are_told_apart_by_what_differs():
     assert differing([first, first | {"chunk": 3}]) == ["", ""]
 
 
-def test_runs_with_one_name_get_names_of_their_own_and_a_run_counts_once(tmp_path):
+def test_runs_of_equal_names_get_distinct_names_and_a_run_counts_once(tmp_path):
     runs = made(tmp_path / "runs.db", n_runs=4, n_problems=6)  # the fourth is of the first's model and quant
     with open_db(tmp_path / "runs.db", readonly=True) as db:
         names = [run.name for run in facts(db, [*runs, runs[0]])]

@@ -99,7 +99,7 @@ def test_a_ready_made_query_shows_the_first_trace_that_it_finds(db):
     assert (code, "'unread-answers' finds nothing" in err) == (2, True)
 
 
-def test_answers_that_would_read_as_nothing_are_not_named():
+def test_answers_that_would_show_as_0_percent_are_left_out():
     from localent.records import Answer, Probe
     from localent.report.trace import leading
 
@@ -218,7 +218,7 @@ def hostile(tmp_path_factory):
     ],
     ids=" ".join,
 )  # fmt: skip
-def test_no_command_says_what_would_command_a_terminal(hostile, tmp_path, monkeypatch, arguments):
+def test_no_command_prints_control_characters_of_stored_text(hostile, tmp_path, monkeypatch, arguments):
     monkeypatch.chdir(tmp_path)
     code, out, err = call(*arguments, "--db", hostile)
     assert code == 0
@@ -230,7 +230,7 @@ def test_json_stays_what_was_stored(hostile):
     assert json.loads(out)["model"] == f"abacus-base{HOSTILE}{COMMANDS}"
 
 
-def test_a_file_gets_the_csv_that_is_stored_and_a_terminal_gets_it_spelled_out(monkeypatch, capsys):
+def test_csv_is_raw_in_a_file_and_escaped_in_a_terminal(monkeypatch, capsys):
     from localent.cli.output import print_table
 
     print_table(["text"], [(f"a\nb{COMMANDS}",), ("c\rd",)], "csv")
@@ -248,7 +248,7 @@ def test_a_notebook_shows_it_escaped(hostile):
     assert COMMANDING.findall(html) == []
 
 
-def test_a_reader_that_has_enough_is_no_error(db):
+def test_a_closed_pipe_is_no_error(db):
     """As with '| head': the pipe closes while rows are still coming."""
     sql = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 200000) select i from n"
     command = [sys.executable, "-m", "localent", "sql", sql, "--csv", "--db", db]

@@ -127,6 +127,7 @@ def render(**parts: object) -> str:
 
 
 def digest(text: str) -> str:
+    """The hash of a script or style, as a content security policy names it."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
@@ -147,6 +148,7 @@ def drawn_figures(runs: Sequence[RunFacts], db: Database) -> Iterator[Figure]:
 
 
 def csv_of(panel: Panel) -> str:
+    """The data of a figure as CSV, with a header."""
     header, *rows = panel.csv_rows()
     return "\n".join(csv_lines(list(map(str, header)), rows)) + "\n"
 

@@ -9,7 +9,7 @@
   };
 
   const unpack = async (id) => {
-    if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old to unpack them, open the file in a newer one.");
+    if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old to unpack them. Open the file in a newer one.");
     return new Response(new Blob([bytesOf(id)]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
   };
 
