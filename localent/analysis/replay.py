@@ -78,7 +78,9 @@ def replay(run: Recorded, *, policy: str = "all", seed: int = 0, resampling: Res
     asked = [one for one in every if policy in ("all", one.kind, one.key, one.title)]
     if not asked:
         names = ", ".join(dict.fromkeys(one.title for one in every))
-        raise UsageError(f"No policy '{policy}' for run {traces.run_id}. There are all, {', '.join(KINDS)}, {names}.")
+        raise UsageError(
+            f"No policy '{policy}' for run {traces.run_id}. Choose one of: all, {', '.join(KINDS)}, {names}."
+        )
     baselines = Baselines(traces, p, chosen_on, resampling)
     found = sorted((baselines.judge(one) for one in asked), key=_rank)
     table = tuple(_risk_coverage(score, traces.wrong) for score in usable(scored))
@@ -114,12 +116,12 @@ def _risk_coverage(score: Score, wrong: Array) -> RiskCoverage:
 
 
 def _notes(p: Probed | None, traces: Traces, n_ranked: int) -> tuple[str, ...]:
-    notes = ["Settings are chosen on one half of the problems; the figures of policies are of the other half."]
-    notes.append("Thresholds to choose from are quantiles over all traces of the run; no label enters them.")
+    notes = ["Settings are chosen on one half of the problems; the figures of policies are from the other half."]
+    notes.append("Candidate thresholds are quantiles over all traces of the run; they use no label.")
     if n_ranked > 1:
         notes.append(
-            f"{n_ranked} policies are ranked by what they gained on that other half: the best of them is picked on the"
-            " outcome, and would gain less on other problems."
+            f"{n_ranked} policies are ranked by their gain on that other half: the best of them is selected on the"
+            " outcome, and will gain less on other problems."
         )
     if p is None:
         notes.append("This run was not probed, so no trace could be stopped early.")

@@ -20,10 +20,10 @@ from localent.errors import UsageError
 RESAMPLING = Resampling(1000)  # three intervals for each of some forty signals
 ALPHA = 0.05  # of the whole family
 
-MIRRORS = "it leaves out the trace that it judges, so that within a question it mirrors the label"
+MIRRORS = "it leaves out the trace that it judges, and so mirrors its label within a question"
 SELECTED = (
-    "Right and wrong are known only at the end, so what a signal reads late in a trace is close to the outcome itself:"
-    " compare the signals 'at half' for early warning."
+    "Right and wrong are known only at the end, so a signal read late in a trace is close to the outcome itself:"
+    " for early warning compare the signals 'at half'."
 )
 
 

@@ -26,8 +26,8 @@ from localent.tracing.controls import COMPARED, EVERY
 
 RESAMPLING = Resampling(1000)
 SELECTED = (
-    "Claims marked * compare right and wrong traces, or take a wrong one as control. Which is which is known only at"
-    " the end: selected on the outcome."
+    "Claims marked * compare right and wrong traces, or use a wrong one as control. Right and wrong are known only at"
+    " the end: these traces are selected on the outcome."
 )
 
 

@@ -188,10 +188,12 @@ def test_one_problem_cannot_be_replayed(tmp_path):
         replay(load.run(db, run_id))
 
 
-def test_a_ranking_says_that_its_top_is_picked_on_the_outcome(made):
+def test_a_ranking_says_that_its_top_is_selected_on_the_outcome(made):
     every, one = found(made, policy="stop"), found(made, policy="EAT")
     n = len(every.outcomes)
-    assert any(note.startswith(f"{n} policies are ranked") and "picked on the outcome" in note for note in every.notes)
+    assert any(
+        note.startswith(f"{n} policies are ranked") and "selected on the outcome" in note for note in every.notes
+    )
     assert not any("ranked" in note for note in one.notes)
     assert all(any("quantiles over all traces" in note for note in some.notes) for some in (every, one))
 
