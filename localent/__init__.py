@@ -2,7 +2,7 @@
 
 import localent
 task = localent.load("demo-number")
-outcome = localent.run("abacus-sft", task, db="runs.db", n=50)
+outcome = localent.run("abacus-sft", task.first(50), db="runs.db")
 localent.open_db("runs.db").traces(outcome.run_id)
 """
 

@@ -24,7 +24,7 @@ from localent import engine
 from localent.compare import teacher_forcing
 from localent.compare.teacher_forcing import Feeding
 from localent.compare.text import Text
-from localent.engine import Options, Scorer, quantize
+from localent.engine import Options, QuantizeOptions, Scorer, quantize
 from localent.machine.hardware import usable_cores
 
 CTX, CHUNK = 512, 128  # as `localent compare --text`
@@ -39,7 +39,7 @@ def files(vocab: Path, cache: Path | None) -> tuple[Path, Path, Path]:
         raw = first.with_suffix(".f16")
         random_model.write(raw, random_model.SHAPES[bench_scene.SHAPE], vocab=vocab, scale=bench_scene.SHARP)
         for quant, path in others.items():
-            quantize(raw, path, quant, n_threads=usable_cores())
+            quantize(raw, path, quant, QuantizeOptions(n_threads=usable_cores()))
         raw.unlink()
     return others["Q8_0"], first, others["Q3_K_M"]
 

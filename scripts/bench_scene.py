@@ -19,7 +19,7 @@ import numpy as np
 import random_model
 
 from localent import engine, tasks
-from localent.engine import Coroutine, Engine, Model, Options, Prompt, Rewind, Vocab, quantize
+from localent.engine import Coroutine, Engine, Model, Options, Prompt, QuantizeOptions, Rewind, Vocab, quantize
 from localent.errors import UsageError
 from localent.machine.hardware import usable_cores
 from localent.measure.meter import Meter
@@ -67,7 +67,7 @@ def model_file(vocab: Path, cache: Path | None, scale: float) -> Path:
     if not path.exists():
         raw = path.with_suffix(".f16")
         random_model.write(raw, random_model.SHAPES[SHAPE], vocab=vocab, scale=scale)
-        quantize(raw, path, "Q4_K_M", n_threads=usable_cores())
+        quantize(raw, path, "Q4_K_M", QuantizeOptions(n_threads=usable_cores()))
         raw.unlink()
     return path
 

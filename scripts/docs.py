@@ -38,7 +38,7 @@ STEADY = """# localent as it is, but for the number of lanes: the fastest is mea
 from localent.cli import main
 from localent.runs import room
 
-room.fastest_lanes = lambda weights, settings, what: 16
+room.fastest_lanes = lambda weights, options, what: 16
 main(prog_name="localent")
 """
 

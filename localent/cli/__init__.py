@@ -36,9 +36,11 @@ from localent.cli import (
 )
 from localent.cli.group import Commands, Notes
 
-COMMANDS = (demo, run, runs, sql, models, pull, prompt, doctor)
-COMMANDS += (study, signals, replay, score, inspect, quantize, compare, show, schema)
-COMMANDS += (ask, plot, report, export, serve)  # to look at and take away
+COMMANDS = (
+    *(demo, run, runs, sql, models, pull, prompt, doctor),
+    *(study, signals, replay, score, inspect, quantize, compare, show, schema),
+    *(ask, plot, report, export, serve),
+)
 
 
 @click.group(
@@ -49,9 +51,9 @@ def main() -> None:
     """Watch a language model's uncertainty while it reasons: full-logit entropy of GGUF models, in SQLite.
 
     \b
-    localent demo                               the whole story on bundled models, in two minutes
+    localent demo                               a tour on bundled models, in two minutes
     localent run model.gguf gsm8k -n 100        your model on 100 problems
-    localent sql "select * from run_summary"    ask anything of the results
+    localent sql "select * from run_summary"    query the results
     """
     logging.getLogger("localent").handlers = [Notes()]
 

@@ -4,30 +4,61 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
 from localent.cli.drawing import dumped, style
-from localent.cli.options import colour_option, gpu_layers_option, measure_option, prompt_options
+from localent.cli.options import (
+    Group,
+    colour_option,
+    gpu_layers_option,
+    max_tokens_option,
+    measure_option,
+    refuse_unused,
+    seed_option,
+    settings_options,
+    shots_option,
+    system_option,
+    temperature_option,
+    template_var_option,
+)
+
+if TYPE_CHECKING:
+    from localent.records import Probe, Problem, Trace
+    from localent.report.trace import Style
+    from localent.runs import Settings
+
+
+def _problem(question: str, answer: str, options: tuple[str, ...]) -> Problem:
+    from localent.runs.ask import problem_of
+
+    return problem_of(sys.stdin.read() if question == "-" else question, answer, options)
 
 
 @click.command("ask")
 @click.argument("model")
-@click.argument("question")
-@click.option("--answer", default="", help="The true answer, where you know it.")
-@click.option("--option", "options", multiple=True, help="An option of a multiple-choice question; give several.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of sampling.")
-@click.option("--temperature", type=float, default=0.7, show_default=True, help="0: always the likeliest token.")
-@click.option("--max-tokens", type=int, help="Tokens it may think. Default: 512, less for models of short context.")
-@click.option("--shots", type=int, help="Worked examples in the prompt. Default: as 'localent run'.")
-@prompt_options
-@gpu_layers_option
-@click.option("--probe/--no-probe", default=True, show_default=True, help="Ask for the answer after every step.")
-@measure_option
-@colour_option
-@click.option("--json", "json_", is_flag=True, help="The whole trace as JSON, at the end.")
-def command(model, question, answer, options, measure, color, json_, **chosen_):
-    """Put one QUESTION to MODEL and watch: its tokens as they come, what it would answer after every step.
+@Group(
+    "problem",
+    _problem,
+    click.argument("question"),
+    click.option("--answer", default="", help="The true answer, where you know it."),
+    click.option("--option", "options", multiple=True, help="An option of a multiple-choice question; give several."),
+)
+@settings_options(
+    seed_option(),
+    temperature_option(),
+    max_tokens_option("Maximum tokens of the trace. Default: 512, less for models of short context."),
+    shots_option("Worked examples in the prompt. Default: as 'localent run'."),
+    system_option,
+    template_var_option,
+    gpu_layers_option,
+    click.option("--probe/--no-probe", default=True, show_default=True, help="Probe the answer after every step."),
+)
+@Group("how", style, measure_option, colour_option)
+@click.option("--json", "json_", is_flag=True, help="Print the whole trace as JSON, at the end.")
+def command(model: str, problem: Problem, settings: Settings, how: Style, json_: bool) -> None:
+    """Put one QUESTION to MODEL and watch: its tokens as they come, and the answer it would give after every step.
 
     QUESTION "-" is read from stdin. Nothing is stored.
 
@@ -35,22 +66,20 @@ def command(model, question, answer, options, measure, color, json_, **chosen_):
     localent ask abacus-sft "Mia had 12 books and bought 7 more. How many books did she have then?"
     localent ask model.gguf "Which is a metal?" --option iron --option wood --answer A
     """
-    from localent.runs import Settings
-    from localent.runs import ask as asking
+    from localent.runs.ask import ask
     from localent.tracing.watch import Watcher
 
-    question = sys.stdin.read() if question == "-" else question
-    problem = asking.problem_of(question, answer, options)
-    how = style(measure, color)
+    if json_:
+        refuse_unused("--json", "measure", "color")
     screen = Screen(how, problem.answer, silent=json_)
-    trace = asking.ask(model, problem, Settings(**chosen_), Watcher(screen.token, screen.probe))
+    trace = ask(model, problem, settings, Watcher(screen.token, screen.probe))
     click.echo(trace_json(trace) if json_ else screen.end(trace, problem), color=how.colour)
 
 
 class Screen:
     """Prints a trace while it is written."""
 
-    def __init__(self, how, truth: str, *, silent: bool) -> None:
+    def __init__(self, how: Style, truth: str, *, silent: bool) -> None:
         from codecs import getincrementaldecoder
 
         from localent.report.trace import Flow
@@ -64,7 +93,7 @@ class Screen:
         level = level_of(measures[self.how.measure], self.how.measure)
         self.say(self.flow.add(self.decoder.decode(piece), level))
 
-    def probe(self, probe) -> None:
+    def probe(self, probe: Probe) -> None:
         from localent.report.trace import aside
 
         self.say(self.flow.line() + aside(probe, self.truth, self.how) + "\n")
@@ -74,14 +103,14 @@ class Screen:
             text = text if self.how.unicode else text.encode("ascii", "backslashreplace").decode()
             click.echo(text, nl=False, color=self.how.colour)
 
-    def end(self, trace, problem) -> str:
+    def end(self, trace: Trace, problem: Problem) -> str:
         from localent.report.trace import closing
 
         return self.flow.line() + "\n" + closing(trace, problem, self.how)
 
 
-def trace_json(trace) -> str:
-    """A trace that stands in no database."""
+def trace_json(trace: Trace) -> str:
+    """A trace that is in no database, as JSON."""
     from localent.records import token_texts
 
     found = {"trace": asdict(trace), "texts": token_texts([token.text for token in trace.tokens])}

@@ -4,11 +4,38 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from localent.cli.options import DATA, PATH, data_options, db_option, gpu_layers_option, refuse_unused
+from localent.cli.options import (
+    DATA,
+    PATH,
+    Group,
+    ProblemFile,
+    data_options,
+    db_option,
+    gpu_layers_option,
+    lanes_option,
+    max_fed_option,
+    max_tokens_option,
+    n_option,
+    refuse_unused,
+    samples_option,
+    seed_option,
+    settings_options,
+    shots_option,
+    temperature_option,
+    threads_option,
+)
 from localent.cli.progress import Bar
+from localent.errors import UsageError
+
+if TYPE_CHECKING:
+    from localent.compare import Comparison, Plan
+    from localent.runs import Settings
 
 OF_TRACES = ("samples", "seed", "temperature", "max_tokens", "shots", "max_fed", "lanes")  # how REF works on a task
 OF_TEXT = ("ctx", "chunks")
@@ -20,35 +47,94 @@ UNUSED = {  # by what is compared on
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What the models are compared on: exactly one of text, task, run_id and kld_base."""
+
+    text: Path | None
+    task: str | None
+    run_id: str | None
+    kld_base: Path | None
+    write_kld_base: Path | None
+    data: ProblemFile
+    n: int | None
+    samples: int
+
+    @property
+    def given(self) -> list[str]:
+        """The options that name a basis."""
+        named = {"--text": self.text, "--task": self.task, "--run": self.run_id, "--kld-base": self.kld_base}
+        return [name for name, value in named.items() if value]
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How the comparison is printed."""
+
+    full: bool
+    json_: bool
+
+    def __post_init__(self) -> None:
+        if self.json_:
+            refuse_unused("--json", "full")
+
+
+def _plan(**values: Any) -> Plan:
+    from localent.compare import Plan
+
+    for name in ("chunks", "threads"):
+        _at_least(1, name, values[name])
+    _at_least(4, "ctx", values["ctx"])
+    return Plan(limit=values.pop("chunks"), **values)
+
+
+def _at_least(least: int, name: str, value: int | None) -> None:
+    if value is not None and value < least:
+        dashes = "-" if len(name) == 1 else "--"
+        raise UsageError(f"{dashes}{name} must be at least {least}, got {value}.")
+
+
 @click.command("compare")
 @click.argument("models", nargs=-1, required=True, metavar="REF CAND...")
-@click.option("--text", type=PATH, help="Compare on a text file, in llama-perplexity's chunks.")
-@click.option("--task", help="Compare on reasoning traces: REF works on this task first.")
-@click.option("--run", "run_id", help="Compare on the traces of a run that is in the database.")
-@click.option("--kld-base", type=PATH, help="A base file of llama-perplexity takes the place of REF.")
-@click.option("--write-kld-base", type=PATH, help="With --text: also write such a base file of REF. Large.")
-@click.option("-n", type=int, help="With --task or --run: the first n problems.")
-@click.option("--samples", type=int, default=1, show_default=True, help="With --task: traces per problem.")
-@data_options
-@click.option("--ctx", type=int, default=512, show_default=True, help="With --text: tokens of a chunk.")
-@click.option("--chunks", type=int, help="With --text or --kld-base: chunks at most. Default: all.")
-@click.option("--free/--no-free", default=True, show_default=True, help="Let the candidates run free, too.")
-@click.option("--noise/--no-noise", default=True, show_default=True, help="Measure the noise floor.")
-@click.option("--positions", is_flag=True, help="Store a row per position in the table divergences.")
-@click.option("--seed", type=int, default=0, show_default=True, help="With --task: of sampling.")
-@click.option("--temperature", type=float, default=0.7, show_default=True, help="With --task: 0 is greedy.")
-@click.option("--max-tokens", type=int, help="With --task: tokens a trace may have.")
-@click.option("--shots", type=int, help="With --task: worked examples in the prompt.")
-@click.option(
-    "--max-fed", type=int, default=8, show_default=True, help="With --task: probes stop after so many tokens."
+@Group(
+    "basis",
+    Basis,
+    click.option("--text", type=PATH, help="Compare on a text file, in llama-perplexity's chunks."),
+    click.option("--task", help="Compare on reasoning traces: REF works on this task first."),
+    click.option("--run", "run_id", help="Compare on the traces of a run that is in the database."),
+    click.option("--kld-base", type=PATH, help="Compare with a base file of llama-perplexity in place of REF."),
+    click.option("--write-kld-base", type=PATH, help="With --text: also write such a base file of REF. Large."),
+    n_option("With --task or --run: the first n problems. Default: all."),
+    samples_option(text="With --task: traces per problem."),
+    data_options,
 )
-@click.option("--lanes", type=int, help="With --task: traces at a time.")
-@click.option("--threads", type=int, help="Default: the physical cores this process may use.")
-@gpu_layers_option
-@click.option("--full", is_flag=True, help="Print every figure there is.")
+@settings_options(
+    seed_option("With --task: seed of sampling."),
+    temperature_option("With --task: 0 always takes the most likely token."),
+    max_tokens_option("With --task: maximum tokens per trace."),
+    shots_option("With --task: worked examples in the prompt."),
+    max_fed_option(8, "With --task: maximum tokens fed per probe."),
+    lanes_option("With --task: traces at a time."),
+)
+@Group(
+    "plan",
+    _plan,
+    click.option("--ctx", type=int, default=512, show_default=True, help="With --text: tokens per chunk."),
+    click.option("--chunks", type=int, help="With --text or --kld-base: maximum number of chunks. Default: all."),
+    click.option("--free/--no-free", default=True, show_default=True, help="Also let the candidates run free."),
+    click.option("--noise/--no-noise", default=True, show_default=True, help="Measure the noise floor."),
+    click.option("--positions", is_flag=True, help="Store a row per position in the table divergences."),
+    threads_option,
+    gpu_layers_option,
+)
 @db_option
-@click.option("--json", "json_", is_flag=True, help="Print everything as JSON.")
-def command(models, text, task, run_id, kld_base, write_kld_base, db, json_, full, **chosen) -> None:
+@Group(
+    "output",
+    Output,
+    click.option("--full", is_flag=True, help="Print every figure."),
+    click.option("--json", "json_", is_flag=True, help="Print everything as JSON."),
+)
+def command(models: tuple[str, ...], basis: Basis, settings: Settings, plan: Plan, db: Path, output: Output) -> None:
     """Compare candidates with a reference: their distributions, answers and reasoning paths.
 
     REF and CAND are names of models.toml, NAME:QUANT, or paths to GGUF files. No logits are kept.
@@ -60,86 +146,84 @@ def command(models, text, task, run_id, kld_base, write_kld_base, db, json_, ful
     """
     from localent.report.compare import render
 
-    _check(models, text, task, run_id, kld_base, write_kld_base, chosen)
+    _check(models, basis, plan)
     with Bar() as bar:
-        if kld_base:
-            found = _with_base(models, kld_base, db, chosen, bar)
-        elif text:
-            found = _with_text(models, text, write_kld_base, db, chosen, bar)
+        if basis.kld_base:
+            found = _with_base(models, basis.kld_base, plan, db, bar)
+        elif basis.text:
+            found = _with_text(models, basis, plan, db, bar)
         else:
-            found = _with_traces(models, task, run_id, db, chosen, bar)
-    if json_:
+            settings = replace(settings, threads=plan.threads, gpu_layers=plan.gpu_layers)
+            found = _with_traces(models, basis, settings, plan, db, bar)
+    if output.json_:
         click.echo(json.dumps(everything(found), ensure_ascii=False, allow_nan=False))
         return
     if found.candidates:
-        click.echo(render(found, width=shutil.get_terminal_size((120, 24)).columns, full=full))
-    if write_kld_base:
-        click.echo(f"Wrote {write_kld_base}.", err=True)
+        click.echo(render(found, width=shutil.get_terminal_size((120, 24)).columns, full=output.full))
+    if basis.write_kld_base:
+        click.echo(f"Wrote {basis.write_kld_base}.", err=True)
 
 
-def _check(models, text, task, run_id, kld_base, write_kld_base, chosen) -> None:
-    from localent.errors import UsageError
-
-    given = [name for name, v in (("--text", text), ("--task", task), ("--run", run_id), ("--kld-base", kld_base)) if v]
-    if len(given) != 1:
-        said = f"got {' and '.join(given)}" if given else "got none"
-        raise UsageError(f"Say what to compare on with one of --text, --task, --run, --kld-base; {said}.")
-    refuse_unused(given[0], *UNUSED[given[0]])
-    if write_kld_base and not text:
-        raise UsageError("--write-kld-base goes with --text: llama-perplexity knows plain text only.")
-    if write_kld_base and write_kld_base.exists():
-        raise UsageError(f"{write_kld_base} is there already: name another file for --write-kld-base.")
-    if kld_base and chosen["positions"]:
+def _check(models: tuple[str, ...], basis: Basis, plan: Plan) -> None:
+    """Raise UsageError for a request that cannot be met, before any work."""
+    _check_basis(basis)
+    if basis.kld_base and plan.positions:
         raise UsageError("--positions needs a reference model: the 16 bits of a base file have no entropy to store.")
-    if len(models) < 2 and not (kld_base or write_kld_base):
+    if len(models) < 2 and not (basis.kld_base or basis.write_kld_base):
         raise UsageError("Name a reference and at least one candidate: localent compare REF CAND...")
-    if chosen["ctx"] < 4:
-        raise UsageError(f"--ctx must be at least 4 tokens, got {chosen['ctx']}.")
-    for name in ("chunks", "n", "threads", "samples"):
-        if chosen[name] is not None and chosen[name] < 1:
-            raise UsageError(f"{'-' if name == 'n' else '--'}{name} must be at least 1, got {chosen[name]}.")
 
 
-def _plan(chosen: dict):
-    from localent.compare import Plan
+def _check_basis(basis: Basis) -> None:
+    if len(basis.given) != 1:
+        got = " and ".join(basis.given) or "none"
+        raise UsageError(f"Say what to compare on with one of --text, --task, --run, --kld-base; got {got}.")
+    refuse_unused(basis.given[0], *UNUSED[basis.given[0]])
+    base = basis.write_kld_base
+    if base and not basis.text:
+        raise UsageError("--write-kld-base needs --text: llama-perplexity reads plain text only.")
+    if base and base.exists():
+        raise UsageError(f"{base} exists already: name another file for --write-kld-base.")
+    for name, value in (("n", basis.n), ("samples", basis.samples)):
+        _at_least(1, name, value)
 
-    same = {name: chosen[name] for name in ("ctx", "threads", "gpu_layers", "noise", "free", "positions")}
-    return Plan(limit=chosen["chunks"], **same)
 
-
-def _with_base(models, kld_base, db, chosen, bar):
+def _with_base(models: tuple[str, ...], base: Path, plan: Plan, db: Path, bar: Bar) -> Comparison:
     from localent.compare import compare_base
 
-    return compare_base(kld_base, models, db=db, plan=_plan(chosen), report=bar)
+    return compare_base(base, models, db=db, plan=plan, report=bar)
 
 
-def _with_text(models, text, write_base, db, chosen, bar):
+def _with_text(models: tuple[str, ...], basis: Basis, plan: Plan, db: Path, bar: Bar) -> Comparison:
     from localent.compare import compare_text
 
-    return compare_text(models, text, db=db, plan=_plan(chosen), write_base=write_base, report=bar)
+    assert basis.text is not None
+    return compare_text(models, basis.text, db=db, plan=plan, write_base=basis.write_kld_base, report=bar)
 
 
-def _with_traces(models, task, run_id, db, chosen, bar):
+def _with_traces(
+    models: tuple[str, ...], basis: Basis, settings: Settings, plan: Plan, db: Path, bar: Bar
+) -> Comparison:
     from localent import compare, runs
     from localent.store import open_db
 
-    plan, listener = _plan(chosen), runs.Listener(bar, bar.say)
-    if run_id:
+    listener = runs.Listener(bar, bar.say)
+    if basis.run_id:
         with open_db(db, create=False) as store:
-            loaded = chosen["data"].load(store.run(run_id).task)
-        on = compare.RunTraces(run_id=run_id, task=loaded, n=chosen["n"])
+            task = basis.data.load(store.run(basis.run_id).task)
+        on = compare.RunTraces(run_id=basis.run_id, task=task, n=basis.n)
         return compare.compare_run(models, on, db=db, plan=plan, listener=listener)
-    names = ("seed", "temperature", "max_tokens", "shots", "max_fed", "lanes", "threads", "gpu_layers")
-    settings = runs.Settings(**{name: chosen[name] for name in names})
-    attempts = compare.Attempts(n=chosen["n"], samples=chosen["samples"], settings=settings)
-    loaded = chosen["data"].load(task)
-    return compare.compare_task(models, loaded, db=db, attempts=attempts, plan=plan, listener=listener)
+    assert basis.task is not None
+    attempts = compare.Attempts(n=basis.n, samples=basis.samples, settings=settings)
+    task = basis.data.load(basis.task)
+    return compare.compare_task(models, task, db=db, attempts=attempts, plan=plan, listener=listener)
 
 
-def everything(found) -> dict:
+def everything(found: Comparison) -> dict[str, object]:
+    """A comparison with its sentences, as JSON values."""
     from dataclasses import asdict
 
     from localent.compare.stored import plain
     from localent.report.compare import sentences
 
-    return plain(asdict(found)) | {"sentences": sentences(found)}
+    figures = {name: plain(value) for name, value in asdict(found).items()}
+    return figures | {"sentences": sentences(found)}

@@ -1,14 +1,19 @@
-"""localent doctor: what this machine does with a model."""
+"""localent doctor: an examination of this machine with a model."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from localent.cli.options import gpu_layers_option
+from localent.cli.options import gpu_layers_option, refuse_unused
+
+if TYPE_CHECKING:
+    from localent.machine.findings import Finding
 
 PARTS = {
     "machine": "This machine",
@@ -25,13 +30,13 @@ MARK = {True: "+", False: "!", None: " "}
 
 @click.command("doctor")
 @click.argument("model", default="abacus-sft")
-@click.option("--quick", is_flag=True, help="Look only, measure nothing.")
+@click.option("--quick", is_flag=True, help="Inspect only; measure nothing.")
 @gpu_layers_option
-@click.option("--json", "json_", is_flag=True, help="Print it as JSON.")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def command(model: str, quick: bool, gpu_layers: int | None, json_: bool) -> None:
-    """Examine this machine with MODEL: build, memory, GPU, speed, what repeats to the bit, and the noise floor.
+    """Examine this machine with MODEL: build, memory, GPU, speed, bit-identical repetition, and the noise floor.
 
-    Lines that begin with ! need a look. The measured part is kept and stored with later runs of the model.
+    Lines that begin with ! need attention. Measurements are remembered and stored with later runs of the model.
 
     \b
     localent doctor
@@ -40,6 +45,8 @@ def command(model: str, quick: bool, gpu_layers: int | None, json_: bool) -> Non
     from localent import doctor as library
     from localent import models
 
+    if quick:
+        refuse_unused("--quick", "gpu_layers")
     report = library.examine(models.resolve(model), measure=not quick, layers=gpu_layers, status=_say)
     if not quick:
         library.save(report)
@@ -55,7 +62,7 @@ def _say(text: str) -> None:
         click.echo(f"{text} ...", err=True)
 
 
-def _show(title: str, findings: list) -> None:
+def _show(title: str, findings: Sequence[Finding]) -> None:
     if not findings:
         return
     click.echo(f"\n{title}")
@@ -64,8 +71,8 @@ def _show(title: str, findings: list) -> None:
         click.echo(f" {MARK[finding.ok]} {finding.name:<{width}}  {_line(finding)}")
 
 
-def _line(finding) -> str:
-    """What was found, its unit and what it means; a file's own words may hold escape sequences."""
+def _line(finding: Finding) -> str:
+    """A finding with its unit and its meaning, without the escape sequences that a file's own text may hold."""
     from localent.report.table import cell_text
 
     shown = "not known" if finding.value is None else str(finding.value)

@@ -1,22 +1,27 @@
-"""localent inspect: what is in GGUF files, side by side."""
+"""localent inspect: the contents of GGUF files, side by side."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from localent.files.tensors import Details
 
 
 @click.command("inspect")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
 @click.option("--json", "json_", is_flag=True, help="Print JSON, one object a line.")
-def command(files, json_) -> None:
-    """Show what is in GGUF files, side by side: identity, tensor types, bits per weight, tokenizer.
+def command(files: tuple[str, ...], json_: bool) -> None:
+    """Show the contents of GGUF files side by side: identity, tensor types, bits per weight, tokenizer.
 
-    Two files with one label and other content are two models; where they hold the same tensors, it names those that
-    differ.
+    Two files of one label but different content are two models; if they hold the same tensors, those that differ are
+    named.
 
     \b
     localent inspect model-Q4_K_M.gguf other-Q4_K_M.gguf
@@ -28,7 +33,7 @@ def command(files, json_) -> None:
     found = [look(models.resolve(name)) for name in files]
     if json_:
         for details in found:
-            click.echo(json.dumps(_as_json(details), ensure_ascii=False))
+            click.echo(json.dumps(asdict(details), ensure_ascii=False))
         return
     facts = [_facts(details) for details in found]
     names = list(dict.fromkeys(name for fact in facts for name in fact))
@@ -40,14 +45,8 @@ def command(files, json_) -> None:
         click.echo(f"\n{sentence}")
 
 
-def _as_json(details) -> dict:
-    from dataclasses import asdict
-
-    return asdict(details)
-
-
-def _facts(details) -> dict[str, str]:
-    """What `inspect` says of one file: name -> text."""
+def _facts(details: Details) -> dict[str, str]:
+    """The facts about one file: name -> text."""
     m = details.model
     facts = {
         "file": Path(m.path).name,
@@ -82,16 +81,16 @@ def _side_by_side(names: Sequence[str], facts: Sequence[dict[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def _differences(found: Sequence) -> list[str]:
-    """Each later file beside the first of its label, or else beside the first, in words."""
+def _differences(found: Sequence[Details]) -> list[str]:
+    """A sentence on each later file beside the first of its label, or else beside the first file."""
     return [_difference(_counterpart(found[:i], found[i]), found[i]) for i in range(1, len(found))]
 
 
-def _counterpart(earlier: Sequence, details):
+def _counterpart(earlier: Sequence[Details], details: Details) -> Details:
     return next((one for one in earlier if one.model.quant == details.model.quant), earlier[0])
 
 
-def _difference(one, other) -> str:
+def _difference(one: Details, other: Details) -> str:
     from localent.files.tensors import differing_tensors
 
     a, b = one.model, other.model
@@ -104,6 +103,6 @@ def _difference(one, other) -> str:
     if tensors is not None:
         listed = ", ".join(tensors[:3]) + (", ..." if len(tensors) > 3 else "")
         what = f"{len(tensors)} of {one.n_tensors} tensors differ ({listed})" if tensors else "only metadata differ"
-    label = " in spite of one label" if a.quant == b.quant else ""
+    label = " despite one label" if a.quant == b.quant else ""
     tokens = "" if a.tokenizer_sha256 == b.tokenizer_sha256 else "; their tokenizers differ, too"
     return f"{names} are different{label}: {what}{tokens}."

@@ -1,130 +1,94 @@
-"""The options that several commands share."""
+"""The options that several commands share, each defined once. A command's own options are in its own module."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from localent.report.measures import MEASURES
 
+if TYPE_CHECKING:
+    from localent.runs import Settings
+    from localent.tasks import Task
+
+Function = Callable[..., Any]  # the function behind a command
+Decorator = Callable[[Function], Function]
+
 COLUMNS = {"question": "the question", "answer": "the true answer", "choices": "the options", "id": "an id"}
 ANSWER_IS = ("label", "text", "index0", "index1")  # tasks.kinds.ANSWER_IS, which help must not wait for
 DEFAULT_DB = "localent.db"
 PATH = click.Path(path_type=Path)
-db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=PATH, help="SQLite file.")
 
 
-class GpuLayers(click.ParamType):
-    """auto (None: those that fit), or a number of layers."""
-
-    name = "auto|N|0"
-
-    def convert(self, value, param, ctx) -> int | None:
-        if value in (None, "auto"):
-            return None
-        try:
-            layers = int(value)
-        except (TypeError, ValueError):
-            self.fail(f"{value!r} is neither 'auto' nor a number of layers.", param, ctx)
-        return layers if layers >= -1 else self.fail(f"{layers} is no number of layers; -1 means all.", param, ctx)
+# ── groups of options ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-gpu_layers_option = click.option(
-    "--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU: auto, N, or 0."
-)
+class Group:
+    """A decorator that adds options which belong together. The command gets their values as one argument."""
+
+    def __init__(self, name: str, make: Callable[..., object], *options: Decorator) -> None:
+        """name: of the argument. make: values by the names of the options -> the argument."""
+        self.name, self.make, self.options = name, make, options
+        self.fields = [field for option in options for field in _names(option)]
+
+    def __call__(self, command: Function) -> Function:
+        @wraps(command)
+        def call(*args: Any, **given: Any) -> Any:
+            values = {field: given.pop(field) for field in self.fields}
+            return command(*args, **given, **{self.name: self.make(**values)})
+
+        return _with(call, self.options)
 
 
-@dataclass(frozen=True, slots=True)
-class ProblemFile:
-    """Where a task's problems are, which columns hold what, and what names the true option."""
-
-    path: Path | None
-    columns: dict[str, str]  # fields of tasks.Columns that were given
-
-    def load(self, task: str):
-        """The task of that name."""
-        from localent import tasks
-
-        return tasks.load(task, self.path, tasks.Columns(**self.columns) if self.columns else None)
+def _with(command: Function, options: tuple[Decorator, ...]) -> Function:
+    """The command with these options, in their order."""
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
-DATA = ("data", "answer_is", *(f"{name}_column" for name in COLUMNS))  # what data_options adds
+def _names(option: Decorator) -> list[str]:
+    """The arguments that a command gets for an option, or for a group of them."""
+    if isinstance(option, Group):
+        return [option.name]
+    return [param.name for param in option(lambda: None).__click_params__]  # type: ignore[attr-defined]
 
 
 def refuse_unused(form: str, *names: str) -> None:
     """Raise a usage error for options on the command line that do nothing in the form of the command asked for.
 
-    form: in words, "A text file" or "--run". names: the parameters that it does not use.
+    form: in words, "A plain text" or "--run". names: the parameters that it does not use.
     """
     context = click.get_current_context()
-    given = [p for p in context.command.params if context.get_parameter_source(p.name) is ParameterSource.COMMANDLINE]
-    unused = [max(p.opts, key=len) for p in given if p.name in names]
+    given = [p for p in context.command.params if _is_given(context, p)]
+    unused = [_spelling(p) for p in given if p.name in names]
     if unused:
         pronoun = "it" if len(unused) == 1 else "them"
         raise click.UsageError(f"{form} does not use {', '.join(unused)}: leave {pronoun} out.")
 
 
-def data_options(command):
-    """--data, the names of its columns and what its answers are; the command gets them as one ProblemFile."""
-
-    @wraps(command)
-    def call(*args, data, answer_is, **given):
-        columns = {name: column for name in COLUMNS if (column := given.pop(f"{name}_column"))}
-        columns |= {"answer_is": answer_is} if answer_is else {}
-        return command(*args, data=ProblemFile(data, columns), **given)
-
-    call = click.option(
-        "--answer-is",
-        type=click.Choice(ANSWER_IS),
-        help="How the answers of --data name the true option: by label, text, or index from 0 or 1.",
-    )(call)
-    for name, text in reversed(COLUMNS.items()):
-        call = click.option(f"--{name}", f"{name}_column", help=f"Column of --data that holds {text}.")(call)
-    return click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV) or folder.")(call)
+def _is_given(context: click.Context, param: click.Parameter) -> bool:
+    source = context.get_parameter_source(param.name or "")
+    return source is ParameterSource.COMMANDLINE and context.params.get(param.name or "") != ()
 
 
-def engine_options(command):
-    """--threads, --gpu-layers and --ctx: on what, and in how much room, the model runs."""
-    ctx = click.option("--ctx", type=int, help="Context of a lane in tokens. Default: what the longest prompt needs.")
-    threads = click.option("--threads", type=int, help="Default: the physical cores this process may use.")
-    return threads(gpu_layers_option(ctx(command)))
+def _spelling(param: click.Parameter) -> str:
+    return max(param.opts, key=len) if isinstance(param, click.Option) else param.human_readable_name
 
 
-class TemplateVar(click.ParamType):
-    """NAME=VALUE -> (name, value): true, false and numbers as such, the rest as text."""
+# ── the database, and how results are printed ─────────────────────────────────────────────────────────────────────
 
-    name = "name=value"
-
-    def convert(self, value, param, ctx) -> tuple[str, object]:
-        name, sign, text = value.partition("=")
-        if not (sign and name.isidentifier()):
-            self.fail(f"{value!r} is not written NAME=VALUE, for example enable_thinking=false.", param, ctx)
-        try:
-            return name, json.loads(text.lower() if text.lower() in ("true", "false") else text)
-        except ValueError:
-            return name, text
+db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=PATH, help="SQLite file.")
 
 
-def prompt_options(command):
-    """--system and --template-var: what goes into the prompt beside the question."""
-    variables = click.option(
-        "--template-var",
-        "template_vars",
-        type=TemplateVar(),
-        multiple=True,
-        callback=lambda ctx, param, given: dict(given),
-        help="Set a variable of the model's chat template, for example enable_thinking=false.",
-    )
-    system = click.option("--system", help="A system text. Templates that refuse one get it before the question.")
-    return system(variables(command))
-
-
-def format_options(command):
+def format_options(command: Function) -> Function:
     """--table, --csv, --json, --md: how a table is printed."""
     for form, text in (
         ("table", "Aligned columns: the default."),
@@ -140,3 +104,181 @@ measure_option = click.option(
     "--measure", type=click.Choice(list(MEASURES)), default="entropy", show_default=True, help="What the colours show."
 )
 colour_option = click.option("--color/--no-color", default=None, help="Default: colour where a terminal shows it.")
+
+
+# ── the problems ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemFile:
+    """Where a task's problems are, which columns hold what, and what names the true option."""
+
+    path: Path | None
+    columns: dict[str, str]  # fields of tasks.Columns that were given
+
+    def load(self, task: str) -> Task:
+        """The task of that name."""
+        from localent import tasks
+
+        return tasks.load(task, self.path, tasks.Columns(**self.columns) if self.columns else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Problems:
+    """The problems of a task that the user asked for."""
+
+    task: str
+    data: ProblemFile
+    n: int | None = None  # the first n; None: all
+
+    def load(self) -> Task:
+        """The task, cut to these problems."""
+        return self.data.load(self.task).first(self.n)
+
+
+def _problem_file(data: Path | None, answer_is: str | None, **columns: str | None) -> ProblemFile:
+    named = {name: column for name in COLUMNS if (column := columns[f"{name}_column"])}
+    return ProblemFile(data, named | ({"answer_is": answer_is} if answer_is else {}))
+
+
+data_options = Group(
+    "data",
+    _problem_file,
+    click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV) or folder."),
+    *(
+        click.option(f"--{name}", f"{name}_column", help=f"Column of --data that holds {text}.")
+        for name, text in COLUMNS.items()
+    ),
+    click.option(
+        "--answer-is",
+        type=click.Choice(ANSWER_IS),
+        help="How the answers of --data name the true option: by label, text, or index from 0 or 1.",
+    ),
+)
+DATA = tuple(data_options.fields)
+
+
+def n_option(text: str = "Number of problems: the first n. Default: all.", default: int | None = None) -> Decorator:
+    """-n: how many problems."""
+    return click.option("-n", type=int, default=default, show_default=default is not None, help=text)
+
+
+def samples_option(default: int = 1, text: str = "Traces per problem.") -> Decorator:
+    """--samples: how many traces of each problem."""
+    return click.option("--samples", type=int, default=default, show_default=True, help=text)
+
+
+# ── the settings of a run ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def settings_options(*options: Decorator) -> Group:
+    """The settings of a run: those that the command offers, the others at their defaults."""
+    return Group("settings", _settings, *options)
+
+
+def _settings(**values: Any) -> Settings:
+    from localent.runs import Settings
+
+    if values.get("temperature") == 0:
+        refuse_unused("--temperature 0", "top_p", "top_k")
+    if not values.get("probe", True):
+        refuse_unused("--no-probe", "epsilon", "max_fed")
+    return Settings(**values)
+
+
+def seed_option(text: str = "Seed of sampling.") -> Decorator:
+    """--seed: what random choices follow from."""
+    return click.option("--seed", type=int, default=0, show_default=True, help=text)
+
+
+def temperature_option(text: str = "0 always takes the most likely token.") -> Decorator:
+    """--temperature of sampling."""
+    return click.option("--temperature", type=float, default=0.7, show_default=True, help=text)
+
+
+def max_tokens_option(text: str = "Maximum tokens per trace.") -> Decorator:
+    """--max-tokens: where a trace is cut off."""
+    return click.option("--max-tokens", type=int, help=text)
+
+
+def shots_option(text: str = "Worked examples in the prompt.") -> Decorator:
+    """--shots: how many worked examples come first."""
+    return click.option("--shots", type=int, help=text)
+
+
+def max_fed_option(default: int, text: str = "Maximum tokens fed per probe.") -> Decorator:
+    """--max-fed: where the search of a probe ends."""
+    return click.option("--max-fed", type=int, default=default, show_default=True, help=text)
+
+
+def lanes_option(text: str = "Traces at a time.", default: int | None = None) -> Decorator:
+    """--lanes: how much is computed at a time."""
+    return click.option("--lanes", type=int, default=default, show_default=default is not None, help=text)
+
+
+top_p_option = click.option(
+    "--top-p",
+    type=float,
+    default=1.0,
+    show_default=True,
+    help="Sample from the most likely tokens that together have this probability.",
+)
+top_k_option = click.option(
+    "--top-k", type=int, default=0, show_default=True, help="Sample from the k most likely tokens; 0: all."
+)
+
+
+# ── what the model computes with ──────────────────────────────────────────────────────────────────────────────────
+
+
+class GpuLayers(click.ParamType):
+    """auto (None: those that fit), or a number of layers."""
+
+    name = "auto|N|0"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value in (None, "auto"):
+            return None
+        try:
+            layers = int(value)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is neither 'auto' nor a number of layers.", param, ctx)
+        return layers if layers >= -1 else self.fail(f"{layers} is not a number of layers; -1 means all.", param, ctx)
+
+
+threads_option = click.option("--threads", type=int, help="Default: the physical cores this process may use.")
+gpu_layers_option = click.option(
+    "--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU: auto, N, or 0."
+)
+ctx_option = click.option("--ctx", type=int, help="Context per lane in tokens. Default: what the longest prompt needs.")
+
+
+# ── what goes into the prompt beside the question ─────────────────────────────────────────────────────────────────
+
+
+class TemplateVar(click.ParamType):
+    """NAME=VALUE -> (name, value): true, false and numbers as such, the rest as text."""
+
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, object]:
+        name, sign, text = value.partition("=")
+        if not (sign and name.isidentifier()):
+            self.fail(f"{value!r} is not written NAME=VALUE, for example enable_thinking=false.", param, ctx)
+        try:
+            return name, json.loads(text.lower() if text.lower() in ("true", "false") else text)
+        except ValueError:
+            return name, text
+
+
+system_option = click.option(
+    "--system", help="A system text. Chat templates without a system role get it before the question."
+)
+template_var_option = click.option(
+    "--template-var",
+    "template_vars",
+    type=TemplateVar(),
+    multiple=True,
+    callback=lambda ctx, param, given: dict(given),
+    help="Set a variable of the model's chat template, for example enable_thinking=false.",
+)

@@ -1,4 +1,4 @@
-"""Printing: tables, records, sentences, summaries, each for people or for machines."""
+"""Printing of tables, records, sentences and summaries, for people or for machines."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from localent.analysis.summary import Summary
+    from localent.report.science import Table
 
 
 def print_table(
@@ -25,14 +30,15 @@ def print_table(
         click.echo(table.table(columns, rows, markdown=form == "md", max_width=max_width))
 
 
-def print_records(records, table, form: str | None) -> None:
+def print_records(records: Sequence[object], table: Callable[[Any], Table], form: str | None) -> None:
     """A short table for people, every field for --json and --csv."""
     from localent.report.science import full_table
 
-    print_table(*(full_table(records) if form in ("csv", "json") else table(records)), form)
+    columns, rows = full_table(records) if form in ("csv", "json") else table(records)
+    print_table(columns, rows, form)
 
 
-def say(lines, form: str | None) -> None:
+def say(lines: Iterable[str], form: str | None) -> None:
     """Sentences below a table, wrapped; on stderr where the table is for machines."""
     from localent.report.terminal import paragraphs
 
@@ -40,8 +46,8 @@ def say(lines, form: str | None) -> None:
         click.echo(line, err=form in ("csv", "json"))
 
 
-def summary_of(db: Path, run_id: str):
-    """What a stored run says."""
+def summary_of(db: str | Path, run_id: str) -> Summary:
+    """The summary of a stored run."""
     from localent.analysis import load
     from localent.analysis.summary import summarise
     from localent.store import open_db
@@ -50,7 +56,7 @@ def summary_of(db: Path, run_id: str):
         return summarise(load.traces(store, run_id), load.probes(store, run_id).own)
 
 
-def show_summary(summary, echo: Callable[[str], object] = click.echo) -> None:
+def show_summary(summary: Summary, echo: Callable[[str], object] = click.echo) -> None:
     """Print a summary for people."""
     from localent.report.chart import can_draw
     from localent.report.terminal import render
@@ -58,12 +64,12 @@ def show_summary(summary, echo: Callable[[str], object] = click.echo) -> None:
     echo(render(summary, unicode=can_draw(sys.stdout.encoding)))
 
 
-def dump_summary(summary) -> None:
+def dump_summary(summary: Summary) -> None:
     """Print a summary as JSON."""
     click.echo(json.dumps(asdict(summary), default=as_plain, allow_nan=False))
 
 
 def as_plain(value: object) -> object:
-    """numpy arrays and scalars as JSON knows them; a missing number is null."""
+    """A numpy array or scalar as JSON values; a missing number is null."""
     plain = value.tolist()  # type: ignore[attr-defined]
     return [None if item != item else item for item in plain] if isinstance(plain, list) else plain

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from localent.cli.options import ProblemFile, data_options, prompt_options
+from localent.cli.options import (
+    Group,
+    ProblemFile,
+    data_options,
+    refuse_unused,
+    seed_option,
+    settings_options,
+    shots_option,
+    system_option,
+    template_var_option,
+)
 from localent.cli.output import print_table
 
 if TYPE_CHECKING:
@@ -18,18 +29,43 @@ if TYPE_CHECKING:
 OPEN, CLOSE = "\u27e6", "\u27e7"  # ⟦ ⟧ around special tokens
 
 
+@dataclass(frozen=True, slots=True)
+class OneProblem:
+    """One problem of a task, by its number."""
+
+    task: str
+    number: int  # from 1
+    data: ProblemFile
+
+    def load(self) -> tuple[Task, Problem]:
+        """The task and the problem. Raises UsageError for a number that is out of range."""
+        from localent.errors import UsageError
+
+        task = self.data.load(self.task)
+        if not 1 <= self.number <= len(task.problems):
+            raise UsageError(f"{task.name} has {len(task.problems)} problems: -n takes 1 to {len(task.problems)}.")
+        return task, task.problems[self.number - 1]
+
+
 @click.command("prompt")
 @click.argument("model")
-@click.argument("task")
-@click.option("-n", "number", type=int, default=1, show_default=True, help="Which problem of the task: 1 is the first.")
-@data_options
-@click.option("--shots", type=int, help="Worked examples. Default: 0 for chat models, 4 for others.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the choice of worked examples.")
-@prompt_options
-@click.option("--text", "only_text", is_flag=True, help="No table of tokens.")
-@click.option("--json", "json_", is_flag=True, help="Print it as JSON.")
-def command(model: str, task: str, number: int, data: ProblemFile, only_text: bool, json_: bool, **chosen: Any) -> None:
-    """Show the prompt of a problem: its text with ⟦special tokens⟧ marked, its tokens, the cue that asks for answers.
+@Group(
+    "one",
+    OneProblem,
+    click.argument("task"),
+    click.option("-n", "number", type=int, default=1, show_default=True, help="Number of the problem, from 1."),
+    data_options,
+)
+@settings_options(
+    shots_option("Worked examples. Default: 0 for chat models, 4 for others."),
+    seed_option("Seed of the choice of worked examples."),
+    system_option,
+    template_var_option,
+)
+@click.option("--text", "only_text", is_flag=True, help="Leave out the table of tokens.")
+@click.option("--json", "json_", is_flag=True, help="Print JSON.")
+def command(model: str, one: OneProblem, settings: Settings, only_text: bool, json_: bool) -> None:
+    """Show the prompt of a problem: its text with ⟦special tokens⟧ marked, its tokens, and the cue for the answer.
 
     Nothing is run; only the vocabulary is loaded.
 
@@ -39,10 +75,11 @@ def command(model: str, task: str, number: int, data: ProblemFile, only_text: bo
     localent prompt model.gguf gsm8k --system "Be brief." --template-var enable_thinking=false
     """
     from localent.report.table import harmless, json_text
-    from localent.runs import Settings
 
-    loaded = data.load(task)
-    shown = _shown(model, loaded, _problem(loaded, number), Settings(**chosen))
+    if json_:
+        refuse_unused("--json", "only_text")
+    task, problem = one.load()
+    shown = _shown(model, task, problem, settings)
     if json_:
         click.echo(json_text(shown))
         return
@@ -52,14 +89,6 @@ def command(model: str, task: str, number: int, data: ProblemFile, only_text: bo
         click.echo()
         print_table(("position", "id", "", "text"), rows, None)
     click.echo(f"\n{_facts(shown)}")
-
-
-def _problem(task: Task, number: int) -> Problem:
-    from localent.errors import UsageError
-
-    if not 1 <= number <= len(task.problems):
-        raise UsageError(f"{task.name} has {len(task.problems)} problems: -n takes 1 to {len(task.problems)}.")
-    return task.problems[number - 1]
 
 
 def _shown(name: str, task: Task, problem: Problem, settings: Settings) -> dict[str, Any]:
@@ -110,5 +139,5 @@ def _facts(shown: dict[str, Any]) -> str:
         f"{len(shown['tokens'])} tokens, the first {shown['n_shared']} the same in every prompt of the run; {bos}; "
         f"{'chat template of the file' if shown['template'] else 'worked examples, no chat template'}.\n"
         f"Generation ends at {ends}" + (f" or the text {shown['stops']!r}" if shown["stops"] else "") + ".\n"
-        f"Asked for an answer after nothing was written: {shown['cue']!r}"
+        f"Cue for the answer before the first token: {shown['cue']!r}"
     )

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from localent.errors import UsageError
+
+if TYPE_CHECKING:
+    from localent.models import Entry
 
 
 @click.command("pull")
@@ -38,7 +42,7 @@ def _refuse_revision(revision: str | None, why: str) -> None:
         raise UsageError(f"--revision is for models on the hub: {why}.")
 
 
-def _pulled(entry, quant: str, revision: str | None) -> Path:
+def _pulled(entry: Entry, quant: str, revision: str | None) -> Path:
     from localent import models as known
     from localent.models import hub
 

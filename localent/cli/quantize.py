@@ -4,28 +4,70 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from localent.cli.options import PATH
+from localent.cli.options import PATH, Group, threads_option
 from localent.cli.output import print_table
 from localent.cli.progress import Bar
+
+if TYPE_CHECKING:
+    from localent.engine import QuantizeOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The quants to make, and where they go."""
+
+    quants: tuple[str, ...]
+    out: Path | None
+    force: bool
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How the quants are made."""
+
+    imatrix: Path | None
+    requantize: bool
+    threads: int | None
+
+    def options(self, source: Path) -> QuantizeOptions:
+        """The quantizer's options for a source, with its importance matrix read and checked."""
+        from localent.engine import QuantizeOptions
+        from localent.machine import hardware
+        from localent.runs.quantize import matrix_for
+
+        matrix = matrix_for(source, self.imatrix) if self.imatrix else None
+        n_threads = self.threads or hardware.usable_cores()
+        return QuantizeOptions(n_threads=n_threads, imatrix=matrix, requantize=self.requantize)
 
 
 @click.command("quantize")
 @click.argument("source")
-@click.argument("quants", nargs=-1, required=True, metavar="QUANT...")
-@click.option("--imatrix", type=PATH, help="Importance matrix, as llama-imatrix writes it.")
-@click.option("--out", type=PATH, help="Folder for the new files. Default: where SOURCE lies.")
-@click.option("--force", is_flag=True, help="Replace files that are there.")
-@click.option("--requantize", is_flag=True, help="Accept a source that is quantized itself: loses more.")
-@click.option("--threads", type=int, help="Default: the physical cores this process may use.")
+@Group(
+    "files",
+    Files,
+    click.argument("quants", nargs=-1, required=True, metavar="QUANT..."),
+    click.option("--out", type=PATH, help="Folder for the new files. Default: the folder of SOURCE."),
+    click.option("--force", is_flag=True, help="Replace existing files."),
+)
+@Group(
+    "how",
+    How,
+    click.option("--imatrix", type=PATH, help="Importance matrix, as llama-imatrix writes it."),
+    click.option("--requantize", is_flag=True, help="Accept a source that is itself quantized: loses more."),
+    threads_option,
+)
 @click.option("--json", "json_", is_flag=True, help="Print JSON, one object a line.")
-def command(source, quants, imatrix, out, force, requantize, threads, json_) -> None:
+def command(source: str, files: Files, how: How, json_: bool) -> None:
     """Make quants of SOURCE with llama.cpp's own quantizer.
 
-    SOURCE is a path to a GGUF, best F16, BF16 or F32, or a name of models.toml. QUANT is any that llama.cpp knows.
+    SOURCE is a path to a GGUF file, preferably F16, BF16 or F32, or a name of models.toml. QUANT is any type that
+    llama.cpp can write.
 
     \b
     localent quantize model-f16.gguf Q8_0 Q6_K Q4_K_M Q3_K_M Q2_K
@@ -33,38 +75,37 @@ def command(source, quants, imatrix, out, force, requantize, threads, json_) -> 
     """
     from localent import models
     from localent.files import identity
-    from localent.machine import hardware
     from localent.runs import quantize as making
 
     path = models.resolve(source)
     head = identity.identify(path)
-    targets = making.targets(path, head.model.quant, quants, out or _writable(path), force=force)
+    out = files.out or _writable(path)
+    targets = making.targets(path, head.model.quant, files.quants, out, force=files.force)
     making.check_source(path, head)
-    matrix = making.matrix_for(path, imatrix) if imatrix else None
-    how = dict(n_threads=threads or hardware.usable_cores(), matrix=matrix, requantize=requantize)
-    rows = (_made(path, target, quant, how) for quant, target in targets.items())
+    options = how.options(path)
+    rows = (_made(path, target, quant, options) for quant, target in targets.items())
     with _stoppable():
         print_table(["quant", "file", "MB", "bits per weight", "sha256"], rows, "json" if json_ else None)
 
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Ctrl-C in words that are true of quants: the same command would refuse to replace the finished ones."""
+    """A message for Ctrl-C: unlike a run, the same command would refuse to replace the finished quants."""
     from localent.cli.group import STOPPED, fail
 
     try:
         yield
     except KeyboardInterrupt:
-        fail("Stopped. Finished quants are kept, and no half one: ask for the rest, or for all with --force.", STOPPED)
+        fail("Stopped. Finished quants are kept, no partial file is: name the rest, or all with --force.", STOPPED)
 
 
-def _made(path: Path, target: Path, quant: str, how: dict) -> tuple:
+def _made(path: Path, target: Path, quant: str, options: QuantizeOptions) -> tuple[Any, ...]:
     """Make one quant; its row of the table."""
     from localent.files.tensors import fallback_sentence, inspect
     from localent.runs.quantize import make
 
     with Bar() as bar:
-        make(path, target, quant, report=lambda done, total: bar.show(quant, done, total, "tensor"), **how)
+        make(path, target, quant, options, lambda done, total: bar.show(quant, done, total, "tensor"))
     found = inspect(target)
     if sentence := fallback_sentence(found):
         click.echo(f"Warning: {sentence}", err=True)

@@ -3,40 +3,73 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from localent.cli.options import data_options, db_option, engine_options, prompt_options
+from localent.cli.options import (
+    Group,
+    Problems,
+    ctx_option,
+    data_options,
+    db_option,
+    gpu_layers_option,
+    lanes_option,
+    max_fed_option,
+    max_tokens_option,
+    n_option,
+    samples_option,
+    seed_option,
+    settings_options,
+    shots_option,
+    system_option,
+    temperature_option,
+    template_var_option,
+    threads_option,
+    top_k_option,
+    top_p_option,
+)
 from localent.cli.output import dump_summary, show_summary, summary_of
 from localent.cli.progress import Bar
+
+if TYPE_CHECKING:
+    from localent.runs import Outcome, Settings
 
 
 @click.command("run")
 @click.argument("model")
-@click.argument("task")
-@click.option("-n", type=int, help="How many problems: the first n. Default: all.")
-@click.option("--samples", type=int, default=1, show_default=True, help="Traces per problem.")
-@data_options
-@click.option("--seed", type=int, default=0, show_default=True, help="Of sampling and of the choice of shots.")
-@click.option("--temperature", type=float, default=0.7, show_default=True, help="0: always the likeliest token.")
-@click.option("--top-p", type=float, default=1.0, show_default=True, help="Sample from the likeliest that hold this.")
-@click.option("--top-k", type=int, default=0, show_default=True, help="Sample from the k likeliest; 0: all.")
-@click.option("--max-tokens", type=int, help="Tokens a trace may have. Default: 512, less for models of short context.")
-@click.option("--shots", type=int, help="Worked examples in the prompt. Default: 0 for chat models, 4 for others.")
-@prompt_options
-@click.option("--probe/--no-probe", default=True, show_default=True, help="Read the answer distribution at every step.")
-@click.option("--epsilon", type=float, default=0.01, show_default=True, help="Probes stop below this unexplored mass.")
-@click.option("--max-fed", type=int, default=8, show_default=True, help="Probes stop after so many tokens.")
-@click.option("--measure-top-k", type=int, default=0, help="Also store measures over the k likeliest tokens.")
-@click.option(
-    "--alternatives", type=click.IntRange(0, 50), default=0, help="Also store the N likeliest tokens at every token."
+@Group("problems", Problems, click.argument("task"), n_option(), data_options)
+@samples_option()
+@settings_options(
+    seed_option("Seed of sampling and of the choice of worked examples."),
+    temperature_option(),
+    top_p_option,
+    top_k_option,
+    max_tokens_option("Maximum tokens per trace. Default: 512, less for models of short context."),
+    shots_option("Worked examples in the prompt. Default: 0 for chat models, 4 for others."),
+    system_option,
+    template_var_option,
+    click.option("--probe/--no-probe", default=True, show_default=True, help="Probe the answer after every step."),
+    click.option(
+        "--epsilon", type=float, default=0.01, show_default=True, help="A probe ends below this unexplored probability."
+    ),
+    max_fed_option(8),
+    click.option("--measure-top-k", type=int, default=0, help="Also store measures over the k most likely tokens."),
+    click.option(
+        "--alternatives",
+        type=click.IntRange(0, 50),
+        default=0,
+        help="Also store the N most likely tokens of every prediction.",
+    ),
+    lanes_option("Traces at a time. Default: the fastest number, measured once and remembered."),
+    threads_option,
+    gpu_layers_option,
+    ctx_option,
 )
-@click.option("--lanes", type=int, help="Traces at a time. Default: the fastest, measured once and kept.")
-@engine_options
 @db_option
 @click.option("--json", "json_", is_flag=True, help="Print the summary as JSON.")
-def command(model, task, n, samples, data, db, json_, **chosen):
-    """Run MODEL on TASK and store every trace, token, step and probe. Goes on where it was stopped.
+def command(model: str, problems: Problems, samples: int, settings: Settings, db: Path, json_: bool) -> None:
+    """Run MODEL on TASK and store every trace, token, step and probe. A stopped run continues where it was.
 
     MODEL is a name of models.toml, NAME:QUANT, or a path to any GGUF. TASK is gsm8k, svamp, arc-easy,
     arc-challenge, demo-number, demo-choice, or any name with --data FILE.
@@ -48,16 +81,15 @@ def command(model, task, n, samples, data, db, json_, **chosen):
     """
     from localent import runs
 
-    loaded, settings = data.load(task), runs.Settings(**chosen)
+    task = problems.load()
     with Bar() as bar:
-        heard = runs.Listener(bar, bar.say)
-        outcome = runs.run(model, loaded, db=db, n=n, samples=samples, settings=settings, listener=heard)
-    said = described(outcome, db)
-    click.echo(said, err=True)
+        listener = runs.Listener(bar, bar.say)
+        outcome = runs.run(model, task, db=db, samples=samples, settings=settings, listener=listener)
+    click.echo(described(outcome, db), err=True)
     (dump_summary if json_ else show_summary)(summary_of(db, outcome.run_id))
 
 
-def described(outcome, db: Path) -> str:
+def described(outcome: Outcome, db: str | Path) -> str:
     """One line on what an invocation did."""
     total = outcome.n_before + outcome.n_new
     if not outcome.n_new:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,41 +10,77 @@ import click
 
 from localent.cli.options import (
     DATA,
+    Group,
+    ProblemFile,
     data_options,
     db_option,
     format_options,
     gpu_layers_option,
-    prompt_options,
+    lanes_option,
+    max_fed_option,
+    n_option,
     refuse_unused,
+    settings_options,
+    shots_option,
+    system_option,
+    template_var_option,
+    threads_option,
 )
 from localent.cli.output import print_records, say
 from localent.cli.progress import Bar
 
 if TYPE_CHECKING:
+    from localent.analysis.gold import Gold
     from localent.runs import Settings
-    from localent.tasks import Task
 
 
-OF_GOLD = (*DATA, "n", "shots", "system", "template_vars", "max_fed", "db")  # what a plain text has no use for
+OF_GOLD = (*DATA, "n", "shots", "system", "template_vars", "max_fed", "db")  # options that a plain text does not use
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is read: a file, or with `gold` the worked solutions of a task."""
+
+    name: str
+    gold: bool
+    data: ProblemFile
+    n: int | None
+    window: int  # tokens of a plain text
+
+    def text(self) -> str:
+        """The text of the file. Raises UsageError, with --gold as a way out, where there is none."""
+        from localent.errors import UsageError
+
+        path = Path(self.name)
+        if not path.is_file():
+            raise UsageError(f"No file '{path}': name a text file, or add --gold to read a task's worked solutions.")
+        return path.read_text(encoding="utf-8", errors="replace")
 
 
 @click.command("score")
 @click.argument("model")
-@click.argument("source", metavar="FILE|TASK")
-@click.option("--gold", is_flag=True, help="Read the worked solutions of TASK, asking for the answer after each step.")
-@data_options
-@click.option("-n", type=int, help="How many worked solutions: the first n. Default: all.")
-@click.option("--shots", type=int, help="Worked examples in the prompt.")
-@prompt_options
-@click.option("--max-fed", type=int, default=24, show_default=True, help="Probes stop after so many tokens.")
-@click.option("--window", type=int, default=512, show_default=True, help="Tokens of a plain text read at a time.")
-@click.option("--lanes", type=int, default=8, show_default=True, help="Texts at a time.")
-@click.option("--threads", type=int, help="Default: the physical cores this process may use.")
-@gpu_layers_option
+@Group(
+    "source",
+    Source,
+    click.argument("name", metavar="FILE|TASK"),
+    click.option("--gold", is_flag=True, help="Read the worked solutions of TASK, probing after each step."),
+    data_options,
+    n_option("Number of worked solutions: the first n. Default: all."),
+    click.option("--window", type=int, default=512, show_default=True, help="Tokens of a plain text read at a time."),
+)
+@settings_options(
+    shots_option(),
+    system_option,
+    template_var_option,
+    max_fed_option(24),
+    lanes_option("Texts at a time.", default=8),
+    threads_option,
+    gpu_layers_option,
+)
 @db_option
 @format_options
-def command(model, source, gold, data, n, window, db, form, **chosen) -> None:
-    """The same measures on text that exists: MODEL reads FILE, or with --gold the worked solutions of TASK.
+def command(model: str, source: Source, settings: Settings, db: Path, form: str | None) -> None:
+    """Take the same measures on existing text: MODEL reads FILE, or with --gold the worked solutions of TASK.
 
     \b
     localent score abacus-sft notes.txt
@@ -51,21 +88,19 @@ def command(model, source, gold, data, n, window, db, form, **chosen) -> None:
     localent score model.gguf gsm8k --gold --data test.jsonl -n 100
     """
     from localent.report.science import text_table
-    from localent.runs import Settings
     from localent.runs.text import score_text
 
-    settings = Settings(**chosen)
-    if gold:
+    if source.gold:
         refuse_unused("--gold", "window")
-        _score_gold(model, data.load(source), db, n, settings, form)
-    else:
-        text = read_text(source)  # first: who forgot --gold is told of that
-        refuse_unused("A plain text", *OF_GOLD)
-        print_records([score_text(model, text, window=window, settings=settings)], text_table, form)
+        score_gold(model, source, settings, db, form)
+        return
+    text = source.text()  # before the options are checked: a missing --gold is the likelier mistake
+    refuse_unused("A plain text", *OF_GOLD)
+    print_records([score_text(model, text, window=source.window, settings=settings)], text_table, form)
 
 
-def _score_gold(model: str, task: Task, db: Path, n: int | None, settings: Settings, form: str | None) -> None:
-    """Read the worked solutions of a task that are not yet in the database, and print what all of them say."""
+def score_gold(model: str, source: Source, settings: Settings, db: Path, form: str | None) -> None:
+    """Read the worked solutions of a task that the database lacks, and print a summary of all of them."""
     from localent.analysis import load
     from localent.analysis.family import caveat
     from localent.analysis.gold import gold
@@ -74,26 +109,18 @@ def _score_gold(model: str, task: Task, db: Path, n: int | None, settings: Setti
     from localent.runs.gold import read_solutions
     from localent.store import open_db
 
+    task = source.data.load(source.name)
     with Bar() as bar:
-        outcome = read_solutions(model, task, db=db, n=n, settings=settings, listener=Listener(bar, bar.say))
+        listener = Listener(bar, bar.say)
+        outcome = read_solutions(model, task, db=db, n=source.n, settings=settings, listener=listener)
     with open_db(db, readonly=True) as store:
         found = gold(load.solutions(store, outcome.run_id))
     print_records(found.steps, gold_table, form)
     say([*gold_sentences(found, db), *caveat([model])], form)
 
 
-def read_text(source: str) -> str:
-    """The text of a file; says what to do where there is none."""
-    from localent.errors import UsageError
-
-    path = Path(source)
-    if not path.is_file():
-        raise UsageError(f"No file '{source}': name a text file, or add --gold to read a task's worked solutions.")
-    return path.read_text(encoding="utf-8", errors="replace")
-
-
-def gold_sentences(found, db: Path) -> list[str]:
-    """What the worked solutions come to."""
+def gold_sentences(found: Gold, db: Path) -> list[str]:
+    """A summary of the worked solutions."""
     from localent.analysis.curves import FLOORED
     from localent.report.numbers import short
 
@@ -103,6 +130,6 @@ def gold_sentences(found, db: Path) -> list[str]:
         f"Information about the true answer rises by {short(found.gain)} nats per whole solution (slope);"
         f" {short(found.share_positive)} of the steps make it likelier.",
         FLOORED,
-        "Who wrote these texts knew the answer: nothing here was sampled from the model.",
-        f"Run {found.run_id}, kept in {db}.",
+        "The authors of these texts knew the answer: nothing here was sampled from the model.",
+        f"Run {found.run_id}, stored in {db}.",
     ]

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from localent.cli.options import db_option
+from localent.cli.options import db_option, refuse_unused
 from localent.errors import LocalentError
 
 
 @click.command("serve")
-@click.option("--port", type=int, default=8001, show_default=True, help="Of the local address.")
+@click.option("--port", type=int, default=8001, show_default=True, help="Port on this machine.")
 @click.option("--open/--no-open", "open_", default=False, help="Open a browser.")
-@click.option("--metadata", "only_metadata", is_flag=True, help="Print Datasette's metadata and stop.")
+@click.option("--metadata", "only_metadata", is_flag=True, help="Print Datasette's metadata as JSON and stop.")
 @db_option
 def command(port: int, open_: bool, only_metadata: bool, db: Path) -> None:
     """Open a database in Datasette on this machine: browse, facet, and run the ready-made queries.
@@ -31,6 +31,8 @@ def command(port: int, open_: bool, only_metadata: bool, db: Path) -> None:
     from localent.store import open_db
     from localent.store.datasette import metadata, write_metadata
 
+    if only_metadata:
+        refuse_unused("--metadata", "port", "open_")
     with open_db(db, readonly=True) as store:
         if only_metadata:
             click.echo(json.dumps(metadata(store), ensure_ascii=False, indent=1))
@@ -48,7 +50,7 @@ def served(db: Path, metadata: Path, port: int, open_: bool) -> None:
     try:
         done = subprocess.run([*command, *(["--open"] if open_ else [])], check=False)
     except KeyboardInterrupt:
-        return  # the way to end it
+        return  # the usual way to end it
     if done.returncode:
         raise LocalentError(
             f"Datasette ended with code {done.returncode}: is port {port} taken? Choose another --port."
@@ -56,7 +58,7 @@ def served(db: Path, metadata: Path, port: int, open_: bool) -> None:
 
 
 def datasette() -> list[str]:
-    """How to start Datasette: of this Python, else the one on the path."""
+    """The command that starts Datasette: of this Python, else the one on the path."""
     import shutil
     from importlib.util import find_spec
 

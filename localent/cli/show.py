@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from localent.cli.drawing import dumped, style, wants_color
-from localent.cli.options import colour_option, db_option, measure_option
+from localent.cli.drawing import dumped, style
+from localent.cli.options import Group, colour_option, db_option, measure_option, refuse_unused
 from localent.cli.output import print_table
 from localent.errors import UsageError
+
+if TYPE_CHECKING:
+    from localent.report.trace import Style
+    from localent.store.traces import Seen
 
 N_LISTED = 12
 
@@ -18,14 +23,13 @@ N_LISTED = 12
 @click.command("show")
 @click.argument("trace", required=False)
 @db_option
-@measure_option
-@colour_option
-@click.option("--json", "json_", is_flag=True, help="The whole trace as JSON.")
-def command(trace: str | None, db: Path, measure: str, color: bool | None, json_: bool) -> None:
-    """Show one TRACE: its text coloured by entropy, and what it would have answered after each step.
+@Group("how", style, measure_option, colour_option)
+@click.option("--json", "json_", is_flag=True, help="Print the whole trace as JSON.")
+def command(trace: str | None, db: Path, how: Style, json_: bool) -> None:
+    """Show one TRACE: its text coloured by entropy, and the answer it would have given after each step.
 
-    TRACE is a trace_id, its first digits, or a ready-made query that finds traces: the first of them. Without it: a
-    list of traces to choose from.
+    TRACE is a trace_id, its first digits, or the name of a ready-made query, whose first trace is shown. Without
+    TRACE, traces to choose from are listed.
 
     \b
     localent show confident-mistakes
@@ -33,17 +37,19 @@ def command(trace: str | None, db: Path, measure: str, color: bool | None, json_
     """
     from localent.store import open_db, traces
 
+    if trace is None or json_:
+        refuse_unused("--json" if json_ else "A list of traces", "measure", "color")
     with open_db(db, readonly=True) as store:
         if trace is None:
             columns, rows = traces.listing(store, N_LISTED)
             print_table(columns, rows, "json" if json_ else None)
             return
         seen = traces.seen(store, traces.find_trace(store, first_of(db, trace)))
-    click.echo(as_json(seen) if json_ else view(seen, measure, color), color=wants_color(color))
+    click.echo(as_json(seen) if json_ else view(seen, how), color=how.colour)
 
 
 def first_of(db: Path, trace: str) -> str:
-    """The first trace that a ready-made query of this name finds; else what was given."""
+    """The first trace that a ready-made query of this name finds; else the argument itself."""
     from localent.store import select
     from localent.store.saved_queries import named
 
@@ -57,15 +63,15 @@ def first_of(db: Path, trace: str) -> str:
     return str(found["trace_id"])
 
 
-def view(seen, measure: str, color: bool | None) -> str:
+def view(seen: Seen, how: Style) -> str:
     """A trace as text for this terminal."""
     from localent.report.trace import render_trace
 
     origin = f"{seen.model} ({seen.quant}) on {seen.task}, run {seen.run_id}"
     which = f"trace {seen.trace_id}: problem {seen.problem.source_id}, sample {seen.trace.sample}"
-    return render_trace(seen.trace, seen.texts, seen.problem, [origin, which], style(measure, color)).rstrip("\n")
+    return render_trace(seen.trace, seen.texts, seen.problem, [origin, which], how).rstrip("\n")
 
 
-def as_json(seen) -> str:
+def as_json(seen: Seen) -> str:
     """The trace, its problem and its origin as one object."""
     return dumped(asdict(seen))

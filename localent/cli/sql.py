@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.options import db_option, format_options
+from localent.cli.options import db_option, format_options, refuse_unused
 from localent.cli.output import print_table
 from localent.errors import UsageError
 
@@ -18,8 +18,8 @@ from localent.errors import UsageError
 @db_option
 @format_options
 @click.option("--queries", is_flag=True, help="List the ready-made queries.")
-@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds a query may take.")
-@click.option("--limit", type=int, help="Rows to print at most.")
+@click.option("--timeout", type=float, default=60.0, show_default=True, help="Time limit of a query in seconds.")
+@click.option("--limit", type=int, help="Maximum number of rows.")
 def command(query: str | None, db: Path, form: str | None, queries: bool, timeout: float, limit: int | None) -> None:
     """Ask a database in SQL, read-only, also while a run is writing to it.
 
@@ -35,13 +35,14 @@ def command(query: str | None, db: Path, form: str | None, queries: bool, timeou
     from localent.store.saved_queries import QUERIES
 
     if queries:
+        refuse_unused("--queries", "query", "db", "timeout", "limit")
         print_table(["name", "what it finds"], [(known.name, known.about) for known in QUERIES], form, max_width=None)
         return
     print_table(*select(db, statement(query), limit=limit, timeout_s=timeout), form)
 
 
 def statement(query: str | None) -> str:
-    """The SQL that was asked for: itself, from stdin, or by name."""
+    """The SQL of a query that is given as SQL, on stdin, or by name."""
     from localent.store.saved_queries import QUERIES, named
 
     if query is None:

@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
-from localent.cli.options import data_options, db_option, engine_options, format_options, prompt_options
+from localent.cli.options import (
+    Group,
+    ProblemFile,
+    ctx_option,
+    data_options,
+    db_option,
+    format_options,
+    gpu_layers_option,
+    lanes_option,
+    max_fed_option,
+    max_tokens_option,
+    n_option,
+    refuse_unused,
+    samples_option,
+    seed_option,
+    settings_options,
+    shots_option,
+    system_option,
+    temperature_option,
+    template_var_option,
+    threads_option,
+    top_k_option,
+    top_p_option,
+)
 from localent.cli.output import print_table, say
 from localent.cli.progress import Bar
+
+if TYPE_CHECKING:
+    from localent.runs import Settings
+    from localent.study import Study
+    from localent.tasks import Task
 
 STAGE_NOTES = (
     "gain: slope of ln p(true answer) over the reasoning, nats per whole trace. left the answer: share of wrong traces"
@@ -16,49 +48,108 @@ STAGE_NOTES = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """The problems of one or several tasks."""
+
+    names: tuple[str, ...]
+    data: ProblemFile
+    n: int
+
+    def load(self) -> list[Task]:
+        """The tasks; without names, the bundled ones."""
+        from localent import tasks
+
+        return [self.data.load(name) for name in self.names or tasks.BUNDLED]
+
+
+@dataclass(frozen=True, slots=True)
+class Probing:
+    """How many traces a problem gets, and which probes they get beside their own."""
+
+    samples: int
+    controls_at: str
+    control_samples: int
+    rollouts: int
+    rolled: int
+
+    def __post_init__(self) -> None:
+        if not self.rollouts:
+            refuse_unused("--rollouts 0", "rolled")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What is printed, and how."""
+
+    curves: bool
+    form: str | None
+
+    @property
+    def for_machines(self) -> bool:
+        return self.form in ("csv", "json")
+
+
 @click.command("study")
 @click.argument("models", metavar="[MODEL]...", nargs=-1)
-@click.option("--task", "names", multiple=True, help="May be repeated. Default: demo-number and demo-choice.")
-@data_options
-@click.option("-n", type=int, default=100, show_default=True, help="How many problems of each task.")
-@click.option("--samples", type=int, default=3, show_default=True, help="Traces per problem.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of sampling.")
-@click.option("--temperature", type=float, default=0.7, show_default=True, help="0: always the likeliest token.")
-@click.option("--top-p", type=float, default=1.0, show_default=True, help="Sample from the likeliest that hold this.")
-@click.option("--top-k", type=int, default=0, show_default=True, help="Sample from the k likeliest; 0: all.")
-@click.option("--max-tokens", type=int, help="Tokens a trace may have.")
-@click.option("--shots", type=int, help="Worked examples in the prompt.")
-@prompt_options
-@click.option("--max-fed", type=int, default=24, show_default=True, help="Probes stop after so many tokens.")
-@click.option("--lanes", type=int, default=16, show_default=True, help="Traces at a time.")
-@engine_options
-@click.option(
-    "--controls-at",
-    type=click.Choice(["every", "ends"]),
-    default="every",
-    show_default=True,
-    help="Read controls after every step, or half-way and at the end.",
+@Group(
+    "problems",
+    Tasks,
+    click.option("--task", "names", multiple=True, help="May be repeated. Default: demo-number and demo-choice."),
+    data_options,
+    n_option("Number of problems of each task.", default=100),
 )
-@click.option(
-    "--control-samples",
-    type=click.IntRange(1),
-    default=1,
-    show_default=True,
-    help="Of how many traces of a problem controls are read.",
+@settings_options(
+    seed_option(),
+    temperature_option(),
+    top_p_option,
+    top_k_option,
+    max_tokens_option(),
+    shots_option(),
+    system_option,
+    template_var_option,
+    max_fed_option(24),
+    lanes_option(default=16),
+    threads_option,
+    gpu_layers_option,
+    ctx_option,
 )
-@click.option("--rollouts", type=int, default=16, show_default=True, help="Continuations a prefix; 0: none.")
-@click.option("--rolled", type=int, default=12, show_default=True, help="How many traces of a run are rolled out.")
-@click.option("--curves", is_flag=True, help="Print what happens along the traces, at t = 0, 0.1, ..., 1, instead.")
+@Group(
+    "probing",
+    Probing,
+    samples_option(3),
+    click.option(
+        "--controls-at",
+        type=click.Choice(["every", "ends"]),
+        default="every",
+        show_default=True,
+        help="Probe controls after every step, or half-way and at the end.",
+    ),
+    click.option(
+        "--control-samples",
+        type=click.IntRange(1),
+        default=1,
+        show_default=True,
+        help="Traces per problem that get controls.",
+    ),
+    click.option("--rollouts", type=int, default=16, show_default=True, help="Continuations per prefix; 0: none."),
+    click.option("--rolled", type=int, default=12, show_default=True, help="Traces per run that are rolled out."),
+)
 @db_option
-@format_options
+@Group(
+    "output",
+    Output,
+    click.option("--curves", is_flag=True, help="Print the course of the traces at t = 0, 0.1, ..., 1 instead."),
+    format_options,
+)
 def command(
-    models, names, data, n, samples, rollouts, rolled, controls_at, control_samples, curves, db, form, **chosen
-):
-    """Does it gather information as it reasons? Verdicts on each claim, for each MODEL and for training.
+    models: tuple[str, ...], problems: Tasks, settings: Settings, probing: Probing, db: Path, output: Output
+) -> None:
+    """Does a model gather information as it reasons? Verdicts on each claim, for each MODEL and for training.
 
-    Give the stages of one family earlier first; without MODEL: the bundled family. What is not yet in the database is
-    run first, with control probes; a finished study is only judged again. Studies of the same models and tasks under
-    another --seed that the database has are compared: which verdicts differ.
+    Name the stages of one family in order of training; without MODEL, the bundled family is studied. Runs that the
+    database lacks are made first, with control probes; a finished study is only judged again. Verdicts are compared
+    with those of studies of the same models and tasks under another --seed.
 
     The defaults fit the bundled family, four models on two tasks, into about seven minutes on two cores that feed 4,000
     tokens a second: some 0.8 million tokens one by one and 0.9 million as prompts. Two fifths are attempts and their
@@ -69,28 +160,40 @@ def command(
     localent study --seed 1
     localent study base.gguf tuned.gguf --task gsm8k --data test.jsonl -n 200
     """
-    from localent import runs, tasks
     from localent import study as science
-    from localent.report.science import curve_table, mechanism_table, sentences, shape_table, stage_table
+    from localent.report.science import sentences
+    from localent.runs import Listener
 
-    loaded = [data.load(name) for name in names or tasks.BUNDLED]
-    wanted = dict(at=controls_at, control_samples=control_samples, m=rollouts, n_rolled=rolled)
-    design = science.Design(settings=runs.Settings(**chosen), n=n, samples=samples, **wanted)
+    design = science.Design(
+        settings=settings,
+        n=problems.n,
+        samples=probing.samples,
+        at=probing.controls_at,
+        control_samples=probing.control_samples,
+        m=probing.rollouts,
+        n_rolled=probing.rolled,
+    )
     with Bar() as bar:
-        found = science.study(models, loaded, design, db=db, listener=runs.Listener(bar, bar.say))
-    machine = form in ("csv", "json")
-    if curves:
-        print_table(*curve_table(found.subjects), form)
-    else:
-        print_verdicts(found, form)
-        for table in [] if machine else (stage_table, shape_table, mechanism_table):
-            click.echo()
-            print_table(*table(found.subjects), form)
-    kept = f"Study {found.study_id}, kept in {db}."
-    say([*STAGE_NOTES, *sentences(found.subjects), *found.notes, *seed_sentences(found), kept], form)
+        found = science.study(models, problems.load(), design, db=db, listener=Listener(bar, bar.say))
+    print_study(found, output)
+    stored = f"Study {found.study_id}, stored in {db}."
+    say([*STAGE_NOTES, *sentences(found.subjects), *found.notes, *seed_sentences(found), stored], output.form)
 
 
-def print_verdicts(found, form: str | None) -> None:
+def print_study(found: Study, output: Output) -> None:
+    """The tables of a study."""
+    from localent.report.science import curve_table, mechanism_table, shape_table, stage_table
+
+    if output.curves:
+        print_table(*curve_table(found.subjects), output.form)
+        return
+    print_verdicts(found, output.form)
+    for table in [] if output.for_machines else (stage_table, shape_table, mechanism_table):
+        click.echo()
+        print_table(*table(found.subjects), output.form)
+
+
+def print_verdicts(found: Study, form: str | None) -> None:
     """The verdicts, with those of other seeds: a short table for people, every field for --json and --csv."""
     from localent.report.science import full_table, verdict_table
 
@@ -104,8 +207,8 @@ def print_verdicts(found, form: str | None) -> None:
     print_table(["task", *columns, *others], rows, form)
 
 
-def seed_sentences(found) -> list[str]:
-    """How far studies of the same under other seeds agree."""
+def seed_sentences(found: Study) -> list[str]:
+    """The agreement with studies of the same models and tasks under other seeds."""
     said = []
     for other in found.seeds:
         same, opposite, n = other.agreement(found.verdicts)

@@ -67,7 +67,7 @@ def compare_task(
     n, samples, settings = attempts.n, attempts.samples, replace(attempts.settings, ctx=None)
     with _naming_free_run(models[0]):
         heard = replace(listener, report=_renamed("reference", listener.report))
-        outcome = runs.run(models[0], task, db=db, n=n, samples=samples, settings=settings, listener=heard)
+        outcome = runs.run(models[0], task.first(n), db=db, samples=samples, settings=settings, listener=heard)
     made = RunTraces(run_id=outcome.run_id, task=task, n=n, samples=samples)
     return compare_run(models, made, db=db, plan=plan, listener=listener)
 
@@ -219,7 +219,7 @@ class _Work:
         n, samples = max(order.index(p) for p, _ in self.traces) + 1, max(s for _, s in self.traces) + 1
         heard = replace(self.listener, report=_renamed(name, self.listener.report))
         with _naming_free_run(path):
-            outcome = runs.run(path, self.task, db=self.db, n=n, samples=samples, settings=settings, listener=heard)
+            outcome = runs.run(path, self.task.first(n), db=self.db, samples=samples, settings=settings, listener=heard)
         return outcome.run_id
 
     def traces_in(self, run_id: str) -> Traces:

@@ -40,7 +40,7 @@ def examine(
         return Report(None, _identity(0), tuple(findings))
     model, head = identity.identify(path).model, read_header(path)
     findings += inventory.the_model(path, head, model)
-    fitting = gpu_layers([path])
+    fitting = gpu_layers(head, [path])
     if supports_gpu():
         shown = "all" if fitting.layers < 0 else fitting.layers
         findings.append(Finding("gpu", "layers that fit", shown, None, fitting.why is None, fitting.why))

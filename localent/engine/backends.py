@@ -10,12 +10,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
-from localent.engine.interface import Backend, Device, Model, Options
-
-if TYPE_CHECKING:
-    from localent.files.imatrix import Imatrix
+from localent.engine.interface import Backend, Device, Model, Options, QuantizeOptions
 
 FOLDERS: tuple[str, ...] = ("llama",)  # asked in this order; the last one reads every file that no other claims
 _registered: list[tuple[Callable[[Path], bool], Backend]] = []
@@ -95,12 +92,8 @@ def quantize(
     source: Path,
     target: Path,
     quant: str,
-    *,
-    n_threads: int,
-    imatrix: Imatrix | None = None,
-    requantize: bool = False,
+    options: QuantizeOptions,
     report: Callable[[int, int], object] = lambda done, total: None,
 ) -> None:
     """Write `target` as a quantized copy of `source`; see `Backend.quantize`."""
-    backend = backend_of(source)
-    backend.quantize(source, target, quant, n_threads=n_threads, imatrix=imatrix, requantize=requantize, report=report)
+    backend_of(source).quantize(source, target, quant, options, report)

@@ -40,6 +40,15 @@ class Options:
     flash_attn: bool = True  # off, memory grows with context: heads x chunk x n_ctx floats
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizeOptions:
+    """How a quant is made. Threads change no bit of it."""
+
+    n_threads: int
+    imatrix: Imatrix | None = None
+    requantize: bool = False  # accept a source that is quantized itself
+
+
 @dataclass(frozen=True, slots=True)
 class Device:
     """Something that a backend can compute on, with its memory in bytes."""
@@ -196,15 +205,12 @@ class Backend(Protocol):
         source: Path,
         target: Path,
         quant: str,
-        *,
-        n_threads: int,
-        imatrix: Imatrix | None = None,
-        requantize: bool = False,
+        options: QuantizeOptions,
         report: Callable[[int, int], object] = lambda done, total: None,
     ) -> None:
         """Write `target` as a quantized copy of `source`, whole or not at all.
 
-        requantize: accept a source that is quantized itself. `report(done, total)` is called for every tensor.
+        `report(done, total)` is called for every tensor.
         Raises UsageError for an unknown quant, LocalentError when the quantizer refuses.
         """
         raise LocalentError(f"No quantizer can read {source.name}: name a GGUF file.")

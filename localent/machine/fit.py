@@ -37,9 +37,11 @@ def layers_for(
         return wanted or 0
     about: dict[str, object] = {"layers for": [model.sha256 for model in models], "lanes": lanes, "ctx": n_ctx}
     paths = [Path(model.path) for model in models]
-    found = choose_once(
-        about | build_info(-1), _offload_of, lambda: astuple(gpu_layers(paths, lanes=lanes, n_ctx=n_ctx))
-    )
+
+    def choose() -> tuple[object, ...]:
+        return astuple(gpu_layers(read_header(paths[0]), paths, lanes=lanes, n_ctx=n_ctx))
+
+    found = choose_once(about | build_info(-1), _offload_of, choose)
     if found.why:
         LOG.warning(found.why)
     return found.layers
@@ -50,11 +52,14 @@ def _offload_of(fields: Sequence[Any]) -> Offload:
     return Offload(int(layers), why)
 
 
-def gpu_layers(paths: Sequence[Path], *, lanes: int | None = None, n_ctx: int | None = None) -> Offload:
-    """As many layers of each of these models as the GPU's free memory holds; none without a GPU backend."""
+def gpu_layers(head: Header, paths: Sequence[Path], *, lanes: int | None = None, n_ctx: int | None = None) -> Offload:
+    """As many layers of each of these files as the GPU's free memory holds; none without a GPU backend.
+
+    head: of the first file, which the others are taken to be quants of.
+    """
     gpus = [device for device in devices() if device.kind in ("gpu", "igpu")]
     n_bytes = sum(part.stat().st_size for path in paths for part in parts(path))
-    return offload(read_header(paths[0]), n_bytes, gpus, (lanes or GUESSED_LANES) * len(paths), n_ctx or GUESSED_CTX)
+    return offload(head, n_bytes, gpus, (lanes or GUESSED_LANES) * len(paths), n_ctx or GUESSED_CTX)
 
 
 def offload(head: Header, n_bytes: int, gpus: Sequence[Device], lanes: int, n_ctx: int) -> Offload:

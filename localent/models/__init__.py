@@ -10,7 +10,7 @@ import os
 from importlib import resources
 from pathlib import Path
 
-from localent.engine import quantize
+from localent.engine import QuantizeOptions, quantize
 from localent.errors import LocalentError, UsageError
 from localent.files import cache
 from localent.files.header import read_header
@@ -18,8 +18,9 @@ from localent.files.identity import file_sha256
 from localent.machine.hardware import usable_cores
 from localent.models import disk, hub
 from localent.models.names import Entry, entries, find
+from localent.records import Model
 
-__all__ = ["Entry", "entries", "find", "pull", "resolve"]
+__all__ = ["Entry", "entries", "find", "is_bundled", "pull", "resolve"]
 
 
 def resolve(text: str) -> Path:
@@ -48,6 +49,11 @@ def pull(text: str, revision: str | None = None) -> Path:
     return _bundled(entry, quant) if entry.bundled else hub.pull(entry, quant, revision).path
 
 
+def is_bundled(model: Model) -> bool:
+    """True for a model that comes with localent, and for every quant of one: a quant keeps its model's name."""
+    return any(entry.bundled and entry.name == model.name for entry in entries().values())
+
+
 def _on_disk(entry: Entry, quant: str) -> Path:
     """In the hub's cache, else the same file where another program keeps it."""
     found = hub.from_cache(entry, quant) or disk.same_file(entry.filename(quant))
@@ -68,11 +74,9 @@ def _bundled(entry: Entry, quant: str) -> Path:
 
 def _made_quant(entry: Entry, source: Path, quant: str) -> Path:
     """A quant of a bundled model, made once and kept in the cache folder."""
-    threads = usable_cores()
+    options = QuantizeOptions(n_threads=usable_cores())
     name = f"{entry.name}-{file_sha256(source)[:12]}-{quant}.gguf"
-    return cache.made_file(
-        "quants", name, read_header, lambda target: quantize(source, target, quant, n_threads=threads)
-    )
+    return cache.made_file("quants", name, read_header, lambda target: quantize(source, target, quant, options))
 
 
 def _is_path(text: str) -> bool:

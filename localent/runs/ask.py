@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
-import localent
-from localent import tasks
+from localent import models, tasks
 from localent.engine import drive
 from localent.errors import UsageError
 from localent.records import Choice, Problem, Trace
@@ -46,7 +44,7 @@ def _true_answer(text: str, choices: Sequence[Choice]) -> str:
 def ask(model: str, problem: Problem, settings: Settings, watcher: Watcher) -> Trace:
     """Let the model reason about one problem. Settings as for a run, in one lane."""
     file = session.usable(model, watcher.status)
-    task = task_of(problem, file.path)
+    task = task_of(problem, bundled=models.is_bundled(file.header.model))
     with session.opened(file, task, replace(settings, lanes=1)) as asked, asked.engine() as lanes:
         (question,) = asked.questions
         setup = asked.setup(lanes).ending_at(question.stops)
@@ -54,9 +52,8 @@ def ask(model: str, problem: Problem, settings: Settings, watcher: Watcher) -> T
     return trace
 
 
-def task_of(problem: Problem, path: Path) -> tasks.Task:
-    """The task of one problem: bundled models know bare questions only, others get an instruction or examples."""
+def task_of(problem: Problem, *, bundled: bool) -> tasks.Task:
+    """The task of one problem. Bundled models know bare questions only; others get an instruction or examples."""
     kind = kinds.of_answer(problem.answer, problem.choices)
-    bundled = Path(localent.__file__).parent in path.absolute().parents
     instruction, shots = ("", 0) if bundled else (kind.instruction, SHOTS)
     return tasks.Task("ask", kind, (problem,), kind.examples, instruction, shots, "")

@@ -44,7 +44,7 @@ def read_solutions(
     with open_db(db) as store, session.opened(file, task, settings, room=to_read) as asked:
         todo = [question for question, _ in missing(store, asked, samples=1)]
         n_new = _read(store, asked, todo, listener) if todo else 0
-        return Outcome(asked.record.run_id, len(task.problems) - n_new, n_new, asked.settings.lanes or LANES)
+        return Outcome(asked.record.run_id, len(task.problems) - n_new, n_new, asked.options.n_lanes)
 
 
 def _solved(task: tasks.Task, n: int | None) -> tasks.Task:

@@ -78,19 +78,14 @@ def make(
     source: Path,
     target: Path,
     quant: str,
-    *,
-    n_threads: int,
-    matrix: Imatrix | None = None,
-    requantize: bool = False,
+    options: engine.QuantizeOptions,
     report: Callable[[int, int], object] = lambda done, total: None,
 ) -> None:
     """Write `target`, whole or not at all; see engine.quantize. What a killed run left is swept away."""
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target.parent)
     try:
-        engine.quantize(
-            source, target, quant, n_threads=n_threads, imatrix=matrix, requantize=requantize, report=report
-        )
+        engine.quantize(source, target, quant, options, report)
     except LocalentError as error:
         raise LocalentError(_reason(str(error), source, target, quant)) from None
 

@@ -45,49 +45,47 @@ def to_probe(settings: Settings) -> int:
     return settings.max_fed + SLACK if settings.probe else 0
 
 
-def fastest_lanes(weights: Model, settings: Settings, what: dict[str, object]) -> int:
+def fastest_lanes(weights: Model, options: engine.Options, what: dict[str, object]) -> int:
     """The fastest number of lanes that fits into memory, measured once on this machine for `what` (model and build)."""
     room = hardware.available_memory()
-    fitting = [n for n in LANES if room is None or lane_bytes(weights, settings, n) < FITS * room]
+    fitting = [n for n in LANES if room is None or lane_bytes(weights, replace(options, n_lanes=n)) < FITS * room]
     if not fitting:
-        raise LocalentError(_too_big(weights, settings, 1, room or 0))
-    options = options_of(replace(settings, lanes=1))
+        raise LocalentError(_too_big(weights, replace(options, n_lanes=1), room or 0))
     return choose_once(what, int, lambda: engine.fastest_lanes(weights, options, fitting))
 
 
-def check_memory(weights: Model, settings: Settings) -> None:
+def check_memory(weights: Model, options: engine.Options) -> None:
     """Raise LocalentError where the lanes do not fit into the memory that is free."""
-    room, lanes = hardware.available_memory(), settings.lanes or 1
-    if room is not None and lane_bytes(weights, settings, lanes) > FITS * room:
-        raise LocalentError(_too_big(weights, settings, lanes, room))
+    room = hardware.available_memory()
+    if room is not None and lane_bytes(weights, options) > FITS * room:
+        raise LocalentError(_too_big(weights, options, room))
 
 
-def lane_bytes(weights: Model, settings: Settings, lanes: int) -> int:
+def lane_bytes(weights: Model, options: engine.Options) -> int:
     """Memory of the lanes and of the stream that holds their shared prefix."""
-    return weights.kv_bytes((lanes + 1) * (settings.ctx or 0))
+    return weights.kv_bytes((options.n_lanes + 1) * options.n_ctx)
 
 
-def warn(weights: Model, settings: Settings) -> None:
-    """Warn about settings that work but are a bad idea."""
-    cores = hardware.usable_cores()
-    if (settings.ctx or 0) > weights.n_ctx_train:
-        LOG.warning("--ctx %d is beyond the %d tokens of this model's training.", settings.ctx, weights.n_ctx_train)
-    if (settings.threads or 0) > cores:
-        LOG.warning("--threads %d is more than the %d cores there are: llama.cpp gets slower.", settings.threads, cores)
+def warn(weights: Model, options: engine.Options) -> None:
+    """Warn about options that work but are a bad idea."""
+    cores, n_ctx, n_threads = hardware.usable_cores(), options.n_ctx, options.n_threads
+    if n_ctx > weights.n_ctx_train:
+        LOG.warning("--ctx %d is beyond the %d tokens of this model's training.", n_ctx, weights.n_ctx_train)
+    if n_threads > cores:
+        LOG.warning("--threads %d is more than the %d cores there are: llama.cpp gets slower.", n_threads, cores)
 
 
 def options_of(settings: Settings) -> engine.Options:
-    """The engine's options of complete settings."""
-    return engine.Options(
-        n_lanes=settings.lanes or 1,
-        n_ctx=settings.ctx or 1,
-        n_threads=settings.threads or hardware.usable_cores(),
-    )
+    """The engine's options of settings in which lanes, ctx and threads are filled in."""
+    assert settings.lanes is not None
+    assert settings.ctx is not None
+    assert settings.threads is not None
+    return engine.Options(n_lanes=settings.lanes, n_ctx=settings.ctx, n_threads=settings.threads)
 
 
-def _too_big(weights: Model, settings: Settings, lanes: int, room: int) -> str:
-    need = lane_bytes(weights, settings, lanes)
+def _too_big(weights: Model, options: engine.Options, room: int) -> str:
+    need = lane_bytes(weights, options)
     return (
-        f"{lanes} lanes of {settings.ctx} tokens need {need / 1e9:.1f} GB, {room / 1e9:.1f} GB are free: "
+        f"{options.n_lanes} lanes of {options.n_ctx} tokens need {need / 1e9:.1f} GB, {room / 1e9:.1f} GB are free: "
         "use fewer --lanes, a smaller --ctx or --max-tokens."
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from localent import tasks
@@ -26,32 +25,23 @@ def run(
     task: tasks.Task,
     *,
     db: str | Path,
-    n: int | None = None,
     samples: int = 1,
     settings: Settings = DEFAULTS,
     listener: Listener = SILENT,
 ) -> Outcome:
-    """Make the traces that are missing: the first `n` problems of the task, `samples` of each.
+    """Make the traces that are missing: `samples` of each problem. `task.first(n)` limits the problems.
 
     model: a name of models.toml, NAME:QUANT, or a path to a GGUF file. Every finished trace is stored at once: stop
     the run in any way and call it again. Raises LocalentError or UsageError before anything is written.
     """
-    task = _first(task, n, samples)
+    if samples < 1:
+        raise UsageError(f"--samples must be at least 1, got {samples}.")
     file = session.usable(model, listener.status)
     with open_db(db) as store, session.opened(file, task, settings, store=store, status=listener.status) as asked:
         todo = missing(store, asked, samples)
         n_new = _made(store, asked, todo, listener) if todo else 0
         n_before = len(task.problems) * samples - n_new
-        return Outcome(asked.record.run_id, n_before, n_new, asked.settings.lanes or 1)
-
-
-def _first(task: tasks.Task, n: int | None, samples: int) -> tasks.Task:
-    """The task with its first n problems only."""
-    if n is not None and n < 1:
-        raise UsageError(f"-n must be at least 1 problem, got {n}.")
-    if samples < 1:
-        raise UsageError(f"--samples must be at least 1, got {samples}.")
-    return replace(task, problems=task.problems[:n])
+        return Outcome(asked.record.run_id, n_before, n_new, asked.options.n_lanes)
 
 
 def missing(store: Database, asked: Session, samples: int) -> Todo:

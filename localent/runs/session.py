@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from localent import engine, models, tasks
@@ -44,6 +45,11 @@ class Loaded:
     weights: Model
     settings: Settings
 
+    @property
+    def options(self) -> engine.Options:
+        """The engine's options of these settings, which must be complete."""
+        return rooms.options_of(self.settings)
+
     def with_ctx(self, n_tokens: int) -> Loaded:
         """The same model with so much context in each lane."""
         return replace(self, settings=replace(self.settings, ctx=n_tokens))
@@ -51,13 +57,13 @@ class Loaded:
     @contextmanager
     def engine(self) -> Iterator[Engine]:
         """Lanes as the settings say. Raises LocalentError before memory runs out."""
-        rooms.check_memory(self.weights, self.settings)
-        rooms.warn(self.weights, self.settings)
-        with self.weights.lanes(rooms.options_of(self.settings)) as lanes:
+        rooms.check_memory(self.weights, self.options)
+        rooms.warn(self.weights, self.options)
+        with self.weights.lanes(self.options) as lanes:
             yield lanes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots, so that `record` is computed once
 class Session(Loaded):
     """A model that is loaded, with the questions of a task and complete settings."""
 
@@ -69,7 +75,7 @@ class Session(Loaded):
         """How problems of the task are put to the model."""
         return Prompts(self.task, self.file.header.template, self.weights.vocab, self.settings)
 
-    @property
+    @cached_property
     def record(self) -> Run:
         """The run that these settings make of the task."""
         build = build_of(self.file.path, self.settings.gpu_layers or 0)
@@ -152,7 +158,7 @@ def opened(
         session = _asked(ready, task, room)
         if session.settings.lanes is None:
             session = replace(session, settings=replace(session.settings, lanes=_lanes(session, store, status)))
-        engine.check_options(rooms.options_of(session.settings), file.path)
+        engine.check_options(session.options, file.path)
         yield session
 
 
@@ -169,8 +175,8 @@ def _lanes(session: Session, store: Database | None, status: Status) -> int:
     """The lanes of the same run begun earlier, else the fastest number."""
     begun, settings = session.record, session.settings
     earlier = store and store.find_run(begun.model_sha256, begun.task, begun.settings, begun.build)
-    if earlier:
-        return settings_of(earlier).lanes or 1
+    if earlier and (known := settings_of(earlier).lanes):
+        return known
     status("measuring how many lanes are fastest")
     what = {"lanes for": begun.model_sha256, "threads": settings.threads, "layers": settings.gpu_layers} | begun.build
-    return rooms.fastest_lanes(session.weights, settings, what)
+    return rooms.fastest_lanes(session.weights, rooms.options_of(replace(settings, lanes=1)), what)

@@ -30,7 +30,7 @@ class Tour:
 
     def main_job(self, listener: runs.Listener) -> runs.Outcome:
         """The fine-tuned model reasons through its problems, probed at every step."""
-        return runs.run(MODEL, tasks.load(TASK), db=self.db, n=self.n, settings=self.settings, listener=listener)
+        return runs.run(MODEL, tasks.load(TASK).first(self.n), db=self.db, settings=self.settings, listener=listener)
 
     def stages(self, listener: runs.Listener) -> study.Study:
         """Every stage of the family on the first problems of both tasks, judged without controls."""

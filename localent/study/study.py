@@ -97,8 +97,8 @@ def _run(
     name: str, task: tasks.Task, design: Design, wanted: Wanted, db: str | Path, listener: runs.Listener
 ) -> ModelRun:
     """The run of one model on one task, with the probes that are wanted: made, or taken from the database."""
-    n, samples, settings = design.n, design.samples, design.settings
-    outcome = runs.run(name, task, db=db, n=n, samples=samples, settings=settings, listener=listener)
+    samples, settings = design.samples, design.settings
+    outcome = runs.run(name, task.first(design.n), db=db, samples=samples, settings=settings, listener=listener)
     extend.add_probes(name, task, outcome.run_id, db=db, wanted=wanted, listener=listener)
     return ModelRun(name, task.name, outcome.run_id)
 

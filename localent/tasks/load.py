@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -38,6 +38,12 @@ class Task:
     source: str  # the file
     n_duplicates: int = 0  # rows that repeat an earlier problem; they are not asked again
 
+    def first(self, n: int | None) -> Task:
+        """The task with its first n problems only; None: all of them."""
+        if n is not None and n < 1:
+            raise UsageError(f"-n must be at least 1 problem, got {n}: leave -n out to take them all.")
+        return replace(self, problems=self.problems[:n])
+
 
 @dataclass(frozen=True, slots=True)
 class Public:
@@ -65,13 +71,11 @@ PUBLIC = {
 }
 
 
-def load(name: str, data: Path | None = None, columns: Columns | None = None, limit: int | None = None) -> Task:
+def load(name: str, data: Path | None = None, columns: Columns | None = None) -> Task:
     """The task `name`. data: its file, or a folder that holds it; columns: for files of one's own.
 
-    The whole file is read and checked, then cut to the first `limit` problems. Raises UsageError.
+    The whole file is read and checked. Raises UsageError.
     """
-    if limit is not None and limit < 1:
-        raise UsageError(f"Expected at least one problem, got -n {limit}: leave -n out to take them all.")
     if columns is not None and (name in PUBLIC or name in BUNDLED):
         raise UsageError(f"Column options are for your own data: leave them out, or give {name} another name.")
     path, own_columns = _find(name, data), columns or (PUBLIC[name].columns if name in PUBLIC else Columns())
@@ -82,7 +86,7 @@ def load(name: str, data: Path | None = None, columns: Columns | None = None, li
     return Task(
         name=name,
         kind=kind,
-        problems=problems[:limit],
+        problems=problems,
         pool=_pool(name, kind, problems),
         instruction="" if name in BUNDLED else kind.instruction,
         shots=0 if name in BUNDLED else SHOTS,

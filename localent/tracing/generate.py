@@ -54,9 +54,7 @@ def generate(
     while True:
         reading = meter.read(row)
         token_id = sampler.sample(meter, row, reading, rng.random())
-        text = b"" if token_id in vocab.eog else vocab.pieces[token_id]
-        others = alternatives(row, meter, reading, vocab, limits.alternatives)
-        tokens.append(measured(row, meter, reading, token_id, text, limits.top_k, others))
+        tokens.append(measured(row, meter, reading, token_id, vocab, limits))
         n_fed = len(tokens) - 1
         if token_id in vocab.eog or _cut_at_stop(tokens, limits.stops):
             return Generation(tuple(tokens), "stop", min(n_fed, len(tokens)))
@@ -75,21 +73,17 @@ def alternatives(row: np.ndarray, meter: Meter, reading: Reading, vocab: Vocab, 
     return tuple(map(Alternative, ids.tolist(), texts, probs.tolist()))
 
 
-def measured(
-    row: np.ndarray,
-    meter: Meter,
-    reading: Reading,
-    token_id: int,
-    text: bytes,
-    top_k: int,
-    others: tuple[Alternative, ...] = (),
-) -> Token:
-    """The record of one prediction and the token taken."""
+def measured(row: np.ndarray, meter: Meter, reading: Reading, token_id: int, vocab: Vocab, limits: Limits) -> Token:
+    """The record of one prediction and the token taken; `limits` says which measures are taken beside the usual ones.
+
+    A token that ends the generation has no text.
+    """
+    others = alternatives(row, meter, reading, vocab, limits.alternatives)
     taken = meter.taken(row, reading, token_id)
-    top = meter.topk(row, reading, top_k) if top_k else None
+    top = meter.topk(row, reading, limits.top_k) if limits.top_k else None
     return Token(
         token_id=token_id,
-        text=text,
+        text=b"" if token_id in vocab.eog else vocab.pieces[token_id],
         surprisal=taken.surprisal,
         entropy=reading.entropy,
         varentropy=reading.varentropy,

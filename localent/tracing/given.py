@@ -8,7 +8,7 @@ from localent.engine import Coroutine, Prompt, Row, Vocab
 from localent.measure.meter import Meter
 from localent.records import Token, Trace
 from localent.tracing.attempt import Question, Setup, finished, probe_steps, steps_of
-from localent.tracing.generate import Generation, measured
+from localent.tracing.generate import Generation, Limits, measured
 from localent.tracing.prompt_tokens import continued
 
 GIVEN = "given"  # the `finish` of a trace that was read, not generated
@@ -16,10 +16,9 @@ GIVEN = "given"  # the `finish` of a trace that was read, not generated
 
 def read(tokens: Sequence[int], row: Row, meter: Meter, vocab: Vocab) -> Generator[int, Row, list[Token]]:
     """Coroutine: the measures of each given token; `row` predicts the first. All of them are fed."""
-    found = []
+    found, limits = [], Limits(max_tokens=len(tokens))
     for token_id in tokens:
-        text = b"" if token_id in vocab.eog else vocab.pieces[token_id]
-        found.append(measured(row, meter, meter.read(row), token_id, text, 0))
+        found.append(measured(row, meter, meter.read(row), token_id, vocab, limits))
         row = yield token_id
     return found
 

@@ -39,7 +39,7 @@ from localent.compare.teacher_forcing import Feeding
 from localent.compare.text import Text
 from localent.compare.token_classes import classes_of
 from localent.compare.verdict import holm
-from localent.engine import quantize
+from localent.engine import QuantizeOptions, quantize
 from localent.errors import BrokenLogitsError, LocalentError
 from localent.files import identity, kld_base
 from localent.machine import hardware
@@ -170,7 +170,7 @@ def test_logits_over_different_vocabularies_are_refused():
 def quants(tmp_path_factory):
     folder = tmp_path_factory.mktemp("quants")
     for quant in ("Q8_0", "Q4_0"):
-        quantize(MODEL, folder / f"tiny-{quant}.gguf", quant, n_threads=1)
+        quantize(MODEL, folder / f"tiny-{quant}.gguf", quant, QuantizeOptions(n_threads=1))
     return [str(folder / f"tiny-{quant}.gguf") for quant in ("Q8_0", "Q4_0")]
 
 
@@ -728,7 +728,7 @@ def test_text_from_the_command_line_into_the_database(tmp_path, quants, monkeypa
 def test_a_task_from_the_command_line(tmp_path, bundled, monkeypatch):
     """Reference against itself: same paths, same answers, no flips; and a coarse quant, which leaves the path."""
     db, out = tmp_path / "t.db", tmp_path
-    quantize(bundled, out / "abacus-Q2_K.gguf", "Q2_K", n_threads=1)
+    quantize(bundled, out / "abacus-Q2_K.gguf", "Q2_K", QuantizeOptions(n_threads=1))
     models = [str(bundled), str(bundled), str(out / "abacus-Q2_K.gguf")]
     options = ["--task", "demo-number", "-n", "4", "--lanes", "4", "--threads", "1", "--max-tokens", "80"]
     result = CliRunner().invoke(main, ["compare", *models, *options, "--db", str(db), "--positions", "--json"])

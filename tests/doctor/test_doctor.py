@@ -267,7 +267,7 @@ def test_the_bundled_model_on_a_gpu(bundled, tmp_path, layers):
     means = {}
     for n in (0, layers):
         chosen = Settings(lanes=4, threads=1, max_tokens=32, temperature=0.0, gpu_layers=n)
-        outcome = run(str(bundled), tasks.load("demo-number"), db=tmp_path / "x.db", n=8, settings=chosen)
+        outcome = run(str(bundled), tasks.load("demo-number").first(8), db=tmp_path / "x.db", settings=chosen)
         with open_db(tmp_path / "x.db", readonly=True) as store:
             means[n] = sum(store.tokens(outcome.run_id, ["entropy"])["entropy"])
             assert (store.run(outcome.run_id).build["backend"] == "cpu") == (n == 0)

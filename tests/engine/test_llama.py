@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from localent.engine import Options, Prompt, Rewind, drive, quantize
+from localent.engine import Options, Prompt, QuantizeOptions, Rewind, drive, quantize
 from localent.engine import open as open_model
 from localent.engine.llama.vocab import Pieces
 from localent.errors import LocalentError, UsageError
@@ -153,11 +153,11 @@ def test_the_file_that_llama_cpp_refuses_comes_with_its_reason(tmp_path):
 def test_quantize_leaves_no_half_file(random_model, tmp_path):
     source, target = random_model("tiny-llama"), tmp_path / "q.gguf"
     with pytest.raises(UsageError, match="No quant 'Q9_K'"):
-        quantize(source, target, "Q9_K", n_threads=1)
+        quantize(source, target, "Q9_K", QuantizeOptions(n_threads=1))
     with pytest.raises(LocalentError, match="could not quantize"):
-        quantize(tmp_path / "absent.gguf", target, "Q8_0", n_threads=1)
+        quantize(tmp_path / "absent.gguf", target, "Q8_0", QuantizeOptions(n_threads=1))
     assert list(tmp_path.iterdir()) == []
-    quantize(source, target, "Q8_0", n_threads=1)
+    quantize(source, target, "Q8_0", QuantizeOptions(n_threads=1))
     assert [p.name for p in tmp_path.iterdir()] == ["q.gguf"]
 
 

@@ -259,9 +259,9 @@ def test_a_header_agrees_with_the_identity(random_model, shape):
 @pytest.mark.parametrize("quant", ["Q4_K_M", "Q8_0", "Q3_K_S"])
 def test_bits_per_weight_are_the_real_ones(bundled, quant, tmp_path):
     """llama.cpp says the size of what it loads; the file's own length, less its header, is nearly that."""
-    from localent.engine import quantize
+    from localent.engine import QuantizeOptions, quantize
 
-    quantize(bundled, tmp_path / "q.gguf", quant, n_threads=1)
+    quantize(bundled, tmp_path / "q.gguf", quant, QuantizeOptions(n_threads=1))
     seen = read_header(tmp_path / "q.gguf")
     assert seen.quant == quant
     data = seen.file_bytes - seen.data_start

@@ -5,6 +5,7 @@ import pytest
 
 from localent.errors import LocalentError
 from localent.runs import Settings
+from localent.runs import ask as asking
 from localent.runs.ask import ask, problem_of
 from localent.tracing.watch import Watcher
 
@@ -23,6 +24,16 @@ def test_no_leader_is_named_while_what_is_unexplored_could_overtake_it(bundled):
     undecided = [probe for probe in probes if probe.residual > 0.9 and probe.answers]
     assert undecided
     assert {probe.leader for probe in undecided} == {None}
+
+
+def test_a_quant_of_a_bundled_model_is_asked_as_its_model_is(tmp_path, monkeypatch):
+    """With a bare question: neither an instruction nor worked examples."""
+    asked = []
+    made = asking.task_of
+    monkeypatch.setattr(asking, "task_of", lambda problem, **about: asked.append(made(problem, **about)) or asked[-1])
+    for name in ("abacus-sft", "abacus-sft:Q4_K_M"):
+        ask(name, problem_of("2 plus 3?"), SETTINGS, watcher([]))
+    assert [(task.instruction, task.shots) for task in asked] == [("", 0), ("", 0)]
 
 
 def test_a_vocabulary_alone_is_refused_in_our_words(bundled, tmp_path):

@@ -22,6 +22,7 @@ from localent.files import identity, imatrix
 from localent.files.tensors import differing_tensors, inspect
 from localent.runs import quantize
 
+ONE_THREAD = engine.QuantizeOptions(n_threads=1)
 TINY = Path(__file__).parents[1] / "data" / "perplexity" / "tiny-f16.gguf"
 
 
@@ -125,7 +126,7 @@ def test_what_stops_the_progress_stops_the_file(tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        engine.quantize(TINY, tmp_path / "q.gguf", "Q8_0", n_threads=1, report=stop)
+        engine.quantize(TINY, tmp_path / "q.gguf", "Q8_0", ONE_THREAD, report=stop)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -147,8 +148,9 @@ def send():
         os.kill(os.getpid(), number)
 
 threading.Thread(target=send, daemon=True).start()
+options = engine.QuantizeOptions(n_threads=1)
 try:
-    engine.quantize(source, folder / "q.gguf", "Q3_K_S", n_threads=1, report=lambda *count: at_work.release())
+    engine.quantize(source, folder / "q.gguf", "Q3_K_S", options, report=lambda *count: at_work.release())
 except KeyboardInterrupt:
     print("stopped")
 """
@@ -177,15 +179,15 @@ def test_a_stopped_command_makes_no_further_quant(tmp_path, monkeypatch):
     """The first is whole, Ctrl-C comes in the second, the third is not begun."""
     whole = engine.quantize
 
-    def make(source, target, quant, **how):
+    def make(source, target, quant, *how):
         if quant == "Q4_0":
             raise KeyboardInterrupt
-        whole(source, target, quant, **how)
+        whole(source, target, quant, *how)
 
     monkeypatch.setattr(engine, "quantize", make)
     result = run("quantize", TINY, "Q8_0", "Q4_0", "Q5_0", "--out", tmp_path)
     assert (result.exit_code, [path.name for path in tmp_path.iterdir()]) == (130, ["tiny-Q8_0.gguf"])
-    assert "Finished quants are kept, and no half one" in result.stderr
+    assert "Finished quants are kept, no partial file is" in result.stderr
 
 
 def test_a_held_signal_reaches_its_owner_after_the_block():
@@ -213,7 +215,7 @@ def test_a_held_signal_reaches_its_owner_after_the_block():
 
 def test_progress_counts_every_tensor(tmp_path):
     seen = []
-    engine.quantize(TINY, tmp_path / "q.gguf", "Q8_0", n_threads=1, report=lambda *count: seen.append(count))
+    engine.quantize(TINY, tmp_path / "q.gguf", "Q8_0", ONE_THREAD, report=lambda *count: seen.append(count))
     n = len(gguf.GGUFReader(TINY).tensors)
     assert seen == [(i, n) for i in range(1, n + 1)]
 
@@ -238,7 +240,7 @@ def test_bad_requests_are_one_sentence(tmp_path, arguments, code, says, bundled)
 def test_weights_that_are_not_finite_are_named_before_the_work(tmp_path, capfd, kind, value):
     """llama.cpp notices only when it is there, and writes past its log to stderr."""
     source, name = tmp_path / "broken.gguf", "blk.1.ffn_up.weight"
-    engine.quantize(TINY, source, kind, n_threads=1)
+    engine.quantize(TINY, source, kind, ONE_THREAD)
     assert run("quantize", source, "Q8_0", "--out", tmp_path / "whole").exit_code == 0
     tensor = next(t for t in gguf.GGUFReader(source, "r+").tensors if t.name == name)
     broken = np.float32(value).tobytes()[2:] if kind == "BF16" else tensor.data.dtype.type(value).tobytes()
@@ -250,7 +252,7 @@ def test_weights_that_are_not_finite_are_named_before_the_work(tmp_path, capfd, 
     assert capfd.readouterr() == ("", "")
     assert not (tmp_path / "out").exists()
     with pytest.raises(LocalentError, match=re.escape(says)):
-        quantize.make(source, tmp_path / "q.gguf", "Q8_0", n_threads=1)
+        quantize.make(source, tmp_path / "q.gguf", "Q8_0", ONE_THREAD)
 
 
 def test_a_vocabulary_without_weights_is_not_quantized(tmp_path):
@@ -321,7 +323,7 @@ def test_an_importance_matrix_changes_the_weights(tmp_path, bundled):
     weights = {name: rng.exponential(size=n).astype(np.float32) ** 4 for name, n in columns_of(bundled).items()}
     matrix = imatrix.read(as_gguf(tmp_path / "imatrix", weights))
     for name, chosen in (("plain", None), ("weighted", matrix)):
-        engine.quantize(bundled, tmp_path / name, "Q4_K_M", n_threads=1, imatrix=chosen)
+        engine.quantize(bundled, tmp_path / name, "Q4_K_M", engine.QuantizeOptions(n_threads=1, imatrix=chosen))
     plain, weighted = (
         {t.name: t.data.tobytes() for t in gguf.GGUFReader(tmp_path / n).tensors} for n in ("plain", "weighted")
     )
@@ -379,7 +381,7 @@ def test_the_same_content_under_two_names_is_the_same(tmp_path):
 def test_files_of_one_label_are_set_beside_each_other(tmp_path):
     """Two Q8_0 after an F16: the second is compared with the first Q8_0, whose label it bears."""
     for seed in ("one", "two"):
-        engine.quantize(TINY, tmp_path / f"{seed}.gguf", "Q8_0", n_threads=1)
+        engine.quantize(TINY, tmp_path / f"{seed}.gguf", "Q8_0", ONE_THREAD)
     tensor = next(t for t in gguf.GGUFReader(tmp_path / "two.gguf", "r+").tensors if t.name == "blk.1.ffn_up.weight")
     tensor.data[0, 5] ^= 1
     tensor.data.flush()

@@ -38,7 +38,8 @@ def model(random_model):
 
 
 def make(model, data, db, n=None, samples=1, **changed):
-    return run(model, tasks.load("sums", data), db=db, n=n, samples=samples, settings=replace(SETTINGS, **changed))
+    task = tasks.load("sums", data).first(n)
+    return run(model, task, db=db, samples=samples, settings=replace(SETTINGS, **changed))
 
 
 def test_a_run_in_pieces_equals_a_run_at_once(model, sums, tmp_path):
@@ -68,7 +69,7 @@ def test_of_two_at_work_on_one_run_each_counts_what_it_wrote(model, sums, tmp_pa
         if progress.trace and not outcomes:
             outcomes.append(make(model, sums, db, 4))
 
-    outcomes.append(run(model, tasks.load("sums", sums), db=db, n=4, settings=SETTINGS, listener=Listener(report)))
+    outcomes.append(run(model, tasks.load("sums", sums).first(4), db=db, settings=SETTINGS, listener=Listener(report)))
     assert [(x.n_before, x.n_new) for x in outcomes] == [(1, 3), (3, 1)]
     assert len(content(db)["traces"]) == 4
 
@@ -109,7 +110,7 @@ def test_the_settings_of_a_stored_run_make_the_same_run(model, sums, tmp_path):
     with open_db(db) as store:
         read = settings_of(store.run(made.run_id))
     assert (read.system, read.top_p, read.probe, read.lanes) == ("Be brief.", 0.9, False, 4)
-    assert run(model, tasks.load("sums", sums), db=db, n=2, settings=read).run_id == made.run_id
+    assert run(model, tasks.load("sums", sums).first(2), db=db, settings=read).run_id == made.run_id
 
 
 def test_automatic_lanes_are_kept_when_a_run_goes_on(model, sums, tmp_path):

@@ -87,7 +87,7 @@ def probes(tmp_path_factory):
     path = tmp_path_factory.mktemp("probes") / "runs.db"
     for name in ("demo-number", "demo-choice"):
         task = tasks.load(name)
-        done = run("abacus-sft", task, db=path, n=3, settings=SETTINGS)
+        done = run("abacus-sft", task.first(3), db=path, settings=SETTINGS)
         add_probes("abacus-sft", task, done.run_id, db=path, wanted=Wanted(controls=("filler",), m=16, n_rolled=1))
     with open_db(path, readonly=True) as store:
         ids = [trace_id for (trace_id,) in sql(path, "select trace_id from traces")]

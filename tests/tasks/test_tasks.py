@@ -72,12 +72,12 @@ def test_a_story_without_full_stop_gets_one():
 
 
 def test_a_story_of_svamp_without_full_stop_gets_one(public):
-    question = load("svamp", public("svamp") / "SVAMP.json", limit=1).problems[0].question
+    question = load("svamp", public("svamp") / "SVAMP.json").problems[0].question
     assert question.endswith("25 dollars on each pack. How much do you have to pay to buy each pack?")
 
 
 def test_gsm8k_solutions_lose_their_calculator_marks(public):
-    problem = load("gsm8k", public("gsm8k") / "test.jsonl", limit=1).problems[0]
+    problem = load("gsm8k", public("gsm8k") / "test.jsonl").problems[0]
     assert problem.solution.startswith("Janet sells 16 - 3 - 4 = 9 duck eggs a day.\n")
     assert problem.solution.endswith("\nThe answer is 18.")
 
@@ -98,7 +98,7 @@ def test_arc_keeps_its_keys_and_three_to_five_options():
 
 @pytest.mark.parametrize("name", ["demo-number", "demo-choice"])
 def test_bundled_tasks_need_no_file(name):
-    task = load(name, limit=5)
+    task = load(name).first(5)
     assert (len(task.problems), task.shots, task.instruction) == (5, 0, "")
     assert len(task.pool) == 64
     assert all(p.n_steps and p.solution for p in task.problems)
@@ -158,9 +158,10 @@ def test_ids_are_content_and_repeated_problems_are_asked_once(tmp_path):
     assert task.problems[0].problem_id == "4569cab027f01e2f"  # sha256 of '["a?", "1", []]'
 
 
-def test_the_limit_cuts_problems_but_not_the_pool(tmp_path):
+def test_the_first_problems_keep_the_whole_pool(tmp_path):
     rows = [{"question": f"{n}?", "answer": n, "solution": f"The answer is {n}."} for n in range(100)]
-    whole, cut = loaded(tmp_path, *rows), loaded(tmp_path, *rows, limit=3)
+    whole = loaded(tmp_path, *rows)
+    cut = whole.first(3)
     assert cut.problems == whole.problems[:3]
     assert cut.pool == whole.pool == whole.problems[:64]
 

@@ -167,7 +167,7 @@ def test_a_new_kind_goes_from_the_file_to_the_figures(yes_no, file, tmp_path):
 def test_chance_and_the_number_of_answers_belong_to_the_kind(yes_no, file):
     problem = tasks.load("verdicts", file).problems[0]
     assert (yes_no.chance(problem), yes_no.ln_others([problem])) == (0.5, 0.0)
-    options = tasks.load("demo-choice", limit=1).problems
+    options = tasks.load("demo-choice").first(1).problems
     assert tasks.CHOICE.chance(options[0]) == 1 / len(options[0].choices)
     assert tasks.CHOICE.ln_others(options) == pytest.approx(math.log(len(options[0].choices) - 1))
     assert tasks.NUMBER.chance(problem) == 0.0

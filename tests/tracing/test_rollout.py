@@ -135,7 +135,7 @@ def test_agreement_with_the_computed_estimator_on_the_bundled_model(bundled, tmp
 
     task, db = tasks.load(name), tmp_path / "runs.db"
     settings = Settings(lanes=8, threads=1, temperature=1.0, max_tokens=120)
-    outcome = run(str(bundled), task, db=db, n=6, settings=settings)
+    outcome = run(str(bundled), task.first(6), db=db, settings=settings)
     add_probes(str(bundled), task, outcome.run_id, db=db, wanted=Wanted(m=16))
     with open_db(db, readonly=True) as store:
         found = load.probes(store, outcome.run_id)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from localent.engine.interface import QuantizeOptions
 from localent.engine.llama import interrupts, log
 from localent.engine.llama.bindings import C, Pointer, check_bindings
 from localent.errors import LocalentError, UsageError
@@ -25,23 +26,20 @@ def quantize(
     source: Path,
     target: Path,
     quant: str,
-    *,
-    n_threads: int,
-    imatrix: Imatrix | None = None,
-    requantize: bool = False,
+    options: QuantizeOptions,
     report: Callable[[int, int], object] = lambda done, total: None,
 ) -> None:
     """Write `target` as a quantized copy of `source`, with llama.cpp's own quantizer. Never leaves half a file.
 
-    requantize: accept a source that is quantized itself. `report(done, total)` is called for every tensor.
+    `report(done, total)` is called for every tensor.
     Raises UsageError for an unknown quant name, LocalentError when llama.cpp refuses.
     """
     if quant not in FTYPES:
         raise UsageError(f"No quant '{quant}' in llama.cpp. It knows {', '.join(sorted(FTYPES))}.")
     check_bindings()
     params = C.llama_model_quantize_default_params()
-    params.ftype, params.nthread, params.allow_requantize = FTYPES[quant], n_threads, requantize
-    kept = _add_imatrix(params, imatrix) if imatrix else ()
+    params.ftype, params.nthread, params.allow_requantize = FTYPES[quant], options.n_threads, options.requantize
+    kept = _add_imatrix(params, options.imatrix) if options.imatrix else ()
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with interrupts.held(lambda: partial.unlink(missing_ok=True)), log.heard_by(lambda line: _count(line, report)):
