@@ -36,7 +36,7 @@ class Group:
     def __init__(self, name: str, make: Callable[..., object], *options: Decorator) -> None:
         """name: of the argument. make: values by the names of the options -> the argument."""
         self.name, self.make, self.options = name, make, options
-        self.fields = [field for option in options for field in _names(option)]
+        self.fields = list(dict.fromkeys(field for option in options for field in _names(option)))
 
     def __call__(self, command: Function) -> Function:
         @wraps(command)
@@ -75,8 +75,11 @@ def refuse_unused(form: str, *names: str) -> None:
 
 
 def _is_given(context: click.Context, param: click.Parameter) -> bool:
-    source = context.get_parameter_source(param.name or "")
-    return source is ParameterSource.COMMANDLINE and context.params.get(param.name or "") != ()
+    """True for a parameter on the command line; of flags that share one name, for the one that was chosen."""
+    name = param.name or ""
+    choice = getattr(param, "flag_value", None)
+    chosen = not isinstance(choice, str) or context.params.get(name) == choice
+    return chosen and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def _spelling(param: click.Parameter) -> str:
