@@ -1,11 +1,11 @@
-"""Measure what localent costs, as ratios within one run, beside the targets.
+"""Measure the cost of localent as ratios within one run, next to the targets.
 
     python scripts/bench.py                       # everything, some 15 minutes on two cores
     python scripts/bench.py --quick --only ae     # less of it
     python scripts/bench.py --json bench.json
 
 The model has the true shape of Qwen2.5-0.5B, random weights and the real vocabulary of 151,936 entries, Q4_K_M; it is
-made from a vocabulary-only GGUF and kept. Leave the machine alone meanwhile; the quartiles tell whether it was.
+made from a vocabulary-only GGUF and kept. The machine must be idle meanwhile; the quartiles show whether it was.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VOCAB = Path(__file__).parents[2] / "shared" / "data" / "vocab" / "ggml-vocab-qw
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured."""
+    """The amount of work that is measured."""
 
     rounds: int
     n_tokens: int | None  # of a trace; None: the whole solution

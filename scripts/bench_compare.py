@@ -1,7 +1,7 @@
-"""Part i of the bench: what a comparison costs beside two bare prefill passes, beside llama-perplexity, and in memory.
+"""Part i of the bench: the cost of a comparison against two bare prefill passes and llama-perplexity, and in memory.
 
 python scripts/bench_compare.py                          # on the bench's Qwen2.5-0.5B shape
-python scripts/bench_compare.py --tool llama-perplexity  # beside the real tool, see scripts/llama_perplexity
+python scripts/bench_compare.py --tool llama-perplexity  # against the real tool, see scripts/llama_perplexity
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5, help="chunks measured (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="default: the physical cores this process may use")
-    parser.add_argument("--tool", type=Path, help="a llama-perplexity to measure beside")
+    parser.add_argument("--tool", type=Path, help="a llama-perplexity to compare with")
     parser.add_argument("--text", type=Path, default=data / "wikitext2" / "wiki.test.raw", help="for --tool")
     parser.add_argument("--chunks", type=int, default=6, help="for --tool (default: %(default)s)")
     parser.add_argument("--vocab", type=Path, default=data / "vocab" / "ggml-vocab-qwen2.gguf")

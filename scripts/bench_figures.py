@@ -1,4 +1,4 @@
-"""What the bench says: figures with their spread and target, as a table and as JSON."""
+"""The output of the bench: figures with their spread and target, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None where there is none."""
+        """True if the target is met; None without a target."""
         if self.at_least is not None:
             return self.value >= self.at_least
         return None if self.at_most is None else self.value <= self.at_most

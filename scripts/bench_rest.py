@@ -1,4 +1,4 @@
-"""What else must stay small: memory above weights and cache, the time to start, questions to a large database."""
+"""Other costs that must stay small: memory above weights and cache, start-up, queries on a large database."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def start(repeats: int) -> list[Figure]:
 
 
 def large_store(n_rows: int, per_trace: int = 200, n_steps: int = 5) -> list[Figure]:
-    """(h) write token rows as a run does; then open the file anew and read the views to their last row."""
+    """(h) write token rows as a run does; then open the file again and read the views to their last row."""
     with store() as keep:
         began = time.perf_counter()
         for trace in _traces(n_rows // per_trace, per_trace, n_steps):

@@ -1,4 +1,4 @@
-"""What the bench works on: a model of true shape, a text that every trace writes, beliefs that every probe meets.
+"""The material of the bench: a model of true shape, the text of every trace, the answer rows of every probe.
 
 Random weights write nonsense, without digits and steps. So the sampler draws as ever, for its cost, and then takes the
 next token of a given solution; and where a probe asks for the answer, the row is made to say what a model would.

@@ -1,4 +1,4 @@
-"""Speed: localent's generation beside bare llama.cpp, other lane counts and the high-level class; what probes cost.
+"""Speed: localent's generation against bare llama.cpp, other lane counts and the high-level class; what probes cost.
 
 Everything is a ratio of two things done in turn on the same machine in the same minute, many times over. Prefill is
 subtracted on both sides: it is the same for all, and tokens/s of generation is what is asked.
@@ -61,7 +61,7 @@ class Bare:
             self.batch.seq_id[lane][0] = lane
 
     def seconds(self, n_steps: int) -> float:
-        """How long n_steps decodes take."""
+        """Seconds that n_steps decodes take."""
         start = time.perf_counter()
         for step in range(n_steps):
             for lane, length in enumerate(self.engine._lengths[:-1]):

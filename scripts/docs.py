@@ -3,8 +3,8 @@
     .venv/bin/python scripts/docs.py            all of it: README.md and docs/commands.md
     .venv/bin/python scripts/docs.py README.md  one page
 
-In a session, everything between <!-- session --> and <!-- end session -->, each ```sh and ```python block is run. Where
-<!-- output --> stands behind a block, what it printed is put there; <!-- output 12 --> keeps the first twelve lines.
+In a session, everything between <!-- session --> and <!-- end session -->, each ```sh and ```python block is run. A
+block followed by <!-- output --> gets its output inserted there; <!-- output 12 --> keeps the first twelve lines.
 <!-- help NAME --> is followed by the help of a command. Times of day and folders of this machine are masked, and the
 number of lanes is fixed, so that the same models give the same text.
 """
@@ -50,7 +50,7 @@ def updated(page: str, folder: Path) -> str:
 
 
 def help_of(name: str) -> str:
-    """What `localent NAME --help` prints in a terminal of 100 columns."""
+    """The output of `localent NAME --help` in a terminal of 100 columns."""
     from localent.cli import main
 
     group = click.Context(main, info_name="localent", terminal_width=WIDTH, **main.context_settings)

@@ -49,7 +49,7 @@ UNUSED = {  # by what is compared on
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What the models are compared on: exactly one of text, task, run_id and kld_base."""
+    """The basis of a comparison: exactly one of text, task, run_id and kld_base."""
 
     text: Path | None
     task: str | None
@@ -69,7 +69,7 @@ class Basis:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How the comparison is printed."""
+    """The form in which a comparison is printed."""
 
     full: bool
     json_: bool

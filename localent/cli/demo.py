@@ -1,4 +1,4 @@
-"""localent demo: the whole story, on what is bundled."""
+"""localent demo: a tour on the bundled models."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def listening(bar: Bar) -> Listener:
 
 
 def how_called() -> str:
-    """How localent is called here: by its name, or by its path in an environment that is not active."""
+    """The command that runs localent here: its name, or its path where the environment is not active."""
     return "localent" if shutil.which("localent") else os.path.relpath(Path(sys.executable).with_name("localent"))
 
 
@@ -89,15 +89,17 @@ PARTS = {"main": main_job, "stages": stages, "quants": quants}
 
 
 @click.command("demo")
-@click.option("-n", type=int, default=N_PROBLEMS, show_default=True, help="Problems; parts 2 and 3 take fewer.")
+@click.option(
+    "-n", type=int, default=N_PROBLEMS, show_default=True, help="Number of problems; parts 2 and 3 take fewer."
+)
 @click.option("--part", "parts", type=click.Choice(list(PARTS)), multiple=True, help="May be repeated. Default: all.")
-@click.option("--threads", type=int, help="Default: the physical cores; 1 where others compute.")
+@click.option("--threads", type=int, help="Default: the physical cores. Use 1 on a busy machine.")
 @click.option("--db", default="localent-demo.db", show_default=True, type=PATH, help="SQLite file.")
 @click.option("--json", "json_", is_flag=True, help="Print everything as one JSON object.")
 def command(n: int, parts: Sequence[str], threads: int | None, db: Path, json_: bool) -> None:
-    """See the whole story on bundled models: the main job, what training changes, what quantization changes.
+    """Tour the bundled models: the main job, the effect of training, and the effect of quantization.
 
-    Two minutes on two cores from nothing, seconds from a finished database. Stop it any way: the same command goes on.
+    Takes two minutes on two cores, or seconds from a finished database. A stopped demo continues where it was.
 
     \b
     localent demo

@@ -1,4 +1,4 @@
-"""How a trace is drawn on this terminal, and as JSON."""
+"""Drawing a trace on this terminal, and printing it as JSON."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def style(measure: str, color: bool | None) -> Style:
-    """How to draw on this stdout."""
+    """The style that suits this stdout."""
     from localent.report.chart import can_draw
     from localent.report.trace import Style
 
@@ -22,7 +22,7 @@ def style(measure: str, color: bool | None) -> Style:
 
 
 def wants_color(color: bool | None) -> bool:
-    """As asked for; else where a terminal shows it and NO_COLOR is not set."""
+    """The explicit choice; without one, True on a terminal unless NO_COLOR is set."""
     return color if color is not None else sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 

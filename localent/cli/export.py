@@ -13,15 +13,15 @@ from localent.cli.progress import Bar
 
 @click.command("export")
 @click.argument("run")
-@click.option("--to", type=click.Choice(("parquet", "csv", "jsonl")), default="csv", show_default=True)
+@click.option("--to", type=click.Choice(("parquet", "csv", "jsonl")), default="csv", show_default=True, help="Format.")
 @click.option("-o", "--output", type=PATH, help="Folder. Default: the run's id.")
-@click.option("--table", "tables", multiple=True, help="Only this table; may be given again. Default: all.")
+@click.option("--table", "tables", multiple=True, help="Only this table; may be repeated. Default: all.")
 @db_option
-@click.option("--json", "json_", is_flag=True, help="What was written, as JSON.")
+@click.option("--json", "json_", is_flag=True, help="List the files as JSON.")
 def command(run: str, to: str, output: Path | None, tables: tuple[str, ...], db: Path, json_: bool) -> None:
     """Write the tables of one RUN to files: traces, texts, problems, steps, tokens, alternatives, probes, answers.
 
-    The database itself needs no export for SQLite, Datasette or DuckDB (attach 'localent.db' (type sqlite)).
+    SQLite, Datasette and DuckDB need no export: they read the database (attach 'localent.db' (type sqlite) in DuckDB).
 
     \b
     localent export 3fa9 --to parquet

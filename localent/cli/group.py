@@ -11,7 +11,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from localent.errors import LocalentError, UsageError
 
-STOPPED = 130  # as shells count an interrupt
+STOPPED = 130  # the exit code that shells use for an interrupt
 
 
 class Commands(click.Group):
@@ -24,13 +24,13 @@ class Commands(click.Group):
             raise  # prints the help
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx else "localent"
-            fail(f"{error.format_message()} '{where} --help' tells more.", 2)
+            fail(f"{error.format_message()} See '{where} --help'.", 2)
         except UsageError as error:
             fail(error, 2)
         except LocalentError as error:
             fail(error, 1)
         except BrokenPipeError:
-            raise  # the reader has seen enough, as in "| head": click ends quietly
+            raise  # the reader is gone, as in "| head": click exits quietly
         except OSError as error:
             fail(f"{error.filename or 'a file'}: {error.strerror or error}.", 1)
         except KeyboardInterrupt:

@@ -29,7 +29,7 @@ HERE = ("name", "arch", "quant", "params", "bits/weight", "GB", "needs GB", "fit
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which models are listed, and the lanes that must fit beside them."""
+    """The models to list, and the lanes that the column 'fits' allows for."""
 
     folders: tuple[Path, ...]
     only: str | None  # "known" | "here"

@@ -114,7 +114,7 @@ colour_option = click.option("--color/--no-color", default=None, help="Default: 
 
 @dataclass(frozen=True, slots=True)
 class ProblemFile:
-    """Where a task's problems are, which columns hold what, and what names the true option."""
+    """A file of problems, the meaning of its columns, and the way it names the true option."""
 
     path: Path | None
     columns: dict[str, str]  # fields of tasks.Columns that were given
@@ -231,7 +231,7 @@ top_k_option = click.option(
 )
 
 
-# ── what the model computes with ──────────────────────────────────────────────────────────────────────────────────
+# ── hardware and context ──────────────────────────────────────────────────────────────────────────────────
 
 
 class GpuLayers(click.ParamType):
@@ -256,7 +256,7 @@ gpu_layers_option = click.option(
 ctx_option = click.option("--ctx", type=int, help="Context per lane in tokens. Default: what the longest prompt needs.")
 
 
-# ── what goes into the prompt beside the question ─────────────────────────────────────────────────────────────────
+# ── additions to the prompt ─────────────────────────────────────────────────────────────────
 
 
 class TemplateVar(click.ParamType):

@@ -1,4 +1,4 @@
-"""localent plot: figures for paper."""
+"""localent plot: figures for print."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from localent.cli.runs import chosen
 from localent.errors import LocalentError
 
 FIGURES = ("curves", "gain", "auroc", "risk", "quant", "signals")
-LACKS = {"quant": "it takes two runs or more", "risk": "it takes right and wrong traces", "signals": "too few traces"}
+NEEDS = {
+    "quant": "it needs two runs or more",
+    "risk": "it needs right and wrong traces",
+    "signals": "there are too few traces",
+}
 
 
 @click.command("plot")
@@ -20,7 +24,7 @@ LACKS = {"quant": "it takes two runs or more", "risk": "it takes right and wrong
 @click.option("-o", "--output", type=PATH, default="figure.svg", show_default=True, help="SVG, PNG or PDF.")
 @db_option
 def command(run: tuple[str, ...], kind: str, output: Path, db: Path) -> None:
-    """Draw a figure of RUNs (default: all) for paper: curves, gain, auroc, risk, quant, or signals.
+    """Draw a figure of RUNs (default: all) for print: curves, gain, auroc, risk, quant, or signals.
 
     Needs matplotlib: pip install "localent[plot]".
 
@@ -37,6 +41,6 @@ def command(run: tuple[str, ...], kind: str, output: Path, db: Path) -> None:
     with open_db(db, readonly=True) as store:
         found = panels(kind, facts(store, chosen(store, run)), store)
     if not found:
-        raise LocalentError(f"These runs have no data for '{kind}': {LACKS.get(kind, 'nothing was probed')}.")
+        raise LocalentError(f"These runs have no data for '{kind}': {NEEDS.get(kind, 'nothing was probed')}.")
     save_figure(found, output)
     click.echo(f"{output}: {', '.join(cell_text(panel.title) for panel in found)}.")

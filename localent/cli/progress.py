@@ -1,4 +1,4 @@
-"""The progress bar of every command, on stderr. Silent where nobody watches."""
+"""The progress bar of every command, on stderr; silent unless stderr is a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PAUSE = 0.2  # seconds between two drawings
 
 
 class Progress(Protocol):
-    """How far a piece of work is: `runs.Progress`, for one."""
+    """The state of a piece of work, such as `runs.Progress`."""
 
     @property
     def name(self) -> str: ...
@@ -36,16 +36,16 @@ class Bar:
         self._stage, self._start, self._shown = ("", -1), 0.0, 0.0
 
     def say(self, text: str) -> None:
-        """Name what is going on."""
+        """Show the current activity."""
         if not self._bar.disable:
             self._bar.set_description(text)
 
     def add(self, n: int = 1) -> None:
-        """Count n more of a work whose size is not known."""
+        """Count n more of a total that is not known."""
         self._bar.update(n)
 
     def show(self, stage: str, done: int, total: int, unit: str, n_tokens: int | None = None) -> None:
-        """Draw how far a stage is. A new stage begins with another name or total, or where fewer are done."""
+        """Draw the progress of a stage. Another name, another total or a smaller count begins a new one."""
         now = time.monotonic()
         if (stage, total) != self._stage or done < self._bar.n:
             self._stage, self._start, self._shown = (stage, total), now, 0.0

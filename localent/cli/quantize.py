@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The quants to make, and where they go."""
+    """The quants to make, and their folder."""
 
     quants: tuple[str, ...]
     out: Path | None
@@ -29,7 +29,7 @@ class Files:
 
 @dataclass(frozen=True, slots=True)
 class How:
-    """How the quants are made."""
+    """The settings of the quantizer."""
 
     imatrix: Path | None
     requantize: bool

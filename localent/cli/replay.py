@@ -1,4 +1,4 @@
-"""localent replay: what abstaining, voting or stopping early would have gained."""
+"""localent replay: abstaining, voting and stopping early, replayed on a stored run."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ REPLAY_NOTES = (
 
 @click.command("replay")
 @click.argument("run_id", metavar="RUN")
-@click.option("--policy", default="all", show_default=True, help="all, stop, vote, abstain, or the name of one.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Which half settings are chosen on.")
+@click.option("--policy", default="all", show_default=True, help="all, stop, vote, abstain, or one policy by name.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split of the problems into halves.")
 @db_option
 @format_options
 def command(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> None:
-    """What abstaining, voting or stopping early would have gained, on a stored run. No model is needed.
+    """Replay a stored RUN: the gain from abstaining, voting or stopping early. No model is needed.
 
     Settings are chosen on one half of the problems and reported on the other.
 

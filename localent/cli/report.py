@@ -19,7 +19,7 @@ from localent.cli.runs import chosen
 def command(run: tuple[str, ...], output: Path, title: str | None, db: Path) -> None:
     """Write one self-contained HTML page of RUNs (default: all): findings, figures, and every trace to browse.
 
-    The file needs no network: send it, keep it, open it on a phone.
+    The file needs no network and opens on a phone, too.
 
     \b
     localent report

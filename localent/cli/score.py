@@ -1,4 +1,4 @@
-"""localent score: the same measures on text that exists."""
+"""localent score: the same measures on existing text."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OF_GOLD = (*DATA, "n", "shots", "system", "template_vars", "max_fed", "db")  # o
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What is read: a file, or with `gold` the worked solutions of a task."""
+    """The text to read: a file, or with `gold` the worked solutions of a task."""
 
     name: str
     gold: bool

@@ -1,4 +1,4 @@
-"""localent signals: which signals tell wrong traces from right ones."""
+"""localent signals: how well each signal separates wrong traces from right ones."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SIGNALS_NOTES = (
 @db_option
 @format_options
 @click.option("--finished-only", is_flag=True, help="Leave out traces that ran into the token limit.")
-@click.option("--at", type=click.FloatRange(0, 1), default=1.0, help="See only this share of each trace.")
+@click.option("--at", type=click.FloatRange(0, 1), default=1.0, help="Use only this share of each trace.")
 def command(run_id: str, db: Path, form: str | None, finished_only: bool, at: float) -> None:
-    """Which signals tell wrong traces from right ones, beside length and difficulty.
+    """Rank the signals that separate wrong traces from right ones, compared with length and difficulty.
 
-    RUN is a run's id, or its beginning ('localent runs' lists them). Baselines stand on top, of whole traces.
+    RUN is a run's id, or its beginning ('localent runs' lists them). Baselines, on whole traces, come first.
 
     \b
     localent signals 3f2a --db localent-demo.db

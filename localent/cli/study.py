@@ -65,7 +65,7 @@ class Tasks:
 
 @dataclass(frozen=True, slots=True)
 class Probing:
-    """How many traces a problem gets, and which probes they get beside their own."""
+    """The number of traces per problem, and the probes added to them."""
 
     samples: int
     controls_at: str
@@ -80,7 +80,7 @@ class Probing:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What is printed, and how."""
+    """Which tables are printed, and in which form."""
 
     curves: bool
     form: str | None

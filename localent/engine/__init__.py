@@ -1,4 +1,4 @@
-"""Tokens in, rows of logits out. `open(path)` is the one door to weights; whoever stands outside names no backend.
+"""Tokens in, rows of logits out. `open(path)` is the only way to weights; nothing outside this room names a backend.
 
 `interface` says what a backend offers, `backends` finds the one for a file, `lanes` is the scheduler. `llama/` is
 llama.cpp, the only room that knows it; `scripted` is a fake for tests. A second backend is one more folder.

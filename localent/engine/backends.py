@@ -1,4 +1,4 @@
-"""The door to weights: which backend computes with a file. A backend is a folder beside this module.
+"""The choice of the backend that computes with a file. A backend is a folder next to this module.
 
 Its `__init__` has `reads(path)` and imports nothing heavy; its `backend` module has the functions of `Backend`, and is
 imported when the first file needs it.

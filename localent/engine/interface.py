@@ -31,7 +31,7 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How lanes or a scorer compute. Everything here but n_ctx can change the last bits of a logit."""
+    """The settings of lanes or a scorer. All but n_ctx can change the last bits of a logit."""
 
     n_lanes: int
     n_ctx: int  # tokens a lane can hold
@@ -42,7 +42,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QuantizeOptions:
-    """How a quant is made. Threads change no bit of it."""
+    """The settings of a quantization. Threads change no bit of its result."""
 
     n_threads: int
     imatrix: Imatrix | None = None
@@ -129,7 +129,7 @@ class Scorer(Closing, Protocol):
 
     name: str  # of its file
     n_vocab: int
-    can_keep: bool  # False: recurrent, forgets all or nothing
+    can_keep: bool  # False: a recurrent model, which can only forget everything
 
     def keep(self, n_tokens: int) -> None:
         """Forget all but the first n_tokens tokens fed."""

@@ -7,8 +7,8 @@ A coroutine is a generator that yields what it wants done in its own lane and is
     yield Rewind(n)              # forget all but the first n tokens of the lane
 
 A row is a float32 view (n_vocab,) of the raw logits, valid until the coroutine yields again.
-`drive` advances all live coroutines by one token per decode. Every decode has one row per lane, whoever is
-alive, so that a lane's logits do not depend on what its neighbours do.
+`drive` advances all live coroutines by one token per decode. Every decode has one row per lane, whichever
+lanes are live, so that a lane's logits do not depend on what its neighbours do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How many lanes are fastest: a few bare decodes of each number."""
+"""The fastest number of lanes, from a few bare decodes of each."""
 
 from __future__ import annotations
 

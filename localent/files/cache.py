@@ -1,6 +1,6 @@
-"""The cache: everything that can be computed again, and is kept because that takes time.
+"""The cache: results that could be computed again, kept to save time.
 
-It never stands in the way. An entry that is missing, damaged or unreadable counts as absent, and one that cannot be
+It never stops a command. An entry that is missing, damaged or unreadable counts as absent, and one that cannot be
 written is not kept: no function here raises for the state of the disk.
 """
 

@@ -26,7 +26,7 @@ _BROKEN = (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One GGUF file as localent knows it: the model's record, its chat template, and what it is fit for."""
+    """The identity of one GGUF file: the model's record, its chat template, and what it can be used for."""
 
     model: Model
     template: str | None
@@ -74,7 +74,7 @@ def _check_parts(path: Path) -> None:
         raise LocalentError(f"{path.name} is a later part of a split model: name its first part, {first.name}.")
     missing = next((part for part in parts(path) if not part.exists()), None)
     if missing:
-        raise LocalentError(f"{path.name} lacks its part {missing.name}: put all parts into one folder.")
+        raise LocalentError(f"{path.name} is missing its part {missing.name}: put all parts into one folder.")
 
 
 def _parse(path: Path) -> Identity:

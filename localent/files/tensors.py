@@ -15,7 +15,7 @@ from localent.files.header import parts
 from localent.records import Model
 
 QUANTIZED_BY = "quantize.imatrix."
-BLOCK, SMALL_BLOCK = 256, 32  # weights of a block: K- and I-quants; what stands in for them
+BLOCK, SMALL_BLOCK = 256, 32  # weights per block: K- and I-quants; the types they fall back to
 FALLBACKS = ("IQ4_NL", "Q4_0", "Q5_0", "Q5_1", "Q8_0")
 EXPONENTS: dict[str, np.unsignedinteger[Any]] = {
     "F16": np.uint16(0x7C00),
@@ -79,7 +79,7 @@ def n_columns(tensor: gguf.ReaderTensor) -> int:
 
 
 def fallbacks(reader: gguf.GGUFReader, tensors: Sequence[gguf.ReaderTensor], model: Model) -> tuple[Fallback, ...]:
-    """Where a K- or I-quant gave way to another type: rows that are no multiple of 256 cannot hold its blocks.
+    """The weights for which a K- or I-quant fell back to another type: its blocks need rows of a multiple of 256.
 
     Source: tensor_type_fallback in llama.cpp's llama-quant.cpp.
     """

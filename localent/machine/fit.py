@@ -1,4 +1,4 @@
-"""Layers on the GPU: as many as its memory holds beside the lanes."""
+"""Layers on the GPU: as many as its memory holds in addition to the lanes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOG = logging.getLogger("localent")
 
 @dataclass(frozen=True, slots=True)
 class Offload:
-    """How many layers go to the GPU, and why not all."""
+    """The number of layers on the GPU, and the reason if it is not all."""
 
     layers: int  # -1: all
     why: str | None = None  # a sentence where memory is short

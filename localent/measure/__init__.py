@@ -1,1 +1,1 @@
-"""Measures of next-token distributions, from their full logits rows, and drawing from them: numpy only."""
+"""Measures of next-token distributions from full logits rows, and sampling from them; numpy only."""

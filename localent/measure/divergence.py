@@ -1,9 +1,9 @@
 """Divergence of two models at one position: measures of two next-token distributions, from their logits rows.
 
 The formulas are those of `kl` and `js` below, and of `entropy.py`, in float64 and in walks over blocks that
-stay in the cache; exp, the dearest part, is taken once per row and kept for the second walk. The reference's side is
-computed once and shared by all candidates. In float32 the sums would go negative for near-lossless quants; here a
-distribution and itself give exactly 0.
+stay in the cache; exp, the most expensive part, is taken once per row and kept for the second walk. The reference's
+side is computed once and shared by all candidates. In float32 the sums would go negative for near-lossless quants;
+here a distribution and itself give exactly 0.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Divergence:
-    """How a candidate's distribution differs from the reference's at one position."""
+    """The divergence of a candidate's distribution from the reference's at one position."""
 
     kld: float  # KL(reference || candidate), nats, full vocabulary
     kld_cut: float  # the same sum over tokens with ln p > -16 in the reference only: llama-perplexity's

@@ -234,7 +234,7 @@ def _block(start: int, end: int, scratch: Numbers, sums: Numbers) -> tuple[Any, 
 
 
 def _tied(row: Row) -> bool:
-    """Are many logits equal, or nearly so? Then float32 rounding does not average out: it is a bias.
+    """True where many logits are equal or nearly so: float32 rounding then does not average out, it is a bias.
 
     Up to 3e-6 nats were seen on rows of a few levels, at most 2e-7 on all others; so such rows, which no trained model
     gives, are swept again in float64. Read off 256 entries; equal ones there are no coincidence from 3 up.
@@ -269,7 +269,7 @@ def _top2(row: Row) -> tuple[int, float, float]:
 
 
 def _broken(row: Row) -> str:
-    """Why this row is no distribution."""
+    """The reason why this row is no distribution."""
     nans, infs = int(np.isnan(row).sum()), int(np.isposinf(row).sum())
     what = f"{nans} NaN and {infs} +inf" if nans or infs else "nothing but -inf"
     return f"The logits row is broken: {what} among {row.size} entries. The model file or the backend is at fault."

@@ -43,7 +43,7 @@ def resolve(text: str) -> Path:
 def pull(text: str, revision: str | None = None) -> Path:
     """Fetch a model of models.toml into the Hugging Face cache, checked; returns its file there.
 
-    Raises LocalentError with what to do when the hub refuses, lacks it, or cannot be reached.
+    Raises LocalentError with what to do when the hub refuses, does not have it, or cannot be reached.
     """
     entry, quant = find(text)
     return _bundled(entry, quant) if entry.bundled else hub.pull(entry, quant, revision).path

@@ -1,6 +1,6 @@
-"""The public problem sets from their homes: pinned, checked, kept where `localent run` looks for them.
+"""The public problem sets from their sources: pinned, checked, kept where `localent run` looks for them.
 
-A sha256 stands here only where it was computed from the file itself; ARC's files come out of a large archive, whose
+A sha256 is given only where it was computed from the file itself; ARC's files come out of a large archive, whose
 own checksums (CRC-32) and row counts are checked instead.
 """
 
@@ -27,7 +27,7 @@ ARC = "https://ai2-public-datasets.s3.amazonaws.com/arc/ARC-V1-Feb2018.zip"
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """One file of a data set: where it is, and what it must be."""
+    """One file of a data set: its address, and what it must contain."""
 
     folder: str  # of the task that reads it
     name: str

@@ -22,7 +22,7 @@ DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
 OLLAMA_WEIGHTS = "application/vnd.ollama.image.model"
 OLLAMA_HOME = "registry.ollama.ai/library/"
 MANIFEST_BYTES = 1 << 20
-SPARE = 0.1  # share of a model's file that buffers take beside it
+SPARE = 0.1  # memory of buffers, as a share of the model's file
 LOGIT_BYTES = 8  # llama.cpp's row of float32, and as much for measuring it
 
 

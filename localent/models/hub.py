@@ -53,7 +53,7 @@ def pull(
 ) -> Fetched:
     """Fetch a quant of a model of models.toml; all of its parts where it is split.
 
-    Raises LocalentError with what to do when the hub refuses, lacks it, sends something else, or is out of reach.
+    Raises LocalentError with the way out when the hub refuses, lacks it, sends something else, or is out of reach.
     """
     if entry.repo is None:
         raise LocalentError(nowhere(entry))

@@ -40,7 +40,7 @@ class Entry:
     of: str | None = None  # the makers' own repository, which the file was made from
     context: int | None = None  # tokens it was trained for
     quants: tuple[str, ...] = ()  # seen on the hub; others may be there
-    template: str | None = None  # what is worth knowing of its chat template
+    template: str | None = None  # a note on its chat template
     bos: bool | None = None  # prompts begin with a BOS token
     thinks: bool | None = None  # it reasons inside <think> tags
     sha256: tuple[tuple[str, str], ...] = ()  # (quant, digest), as the hub reported it
@@ -94,7 +94,7 @@ def find(text: str, also: Iterable[str] = ()) -> tuple[Entry, str]:
 
 
 def our_list() -> Path:
-    """models.toml: beside the package in a checkout, inside it when installed."""
+    """models.toml: next to the package in a checkout, inside it when installed."""
     package = Path(str(resources.files("localent")))
     inside, beside = package / "models.toml", package.parent / "models.toml"
     return inside if inside.is_file() else beside
@@ -130,7 +130,7 @@ def _entry(path: Path, name: str, table: object) -> Entry:
         entry = Entry(name=name, **table | {"quants": tuple(table.get("quants", ())), "sha256": hashes})
     except TypeError as error:
         missing = re.findall(r"'(\w+)'", str(error))
-        raise UsageError(f"{path}: [{name}] lacks {', '.join(missing)}; see the head of models.toml.") from None
+        raise UsageError(f"{path}: [{name}] is missing {', '.join(missing)}; see the head of models.toml.") from None
     _check(path, entry)
     return entry
 

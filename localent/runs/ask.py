@@ -19,9 +19,9 @@ LABELS = "ABCDEFGH"
 
 
 def problem_of(question: str, answer: str = "", options: Sequence[str] = ()) -> Problem:
-    """The user's question as a problem. `answer` "": not known, so that the trace counts as wrong and p_true is 0.
+    """The user's question as a problem. `answer` "": not known; the trace then counts as wrong and p_true is 0.
 
-    Raises UsageError where it cannot be asked, or the answer is none that could be given.
+    Raises UsageError for an empty question, and for an answer of the wrong form.
     """
     if not question.strip():
         raise UsageError("The question is empty.")

@@ -26,7 +26,7 @@ from localent.tracing.rollout import Rollouts, rollouts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which traces of a run count, and which probes they should have beside their own. None: all there are."""
+    """The traces of a run that count, and the probes to add to them. None: no limit."""
 
     problems: Collection[str] | None = None  # ids
     samples: int | None = None  # traces of a problem: the first so many
@@ -62,10 +62,10 @@ class Lack:
 def add_probes(
     model: str, task: tasks.Task, run_id: str, *, db: str | Path, wanted: Wanted, listener: Listener = SILENT
 ) -> int:
-    """Add the control probes and rollouts that a run's traces lack; returns how many traces gained some.
+    """Add the missing control probes and rollouts to a run's traces; returns the number of traces changed.
 
-    Controls from other traces are drawn among those that count. A trace's probes are one transaction: stop it in any
-    way and call it again.
+    Controls from other traces are drawn among those that count. A trace's probes are one transaction, so
+    that a call that was stopped can be repeated.
     """
     with open_db(db) as store:
         run, traces = store.run(run_id), [w for w in stored(store, run_id) if wanted.counts(w.problem_id, w.sample)]
@@ -127,7 +127,7 @@ def _lacking(store: Database, run: Run, written: Sequence[Written], wanted: Want
 
 
 def _to_roll(store: Database, run: Run, written: Sequence[Written], wanted: Wanted) -> set[int]:
-    """Ids of the traces that lack rollouts. Raises where they have others than those that are wanted."""
+    """Ids of the traces without rollouts. Raises UsageError where they have another number of them."""
     ids = {written[i].trace_id for i in wanted.rolled([w.sample for w in written])}
     there = rolled_out(store, run.run_id)
     if others := {there[i] for i in ids & there.keys()} - {wanted.m}:

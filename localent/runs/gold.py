@@ -1,7 +1,7 @@
-"""Worked solutions read by a model: what each human step tells it about the answer.
+"""Worked solutions read by a model: the information in each human step about the answer.
 
 The solutions of a task are stored as a run of their own, "gsm8k (gold)", one trace a problem. Nothing is sampled.
-Maximum likelihood on such traces is where SIA is said to come from.
+SIA is said to result from maximum likelihood on such traces.
 """
 
 from __future__ import annotations

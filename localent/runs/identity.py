@@ -20,7 +20,7 @@ from localent.records import Run
 from localent.runs.questions import Prompts
 from localent.runs.settings import Settings
 
-LATER = ("alternatives", "system", "template_vars", "noise_of")  # settings that earlier runs were made without
+LATER = ("alternatives", "system", "template_vars", "noise_of")  # settings that did not exist for earlier runs
 
 
 def record_of(model_sha256: str, prompts: Prompts, build: dict[str, object]) -> Run:
@@ -39,12 +39,12 @@ def _recorded(settings: Settings) -> dict[str, object]:
 
 
 def _engine_options() -> dict[str, object]:
-    """How the engine computes where no setting says it."""
+    """The engine's options that no setting covers."""
     options = engine.Options(n_lanes=1, n_ctx=1, n_threads=1)
     return {"chunk": options.chunk, "flash_attn": options.flash_attn}
 
 
 def build_of(path: Path, gpu_layers: int) -> dict[str, object]:
-    """What computes the numbers of a file, as far as it can change their last bits."""
+    """The software and hardware that compute a run, as far as they can change a bit."""
     versions = {"localent": localent.__version__, "numpy": np.__version__}
     return {**engine.build_info(gpu_layers, path), **versions, "processor": hardware.host()["cpu"]}

@@ -1,4 +1,4 @@
-"""Progress and outcome of a run, and who hears of them."""
+"""Progress and outcome of a run, and the callbacks that get them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from localent.records import Trace
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is: reported after every decode and every finished trace."""
+    """The progress of a run, reported after every decode and every finished trace."""
 
     n_done: int  # traces of this invocation
     n_todo: int
@@ -31,16 +31,16 @@ class Outcome:
 
 
 Report = Callable[[Progress], object]
-Status = Callable[[str], object]  # takes a line on what is going on: "reading model.gguf"
+Status = Callable[[str], object]  # takes a line such as "reading model.gguf"
 
 
-def ignore(told: object) -> None:
-    """Do nothing with what is reported."""
+def ignore(report: object) -> None:
+    """Do nothing with a report."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who hears of work on a run: progress in counts, status in words."""
+    """Callbacks for work on a run: progress in counts, status in words."""
 
     report: Report = ignore
     status: Status = ignore

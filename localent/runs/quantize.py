@@ -1,4 +1,4 @@
-"""Making the quants to compare: which there are, where they go, and in words why one cannot be made."""
+"""Making the quants to compare: their names, their files, and the reasons for which one cannot be made."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from localent.files.imatrix import Imatrix
 
 QUANTS = tuple(sorted(engine.quants() & tensors.readable_quants()))  # what llama.cpp writes and localent can read again
 
-OUTPUT = "output.weight"  # where its importance has another size, llama.cpp goes on without
+OUTPUT = "output.weight"  # llama.cpp ignores its importance where the size differs
 
 
 def names(quants: Sequence[str]) -> list[str]:
@@ -40,9 +40,9 @@ def targets(source: Path, source_quant: str, quants: Sequence[str], out: Path, *
         raise UsageError(f"{out} is a file: name a folder with --out.")
     for target in found.values():
         if target.exists() and target.resolve() == source.resolve():
-            raise UsageError(f"{target} is there already: it is the source itself, --out names another folder.")
+            raise UsageError(f"{target} is the source itself: name another folder with --out.")
         if target.exists() and not force:
-            raise UsageError(f"{target} is there already: --force replaces it, --out names another folder.")
+            raise UsageError(f"{target} exists already: replace it with --force, or name another folder with --out.")
     return found
 
 
@@ -81,7 +81,7 @@ def make(
     options: engine.QuantizeOptions,
     report: Callable[[int, int], object] = lambda done, total: None,
 ) -> None:
-    """Write `target`, whole or not at all; see engine.quantize. What a killed run left is swept away."""
+    """Write `target`, whole or not at all; see engine.quantize. Partial files of killed runs are removed."""
     target.parent.mkdir(parents=True, exist_ok=True)
     _sweep(target.parent)
     try:
@@ -91,11 +91,11 @@ def make(
 
 
 def _reason(said: str, source: Path, target: Path, quant: str) -> str:
-    """llama.cpp's reason with the way out, where there is one."""
+    """llama.cpp's reason, with the way out where one is known."""
     if "requantizing from type" in said:
         return (
             f"{source.name} is quantized itself: give its F16, BF16 or F32 file, "
-            "or accept what is lost twice with --requantize."
+            "or accept the double loss with --requantize."
         )
     if "importance matrix" in said or "imatrix!" in said:
         return f"{quant} needs an importance matrix: make one with llama-imatrix and name it with --imatrix."
@@ -107,7 +107,7 @@ def _reason(said: str, source: Path, target: Path, quant: str) -> str:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove half files of runs that no longer live: nothing can be cleaned up after kill -9 but by the next."""
+    """Remove partial files of processes that are gone: after kill -9 only the next run can clean up."""
     for partial in folder.glob(".*.gguf.*.partial"):
         pid = partial.suffixes[-2].removeprefix(".")
         if pid.isdigit() and not _lives(int(pid)):

@@ -1,4 +1,4 @@
-"""From the problems of a task to what one model is asked: prompt, cue, and the grammar of its answers."""
+"""The problems of a task as questions to one model: prompt, cue, and the grammar of the answers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from localent.tracing.prompt_tokens import continued, prompt_tokens
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
-    """How the problems of a task are put to one model."""
+    """The prompts of a task for one model."""
 
     task: tasks.Task
     template: str | None  # the chat template of its file

@@ -1,4 +1,4 @@
-"""How much context, how many lanes and which layers on the GPU a job gets, and whether they fit into memory."""
+"""The room of a job: context, number of lanes, and a check that both fit into memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from localent.runs.settings import Settings
 from localent.tracing.attempt import Question
 
 DEFAULT_MAX_TOKENS = 512
-SLACK = 24  # tokens of context for a cue and one answer beyond the search's budget
+SLACK = 24  # tokens of context for the cue, and for an answer that goes past the search's budget
 FITS = 0.9  # share of the available memory that lanes may take
 LANES = (1, 4, 8, 16, 32)  # tried where the user leaves them open
 LOG = logging.getLogger("localent")

@@ -31,7 +31,7 @@ from localent.tracing.generate import Limits
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A file that can be run: where it is, and what its header says."""
+    """A file that can be run, and the identity read from its header."""
 
     path: Path
     header: Identity
@@ -72,17 +72,17 @@ class Session(Loaded):
 
     @property
     def prompts(self) -> Prompts:
-        """How problems of the task are put to the model."""
+        """The prompts of the task for this model."""
         return Prompts(self.task, self.file.header.template, self.weights.vocab, self.settings)
 
     @cached_property
     def record(self) -> Run:
-        """The run that these settings make of the task."""
+        """The record of the run of this task under these settings."""
         build = build_of(self.file.path, self.settings.gpu_layers or 0)
         return record_of(self.file.header.model.sha256, self.prompts, build)
 
     def setup(self, lanes: Engine) -> Setup:
-        """How attempts are made in these lanes."""
+        """The setup of attempts in these lanes."""
         chosen = self.settings
         return Setup(
             vocab=lanes.vocab,
@@ -130,7 +130,7 @@ def vocabulary(name: str) -> Iterator[tuple[Identity, Vocab]]:
 
 @contextmanager
 def loaded(file: ModelFile, settings: Settings) -> Iterator[Loaded]:
-    """Load the weights, with the layers on the GPU that are asked for or fit, and the threads that there are."""
+    """Load the weights. Layers on the GPU: those asked for, else those that fit; threads: as asked, else all cores."""
     model, lanes, ctx = file.header.model, settings.lanes, settings.ctx
     layers = fit.layers_for([model], settings.gpu_layers, lanes=lanes, n_ctx=ctx)
     settings = replace(settings, gpu_layers=layers, threads=settings.threads or hardware.usable_cores())
@@ -150,9 +150,9 @@ def opened(
 ) -> Iterator[Session]:
     """Load a model, put the problems of the task to it, and complete the settings.
 
-    room: how much context the questions need. store: where the lanes of a run that goes on are looked up; other lanes
-    left open are the fastest, measured once on this machine. Raises UsageError where settings and model do not go
-    together.
+    room: how much context the questions need. store: where the lanes of a run to be continued are looked up;
+    otherwise the fastest number is taken, measured once on this machine. Raises UsageError for settings that do not
+    fit the model.
     """
     with loaded(file, settings) as ready:
         session = _asked(ready, task, room)

@@ -35,7 +35,7 @@ class Settings:
     noise_of: str | None = None  # the run that this one repeats in other lanes, as the noise floor of a comparison
 
     def __post_init__(self) -> None:
-        Sampler(self.temperature, self.top_p, self.top_k)  # raises for wrong ones
+        Sampler(self.temperature, self.top_p, self.top_k)  # raises UsageError for values out of range
         for name in ("max_tokens", "lanes", "threads", "ctx"):
             _at_least(1, name, getattr(self, name))
         for name in ("shots", "max_fed", "measure_top_k", "alternatives"):
@@ -47,7 +47,7 @@ class Settings:
             raise UsageError(f"--epsilon is a probability from 0 to 1, got {self.epsilon}.")
 
     def effort(self) -> Effort:
-        """How long probes search."""
+        """The limits of each probe's search."""
         return Effort(self.epsilon, self.max_fed)
 
 

@@ -33,7 +33,7 @@ class Text:
 
 
 def score_text(model: str, text: str, *, window: int = WINDOW, settings: Settings | None = None) -> Text:
-    """Token measures of a text, in windows that know nothing of each other.
+    """Token measures of a text, in independent windows.
 
     settings: lanes, threads and GPU layers count; default: 8 lanes. Raises UsageError for a text of less than two
     tokens.

@@ -11,7 +11,7 @@ What one row means:
   `steps`: one reasoning step, or the statement of the answer
 - `probes`: the answer distribution after the first k steps of a trace, of a control in their place, or by rollouts;
   `answers`: one answer in it
-- `comparisons`: one candidate model beside a reference; `divergences`: one scored position of it, on request
+- `comparisons`: one candidate model compared with a reference; `divergences`: one scored position of it, on request
 - `checks`: one finding of `localent doctor` about the machine of a session
 - `verdicts`: one claim about one model, judged by a study
 

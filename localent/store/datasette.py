@@ -1,4 +1,4 @@
-"""What Datasette needs to show the database as we mean it: titles, units, facets, ready-made queries."""
+"""Metadata for Datasette: titles, units, facets, ready-made queries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every table, view and column means, read from the comments in the schema: one home for both."""
+"""The meaning of every table, view and column, read from the comments in the schema."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Relation:
     name: str
     kind: str  # "table" | "view"
     columns: int
-    one_row: str  # what one row is
+    one_row: str  # the meaning of one row
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ COMPUTED = {  # what views compute
 
 
 def head(sql: str) -> str:
-    """What one row is: the first comment of the text."""
+    """The meaning of one row: the first comment of the text."""
     found = re.search(r"--\s*(.*)", sql)
     return found[1].strip() if found else ""
 

@@ -1,4 +1,4 @@
-"""Tables of one run as files that other tools read: CSV, JSON lines, Parquet. Rows stream; nothing is held whole."""
+"""Tables of one run as files for other tools: CSV, JSON lines, Parquet. Rows are streamed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ SOURCES = {  # file -> relation, and how it is known which run a row belongs to
 EXTRA = "Parquet needs pyarrow: pip install 'localent[parquet]'; --to csv and --to jsonl need nothing."
 
 Chunks = Iterator[list[tuple[Any, ...]]]
-Count = Callable[[int], object]  # told of rows written
+Count = Callable[[int], object]  # gets the number of rows written
 Write = Callable[[Path, Sequence[describe.Column], Chunks], None]
 
 
@@ -47,7 +47,7 @@ class Written:
 def export(
     db: Database, run_id: str, folder: Path, to: str, *, tables: Sequence[str] = (), report: Count = lambda n: None
 ) -> list[Written]:
-    """Write tables of a run, all unless named, one file each into `folder`; `report` is told of rows written.
+    """Write tables of a run, all unless named, one file each into `folder`; `report` gets the number of rows written.
 
     Parquet files carry each column's unit and meaning as field metadata. Raises UsageError for an unknown format or
     table, LocalentError where the folder cannot be written.

@@ -16,7 +16,7 @@ CHUNK = 500  # rows fetched at a time
 
 
 class File:
-    """What readers and writers of a database share."""
+    """The base of readers and writers: one open database."""
 
     def __init__(self, conn: sqlite3.Connection, path: Path) -> None:
         self.path = path

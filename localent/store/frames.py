@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Frames(Reader):
-    """What Database offers to notebooks. Columns as in the method without `_frame`; pandas=False: always arrays."""
+    """The methods of Database for notebooks. Columns as in the method without `_frame`; pandas=False: always arrays."""
 
     def traces_frame(self, run_id: str, columns: Sequence[str] = (), *, pandas: bool | None = None) -> Frame:
         """A row per trace: the view trace_summary."""

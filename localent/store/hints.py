@@ -1,4 +1,4 @@
-"""What SQLite says of a statement that failed, as a sentence that names the thing and the way out."""
+"""SQLite's error on a failed statement as a sentence that names the thing and the way out."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def hint(message: str, sql: str, schema: Schema) -> str:
 
 
 def no_column(name: str, qualifier: str | None, sql: str, schema: Schema) -> str:
-    """The sentence on a column that the statement's tables lack: which tables have it, and what is spelled alike."""
+    """The sentence on a column that the statement's tables do not have: the tables that do, and similar names."""
     plain = re.sub(NOT_SQL, " ", sql, flags=re.DOTALL).lower()
     sources, alias = sources_of(plain, schema), (qualifier or "").rpartition(".")[2].lower()
     derived = alias and re.search(rf"\b{alias}\s+as\s*\(|\)\s*(?:as\s+)?{alias}\b", plain)
@@ -45,7 +45,7 @@ def _listed(words: str, names: Collection[str]) -> str:
 
 
 def sources_of(plain: str, schema: Schema) -> dict[str, str]:
-    """Tables, views and aliases that a statement in lower case reads -> the relation that each stands for."""
+    """Tables, views and aliases that a statement in lower case reads -> the relation that each refers to."""
     named = [part for clause in re.findall(FROM, plain, re.DOTALL) for part in re.split(r",|\bjoin\b", clause)]
     found = [match for part in named if (match := re.match(SOURCE, part)) and match[1] in schema]
     return {match[1] if match[2] in NO_ALIAS else match[2]: match[1] for match in found}

@@ -92,7 +92,7 @@ CLAIM_KEYS = {  # claims as they were worded before they had keys
 
 
 def eighth(conn: sqlite3.Connection) -> None:
-    """Version 8: a claim's key beside its wording, which may change. Null: unknown wording."""
+    """Version 8: a claim's key in addition to its wording, which may change. Null: unknown wording."""
     conn.execute("alter table verdicts add column claim_key text /* identifies the claim, however it is worded */")
     renamed = [(key, claim) for claim, key in CLAIM_KEYS.items()]
     conn.executemany("update verdicts set claim_key = ? where claim = ?", renamed)

@@ -17,7 +17,7 @@ CHUNK = 500  # rows fetched at a time
 TICK = 20_000  # steps of SQLite's virtual machine between two checks of the time limit: some 0.2 ms
 
 READING = {sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_RECURSIVE, sqlite3.SQLITE_FUNCTION}
-DESCRIBING = {  # pragmas that only tell; with a value only those where the value names a table
+DESCRIBING = {  # pragmas that only report; True: also with a value, which names a table
     **dict.fromkeys(("table_info", "table_xinfo", "index_list", "index_info", "index_xinfo", "foreign_key_list"), True),
     **dict.fromkeys(("table_list", "user_version", "application_id", "page_count", "page_size", "encoding"), False),
 }
@@ -57,7 +57,7 @@ def fetch(guard: Guard, limit: int | None) -> Iterator[Any]:
 
 @dataclass(slots=True)
 class Guard:
-    """Calls into SQLite that end in time, and whose errors say what to do."""
+    """Calls into SQLite with a time limit, whose errors say what to do."""
 
     conn: sqlite3.Connection
     path: Path
@@ -96,7 +96,7 @@ class Guard:
 
 
 def restrict(conn: sqlite3.Connection) -> None:
-    """Let the connection read only. It could not write anyway; this makes sure, and says so early."""
+    """Restrict the connection to reading. It is read-only already; this gives an early, clear error."""
     for name in DESCRIBING:  # SQLite sets up a pragma_ table at its first use, which looks like a write
         conn.execute(f"select 1 from pragma_{name} limit 0")
     conn.set_authorizer(authorize)

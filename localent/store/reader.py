@@ -24,7 +24,7 @@ Columns = dict[str, list[Any]]
 
 
 class Reader(File):
-    """What can be read from a database. Run ids may be shortened where no other run begins alike."""
+    """The reading methods of a database. A run id may be shortened to any unique beginning."""
 
     # --- records ------------------------------------------------------------------------------------------
 
@@ -38,7 +38,7 @@ class Reader(File):
         return [rows.problem_of(row) for row in found]
 
     def run(self, run_id: str) -> Run:
-        """The run with this id; its beginning will do where no other run has the same."""
+        """The run with this id, or with this unique beginning of one."""
         found = self.query("select * from runs where substr(run_id, 1, length(?1)) = ?1 order by run_id", run_id)
         if len(found) > 1:
             raise UsageError(f"{len(found)} runs in {self.path} begin with '{run_id}'; give more of the id.")

@@ -28,7 +28,7 @@ TOUCH = (
 
 
 class Writer(File):
-    """What can be written to a database: each call is one transaction."""
+    """The writing methods of a database; each call is one transaction."""
 
     # --- models, problems, runs -----------------------------------------------------------------------------
 
@@ -86,7 +86,7 @@ class Writer(File):
     # --- comparisons, verdicts, checks ------------------------------------------------------------------------
 
     def add_comparison(self, **row: object) -> None:
-        """Add a row of `comparisons`, by column; one that is there, and its positions, give way to it."""
+        """Add a row of `comparisons`, by column; it replaces an earlier one and its positions."""
         new = self._checked(rows.comparison_row(row))
         with self.writing():
             self.conn.execute("delete from comparisons where comparison_id = ?", (row["comparison_id"],))
@@ -98,7 +98,7 @@ class Writer(File):
         self._insert_all([Rows("divergences", rows.DIVERGENCE, values)])
 
     def add_verdicts(self, study_id: str, verdicts: Sequence[Mapping[str, object]]) -> None:
-        """Put rows of `verdicts`, by column, in the place of those that the study had."""
+        """Replace the rows of `verdicts` of a study, by column."""
         new = [self._checked(rows.one("verdicts", {"study_id": study_id, **row})) for row in verdicts]
         with self.writing():
             self.conn.execute("delete from verdicts where study_id = ?", (study_id,))
@@ -106,7 +106,7 @@ class Writer(File):
                 self._insert(row)
 
     def add_checks(self, session_id: int, checks: Sequence[Mapping[str, object]]) -> None:
-        """Add rows of `checks`, by column, for one session: what its machine was found to be like."""
+        """Add rows of `checks`, by column, for one session: findings about its machine."""
         self._insert_all([rows.one("checks", {"session_id": session_id, **row}) for row in checks])
 
     # --- sessions ---------------------------------------------------------------------------------------------
@@ -120,7 +120,7 @@ class Writer(File):
             return self._insert(rows.one("sessions", row))
 
     def end_session(self, session_id: int) -> None:
-        """Note its end. A session that never ends, because it was killed, still says what it wrote and until when."""
+        """Note its end. A session that was killed has no end, but still records what it wrote and until when."""
         with self.writing():
             self._touch(session_id)
             self.conn.execute("update sessions set closed = 1 where session_id = ?", (session_id,))
@@ -191,7 +191,7 @@ class Writer(File):
 
 
 def of_estimators(new: Rows, found: list[tuple[Any, ...]], tables: Sequence[Rows]) -> list[tuple[Any, ...]]:
-    """The rows found, without those of estimators that the new trace lacks: such probes were added later."""
+    """The rows found, without those of estimators that the new trace does not have: such probes were added later."""
     if new.table not in GROWING:
         return found
     probes = next(table for table in tables if table.table == "probes")

@@ -1,8 +1,8 @@
 """Read the answer out of a text, say how it was read or why not, and compare it with the true answer.
 
 The last answer statement that can be read counts, else the last number or option label of the text. Where a text
-thinks aloud (</think>), what follows counts first. A statement that gives no single answer ("10-20", "B or C") and
-no better one beside it means no answer, not the nearest number.
+thinks aloud (</think>), what follows counts first. A statement that gives no single answer ("10-20", "B or C"),
+without a better one, means no answer, not the nearest number.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _choose(
 
 
 def _start_of_last(folded: str, statements: list[tuple[int, Found]]) -> int:
-    """Where the last run of equal statements begins."""
+    """Index of the first in the last run of equal statements."""
     start, last = statements[-1]
     for earlier_start, earlier in reversed(statements[:-1]):
         if earlier.value != last.value or re.search(r"\w", _between(folded, earlier.end, start)):

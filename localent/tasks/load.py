@@ -1,6 +1,6 @@
 """Tasks by name: the public sets in their real layouts, the bundled ones, and a user's own file.
 
-A problem that stands in a file twice (same question, answer and options) is asked once; `n_duplicates` counts the rest.
+A problem that a file repeats (same question, answer and options) is asked once; `n_duplicates` counts the rest.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Task:
     problems: tuple[Problem, ...]
     pool: tuple[Problem, ...]  # worked problems that examples are taken from
     instruction: str  # follows the question in a chat; "" where the model was trained on bare questions
-    shots: int  # how many examples a model without chat template gets unless told otherwise
+    shots: int  # default number of examples for a model without a chat template
     source: str  # the file
     n_duplicates: int = 0  # rows that repeat an earlier problem; they are not asked again
 
@@ -155,7 +155,7 @@ def _cached(name: str) -> Path:
 
 
 def data_home() -> Path:
-    """Where data sets are kept: $LOCALENT_DATA, else a folder in the platform's cache."""
+    """The folder of data sets: $LOCALENT_DATA, else one in the platform's cache."""
     if os.environ.get("LOCALENT_DATA"):
         return Path(os.environ["LOCALENT_DATA"])
     if sys.platform == "win32":

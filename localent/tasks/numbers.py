@@ -114,7 +114,7 @@ def _spell(value: Fraction) -> str:
 
 
 def _decimal_places(denominator: int) -> int | None:
-    """How many decimals write 1/denominator exactly; None where they never end."""
+    """Number of decimals of 1/denominator; None where they never end."""
     count = {2: 0, 5: 0}
     for prime in count:
         while denominator % prime == 0:

@@ -21,7 +21,7 @@ LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns of a data file hold what, and how it names the true option.
+    """The meaning of the columns of a data file, and the way it names the true option.
 
     id, solution, choices, context and n_steps may be absent from the file.
     """
@@ -41,7 +41,7 @@ class Columns:
 
 
 def problem_of(row: Mapping[str, Any], columns: Columns, file: str, where: str) -> Problem:
-    """The problem in a row that stands `where` ("line 57") in `file`. Raises UsageError where it cannot be one."""
+    """The problem in one row of `file`, found at `where` ("line 57"). Raises UsageError for a row that holds none."""
     place = f"{file}, {where}"
     question, choices = _question(row, columns, place), _choices(row, columns, place)
     answer, solution = _answer(row, columns, choices, place)

@@ -1,4 +1,4 @@
-"""How a problem is put to a model: a chat through the model's own template, or worked examples and a question.
+"""The prompt of a problem: a chat through the model's own template, or worked examples and a question.
 
 A prompt is text in segments. Only the template's own text may spell special tokens; "<|im_end|>" in a question stays
 text. The part that all problems of a run share comes first, so that it is fed once.
@@ -29,7 +29,7 @@ class Segment(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PromptOptions:
-    """How problems are put to a model."""
+    """The settings that shape a prompt."""
 
     template: str | None = None  # the model's chat template; None: it has none
     shots: int | None = None  # worked examples; None: none in a chat, `task.shots` without a template
@@ -46,8 +46,8 @@ DEFAULTS = PromptOptions()
 class PromptText:
     """A prompt before tokenization: `shared`, then `own`.
 
-    `shared` is the same for all problems of a run, whichever are in it, or empty (as for a problem that serves the
-    others as example). `stops` end a generation where they appear in its text.
+    `shared` is the same for all problems of a run, or empty (as for a problem that is an example for the others).
+    `stops` end a generation where they appear in its text.
     """
 
     shared: tuple[Segment, ...]

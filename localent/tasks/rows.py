@@ -1,4 +1,4 @@
-"""Rows out of a data file: JSON Lines, a JSON list, CSV or TSV; every broken one is named by its place."""
+"""The rows of a data file (JSON Lines, a JSON list, CSV or TSV). Errors name the place of a broken row."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from localent.errors import UsageError
 
-Row = tuple[str, dict[str, Any]]  # where it stands ("line 57"), its columns
+Row = tuple[str, dict[str, Any]]  # its place ("line 57"), its columns
 
 
 def read_rows(path: Path) -> Iterator[Row]:

@@ -34,7 +34,7 @@ def of_trace(
 ) -> tuple[Step, ...]:
     """The steps of a trace from its token pieces: `split`, the answer set apart, mapped to tokens.
 
-    thinking: the text ends within a thought, so that whatever it states is no answer yet.
+    thinking: the text ends within a thought, so that nothing in it is an answer yet.
     """
     text = text_of(pieces)
     start = None if thinking else after_thought(text)
@@ -76,7 +76,7 @@ def to_token_steps(ranges: Sequence[Range], pieces: Sequence[bytes], answer: int
 
 
 def _line_starts(text: str) -> list[int]:
-    """Where lines and "Step N:" headings begin."""
+    """Offsets at which lines and "Step N:" headings begin."""
     headings = (m.start() for m in STEP_HEADING.finditer(text) if m["decorated"] or m["plain"])
     return sorted({0, *(m.end() for m in re.finditer(r"\n", text)), *headings})
 

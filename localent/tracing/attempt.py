@@ -33,7 +33,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How attempts are made: the same for all problems of a run."""
+    """The settings and tools of attempts, the same for all problems of a run."""
 
     vocab: Vocab
     meter: Meter

@@ -1,4 +1,4 @@
-"""Control probes: the same question, the same cue, another prefix. What they gain is not gained by this reasoning.
+"""Control probes: the same question and cue after another prefix. Their gain is not due to this reasoning.
 
 - `other-question`: the first k steps of a trace of another question
 - `wrong-trace`: the first k steps of a wrong trace of the same question
@@ -115,7 +115,7 @@ def _shuffled(steps: list[tuple[int, ...]], rng: np.random.Generator) -> tuple[i
 def control_probes(
     question: Question, n_steps: int, control: str, prefixes: Sequence[Prefix], how: Setup
 ) -> Coroutine[tuple[Probe, ...]]:
-    """Coroutine: the answer distribution at each prefix, beside a trace of n_steps steps; none without a grammar.
+    """Coroutine: the answer distribution at each prefix, for a trace of n_steps steps; none without a grammar.
 
     From the last to the first: of one text each only cuts the lane shorter, nothing is fed twice. The lane is filled
     with the whole text whichever of its prefixes are asked for, so that a reading does not depend on the others.

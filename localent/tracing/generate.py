@@ -15,7 +15,7 @@ from localent.records import Alternative, Token, text_of
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What a model wrote: the tokens with their measures, and why it ended."""
+    """The output of a model: the tokens with their measures, and the reason for its end."""
 
     tokens: tuple[Token, ...]  # the end-of-generation token included, with empty text
     finish: str  # "stop" | "length"
@@ -33,7 +33,7 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a trace ends, beside the model's own end of generation."""
+    """The limits of a trace besides the model's own end of generation, and its optional measures."""
 
     max_tokens: int
     stops: tuple[bytes, ...] = ()  # texts that end it; they are cut off where a token begins
@@ -46,7 +46,7 @@ def generate(
 ) -> Generator[Prompt | int, np.ndarray, Generation]:
     """Coroutine: prefill the prompt, then sample until the model ends, a stop text or max_tokens.
 
-    Measures are those of the raw logits at temperature 1, whatever the sampler does. `rng` draws exactly one
+    Measures are those of the raw logits at temperature 1, independent of the sampler. `rng` draws exactly one
     number per token, so that a trace depends on nothing but its own seed.
     """
     tokens: list[Token] = []
@@ -74,7 +74,7 @@ def alternatives(row: np.ndarray, meter: Meter, reading: Reading, vocab: Vocab, 
 
 
 def measured(row: np.ndarray, meter: Meter, reading: Reading, token_id: int, vocab: Vocab, limits: Limits) -> Token:
-    """The record of one prediction and the token taken; `limits` says which measures are taken beside the usual ones.
+    """The record of one prediction and the token taken; `limits` names the optional measures.
 
     A token that ends the generation has no text.
     """
@@ -99,9 +99,9 @@ def measured(row: np.ndarray, meter: Meter, reading: Reading, token_id: int, voc
 
 
 def _cut_at_stop(tokens: list[Token], stops: Sequence[bytes]) -> bool:
-    """True where a stop text has appeared; the tokens that begin with it or behind its beginning are dropped.
+    """True where a stop text has appeared; the tokens from its beginning on are dropped.
 
-    One that it begins inside of stays whole: the model wrote that token, and the lane was fed all of it.
+    A token in whose middle it begins stays whole: the model wrote that token, and the lane was fed all of it.
     """
     if not stops:
         return False

@@ -1,8 +1,8 @@
-"""What would you answer now? The answer distribution at a prefix, computed from full logits.
+"""Probes: the answer distribution at a prefix, computed from full logits. "What would you answer now?"
 
 After the cue, the tokens of an answer form a tree whose branches have exact probabilities. The search expands
-the likeliest branch first, until what is unexplored falls below `epsilon` or the budget of fed tokens ends.
-Spellings of one value are merged. The lane is rewound afterwards: the trace never notices.
+the most likely branch first, until the unexplored probability falls below `epsilon` or the budget of fed tokens ends.
+Spellings of one value are merged. The lane is rewound afterwards, so that the trace does not change.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WORTHWHILE = 1e-2  # other spellings of the true answer are followed down to thi
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How long to search. Recorded with every run."""
+    """The limits of a search. Recorded with every run."""
 
     epsilon: float = 0.01  # stop when the unexplored probability is below this
     max_fed: int = 8  # or after so many tokens beyond the cue
@@ -145,7 +145,7 @@ class _Search:
         return reached
 
     def _promise(self, branch: _Branch, reached: dict[str, float]) -> float:
-        """What a branch would bring for each part that the plain spelling brings, if both went on alike from here."""
+        """A branch's expected mass relative to the plain spelling's, if both continued alike from here."""
         plain = self.grammar.plain(branch.text)
         return branch.mass / next(reached[plain[:n]] for n in range(len(plain), -1, -1) if plain[:n] in reached)
 

@@ -1,7 +1,7 @@
-"""The answer distribution at a prefix by playing it out: m continuations to the end, at the trace's own settings.
+"""The answer distribution at a prefix from m sampled continuations, at the trace's own settings.
 
 Where a probe forces an answer now, a rollout lets the reasoning go on. Its random streams are its own, one for each
-continuation, so that it shares no sample with the trace that it is held against, and its order changes nothing.
+continuation, so that it shares no sample with the trace it is compared with, and its order changes nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ ESTIMATOR = "rollout"
 
 @dataclass(frozen=True, slots=True)
 class Rollouts:
-    """How continuations are made: the trace's own settings, and how many."""
+    """The settings of continuations: those of the trace, and their number."""
 
     m: int
     sampler: Sampler
@@ -88,10 +88,10 @@ def continuation(
 
 
 def rollout_probe(k: int, n_steps: int, n_tokens: int, values: Sequence[str | None], truth: str, n_fed: int) -> Probe:
-    """What m continuations say. The entropy is Miller and Madow's, between the plug-in entropy and ln m.
+    """The answer distribution over m continuations. The entropy is Miller and Madow's, between plug-in and ln m.
 
     Unparseable continuations are one class of their own, and `invalid` is their rate. The log-probability of the true
-    answer has the floor 1/(2m): m samples cannot tell less.
+    answer has the floor 1/(2m): m samples cannot resolve less.
     """
     m, counts = len(values), Counter(values)
     readable = sorted(((n, v) for v, n in counts.items() if v is not None), key=lambda x: (-x[0], x[1]))

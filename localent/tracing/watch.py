@@ -1,4 +1,4 @@
-"""An attempt that is watched: every token as it comes, and the answer after every step as soon as it is complete."""
+"""A watched attempt: reports every token as it comes, and the answer after every step as soon as it is complete."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from localent.tracing.probe import probe
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Who is told of tokens and probes while they are made."""
+    """Callbacks for tokens and probes while they are made."""
 
     token: Callable[[bytes, dict[str, float]], object]  # its piece, and its measures by name
     probe: Callable[[Probe], object]  # `position` is 0: the trace's length is not known yet

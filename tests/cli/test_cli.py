@@ -190,7 +190,7 @@ def test_the_broken_line_is_named(cli, tiny, tmp_path):
         (("run", "abacus-sft", "demo-number", "--gpu-layers", "-2"), 2, "-1 means all"),
         (("run", "abacus-sft", "demo-number", "--template-var", "thinking=1"), 2, "no variable 'thinking' to set"),
         (("run", "abacus-sft", "demo-number", "--template-var", "thinking"), 2, "not written NAME=VALUE"),
-        (("run", "abacus-sft", "demo-number", "--lans", "3"), 2, "'--lanes'.*'localent run --help' tells more"),
+        (("run", "abacus-sft", "demo-number", "--lans", "3"), 2, "'--lanes'.*See 'localent run --help'"),
         (("run", "abacus-sft"), 2, "Missing argument 'TASK'"),
         (("run", "nothere.gguf", "demo-number"), 2, "There is no file .*nothere.gguf: 'localent models' lists those"),
         (("rnu", "abacus-sft"), 2, "No such command 'rnu'"),

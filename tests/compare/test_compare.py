@@ -432,10 +432,10 @@ def test_broken_logits_of_a_free_run_are_named(tmp_path, monkeypatch):
         (["--text", str(TEXT), "--task", "demo-number"], 2, "got --text and --task"),
         (["--text", str(TEXT), "--ctx", "100000"], 2, "one chunk takes 100000"),
         (["--kld-base", str(TEXT)], 1, "no base file of llama-perplexity"),
-        (["--task", "demo-number", "--write-kld-base", "x"], 2, "goes with --text"),
+        (["--task", "demo-number", "--write-kld-base", "x"], 2, "needs --text"),
         (["--text", str(TEXT), "--chunks", "0"], 2, "--chunks must be at least 1"),
         (["--text", str(MODEL)], 2, "is not UTF-8"),
-        (["--text", str(TEXT), "--write-kld-base", str(TEXT)], 2, "is there already"),
+        (["--text", str(TEXT), "--write-kld-base", str(TEXT)], 2, "exists already"),
         (["--kld-base", str(GOLDEN / "base.kld"), "--positions"], 2, "--positions needs a reference model"),
     ],
 )

@@ -109,7 +109,7 @@ def test_a_users_own_models_win(home):
     [
         ("not toml", "cannot be read"),
         ("mine = 3", "is no table"),
-        ('[mine]\nrepo = "a/b"\nfile = "x.gguf"\n', "lacks default, family, stage, licence"),
+        ('[mine]\nrepo = "a/b"\nfile = "x.gguf"\n', "is missing default, family, stage, licence"),
         (f"[mine]\n{NEEDED}", "needs 'repo' and 'file'"),
         (f'[mine]\nrepo = "a/b"\nfile = "x.gguf"\ncolour = "red"\n{NEEDED}', "unknown field 'colour'"),
         (f'[mine]\nrepo = "../../etc"\nfile = "x.gguf"\n{NEEDED}', r"has '\.\.' in a name"),
@@ -311,7 +311,7 @@ def test_a_split_model_is_one_model(tmp_path):
     with pytest.raises(LocalentError, match=f"is a later part of a split model: name its first part, {first.name}"):
         identity.identify(last)
     last.unlink()
-    with pytest.raises(LocalentError, match="lacks its part"):
+    with pytest.raises(LocalentError, match="is missing its part"):
         identity.identify(first)
 
 

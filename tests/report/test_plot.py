@@ -70,7 +70,7 @@ def test_wrong_endings_and_lacking_data_are_one_sentence(db, tmp_path):
     code, _, err = call("plot", "-o", tmp_path / "f.gif", "--db", db)
     assert (code, "must end in .svg, .png, .pdf" in err) == (2, True)
     code, _, err = call("plot", "0012", "--kind", "quant", "-o", tmp_path / "f.svg", "--db", db)
-    assert (code, "it takes two runs or more" in err) == (1, True)
+    assert (code, "it needs two runs or more" in err) == (1, True)
     code, _, err = call("plot", "-o", tmp_path / "none" / "f.svg", "--db", db)
     assert (code, "Cannot write" in err) == (1, True)
 

@@ -1,6 +1,6 @@
 """llama.cpp as a backend: the only package that knows it.
 
-Every guard here stands in front of a C assertion that would end the whole process, or of a silent wrong answer.
+Every guard here prevents a C assertion that would end the whole process, or a silently wrong answer.
 """
 
 from pathlib import Path

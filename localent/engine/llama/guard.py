@@ -70,7 +70,7 @@ def trial(path: Path) -> str | None:
 
 
 def _last_line(text: str) -> str:
-    """The line of a crash that tells the most."""
+    """The most informative line of a crash."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     telling = [line for line in lines if "ASSERT" in line or "what()" in line or "Error" in line]
     return (telling or lines or ["without a word"])[-1][:160]

@@ -17,7 +17,7 @@ from typing import Any
 
 LOG = logging.getLogger("localent")
 Handler = Callable[[int, FrameType | None], Any] | int  # as `signal.signal` takes it
-NUMBERS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))  # Windows lacks the last
+NUMBERS = (signal.SIGINT, signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM))  # Windows has no SIGHUP
 
 
 @contextmanager

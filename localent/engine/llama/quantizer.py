@@ -29,7 +29,7 @@ def quantize(
     options: QuantizeOptions,
     report: Callable[[int, int], object] = lambda done, total: None,
 ) -> None:
-    """Write `target` as a quantized copy of `source`, with llama.cpp's own quantizer. Never leaves half a file.
+    """Write `target` as a quantized copy of `source`, with llama.cpp's own quantizer. Never leaves a partial file.
 
     `report(done, total)` is called for every tensor.
     Raises UsageError for an unknown quant name, LocalentError when llama.cpp refuses.
@@ -73,6 +73,6 @@ def _add_imatrix(params: Pointer, imatrix: Imatrix) -> tuple[object, ...]:
 
 
 def _count(line: str, report: Callable[[int, int], object]) -> None:
-    """Tell `report` of a "[ 12/ 290]" in the log, the quantizer's only sign of progress."""
+    """Pass a "[ 12/ 290]" of the log to `report`: the quantizer's only sign of progress."""
     if found := _TENSOR_COUNT.match(line):
         report(int(found[1]), int(found[2]))

@@ -42,7 +42,7 @@ def _unambiguous(gold: Gold) -> str:
 
 
 def _readings(gold: Gold) -> dict[str, str]:
-    """How the answer can be read -> the label that it then names. A label is never an index as well."""
+    """Reading of the answer -> the label that it names. An answer that is a label is not read as an index, too."""
     found = {how: read(gold.answer, gold.choices) for how, read in READINGS.items()}
     if found["label"]:
         found = {how: found[how] for how in ("label", "text")}
@@ -50,7 +50,7 @@ def _readings(gold: Gold) -> dict[str, str]:
 
 
 def _as_told(gold: Gold, answer_is: str) -> str:
-    """The label under the one reading that the user names; letter case then makes no difference."""
+    """The label under the one reading that the user names, ignoring case."""
     found = READINGS[answer_is](gold.answer, gold.choices)
     if not found and answer_is in ("label", "text"):
         lowered = [Choice(c.label.casefold(), _folded(c.text)) for c in gold.choices]

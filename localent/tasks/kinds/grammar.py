@@ -37,7 +37,7 @@ class Grammar(Protocol):
     kind: str  # the name of that kind
 
     def moves(self, phase: str) -> Moves:
-        """How tokens move an answer on from `phase`; the first phase is "start"."""
+        """The effect of each token on an answer in `phase`; the first phase is "start"."""
 
     def plain(self, text: str) -> str:
         """An unfinished answer as a prefix of normalised answers: " $1,0" is "10"."""
@@ -52,7 +52,7 @@ class Grammar(Protocol):
         """The tokens of an answer's plain spelling, for a search to follow; () where its path need not be followed."""
 
     def summary(self, found: Explored) -> Summary:
-        """The answer distribution that a search has found."""
+        """The answer distribution of what a search has explored."""
 
 
 def readable(pieces: Sequence[bytes], wanted: Callable[[str], bool]) -> list[tuple[int, str]]:

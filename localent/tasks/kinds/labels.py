@@ -44,7 +44,7 @@ def stated(text: str, begin: int, end: int, choices: Sequence[Choice]) -> Found 
 
 
 def last(text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
-    """The last label from `begin` on that stands for itself, else the one option whose text the last sentence gives."""
+    """The last free-standing label from `begin` on, else the one option whose text the last sentence gives."""
     if not choices:
         return None
     label = re.compile(rf"(?<![\w'°-])(?:{_any(choices)})(?![\w'%°]|[-.,:]\d)")
@@ -103,7 +103,7 @@ def _stands_alone(text: str, match: re.Match[str], choices: Sequence[Choice]) ->
 
 
 def _end_of_option(text: str, begin: int, end: int, choices: Sequence[Choice]) -> int:
-    """Where the clause ends, later than its sentence if it opens with an option of several sentences."""
+    """End of the clause: past its first sentence if it opens with an option of several sentences."""
     given = (len(c.text) for c in choices if text[begin : begin + len(c.text)].casefold() == c.text.casefold())
     return max(end, *(begin + n for n in given), begin)
 
