@@ -91,7 +91,7 @@ def _known(family: str | None, columns: tuple[str, ...]) -> list[Row]:
 
     places, known = _files(), entries().values()
     if family not in {None, *(families := dict.fromkeys(entry.family for entry in known))}:
-        raise UsageError(f"No family {family!r} in models.toml: there are {', '.join(families)}.")
+        raise UsageError(f"No family {family!r} in models.toml: choose from {', '.join(families)}.")
     return [_known_row(entry, places, columns) for entry in known if family in (None, entry.family)]
 
 

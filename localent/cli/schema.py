@@ -30,7 +30,7 @@ def command(relation: str | None, db: Path, form: str | None) -> None:
         found = describe.relations(store)
         names = [one.name for one in found]
         if relation not in (None, "all", *names):
-            raise UsageError(f"No table or view '{relation}'; there are {', '.join(names)}.")
+            raise UsageError(f"No table or view '{relation}'; choose from {', '.join(names)}.")
         columns = describe.columns(store, None if relation == "all" else relation)
     if relation is None:
         header = [field.name for field in fields(found[0])]

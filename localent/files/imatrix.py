@@ -28,7 +28,7 @@ class Imatrix:
 
 
 def read(path: Path) -> Imatrix:
-    """Read either form. Raises UsageError for a missing file, LocalentError for one that is no importance matrix."""
+    """Read either form. Raises UsageError for a missing file, LocalentError for any other file."""
     try:
         with path.open("rb") as file:
             magic = file.read(4)
@@ -36,7 +36,9 @@ def read(path: Path) -> Imatrix:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, KeyError, IndexError, OverflowError, UnicodeDecodeError, struct.error) as error:
-        raise LocalentError(f"{path} is no importance matrix, or is cut off ({error}).") from None
+        raise LocalentError(
+            f"{path} is not an importance matrix, or is cut off ({error}): make one with llama-imatrix."
+        ) from None
     if not found.weights:
         raise LocalentError(f"{path} holds no importance data: make one with llama-imatrix.")
     broken = next((name for name, values in found.weights.items() if not np.isfinite(values).all()), None)

@@ -66,7 +66,9 @@ def read(path: Path) -> Base:
         with path.open("rb") as file:
             head = file.read(HEAD.size)
             if len(head) < HEAD.size or head[:8] != MAGIC:
-                raise LocalentError(f"{path} is no base file of llama-perplexity: make one with --kl-divergence-base.")
+                raise LocalentError(
+                    f"{path} is not a base file of llama-perplexity: make one with --kl-divergence-base."
+                )
             _, n_ctx, n_vocab, n_chunk = HEAD.unpack(head)
             expected = file_bytes(n_ctx, n_vocab, n_chunk) if min(n_ctx, n_vocab, n_chunk) > 0 else -1
             if path.stat().st_size != expected:

@@ -49,13 +49,13 @@ def usable_cores() -> int:
 
 
 def available_memory() -> int | None:
-    """Bytes that can be had without swapping, within the container's limit. None where the system does not say."""
+    """Bytes available without swapping, within the container's limit; None where unknown."""
     seen = [_meminfo("MemAvailable") or _total_memory(), _cgroup_memory()]
     return min((n for n in seen if n is not None), default=None)
 
 
 def total_memory() -> int | None:
-    """Bytes of memory that this process could ever have."""
+    """Bytes of memory in total, within the container's limit."""
     limit = next(iter(_lines("/sys/fs/cgroup/memory.max")), "max")
     seen = [_meminfo("MemTotal") or _total_memory(), None if limit == "max" else int(limit)]
     return min((n for n in seen if n is not None), default=None)
@@ -70,7 +70,7 @@ def free_disk(folder: Path) -> int:
 
 
 def cpu_flags() -> frozenset[str]:
-    """Features of the processor as the system names them; empty where it does not say."""
+    """Features of the processor by the system's names; empty where unknown."""
     found = (line.partition(":")[2] for line in _lines("/proc/cpuinfo") if line.startswith(("flags", "Features")))
     return frozenset(next(found, "").split())
 
@@ -96,7 +96,7 @@ def _amd() -> list[Gpu]:
 
 
 def _vulkan() -> list[Gpu]:
-    """Any other GPU that draws: Vulkan runs on it where its driver does."""
+    """Any other GPU with a display driver: Vulkan may run on it."""
     cards = Path("/dev/dri").glob("renderD*") if Path("/dev/dri").is_dir() else ()
     asked = _output("vulkaninfo", "--summary") if any(cards) else ""
     names = [line.partition("=")[2].strip() for line in asked.splitlines() if "deviceName" in line]

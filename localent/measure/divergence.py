@@ -88,8 +88,8 @@ class PairMeter:
 
         normalised: the reference row holds log-probabilities and is taken as it is, even where it does not quite sum
         to 1 (the 16-bit rows of a llama-perplexity file).
-        Raises BrokenLogitsError where a row is no distribution (NaN, +inf, nothing finite), and where one model rules
-        out a token, by a logit of -inf, that the other allows: the divergence is infinite one way.
+        Raises BrokenLogitsError where a row is not a distribution (NaN, +inf, nothing finite), and where one model
+        rules out a token, by a logit of -inf, that the other allows: the divergence is infinite one way.
         """
         rows = [reference, *candidates]
         tops = [self._top2(i, row) for i, row in enumerate(rows)]

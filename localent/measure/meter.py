@@ -85,7 +85,7 @@ class Meter:
         """Every measure that needs no top-k: (n_vocab,) float32 -> Reading.
 
         Entropy is within 1e-6 nats of float64. `row` is only read, and not kept.
-        Raises LocalentError where the row is no distribution: NaN, +inf, nothing finite, wrong shape or type.
+        Raises LocalentError where the row is not a distribution: NaN, +inf, nothing finite, wrong shape or type.
         """
         self._check(row)
         with np.errstate(all="ignore"):  # -inf entries make NaNs in passing; they are found and the sweep redone
@@ -237,7 +237,7 @@ def _tied(row: Row) -> bool:
     """True where many logits are equal or nearly so: float32 rounding then does not average out, it is a bias.
 
     Up to 3e-6 nats were seen on rows of a few levels, at most 2e-7 on all others; so such rows, which no trained model
-    gives, are swept again in float64. Read off 256 entries; equal ones there are no coincidence from 3 up.
+    gives, are swept again in float64. Judged by 256 entries, of which 3 equal ones are no coincidence.
     """
     some = np.sort(row[:: -(-row.size // 256)])
     n_equal = some.size - 1 - np.count_nonzero(some[1:] > some[:-1])
@@ -269,7 +269,7 @@ def _top2(row: Row) -> tuple[int, float, float]:
 
 
 def _broken(row: Row) -> str:
-    """The reason why this row is no distribution."""
+    """The reason why this row is not a distribution."""
     nans, infs = int(np.isnan(row).sum()), int(np.isposinf(row).sum())
     what = f"{nans} NaN and {infs} +inf" if nans or infs else "nothing but -inf"
     return f"The logits row is broken: {what} among {row.size} entries. The model file or the backend is at fault."

@@ -75,7 +75,7 @@ NAMES = (*SETS, "arc-easy", "arc-challenge")
 def pull(name: str) -> list[Path]:
     """Fetch a data set, unless it is here; returns its files. Raises LocalentError with what to do."""
     if name not in NAMES:
-        raise UsageError(f"No data set {name!r}: there are {', '.join(NAMES)}.")
+        raise UsageError(f"No data set {name!r}: choose from {', '.join(NAMES)}.")
     wanted = SETS.get(name) or tuple(file for file in SETS["arc"] if file.folder == name)
     return [_kept(file) for file in wanted]
 

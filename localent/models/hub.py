@@ -59,7 +59,7 @@ def pull(
         raise LocalentError(nowhere(entry))
     revision = revision or entry.revision or "main"
     if not REVISION.fullmatch(revision) or ".." in revision:
-        raise UsageError(f"{revision!r} is no revision: name a commit, tag or branch of {entry.repo}.")
+        raise UsageError(f"{revision!r} is not a revision: name a commit, tag or branch of {entry.repo}.")
     remotes = _remotes(entry, quant, revision)
     _check_space(sum(remote.size or 0 for remote in remotes if not _is_cached(entry.repo, remote)))
     known, paths, at = dict(entry.sha256).get(quant), list[Path](), revision

@@ -89,7 +89,7 @@ def find(text: str, also: Iterable[str] = ()) -> tuple[Entry, str]:
         hint = f" Did you mean '{close[0]}'?" if close else ""
         raise UsageError(f"No model {name!r} in models.toml and no such file.{hint} 'localent models' lists all.")
     if quant and not QUANT.fullmatch(quant):
-        raise UsageError(f"{quant!r} is no quant: write one as GGUF spells it, for example {name}:Q4_K_M.")
+        raise UsageError(f"{quant!r} is not a quant: write one as GGUF spells it, for example {name}:Q4_K_M.")
     return known[name], (quant or known[name].default).upper()
 
 
@@ -111,16 +111,18 @@ def _parse(path: Path) -> dict[str, Entry]:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(
-            f"{path} cannot be read ({error}); the head of localent's models.toml shows its form."
+            f"{path} cannot be read ({error}): see the format at the top of localent's models.toml."
         ) from None
     return {name: _entry(path, name, table) for name, table in tables.items()}
 
 
 def _entry(path: Path, name: str, table: object) -> Entry:
     if not isinstance(table, dict):
-        raise UsageError(f"{path}: '{name}' is no table; write [{name}] and its fields below it.")
+        raise UsageError(f"{path}: '{name}' is not a table: write [{name}] and its fields below it.")
     if unknown := set(table) - {field.name for field in fields(Entry)}:
-        raise UsageError(f"{path}: [{name}] has an unknown field '{min(unknown)}'; see the head of models.toml.")
+        raise UsageError(
+            f"{path}: [{name}] has an unknown field '{min(unknown)}': see the top of localent's models.toml."
+        )
     for field, value in table.items():
         kind, words = KINDS.get(field, (str, "a text in quotes"))
         if not isinstance(value, kind):
@@ -130,7 +132,9 @@ def _entry(path: Path, name: str, table: object) -> Entry:
         entry = Entry(name=name, **table | {"quants": tuple(table.get("quants", ())), "sha256": hashes})
     except TypeError as error:
         missing = re.findall(r"'(\w+)'", str(error))
-        raise UsageError(f"{path}: [{name}] is missing {', '.join(missing)}; see the head of models.toml.") from None
+        raise UsageError(
+            f"{path}: [{name}] is missing {', '.join(missing)}: see the top of localent's models.toml."
+        ) from None
     _check(path, entry)
     return entry
 

@@ -35,7 +35,7 @@ def to_generate(settings: Settings, weights: Model, questions: Sequence[Question
         more = "raise --ctx" if settings.ctx else "take a model with a longer context"
         raise UsageError(
             f"Problem {longest.problem.source_id} needs {needed} tokens of context ({n_prompt} prompt, {max_tokens} "
-            f"to generate, {to_probe(settings)} for probes), there are {limit}: {less}, or {more}."
+            f"to generate, {to_probe(settings)} for probes), only {limit} are available: {less}, or {more}."
         )
     return replace(settings, max_tokens=max_tokens, ctx=settings.ctx or needed)
 
@@ -72,7 +72,7 @@ def warn(weights: Model, options: engine.Options) -> None:
     if n_ctx > weights.n_ctx_train:
         LOG.warning("--ctx %d is beyond the %d tokens of this model's training.", n_ctx, weights.n_ctx_train)
     if n_threads > cores:
-        LOG.warning("--threads %d is more than the %d cores there are: llama.cpp gets slower.", n_threads, cores)
+        LOG.warning("--threads %d is more than the %d usable cores: this slows llama.cpp down.", n_threads, cores)
 
 
 def options_of(settings: Settings) -> engine.Options:

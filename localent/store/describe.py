@@ -48,7 +48,7 @@ def columns(db: Database, relation: str | None = None) -> list[Column]:
 
 
 def _texts(db: Database) -> dict[str, tuple[str, str]]:
-    """Relation -> (kind, SQL). Ours in the words of today: a file keeps those of the version that made it."""
+    """Relation -> (kind, SQL). Ours with their current comments: a file keeps those of the version that made it."""
     found = db.query("""select name, type as kind, sql from sqlite_master where type in ('table', 'view')
       and name not like 'sqlite_%' order by type, name""")
     texts = ours()

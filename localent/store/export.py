@@ -53,9 +53,9 @@ def export(
     table, LocalentError where the folder cannot be written.
     """
     if to not in FORMATS:
-        raise UsageError(f"No format '{to}'; there are {', '.join(FORMATS)}.")
+        raise UsageError(f"No format '{to}'; choose from {', '.join(FORMATS)}.")
     if unknown := [name for name in tables if name not in SOURCES]:
-        raise UsageError(f"No table '{unknown[0]}' to export; there are {', '.join(SOURCES)}.")
+        raise UsageError(f"No table '{unknown[0]}' to export; choose from {', '.join(SOURCES)}.")
     run_id, write = db.run(run_id).run_id, writer_of(to)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The migrations: how a file of any older version becomes one of today's.
+"""The migrations, which bring a file of any older version to the newest.
 
 A migration that has shipped is never edited: change the schema by adding one. Views hold no rows, so every migration
 makes all of them again.

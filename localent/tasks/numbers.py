@@ -74,7 +74,7 @@ def find_numbers(folded: str, start: int = 0, end: int = sys.maxsize, wide: bool
 
 
 def normal(match: re.Match[str]) -> str | None:
-    """The normalised value of one match; None for what is no number (a date, 1/0, more than 400 digits)."""
+    """The normalised value of one match; None for anything else (a date, 1/0, more than 400 digits)."""
     if match["number"] is None or len(match["number"]) > LONGEST:
         return None
     value, power = _magnitude(match), _power(match)

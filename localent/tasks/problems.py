@@ -15,7 +15,7 @@ from localent.tasks.identity import problem_id
 from localent.tasks.kinds import ANSWER_IS, Gold
 
 CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K: "48/2 = <<48/2=24>>24"
-STEP_DIGITS = 9  # a larger number of steps is no number of steps, and SQLite holds 18 digits only
+STEP_DIGITS = 9  # more cannot be a number of steps, and SQLite holds 18 digits only
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 

@@ -140,7 +140,7 @@ def _chat(
 def _refuse_any(chosen: Mapping[str, Any]) -> None:
     if chosen:
         raise UsageError(
-            f"The model has no chat template, so --template-var {min(chosen)} means nothing to it: leave it out."
+            f"The model has no chat template, so --template-var {min(chosen)} has no effect: leave it out."
         )
 
 

@@ -1,7 +1,7 @@
 """Cut a text into reasoning steps, and the steps into token ranges.
 
 A step begins at "Step 3:" and at every line that says something, else, in a text of one line, at every sentence. A
-heading ("Step 3:", "3."), a blank line or a tag (<think>) is no step of its own. The answer statement and what
+heading ("Step 3:", "3."), a blank line or a tag (<think>) is not a step of its own. The answer statement and what
 follows it are "answer"; a text without one is all "reasoning". Where a text thinks aloud, the steps are those of the
 thought, and all that follows it is "answer".
 """

@@ -266,7 +266,7 @@ def test_a_revision(stub):
     assert fetch("v1").commit == COMMIT
     with pytest.raises(LocalentError, match="has no revision 'v2'"):
         fetch("v2")
-    with pytest.raises(UsageError, match="is no revision"):
+    with pytest.raises(UsageError, match="is not a revision"):
         fetch("../../main")
 
 
@@ -435,5 +435,5 @@ def test_a_damaged_archive_is_refused(mirror):
     mirror.files[path_of(datasets.ARC)] = CONTENT
     with pytest.raises(LocalentError, match="could not be fetched"):
         datasets.pull("arc-easy")
-    with pytest.raises(UsageError, match="No data set 'mmlu': there are gsm8k"):
+    with pytest.raises(UsageError, match="No data set 'mmlu': choose from gsm8k"):
         datasets.pull("mmlu")

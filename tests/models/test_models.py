@@ -108,7 +108,7 @@ def test_a_users_own_models_win(home):
     ("text", "message"),
     [
         ("not toml", "cannot be read"),
-        ("mine = 3", "is no table"),
+        ("mine = 3", "is not a table"),
         ('[mine]\nrepo = "a/b"\nfile = "x.gguf"\n', "is missing default, family, stage, licence"),
         (f"[mine]\n{NEEDED}", "needs 'repo' and 'file'"),
         (f'[mine]\nrepo = "a/b"\nfile = "x.gguf"\ncolour = "red"\n{NEEDED}', "unknown field 'colour'"),
@@ -133,7 +133,7 @@ def test_a_list_that_cannot_be_right_is_refused(home, text, message):
 
 @pytest.mark.parametrize("quant", ["../../x", "a b", "Q4;rm", "{0.__class__}", "x" * 40])
 def test_a_quant_is_never_a_path(home, quant):
-    with pytest.raises(UsageError, match="is no quant"):
+    with pytest.raises(UsageError, match="is not a quant"):
         find(f"gemma-2-2b:{quant}")
 
 
@@ -359,7 +359,7 @@ def test_a_family_is_found_on_the_disk_by_name_and_by_architecture(home, tiny):
     for family, n in (("llama", 1), ("llama-3.2", 1), ("qwen2.5", 0)):
         shown = run("models", "--here", "--family", family, "--json").stdout
         assert len(shown.splitlines()) == n
-    assert "there are abacus, qwen2.5" in run("models", "--family", "lama").stderr
+    assert "choose from abacus, qwen2.5" in run("models", "--family", "lama").stderr
 
 
 @pytest.mark.parametrize(

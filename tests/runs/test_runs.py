@@ -228,7 +228,7 @@ def test_a_recurrent_model_runs_with_probes_and_without(random_model, sums, tmp_
         (dict(n=0), UsageError, "-n must be at least 1"),
         (dict(samples=0), UsageError, "--samples must be at least 1"),
         (dict(max_tokens=5000), UsageError, "needs .* tokens of context .* lower --max-tokens"),
-        (dict(ctx=50), UsageError, "there are 50: leave that problem out, lower --shots, or raise --ctx"),
+        (dict(ctx=50), UsageError, "only 50 are available: leave that problem out, lower --shots, or raise --ctx"),
         (dict(shots=1000), UsageError, "--shots 1000"),
         (dict(temperature=-1.0), UsageError, "temperature"),
         (dict(top_p=0.0), UsageError, "top-p"),

@@ -614,7 +614,7 @@ def test_study_on_the_command_line(random_model, tmp_path):
     wanted = dict(top_p=0.9, top_k=5, threads=1, system="Think.")
     assert wanted in [{name: settings.get(name) for name in wanted} for settings in kept]
     variable = CliRunner().invoke(main, [*arguments, "--template-var", "enable_thinking=false"])
-    assert "has no chat template, so --template-var enable_thinking means nothing" in variable.output
+    assert "has no chat template, so --template-var enable_thinking has no effect" in variable.output
     curves = CliRunner().invoke(main, [*arguments, "--curves", "--csv"])
     assert "gain beyond filler,nats,0.5" in curves.stdout
     assert "Fano's bound on it" in curves.stdout

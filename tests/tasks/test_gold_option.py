@@ -96,7 +96,7 @@ def test_the_option_says_which_reading_is_meant(tmp_path, choices, answer, answe
         (["x", "x"], "x", "text", "names several options by its text"),
         (["RR", "rr"], "Rr", "text", "names several options by its text"),
         (DIGITS, True, "index0", "has the answer true: give a number"),
-        ([], 1, "index1", "has no options, so --answer-is index1 means nothing to it: leave it out"),
+        ([], 1, "index1", "has no options, so --answer-is index1 has no effect: leave it out"),
     ],
 )
 def test_an_answer_that_the_reading_does_not_fit_is_refused(tmp_path, choices, answer, answer_is, message):

@@ -244,7 +244,7 @@ GOOD = {"question": "a?", "answer": 1}
         ([GOOD, '{"question": "b?", "answer": NaN}'], "line 2 has the answer 'nan'"),
         ([GOOD, '{"question": "b?", "answer": 1' + "0" * 5000 + "}"], "line 2 holds unreadable JSON"),
         ([GOOD, '{"question": "\\ud800", "answer": 1}'], "line 2 has invalid Unicode"),
-        ([{**GOOD, "choices": TEXTS, "answer": "D"}], "answer 'D', which is no option label: expected one of A, B, C"),
+        ([{**GOOD, "choices": TEXTS, "answer": "D"}], "'D', which is not an option label: expected one of A, B, C"),
         ([{**GOOD, "choices": [{"label": "A", "text": "x"}] * 2}], "line 1 has two options labelled 'A'"),
         ([{**GOOD, "choices": ["x"]}], "at least two options"),
         ([{**GOOD, "choices": {"text": ["x"]}}], "unknown layout"),

@@ -35,7 +35,7 @@ def _unambiguous(gold: Gold) -> str:
         )
     if not named:
         raise UsageError(
-            f"{gold.place} has the answer {gold.answer[:40]!r}, which is no option label: expected one of "
+            f"{gold.place} has the answer {gold.answer[:40]!r}, which is not an option label: expected one of "
             f"{_labels(gold)}{_or_index(readings)}."
         )
     return next(iter(named.values()))

@@ -95,7 +95,7 @@ class NumberKind(Kind):
     def normalise(self, gold: Gold) -> str:
         if gold.answer_is:
             raise UsageError(
-                f"{gold.place} has no options, so --answer-is {gold.answer_is} means nothing to it: leave it out."
+                f"{gold.place} has no options, so --answer-is {gold.answer_is} has no effect: leave it out."
             )
         value = normalise_number(gold.answer)
         if value is None:
@@ -126,7 +126,7 @@ class NumberKind(Kind):
         return not plain and next(find_numbers(text, end), None) is not None
 
     def last(self, text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
-        """The last number that is no list counter ("3. Then ...", "Step 3:") and no ordinal."""
+        """The last number that is neither a list counter ("3. Then ...", "Step 3:") nor an ordinal."""
         counters = {m.end() for m in COUNTER.finditer(text, begin)}
         numbers = (m for m in find_numbers(text, begin) if not m["ordinal"])
         found = [m for m in numbers if not counters & {m.end(), m.end() + 1}]

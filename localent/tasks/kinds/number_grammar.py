@@ -42,7 +42,7 @@ class NumberGrammar:
         return sort_pieces(self._pieces, lambda text: _walk(phase, text))
 
     def _spelling(self, value: str) -> tuple[int, ...]:
-        """The tokens of " 18." in the longest pieces there are; none where the format cannot hold the value."""
+        """The tokens of " 18." in the longest pieces of the vocabulary; none where the format cannot hold the value."""
         path: tuple[int, ...] = ()
         phase, rest = "start", f" {value}." if self.value(value) == value else ""
         while fitting := self._next_in(phase, rest):
@@ -103,7 +103,7 @@ def _walk(phase: str, piece: str) -> tuple[str, str] | None:
 
 
 def _next_phase(phase: str, char: str) -> str | None:
-    """One step of the automaton; None: the character is no part of the number.
+    """One step of the automaton; None: the character is not part of the number.
 
     Phases: start:N and sign:N (N characters of opening), box:N (N characters of LaTeX's boxed), int:N (N digits),
     group:N:M (N digits, M of them since the last comma), point, dec:N, slash, den:N.
