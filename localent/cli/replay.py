@@ -11,7 +11,7 @@ from localent.cli.output import print_records, print_table, say
 
 REPLAY_NOTES = (
     "change: accuracy minus that of whole traces (stop), of the majority vote (vote), of answering all (abstain)."
-    " [ ]: 95 % interval, paired by problem. Tokens saved: of what that baseline generates.",
+    " [ ]: 95 % interval, paired by problem. Tokens saved: relative to what that baseline generates.",
 )
 
 

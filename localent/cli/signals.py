@@ -10,11 +10,12 @@ from localent.cli.options import db_option, format_options
 from localent.cli.output import print_records, say
 
 SIGNALS_NOTES = (
-    "AUROC: how often a wrong trace scores above a right one; 0.5 is a coin. [ ]: 95 % interval, clustered by problem.",
-    "given length: rank correlation with being wrong, length held fixed. within question: AUROC over pairs of one"
-    " question. PRR: 1 is an oracle, 0 a coin. ECE, Brier: of signals that state a probability.",
-    "explained by length: given length, the interval reaches 0. undecided beyond length: it has none, or Holm's rule"
-    " does not pass it. too few: right or wrong traces of fewer than five problems.",
+    "AUROC: probability that a wrong trace scores above a right one; 0.5 is chance. [ ]: 95 % interval, clustered by"
+    " problem.",
+    "given length: rank correlation with being wrong, length held fixed. within question: AUROC over pairs of traces of"
+    " one question. PRR: 1 is an oracle, 0 is chance. ECE, Brier: for signals that state a probability.",
+    "explained by length: the interval of 'given length' includes 0. undecided beyond length: there is no interval, or"
+    " Holm's rule rejects it. too few: right or wrong traces of fewer than five problems.",
 )
 
 
@@ -46,5 +47,5 @@ def command(run_id: str, db: Path, form: str | None, finished_only: bool, at: fl
     click.echo(f"Run {found.run_id}: {counts}.\n", err=form in ("csv", "json"))
     print_records(found.rows, signals_table, form)
     lacking = dict.fromkeys(f"{row.missing}: {row.auroc.n_missing} traces" for row in found.rows if row.missing)
-    missing = (f"Missing values are left out, never filled in. {why}." for why in lacking)
+    missing = (f"Missing values are left out, never imputed. {why}." for why in lacking)
     say([*SIGNALS_NOTES, *missing, *found.notes], form)

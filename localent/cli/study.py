@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 
 STAGE_NOTES = (
     "gain: slope of ln p(true answer) over the reasoning, nats per whole trace. left the answer: share of wrong traces"
-    " in which the true answer had led before the end. beyond controls from: the t from which the true answer is"
-    " likelier than under every control, to the end; untested: controls without an interval there. AUROC at half: among"
-    " traces of equally many steps, two or more. gain by half: of those of two steps or more.",
+    " in which the true answer led before the end. beyond controls from: the t from which the true answer stays more"
+    " likely than under every control; untested: controls without an interval there. AUROC at half: among traces of the"
+    " same number of steps, at least two. gain by half: over traces of at least two steps.",
 )
 
 
@@ -214,7 +214,7 @@ def seed_sentences(found: Study) -> list[str]:
         same, opposite, n = other.agreement(found.verdicts)
         said.append(
             f"Under seed {other.seed} (study {other.study_id}) {same} of {n} verdicts are the same, {opposite} opposite"
-            " (supported and refuted). Where they differ, rely on neither: the effect is near the smallest that counts,"
-            " or the sample is too small."
+            " (supported and refuted). Where they differ, rely on neither: the effect is close to the threshold, or the"
+            " sample is too small."
         )
     return said
