@@ -202,12 +202,16 @@ def test_data_home_is_searched_and_named(tmp_path, monkeypatch):
         (("demo-number", Path("x.jsonl")), "takes no --data"),
         (("gsm8k", Path("absent.jsonl")), "No file absent.jsonl"),
         (("gsm8k", None, Columns(answer="a")), "leave them out"),
-        (("demo-number", None, None, 0), "at least one problem"),
     ],
 )
 def test_wrong_requests_say_the_way_out(arguments, message):
     with pytest.raises(UsageError, match=message):
         load(*arguments)
+
+
+def test_the_first_no_problems_are_refused():
+    with pytest.raises(UsageError, match="-n must be at least 1 problem, got 0: leave -n out"):
+        load("demo-number").first(0)
 
 
 def test_a_folder_with_several_files_is_not_guessed_at(tmp_path):
