@@ -107,9 +107,9 @@ def test_an_answer_that_the_reading_does_not_fit_is_refused(tmp_path, choices, a
 @pytest.mark.parametrize(
     ("choices", "answer", "message"),
     [
-        (["red", "green"], 0, "no option label: expected one of A, B, or an index with --answer-is index0"),
-        (["red", "green"], "b", "no option label: expected one of A, B"),
-        (["x", "x"], "x", "no option label: expected one of A, B"),
+        (["red", "green"], 0, "not an option label: expected one of A, B, or an index with --answer-is index0"),
+        (["red", "green"], "b", "not an option label: expected one of A, B"),
+        (["x", "x"], "x", "not an option label: expected one of A, B"),
         (DIGITS, True, "has the answer true: give a number"),
     ],
 )
