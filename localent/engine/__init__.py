@@ -28,11 +28,11 @@ from localent.engine.interface import (
     Scorer,
     Vocab,
 )
-from localent.engine.lanes import Coroutine, Request, Rewind, drive
+from localent.engine.lanes import Coroutine, Feed, Request, Rewind, drive
 from localent.engine.speed import fastest_lanes
 
 __all__ = ["CTX_STEP", "Device", "Engine", "Model", "Options", "Prompt", "QuantizeOptions", "Row", "Rows", "Scorer"]
 __all__ += ["Vocab"]
-__all__ += ["Coroutine", "Request", "Rewind", "drive", "fastest_lanes", "open"]
+__all__ += ["Coroutine", "Feed", "Request", "Rewind", "drive", "fastest_lanes", "open"]
 __all__ += ["build_info", "check_build", "check_options", "devices", "quantize", "quants", "requirement"]
 __all__ += ["supports_gpu"]

@@ -115,6 +115,10 @@ class Engine(Closing, Protocol):
         """Clear the lane, feed the prompt in fixed chunks, return the row after its last token."""
         ...
 
+    def extend(self, lane: int, tokens: Sequence[int]) -> Row:
+        """Feed at least one token to one lane in fixed chunks, return the row after the last."""
+        ...
+
     def decode(self, tokens: Sequence[int | None]) -> Rows:
         """Feed one token to every lane (None: the lane is idle): rows (n_lanes, n_vocab)."""
         ...

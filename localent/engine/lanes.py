@@ -4,16 +4,18 @@ A coroutine is a generator that yields what it wants done in its own lane and is
 
     row = yield Prompt(tokens)   # prefill; the row predicts the next token
     row = yield token_id         # feed one token
+    row = yield Feed(tokens)     # feed several known tokens; the row after the last of them
     yield Rewind(n)              # forget all but the first n tokens of the lane
 
 A row is a float32 view (n_vocab,) of the raw logits, valid until the coroutine yields again.
 `drive` advances all live coroutines by one token per decode. Every decode has one row per lane, whichever
-lanes are live, so that a lane's logits do not depend on what its neighbours do.
+lanes are live, so that a lane's logits do not depend on what its neighbours do. For the same reason prompts and feeds
+of several tokens are computed lane by lane: llama.cpp would cut a batch of them by the lengths it happens to hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -29,7 +31,17 @@ class Rewind:
     n_tokens: int
 
 
-Request = int | Prompt | Rewind
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """Feed these tokens after those in the lane; only the row after the last one is computed.
+
+    A single token is fed by the common decode, as a plain token id is.
+    """
+
+    tokens: Sequence[int]
+
+
+Request = int | Prompt | Feed | Rewind
 Coroutine = Generator[Request, Any, T]
 
 
@@ -73,7 +85,7 @@ class _Scheduler(Generic[T]):
                 self._send(lane, rows[lane])
 
     def settle(self) -> Iterator[T]:
-        """Serve prompts and rewinds and refill free lanes, until every live lane wants one token fed.
+        """Serve prompts, feeds and rewinds and refill free lanes, until every live lane wants one token fed.
 
         After `advance`, because a prefill overwrites the rows of the decode before it.
         """
@@ -87,11 +99,15 @@ class _Scheduler(Generic[T]):
         match self.wants[lane]:
             case Prompt() as prompt:
                 self._send(lane, self.engine.prefill(lane, prompt))
+            case Feed([token]):
+                self.wants[lane] = token
+            case Feed(tokens):
+                self._send(lane, self.engine.extend(lane, tokens))
             case Rewind(n_tokens):
                 self.engine.rewind(lane, n_tokens)
                 self._send(lane, None)
             case other:
-                raise TypeError(f"expected a token id (int), Prompt or Rewind from a coroutine, got {other!r}")
+                raise TypeError(f"expected a token id (int), Prompt, Feed or Rewind from a coroutine, got {other!r}")
 
     def _refill(self, lane: int) -> bool:
         """Start the next coroutine in the lane; False when there is none left."""

@@ -67,6 +67,14 @@ class ScriptedEngine(Engine):
         self.lanes[lane] = list(prompt.tokens)
         return self._read(lane)
 
+    def extend(self, lane: int, tokens: Sequence[int]) -> Row:
+        if not tokens:
+            raise LocalentError("expected at least one token to feed, got none")
+        self.calls.append(("extend", lane, tuple(tokens)))
+        self._rows[:] = np.nan
+        self.lanes[lane] += tokens
+        return self._read(lane)
+
     def decode(self, tokens: Sequence[int | None]) -> Rows:
         self.calls.append(("decode", tuple(tokens)))
         self._rows[:] = np.nan

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from localent import tasks
-from localent.engine import Options, Prompt, Rewind, drive, supports_gpu
+from localent.engine import Feed, Options, Prompt, Rewind, drive, supports_gpu
 from localent.engine import open as open_model
 from localent.runs import Settings, run
 
@@ -33,7 +33,7 @@ def follow(prompt, n, *, probe_every=0):
         if probe_every and i % probe_every == 0:
             here = len(prompt) + i
             yield Rewind(here)
-            for request in (5, 6, 7, 8, Rewind(here), 9, 10, Rewind(here)):
+            for request in (Feed([5, 6, 7]), 8, Rewind(here), 9, 10, Rewind(here)):
                 row = yield request
         row = yield tokens[-1]
     return tuple(prompt), tuple(tokens), tuple(rows)

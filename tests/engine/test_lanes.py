@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from localent.engine import Prompt, Rewind, drive
+from localent.engine import Feed, Prompt, Rewind, drive
 from localent.engine.scripted import ScriptedEngine, ScriptedVocab
+from localent.errors import LocalentError
 
 VOCAB = ScriptedVocab([b"a", b"b", b"c", b"d"])
 
@@ -64,6 +65,34 @@ def test_rewind_comes_back_to_the_same_row():
         return first, float((yield 3)[0])
 
     assert list(drive(counting_engine(), [there_and_back()])) == [(630.0, 630.0)]
+
+
+def fed(prompt, tokens):
+    """The first logit after a prompt, after a feed and after one token more."""
+    first = float((yield Prompt(prompt))[0])
+    second = float((yield Feed(tokens))[0])
+    return first, second, float((yield 1)[0])
+
+
+def test_a_feed_gives_the_row_after_its_last_token():
+    jobs = [([2], [3, 3, 1]), ([1, 1], [2]), ([3], [0, 2])]
+    results = list(drive(counting_engine(2), (fed(*job) for job in jobs)))
+    wanted = [(expected(p, 0)[0], expected(p + t, 0)[0], expected([*p, *t, 1], 0)[0]) for p, t in jobs]
+    assert sorted(results) == sorted(wanted)
+
+
+def test_a_feed_is_one_call_and_a_feed_of_one_token_joins_the_decode():
+    engine = counting_engine(2)
+    list(drive(engine, [fed([1], [2, 3]), fed([2], [3])]))
+    kinds = [call[0] for call in engine.calls]
+    assert kinds == ["prefill", "extend", "prefill", "decode", "decode"]
+    assert engine.calls[1] == ("extend", 0, (2, 3))
+    assert engine.calls[3] == ("decode", (1, 3))
+
+
+def test_a_feed_of_nothing_is_refused():
+    with pytest.raises(LocalentError, match="at least one token to feed"):
+        list(drive(counting_engine(), [fed([1], [])]))
 
 
 def test_coroutines_are_drawn_only_when_a_lane_is_free():

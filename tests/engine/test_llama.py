@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from localent.engine import Options, Prompt, QuantizeOptions, Rewind, drive, quantize
+from localent.engine import Feed, Options, Prompt, QuantizeOptions, Rewind, drive, quantize
 from localent.engine import open as open_model
 from localent.engine.llama.vocab import Pieces
 from localent.errors import LocalentError, UsageError
@@ -25,10 +25,30 @@ def follow(prompt, n_tokens, *, probe_every=0, n_shared=0):
         length += 1
         if probe_every and i % probe_every == 0:
             kept = row.copy()
+            yield Feed(range(60, 60 + 3 + i % 50))
             for other in range(40, 45):  # noqa: UP028  a range cannot be sent rows
                 yield other
             yield Rewind(length)
             row = kept
+    return length, digest.hexdigest()
+
+
+def asked(prompt, cue, n_tokens, feed_every):
+    """Greedy walk that feeds a cue, walks two tokens on and rewinds, every so many tokens; the digest of all rows."""
+    digest, length = hashlib.sha256(), len(prompt)
+    row = yield Prompt(prompt)
+    for i in range(n_tokens):
+        token = int(row.argmax())
+        row = yield token
+        length += 1
+        if i % feed_every == 0:
+            kept = row.copy()
+            for request in (Feed(cue), 5, 6):
+                row = yield request
+                digest.update(row.tobytes())
+            yield Rewind(length)
+            row = kept
+        digest.update(row.tobytes())
     return length, digest.hexdigest()
 
 
@@ -50,6 +70,37 @@ def test_a_trace_does_not_depend_on_its_neighbours_or_order(random_model, arch):
     backwards = run(path, [follow(p, 300) for p in reversed(ps)])
     assert set(alone) <= set(together)
     assert set(alone) <= set(backwards)
+
+
+@pytest.mark.parametrize("arch", [*ARCHS, "tiny-mamba", "tiny-lfm2"])
+def test_what_a_feed_reads_does_not_depend_on_the_neighbours(random_model, arch):
+    """Cues of one token, of a few, and of more than a chunk: alone, among others, in reverse order."""
+    path, ps = random_model(arch), prompts(6)
+    cues = [[(11 * i + n) % 250 for i in range(n)] for n in (1, 2, 7, 19, 33, 70)]
+    jobs = [(p, cue, 60 if i < 3 else 40, 7) for i, (p, cue) in enumerate(zip(ps, cues, strict=True))]
+    alone = [run(path, [asked(*job)])[0] for job in jobs[:3]]
+    together = run(path, [asked(*job) for job in jobs])
+    backwards = run(path, [asked(*job) for job in reversed(jobs)])
+    assert set(alone) <= set(together)
+    assert sorted(together) == sorted(backwards)
+
+
+@pytest.mark.parametrize("arch", [*ARCHS, "tiny-mamba", "tiny-lfm2"])
+def test_a_feed_is_the_end_of_a_longer_prompt(random_model, arch):
+    """A lane that is fed the rest of a prompt holds what a prompt cut at the same place gives."""
+    path, tokens = random_model(arch), [(5 * i + i * i) % 250 for i in range(90)]
+
+    def in_two_parts():
+        yield Prompt(tokens[:64])
+        row = np.array((yield Feed(tokens[64:])))
+        return row, np.array((yield 7))
+
+    def at_once():
+        row = np.array((yield Prompt(tokens)))
+        return row, np.array((yield 7))
+
+    for parts in zip(run(path, [in_two_parts()])[0], run(path, [at_once()])[0], strict=True):
+        assert np.array_equal(*parts)
 
 
 @pytest.mark.parametrize("arch", ARCHS)
@@ -118,6 +169,10 @@ def test_logits_equal_the_high_level_class(random_model):
         (lambda e: e.prefill(0, Prompt([1] * 800)), "give more with --ctx"),
         (lambda e: e.decode([1]), "expected one token or None for each of 4 lanes"),
         (lambda e: e.decode([-1, None, None, None]), "expected a token id"),
+        (lambda e: e.extend(4, [1]), "expected a lane in 0..3"),
+        (lambda e: e.extend(0, []), "at least one token to feed"),
+        (lambda e: e.extend(0, [1, 260]), "expected a token id in 0..259"),
+        (lambda e: e.extend(0, [1] * 769), "lane 0 is full: 768 tokens"),
         (lambda e: e.rewind(0, 5), "cannot rewind lane 0 to 5: it holds 0"),
         (lambda e: [e.decode([1, None, None, None]) for _ in range(800)], "lane 0 is full: 768 tokens"),
     ],

@@ -21,7 +21,7 @@ State = ctypes.Array[ctypes.c_uint8]  # of one lane, as llama.cpp saves it
 
 
 class LlamaEngine(Engine):
-    """A model with lanes; see `localent.engine.Engine` for its four calls.
+    """A model with lanes; see `localent.engine.Engine` for its calls.
 
     Raises LocalentError when memory for the lanes is short.
     """
@@ -50,6 +50,18 @@ class LlamaEngine(Engine):
         self._feed(lane, prompt.tokens[prompt.n_shared :])
         if self._marks:
             self._marks[lane] = _Marks(list(prompt.tokens), {len(prompt.tokens): self._state(lane)})
+        row: Row = self._logits(1)[0]
+        return row
+
+    def extend(self, lane: int, tokens: Sequence[int]) -> Row:
+        self._check_lane(lane)
+        if not tokens:
+            raise LocalentError("expected at least one token to feed, got none")
+        if self._lengths[lane] + len(tokens) > self.n_ctx:
+            raise self._full(lane)
+        self._feed(lane, tokens)
+        if self._marks:
+            self._marks[lane].fed.extend(tokens)
         row: Row = self._logits(1)[0]
         return row
 
@@ -152,8 +164,11 @@ class LlamaEngine(Engine):
 
     def _room(self, lane: int) -> int:
         if self._lengths[lane] >= self.n_ctx:
-            raise LocalentError(f"lane {lane} is full: {self.n_ctx} tokens. Give it more with --ctx.")
+            raise self._full(lane)
         return self._lengths[lane]
+
+    def _full(self, lane: int) -> LocalentError:
+        return LocalentError(f"lane {lane} is full: {self.n_ctx} tokens. Give it more with --ctx.")
 
     def _check_lane(self, lane: int) -> None:
         if not 0 <= lane < self.n_lanes:
