@@ -64,8 +64,10 @@ class Wanted:
 def command(name: str | None, wanted: Wanted, form: str | None) -> None:
     """List the models known by name, and those on this disk, whichever program put them there.
 
-    The second table covers the caches of Hugging Face, LM Studio, Ollama and llama.cpp, and --in FOLDER. With NAME,
-    every known field of one model. --json and --csv give one table of all fields, with the column 'list'.
+    The second table covers the caches of Hugging Face, LM Studio, Ollama and llama.cpp, LLM's plugin llm-gguf,
+    installed Python packages that bring a model, and --in FOLDER; it leaves out adapters, projectors and importance
+    matrices.
+    With NAME, every known field of one model. --json and --csv give one table of all fields, with the column 'list'.
 
     Add models of your own in ~/.config/localent/models.toml, in the format of localent's models.toml.
 

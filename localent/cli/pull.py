@@ -12,27 +12,36 @@ from localent.errors import UsageError
 
 if TYPE_CHECKING:
     from localent.models import Entry
+    from localent.models.hub import Fetched
 
 
 @click.command("pull")
 @click.argument("name")
 @click.option("--revision", help="Commit, tag or branch on the hub. Default: main.")
 def command(name: str, revision: str | None) -> None:
-    """Fetch NAME: a model (NAME or NAME:QUANT of models.toml), or a data set (gsm8k, svamp, arc).
+    """Fetch NAME: a model of models.toml (NAME or NAME:QUANT), any model of the hub (OWNER/REPO:QUANT), or a data set
+    (gsm8k, svamp, arc).
+
+    Of OWNER/REPO, QUANT is chosen from what the repository lists, or a file of it is named; without QUANT it is the
+    repository's only model, or its Q4_K_M.
 
     Models go into the shared Hugging Face cache and are checked against the hub's sha256; an interrupted or damaged
     transfer leaves nothing behind. Gated models need a token: HF_TOKEN, or 'hf auth login'.
 
     \b
     localent pull qwen2.5-0.5b-instruct:Q8_0
+    localent pull bartowski/Llama-3.2-1B-Instruct-GGUF:Q6_K
     localent pull gsm8k
     """
-    from localent.models import datasets, names
+    from localent.models import datasets, hub, names, repos
 
     if name in datasets.NAMES:
         _refuse_revision(revision, f"the data set {name} is pinned")
         for path in datasets.pull(name):
             click.echo(path)
+        return
+    if wanted := repos.parse(name):
+        click.echo(_told(hub.pull_repo(wanted, revision, status=_say)))
         return
     click.echo(_pulled(*names.find(name, also=datasets.NAMES), revision))
 
@@ -49,7 +58,11 @@ def _pulled(entry: Entry, quant: str, revision: str | None) -> Path:
     if entry.bundled:
         _refuse_revision(revision, f"{entry.name} comes with localent")
         return known.resolve(f"{entry.name}:{quant}")
-    found = hub.pull(entry, quant, revision, status=_say)
+    return _told(hub.pull(entry, quant, revision, status=_say))
+
+
+def _told(found: Fetched) -> Path:
+    """The file that came, after a line about how it was checked."""
     checked = "sha256 checked" if found.sha256 else "the hub reports no sha256"
     parts = f" in {found.n_files} parts" if found.n_files > 1 else ""
     _say(f"{found.n_bytes / 1e9:.2f} GB{parts}, {checked}, commit {found.commit}")

@@ -71,8 +71,8 @@ if TYPE_CHECKING:
 def command(model: str, problems: Problems, samples: int, settings: Settings, db: Path, json_: bool) -> None:
     """Run MODEL on TASK and store every trace, token, step and probe. A stopped run continues where it was.
 
-    MODEL is a name of models.toml, NAME:QUANT, or a path to any GGUF. TASK is gsm8k, svamp, arc-easy,
-    arc-challenge, demo-number, demo-choice, or any name with --data FILE.
+    MODEL is a name of models.toml, NAME:QUANT, OWNER/REPO:QUANT of the hub, or a path to any GGUF. TASK is gsm8k,
+    svamp, arc-easy, arc-challenge, demo-number, demo-choice, or any name with --data FILE.
 
     \b
     localent run abacus-sft demo-number -n 50

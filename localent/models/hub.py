@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from errno import ENOSPC
 from pathlib import Path
 
@@ -19,7 +19,9 @@ from localent.files import cache
 from localent.files.header import PART, parts
 from localent.files.identity import file_sha256
 from localent.machine.hardware import free_disk
+from localent.models import repos
 from localent.models.names import Entry
+from localent.models.repos import Repo
 
 ENDPOINT = "https://huggingface.co"
 SPARE = 1 << 28  # bytes of disk to leave free
@@ -48,6 +50,19 @@ class Remote:
     commit: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A repository at a revision, and the licence to accept where it is gated."""
+
+    repo: str
+    revision: str
+    licence: str | None = None
+
+    @property
+    def page(self) -> str:
+        return f"{ENDPOINT}/{self.repo}"
+
+
 def pull(
     entry: Entry, quant: str, revision: str | None = None, status: Callable[[str], None] = lambda text: None
 ) -> Fetched:
@@ -57,19 +72,19 @@ def pull(
     """
     if entry.repo is None:
         raise LocalentError(nowhere(entry))
-    revision = revision or entry.revision or "main"
-    if not REVISION.fullmatch(revision) or ".." in revision:
-        raise UsageError(f"{revision!r} is not a revision: name a commit, tag or branch of {entry.repo}.")
-    remotes = _remotes(entry, quant, revision)
-    _check_space(sum(remote.size or 0 for remote in remotes if not _is_cached(entry.repo, remote)))
-    known, paths, at = dict(entry.sha256).get(quant), list[Path](), revision
-    for remote in remotes:
-        status(f"{entry.repo}/{remote.name}")
-        paths.append(_fetch(entry, remote, at, known))
-        at = remote.commit or revision  # the first by the revision, which the client notes; its other parts from there
-    first = remotes[0]
-    n_bytes = sum(path.stat().st_size for path in paths)
-    return Fetched(paths[0], len(paths), n_bytes, _sha256_of(first.etag), first.commit)
+    source = Source(entry.repo, _revision(revision or entry.revision, entry.repo), entry.licence)
+    return _fetch_all(source, _remotes(entry, quant, source), dict(entry.sha256).get(quant), status)
+
+
+def pull_repo(wanted: Repo, revision: str | None = None, status: Callable[[str], None] = lambda text: None) -> Fetched:
+    """Fetch a file of any repository of the hub, chosen from the repository's own listing.
+
+    Raises LocalentError as `pull` does, and where the name means none or several of its files.
+    """
+    source = Source(wanted.repo, _revision(revision, wanted.repo))
+    with _explained(source, wanted.repo):
+        first = repos.choose(wanted, _list_files(source))
+    return _fetch_all(source, _parts_of(first, source), None, status)
 
 
 def from_cache(entry: Entry, quant: str, *, check: bool = True) -> Path | None:
@@ -79,16 +94,26 @@ def from_cache(entry: Entry, quant: str, *, check: bool = True) -> Path | None:
     """
     if entry.repo is None:
         return None
-    folder = _repo_folder(entry.repo) / "snapshots"
     wanted = entry.filename(quant)
     stem = wanted.removesuffix(".gguf")
-    found = [path for snapshot in _newest_first(folder) for path in _either(snapshot, wanted, stem)]
-    whole = next((path for path in found if all(part.exists() for part in parts(path))), None)
-    if check and whole is not None and (broken := next((p for p in parts(whole) if not _is_itself(p)), None)):
-        raise LocalentError(
-            f"{broken} is not what the hub has (another sha256): delete it, then 'localent pull {entry.name}:{quant}'."
-        )
-    return whole
+    found = [path for snapshot in _snapshots(entry.repo) for path in _either(snapshot, wanted, stem)]
+    whole = next((path for path in found if _is_whole(path)), None)
+    return _checked(whole, f"{entry.name}:{quant}") if check and whole else whole
+
+
+def repo_from_cache(wanted: Repo) -> Path | None:
+    """The file of any repository in the shared cache; None where it is not there.
+
+    Raises LocalentError for a damaged file, and where several on this disk are meant.
+    """
+    for snapshot in _snapshots(wanted.repo):
+        files = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*.gguf") if _is_whole(path)]
+        found = repos.matches(wanted, files)
+        if len(found) > 1:
+            raise LocalentError(repos.several(wanted, found))
+        if found:
+            return _checked(snapshot / found[0], wanted.name)
+    return None
 
 
 def nowhere(entry: Entry) -> str:
@@ -117,8 +142,23 @@ def _cache_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
-def _newest_first(folder: Path) -> list[Path]:
+def _snapshots(repo: str) -> list[Path]:
+    """The snapshots of a repository in the shared cache, the newest first."""
+    folder = _repo_folder(repo) / "snapshots"
     return sorted(folder.glob("*"), key=lambda path: path.stat().st_mtime, reverse=True) if folder.is_dir() else []
+
+
+def _is_whole(path: Path) -> bool:
+    return all(part.exists() for part in parts(path))
+
+
+def _checked(path: Path, name: str) -> Path:
+    """The file, whose every part is what the hub has. Raises LocalentError otherwise."""
+    if broken := next((part for part in parts(path) if not _is_itself(part)), None):
+        raise LocalentError(
+            f"{broken} is not what the hub has (another sha256): delete it, then 'localent pull {name}'."
+        )
+    return path
 
 
 def _either(snapshot: Path, wanted: str, stem: str) -> list[Path]:
@@ -129,24 +169,39 @@ def _either(snapshot: Path, wanted: str, stem: str) -> list[Path]:
 # ── what there is ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _remotes(entry: Entry, quant: str, revision: str) -> list[Remote]:
+def _remotes(entry: Entry, quant: str, source: Source) -> list[Remote]:
     """The files to fetch: the named one, or the parts of it that the repository lists."""
-    repo, wanted = entry.on_hub, entry.filename(quant)
-    with _explained(entry, quant, revision):
-        if found := _head(repo, wanted, revision):
+    wanted = entry.filename(quant)
+    with _explained(source, quant):
+        if found := _head(source, wanted):
             return [found]
-        listed = _listed(repo, revision)
+        listed = _listed(source)
         first = next((name for name in listed if _is_first_part(name, wanted)), None)
         if first is None:
             raise LocalentError(_lacking(entry, quant, listed))
-        return [_head(repo, part.name, revision) or _gone(part.name) for part in parts(Path(first))]
+    return _parts_of(first, source)
 
 
-def _head(repo: str, name: str, revision: str) -> Remote | None:
+def _parts_of(first: str, source: Source) -> list[Remote]:
+    """All parts of the file that begins with this one."""
+    with _explained(source, first):
+        names = [part.as_posix() for part in parts(Path(first))]
+        return [_head(source, name) or _gone(name) for name in names]
+
+
+def _revision(revision: str | None, repo: str) -> str:
+    """A revision that can be asked for; main where none is named. Raises UsageError for any other text."""
+    revision = revision or "main"
+    if not REVISION.fullmatch(revision) or ".." in revision:
+        raise UsageError(f"{revision!r} is not a revision: name a commit, tag or branch of {repo}.")
+    return revision
+
+
+def _head(source: Source, name: str) -> Remote | None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
-    url = hf_hub_url(repo, name, revision=revision, endpoint=endpoint())
+    url = hf_hub_url(source.repo, name, revision=source.revision, endpoint=endpoint())
     try:
         seen = get_hf_file_metadata(url, token=_token(), endpoint=endpoint())
     except EntryNotFoundError:
@@ -154,15 +209,20 @@ def _head(repo: str, name: str, revision: str) -> Remote | None:
     return Remote(name, seen.size, seen.etag, seen.commit_hash)
 
 
-def _listed(repo: str, revision: str) -> list[str]:
+def _listed(source: Source) -> list[str]:
     """File names of a repository; empty where the hub does not list them."""
-    from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        return HfApi(endpoint=endpoint(), token=_token()).list_repo_files(repo, revision=revision)
+        return _list_files(source)
     except HfHubHTTPError:
         return []
+
+
+def _list_files(source: Source) -> list[str]:
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=endpoint(), token=_token()).list_repo_files(source.repo, revision=source.revision)
 
 
 def _is_first_part(name: str, wanted: str) -> bool:
@@ -184,16 +244,29 @@ def _gone(name: str) -> Remote:
 # ── fetching ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _fetch(entry: Entry, remote: Remote, revision: str, known: str | None) -> Path:
+def _fetch_all(source: Source, remotes: list[Remote], known: str | None, status: Callable[[str], None]) -> Fetched:
+    """All parts of a file; `known`: the sha256 that each must have, where one is known."""
+    _check_space(sum(remote.size or 0 for remote in remotes if not _is_cached(source.repo, remote)))
+    paths, at = list[Path](), source
+    for remote in remotes:
+        status(f"{source.repo}/{remote.name}")
+        paths.append(_fetch(at, remote, known))
+        at = replace(source, revision=remote.commit or source.revision)  # the client notes the first's; then from there
+    first = remotes[0]
+    n_bytes = sum(path.stat().st_size for path in paths)
+    return Fetched(paths[0], len(paths), n_bytes, _sha256_of(first.etag), first.commit)
+
+
+def _fetch(source: Source, remote: Remote, known: str | None) -> Path:
     """One file, checked. A file that fails the check is removed from the cache."""
     from huggingface_hub import hf_hub_download
 
-    repo, name = entry.on_hub, remote.name
+    repo, name = source.repo, remote.name
     if known and remote.etag != known:
         raise LocalentError(f"{repo}/{name} is another file than models.toml knows: has it been replaced?")
-    with _explained(entry, name, revision):
+    with _explained(source, name):
         found = hf_hub_download(
-            repo, name, revision=revision, cache_dir=hub_cache(), endpoint=endpoint(), token=_token()
+            repo, name, revision=source.revision, cache_dir=hub_cache(), endpoint=endpoint(), token=_token()
         )
     path = Path(found)
     if not _is_itself(path, remote):
@@ -249,30 +322,32 @@ def _token() -> str | bool:
 
 
 @contextmanager
-def _explained(entry: Entry, what: str, revision: str) -> Iterator[None]:
+def _explained(source: Source, what: str) -> Iterator[None]:
     """Turn the hub client's errors into sentences that say what to do."""
     try:
         yield
     except LocalentError:
         raise
     except Exception as error:
-        raise LocalentError(_sentence(error, entry, what, revision)) from None
+        raise LocalentError(_sentence(error, source, what)) from None
 
 
-def _sentence(error: Exception, entry: Entry, what: str, revision: str) -> str:
+def _sentence(error: Exception, source: Source, what: str) -> str:
     from huggingface_hub import errors
 
-    page = f"{ENDPOINT}/{entry.repo}"
+    repo, page = source.repo, source.page
     if isinstance(error, OSError) and error.errno == ENOSPC:
         return "The disk is full: make room, or name another disk's folder in HF_HOME."
+    licence = f" ({source.licence})" if source.licence else ""
     known = {  # the narrower errors first
-        errors.GatedRepoError: f"{entry.repo} is gated: accept its licence ({entry.licence}) at {page}, "
+        errors.GatedRepoError: f"{repo} is gated: accept its licence{licence} at {page}, "
         "then set HF_TOKEN or run 'hf auth login', and pull again.",
-        errors.RevisionNotFoundError: f"{entry.repo} has no revision '{revision}': see {page}/commits/main.",
-        errors.RepositoryNotFoundError: f"The hub has no {entry.repo}, or only for those with access: "
+        errors.RevisionNotFoundError: f"{repo} has no revision '{source.revision}': see {page}/commits/main.",
+        errors.RepositoryNotFoundError: f"The hub has no {repo}, or only for those with access: "
         f"see {page}, or set HF_TOKEN.",
-        errors.EntryNotFoundError: f"The hub has no {what} in {entry.repo}: see {page} for what it has.",
+        errors.EntryNotFoundError: f"The hub has no {what} in {repo}: see {page} for what it has.",
     }
     words = " ".join(str(error).split())[:160]
-    other = f"{entry.repo} ({what}) could not be fetched from {endpoint()} ({words}): try again."
+    thing = repo if what == repo else f"{repo} ({what})"
+    other = f"{thing} could not be fetched from {endpoint()} ({words}): try again."
     return next((sentence for kind, sentence in known.items() if isinstance(error, kind)), other)

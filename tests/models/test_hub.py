@@ -7,13 +7,14 @@ import json
 import threading
 import time
 import types
+import urllib.parse
 import zipfile
 
 import pytest
 
 from localent.errors import LocalentError, UsageError
 from localent.machine import hardware
-from localent.models import datasets, find, hub, resolve
+from localent.models import datasets, find, hub, pull, repos, resolve
 
 CONTENT = bytes(hashlib.sha256(bytes([i % 251])).digest()[i % 32] for i in range(300_000))
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -65,13 +66,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path.startswith("/cdn/"):
             return self.send_content(stub, self.path.removeprefix("/cdn/").partition("?")[0])
         if self.path.startswith("/api/models/"):
+            if not self.path.startswith("/api/models/someone/Mine-GGUF/"):
+                head = {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
+                return self.reply(404, head)
             listing = [{"type": "file", "path": n, "size": len(c), "oid": "0"} for n, c in stub.files.items()]
             return self.reply(200, {"Content-Type": "application/json"}, json.dumps(listing).encode())
         self.resolve(stub)
 
     def resolve(self, stub):
         """/OWNER/NAME/resolve/REVISION/FILE: who may have it, and where it lies."""
-        *_, owner, name, _resolve, revision, file = self.path.split("/")
+        _, owner, name, _resolve, revision, file = urllib.parse.unquote(self.path).split("/", 5)
         refusals = {
             "gated": (401, "GatedRepo", "Access to model is restricted"),
             "forbidden": (403, "GatedRepo", "Your request to access is awaiting a review"),
@@ -317,6 +321,91 @@ def test_a_hub_that_is_out_of_reach(stub, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(LocalentError, match=r"could not be fetched from http://127\.0\.0\.1:9"):
         fetch()
+
+
+# ── any repository ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_any_repository_is_pulled_by_quant_and_then_found(stub):
+    """The file comes from the listing, whatever it is called; NAME without the quant is the only model."""
+    stub.files = {"README.md": b"x", "odd_Name.i1-Q6_K.gguf": CONTENT, "mmproj-F16.gguf": b"x", "imatrix.gguf": b"x"}
+    with pytest.raises(LocalentError, match="no such model of the hub on this disk: fetch it with 'localent pull some"):
+        resolve("someone/Mine-GGUF:Q6_K")
+    path = pull("someone/Mine-GGUF:q6_k")
+    assert (path.name, path.read_bytes()) == ("odd_Name.i1-Q6_K.gguf", CONTENT)
+    for name in ("someone/Mine-GGUF", "someone/Mine-GGUF:Q6_K", "hf.co/someone/Mine-GGUF:odd_Name.i1-Q6_K.gguf"):
+        assert resolve(name) == path
+    assert pull("https://huggingface.co/someone/Mine-GGUF") == path
+
+
+def test_a_repositorys_split_model_in_a_folder_comes_whole(stub):
+    parts = {f"Q8_0/big-Q8_0-0000{i}-of-00002.gguf": CONTENT + bytes([i]) for i in (1, 2)}
+    stub.files = {"big-Q4_K_M.gguf": b"x", **parts}
+    path = pull("someone/Mine-GGUF:Q8_0")
+    assert (path.name, path.parent.name) == ("big-Q8_0-00001-of-00002.gguf", "Q8_0")
+    assert path.with_name("big-Q8_0-00002-of-00002.gguf").read_bytes() == CONTENT + b"\2"
+    assert resolve("someone/Mine-GGUF:Q8_0") == path
+    path.with_name("big-Q8_0-00002-of-00002.gguf").unlink()
+    with pytest.raises(LocalentError, match=r"is no file .* no such model of the hub on this disk"):
+        resolve("someone/Mine-GGUF:Q8_0")
+
+
+@pytest.mark.parametrize(
+    ("files", "tag", "sentence"),
+    [
+        (["a-Q8_0.gguf", "a-Q6_K.gguf"], ":Q5_K_M", r"has no Q5_K_M: it has Q6_K, Q8_0\."),
+        (["a-Q8_0.gguf", "a-Q6_K.gguf"], "", r"has several models: name one, .*someone/Mine-GGUF:Q6_K \(of Q6_K, Q8_0"),
+        (
+            ["a-Q8_0.gguf", "b-Q8_0.gguf"],
+            ":Q8_0",
+            r"has several of Q8_0: name one, .*:a-Q8_0 \(of a-Q8_0, b-Q8",
+        ),
+        (["model.safetensors"], "", "has no GGUF model: look for a repository of its name with -GGUF"),
+        (["../../x-Q8_0.gguf", "/x-Q8_0.gguf"], ":Q8_0", "has no GGUF model"),
+        (["mmproj-Q8_0.gguf"], ":Q8_0", "has no GGUF model"),
+        (["a-Q4_K_M.gguf"], ":Q4_K", r"has no Q4_K: it has Q4_K_M\."),
+    ],
+)
+def test_a_name_that_means_no_file_or_several(stub, files, tag, sentence):
+    stub.files = dict.fromkeys(files, CONTENT)
+    with pytest.raises(LocalentError, match=sentence):
+        pull(f"someone/Mine-GGUF{tag}")
+    assert blobs() == []
+
+
+def test_without_a_quant_the_usual_one_is_meant(stub):
+    """As in llama.cpp and Ollama; a file named in full comes before the quants of others."""
+    stub.files = {"a-Q4_K_M.gguf": CONTENT, "a-Q8_0.gguf": b"8", "a-UD-Q4_K_XL.gguf": b"xl"}
+    assert pull("someone/Mine-GGUF").name == "a-Q4_K_M.gguf"
+    assert pull("someone/Mine-GGUF:Q4_K_XL").name == "a-UD-Q4_K_XL.gguf"
+    assert pull("someone/Mine-GGUF:UD-Q4_K_XL").name == "a-UD-Q4_K_XL.gguf"
+    assert pull("someone/Mine-GGUF:a-Q8_0").read_bytes() == b"8"
+    assert resolve("someone/Mine-GGUF").name == "a-Q4_K_M.gguf"
+
+
+def test_a_repository_that_is_not_there(stub):
+    with pytest.raises(LocalentError, match="has no else/Other-GGUF, or only for those with access"):
+        pull("else/Other-GGUF:Q8_0")
+    with pytest.raises(LocalentError, match="has no revision 'v2'"):
+        pull("someone/Mine-GGUF:Q4_K_M", "v2")
+    stub.fault = "gated"
+    with pytest.raises(LocalentError, match=r"is gated: accept its licence at https://huggingface\.co/someone/Mine"):
+        pull("someone/Mine-GGUF:Q4_K_M")
+
+
+def test_the_command_pulls_any_repository(stub):
+    from click.testing import CliRunner
+
+    from localent.cli import main
+
+    done = CliRunner().invoke(main, ["pull", "someone/Mine-GGUF:Q4_K_M"])
+    assert done.exit_code == 0
+    assert done.stdout.strip().endswith("mine-Q4_K_M.gguf")
+
+
+@pytest.mark.parametrize("text", ["a/b.gguf", "/a/b", "./a", "a/b/c", "a:b", "../a:b", "a/b:../c", "a//b", "~/a"])
+def test_a_path_is_no_repository(text):
+    assert repos.parse(text) is None
 
 
 # ── data sets ───────────────────────────────────────────────────────────────────────────────────────────────────

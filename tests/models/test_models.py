@@ -8,7 +8,7 @@ import pytest
 
 from localent.cli import main
 from localent.errors import LocalentError, UsageError
-from localent.files.header import read_header
+from localent.files.header import read_header, read_purpose
 from localent.models import disk, entries, find, resolve
 from localent.models.names import STAGES
 
@@ -232,6 +232,114 @@ def test_one_file_is_listed_once(home, tiny):
     link.parent.mkdir(parents=True)
     link.symlink_to(path)
     assert len(disk.discover([path.parent])) == 1
+
+
+def test_every_name_of_a_shared_blob_is_listed(home, tiny):
+    """Ollama keeps one blob for two tags; each is a name that run takes."""
+    blob = ollama(home, tiny, "registry.ollama.ai/library/tiny/1b")
+    ollama(home, tiny, "registry.ollama.ai/library/tiny/latest")
+    assert found() == {"tiny:1b": "Ollama", "tiny:latest": "Ollama"}
+    assert resolve("tiny:1b") == resolve("tiny:latest") == blob
+
+
+def test_weights_under_an_adapter_are_not_what_the_name_means(home, tiny):
+    """Without the adapter they are another model."""
+    ollama(home, tiny, "registry.ollama.ai/library/tuned/1b")
+    manifest = home / ".ollama" / "models" / "manifests" / "registry.ollama.ai/library/tuned/1b"
+    layers = json.loads(manifest.read_text())
+    layers["layers"].append({"mediaType": "application/vnd.ollama.image.adapter", "digest": f"sha256:{'c' * 64}"})
+    manifest.write_text(json.dumps(layers))
+    assert found() == {}
+
+
+def test_the_models_of_llm_gguf(home, tiny, monkeypatch):
+    """By id and by alias where they are registered, by file name else; an odd models.json hides no file."""
+    root = home / ".config" / "io.datasette.llm" / "gguf"
+    path = put(tiny, root / "models" / "Tiny-Q8_0.gguf")
+    elsewhere = put(tiny, home / "mine.gguf")
+    registered = {"Tiny-Q8_0": {"path": str(path), "aliases": ["tiny"]}, "m": {"path": str(elsewhere)}, "odd": 3}
+    (root / "models.json").write_text(json.dumps(registered | {"gone": {"path": str(home / "gone.gguf")}}))
+    assert found() == dict.fromkeys(["gguf/Tiny-Q8_0", "tiny", "gguf/m"], "LLM")
+    assert resolve("tiny") == resolve("gguf/Tiny-Q8_0") == path
+    assert resolve("gguf/m") == elsewhere
+    (root / "models.json").write_text("[")
+    assert found() == {"gguf/Tiny-Q8_0": "LLM"}
+    monkeypatch.setenv("LLM_USER_PATH", str(home / "empty"))
+    assert found() == {}
+
+
+def test_models_inside_installed_packages(home, tiny, monkeypatch):
+    """As pip lays them out: the package's list of files names them."""
+    site = home / "site"
+    path = put(tiny, site / "some_model" / "Tiny.Q4_1.gguf")
+    info = site / "some_model-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: some-model\nVersion: 1.0\n")
+    rows = ["some_model/Tiny.Q4_1.gguf,sha256=x,9", "some_model/gone.gguf,,", "some_model-1.0.dist-info/RECORD,,"]
+    (info / "RECORD").write_text("\n".join(rows))
+    monkeypatch.syspath_prepend(site)
+    assert found()["some-model:Tiny.Q4_1"] == "package"
+    assert resolve("some-model:Tiny.Q4_1") == path
+    assert not any(name.startswith("localent") for name in found()), "its own models have names in models.toml"
+
+
+def test_linked_folders_are_followed_once(home, tiny):
+    """Also one that leads to a folder above it."""
+    put(tiny, home / "disk2" / "deep" / "mine.gguf")
+    folder = home / "here"
+    folder.mkdir()
+    (folder / "linked").symlink_to(home / "disk2")
+    (home / "disk2" / "deep" / "back").symlink_to(home / "disk2")
+    (folder / "broken").symlink_to(home / "nowhere")
+    assert [one.path for one in disk.discover([folder])] == [folder / "linked" / "deep" / "mine.gguf"]
+
+
+def write_gguf(path: Path, arch: str, kind: str | None = None, **fields: str) -> Path:
+    """A header as llama.cpp's scripts write it, without tensors."""
+    import gguf
+
+    writer = gguf.GGUFWriter(path, arch)
+    if kind:
+        writer.add_type(kind)
+    for name, value in fields.items():
+        writer.add_string(name.replace("__", "."), value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return path
+
+
+def test_what_is_no_model_is_not_listed_and_is_refused_by_name(home, tiny):
+    """Adapters, projectors and importance matrices are GGUF files too."""
+    from localent.files import identity
+
+    folder = home / "files"
+    good = put(tiny, folder / "lora-the-explorer.gguf")
+    others = {
+        write_gguf(folder / "a.gguf", "llama", "adapter", adapter__type="lora"): "is no model but a LoRA adapter",
+        write_gguf(folder / "old.gguf", "llama", adapter__type="lora"): "is no model but a LoRA adapter",
+        write_gguf(folder / "vision.gguf", "clip"): "is no model but a projector of images",
+        write_gguf(folder / "v2.gguf", "clip", "mmproj"): "is no model but a projector of images",
+        write_gguf(folder / "i.gguf", "llama", "imatrix"): "is no model but an importance matrix",
+        write_gguf(folder / "c.gguf", "controlvector"): "is no model but a control vector",
+    }
+    assert [one.path for one in disk.discover([folder])] == [good]
+    for path, sentence in others.items():
+        with pytest.raises(LocalentError, match=sentence):
+            identity.identify(path)
+    done = run("run", folder / "a.gguf", "demo-number", "-n", "1")
+    assert (done.exit_code, done.stderr) == (
+        1,
+        "localent: a.gguf is no model but a LoRA adapter: name a whole model.\n",
+    )
+
+
+def test_a_purpose_is_read_without_the_vocabulary(random_model, tmp_path):
+    """The tokenizer of a real model takes half a second; a file cut off in it still tells what it is."""
+    path = random_model("tiny-llama")
+    content = path.read_bytes()
+    (tmp_path / "cut.gguf").write_bytes(content[: content.index(b"tokenizer.ggml.tokens") + 40])
+    assert read_purpose(tmp_path / "cut.gguf") == read_purpose(path) == read_header(path).purpose == "model"
 
 
 def test_a_split_model_counts_as_one_when_it_is_whole(home, tiny):
