@@ -401,7 +401,7 @@ def test_a_candidate_that_differs_in_one_tensor_differs_in_kld(tmp_path):
     done = compare_text([str(MODEL), str(other)], TEXT, plan=replace(PLAN, noise=True))
     assert done.candidates[0].forced["Mean KLD"].value > done.noise.forced["Mean KLD"].value
     shown = CliRunner().invoke(main, ["inspect", str(MODEL), str(other)])
-    assert "different in spite of one label: 1 of 20 tensors differ (blk.1.ffn_up.weight)" in shown.output
+    assert "different despite one label: 1 of 20 tensors differ (blk.1.ffn_up.weight)" in shown.output
 
 
 def test_a_copy_with_broken_weights_is_an_error_and_not_a_number(tmp_path):
@@ -431,7 +431,7 @@ def test_broken_logits_of_a_free_run_are_named(tmp_path, monkeypatch):
         ([], 2, "one of --text, --task, --run, --kld-base; got none"),
         (["--text", str(TEXT), "--task", "demo-number"], 2, "got --text and --task"),
         (["--text", str(TEXT), "--ctx", "100000"], 2, "one chunk takes 100000"),
-        (["--kld-base", str(TEXT)], 1, "no base file of llama-perplexity"),
+        (["--kld-base", str(TEXT)], 1, "not a base file of llama-perplexity"),
         (["--task", "demo-number", "--write-kld-base", "x"], 2, "needs --text"),
         (["--text", str(TEXT), "--chunks", "0"], 2, "--chunks must be at least 1"),
         (["--text", str(MODEL)], 2, "is not UTF-8"),

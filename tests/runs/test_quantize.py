@@ -354,7 +354,7 @@ def test_an_importance_matrix_of_another_size_is_refused(tmp_path, bundled):
 def test_files_that_are_no_importance_matrix_are_refused(tmp_path):
     for name, content in {"text": b"hello, hello", "short": b"\x01", "huge": struct.pack("<iiq", 2**30, 5, 0)}.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(LocalentError, match="no importance matrix"):
+        with pytest.raises(LocalentError, match="not an importance matrix"):
             imatrix.read(tmp_path / name)
     with pytest.raises(UsageError, match="cannot be read"):
         imatrix.read(tmp_path / "absent")
@@ -387,7 +387,7 @@ def test_files_of_one_label_are_set_beside_each_other(tmp_path):
     tensor.data.flush()
     shown = run("inspect", TINY, tmp_path / "one.gguf", tmp_path / "two.gguf").stdout
     assert "tiny-f16.gguf and one.gguf are different: their tensors are of other types" in shown
-    assert "one.gguf and two.gguf are different in spite of one label: 1 of 20 tensors differ" in shown
+    assert "one.gguf and two.gguf are different despite one label: 1 of 20 tensors differ" in shown
 
 
 def test_a_tensor_in_a_later_part_of_a_split_model_counts(tmp_path, random_model):
