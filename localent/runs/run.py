@@ -45,9 +45,9 @@ def run(
 
 
 def missing(store: Database, asked: Session, samples: int) -> Todo:
-    """The questions and samples whose traces the store lacks."""
+    """The questions and samples whose traces the store lacks, problem by problem: its samples share the prompt."""
     done = store.finished(asked.record.run_id)
-    pairs = ((q, sample) for sample in range(samples) for q in asked.questions)
+    pairs = ((q, sample) for q in asked.questions for sample in range(samples))
     return [(q, sample) for q, sample in pairs if (q.problem.problem_id, sample) not in done]
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from localent import tasks
-from localent.engine import Coroutine, Prompt
+from localent.engine import Coroutine, Feed, Rewind
 from localent.records import Probe
 from localent.tracing.attempt import Question, Setup
 from localent.tracing.probe import probe
@@ -118,15 +118,18 @@ def control_probes(
     """Coroutine: the answer distribution at each prefix, for a trace of n_steps steps; none without a grammar.
 
     From the last to the first: of one text each only cuts the lane shorter, nothing is fed twice. The lane is filled
-    with the whole text whichever of its prefixes are asked for, so that a reading does not depend on the others.
+    with the whole text whichever of its prefixes are asked for, so that a reading does not depend on the others. The
+    prompt stays in the lane from text to text.
     """
     if question.grammar is None:
         return ()
     found: list[Probe] = []
-    filled_with = None
+    yield question.prompt
+    filled_with: tuple[int, ...] = ()
     for prefix in reversed(prefixes):
         if prefix.whole != filled_with:
-            yield Prompt([*question.prompt.tokens, *prefix.whole], question.prompt.n_shared)
+            yield Rewind(len(question.prompt.tokens))
+            yield Feed(prefix.whole)
             filled_with = prefix.whole
         cue = question.cue(tasks.text_of(how.vocab.pieces[token] for token in prefix.tokens))
         truth, n_prefix = question.problem.answer, len(question.prompt.tokens) + len(prefix.tokens)

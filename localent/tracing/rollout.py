@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from localent import tasks
-from localent.engine import Prompt, Rewind, Vocab
+from localent.engine import Feed, Rewind, Vocab
 from localent.errors import UsageError
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler, rng
@@ -46,22 +46,26 @@ class Rollouts:
 def rollouts(
     question: Question, own: Written, ks: Sequence[int], how: Rollouts, vocab: Vocab, meter: Meter
 ) -> Generator[Any, Any, tuple[Probe, ...]]:
-    """Coroutine: m continuations from the prefix after each of the k steps; a Probe for each k."""
-    found = []
-    for k in ks:
-        prefix = own.prefix(k)
-        prompt = Prompt([*question.prompt.tokens, *prefix], question.prompt.n_shared)
-        row = np.array((yield prompt))  # a copy: every continuation begins with it
-        written, n_fed = tasks.text_of(vocab.pieces[token] for token in prefix), 0
+    """Coroutine: m continuations from the prefix after each of the k steps, in rising order; a Probe for each k.
+
+    The trace is fed once, step by step whichever k are asked for, so that a reading does not depend on the others.
+    """
+    row, found, n_steps = np.array((yield question.prompt)), [], 0  # a copy: every continuation begins with it
+    for k in sorted(ks):
+        for step in filter(None, own.steps(k)[n_steps:]):
+            row = np.array((yield Feed(step)))
+        prefix, n_steps, n_fed = own.prefix(k), k, 0
+        written = tasks.text_of(vocab.pieces[token] for token in prefix)
         values: list[str | None] = []
         for j in range(how.m):
+            yield Rewind(len(question.prompt.tokens) + len(prefix))
             draws = rng(how.seed, own.problem_id, own.sample, stream=f"rollout:{k}:{j}")
             text, fed, ended = yield from continuation(row, how, draws, how.max_tokens - len(prefix), vocab, meter)
             whole, choices = written + text, question.problem.choices
             cut_off = not ended and tasks.is_open(whole, question.opens_thought)  # no answer yet, as in attempt.py
             values.append(None if cut_off else tasks.extract(whole, how.kind, choices).value)
             n_fed += fed
-            yield Rewind(len(prompt.tokens))
+        yield Rewind(len(question.prompt.tokens) + len(prefix))
         found.append(rollout_probe(k, own.n_steps, len(prefix), values, question.problem.answer, n_fed))
     return tuple(found)
 

@@ -112,7 +112,7 @@ def test_a_probe_leaves_the_trace_untouched(random_model, arch, flash_attn):
     assert sorted(plain) == sorted(probed)
 
 
-@pytest.mark.parametrize("arch", [*ARCHS, "tiny-mamba"])
+@pytest.mark.parametrize("arch", [*ARCHS, "tiny-mamba", "tiny-lfm2"])
 def test_a_shared_prefix_is_copied_bit_for_bit(random_model, arch):
     """The copy equals computing the same prefix in the lane itself, with the same chunk boundaries."""
     path, prefix = random_model(arch), [(3 * i) % 250 for i in range(32)]
@@ -120,6 +120,46 @@ def test_a_shared_prefix_is_copied_bit_for_bit(random_model, arch):
     copied = run(path, [follow(p, 40, n_shared=32) for p in ps])
     computed = run(path, [follow(p, 40) for p in ps])
     assert sorted(copied) == sorted(computed)
+
+
+@pytest.mark.parametrize("arch", [*ARCHS, "tiny-mamba", "tiny-lfm2"])
+@pytest.mark.parametrize("n_shared", [0, 32])
+def test_a_prompt_copied_is_the_prompt_computed(random_model, arch, n_shared):
+    """Three samples of each problem, with probes: side by side, in turns, and each in an engine of its own."""
+    path, prefix = random_model(arch), [(3 * i) % 250 for i in range(32)]
+    jobs = [(prefix + p, n) for p in prompts(3) for n in (50, 30, 40)]
+    in_turns = [job for n in (50, 30, 40) for job in jobs if job[1] == n]
+
+    def traced(jobs):
+        return run(path, [follow(p, n, probe_every=9, n_shared=n_shared) for p, n in jobs])
+
+    alone = [traced([job])[0] for job in jobs]
+    assert sorted(traced(jobs)) == sorted(traced(in_turns)) == sorted(alone)
+    assert len(set(alone)) == 9
+
+
+@pytest.mark.parametrize("arch", ["tiny-llama", "tiny-mamba"])
+def test_the_prompt_of_many_samples_is_computed_once(random_model, arch):
+    fed = []
+    with open_model(random_model(arch)) as model, model.lanes(Options(**OPTIONS)) as engine:
+        plain = engine._run
+        engine._run = lambda batch, n: (fed.append(n), plain(batch, n))
+        first = [engine.prefill(lane, Prompt([1, 2, 3, 4, 5, 6], n_shared=2)).tobytes() for lane in (0, 1, 2, 0)]
+        assert fed == [2, 4]
+        engine.prefill(3, Prompt([1, 2, 8, 9, 9], n_shared=2))
+        again = engine.prefill(1, Prompt([1, 2, 3, 4, 5, 6], n_shared=2)).tobytes()
+        engine.prefill(2, Prompt([1, 2, 3, 4, 5, 6]))
+        assert fed == [2, 4, 3, 4, 6]
+    assert {again, *first} == {first[0]}
+
+
+def test_a_prompt_that_failed_is_not_taken_for_computed(random_model):
+    with open_model(random_model("tiny-llama")) as model, model.lanes(Options(**OPTIONS)) as engine:
+        good = engine.prefill(0, Prompt([1, 2, 3, 4])).tobytes()
+        for _ in range(2):
+            with pytest.raises(LocalentError, match="expected a token id"):
+                engine.prefill(1, Prompt([1, 2, 3, 999]))
+        assert engine.prefill(1, Prompt([1, 2, 3, 4])).tobytes() == good
 
 
 def test_context_size_does_not_change_the_bits(random_model):

@@ -1,6 +1,7 @@
 """A model with lanes: streams that are filled, advanced together and cut back, each its own to the last bit.
 
-A context has `n_lanes` streams for traces and one more, which holds the prompt prefix shared by all problems of a run.
+A context has `n_lanes` streams for traces and one more, in which prompts are computed and from which they are copied.
+So the samples of a problem share one computation of its prompt, and the prompts of a run that of their shared prefix.
 """
 
 from __future__ import annotations
@@ -34,24 +35,24 @@ class LlamaEngine(Engine):
         self._context = new_context(model.handle, options, streams, n_outputs=streams)
         self._memory = C.llama_get_memory(self._context)
         self.n_ctx = C.llama_n_ctx_seq(self._context)
-        self._lengths = [0] * (self.n_lanes + 1)
-        self._prefix_lane = self.n_lanes
-        self._prefix: tuple[int, ...] = ()
-        self._marks = [] if model.can_rewind else [_Marks() for _ in range(self.n_lanes)]
+        self._lengths = [0] * streams
+        self._source = self.n_lanes  # the stream that prompts are computed in
+        self._held: _Held | None = None
+        self._marks = [] if model.can_rewind else [_Marks() for _ in range(streams)]
         self._step = Batch(self.n_lanes)
         self._step.set_lanes(range(self.n_lanes), flagged=self.n_lanes)
 
     def prefill(self, lane: int, prompt: Prompt) -> Row:
         self._check_lane(lane)
         self._check_prompt(prompt)
+        held = self._computed(tuple(prompt.tokens), prompt.n_shared)
         self.rewind(lane, 0)
-        if prompt.n_shared:
-            self._copy_prefix(lane, tuple(prompt.tokens[: prompt.n_shared]))
-        self._feed(lane, prompt.tokens[prompt.n_shared :])
+        C.llama_memory_seq_cp(self._memory, self._source, lane, -1, -1)  # whole: a partial copy aborts
+        self._lengths[lane] = len(held.tokens)
         if self._marks:
-            self._marks[lane] = _Marks(list(prompt.tokens), {len(prompt.tokens): self._state(lane)})
-        row: Row = self._logits(1)[0]
-        return row
+            end = len(held.tokens)
+            self._marks[lane] = _Marks(list(held.tokens), {end: self._marks[self._source].states[end]})
+        return held.row
 
     def extend(self, lane: int, tokens: Sequence[int]) -> Row:
         self._check_lane(lane)
@@ -60,8 +61,6 @@ class LlamaEngine(Engine):
         if self._lengths[lane] + len(tokens) > self.n_ctx:
             raise self._full(lane)
         self._feed(lane, tokens)
-        if self._marks:
-            self._marks[lane].fed.extend(tokens)
         row: Row = self._logits(1)[0]
         return row
 
@@ -83,6 +82,35 @@ class LlamaEngine(Engine):
 
     def rewind(self, lane: int, n_tokens: int) -> None:
         self._check_lane(lane)
+        self._cut(lane, n_tokens)
+
+    def close(self) -> None:
+        """Free the context. Safe to call twice."""
+        if self._context:
+            C.llama_free(self._context)
+        self._context = None
+
+    # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _computed(self, tokens: tuple[int, ...], n_shared: int) -> _Held:
+        """A prompt in the stream of prompts, with the row after it; only what differs from the last one is computed."""
+        if self._held and (self._held.tokens, self._held.n_shared) == (tokens, n_shared):
+            return self._held
+        shares = self._held and self._held.tokens[: self._held.n_shared] == tokens[:n_shared]
+        self._held = None  # until the new prompt is whole
+        self._cut(self._source, n_shared if shares else 0)
+        if n_shared and not shares:
+            self._feed(self._source, tokens[:n_shared])
+            self._cut(self._source, n_shared)
+        self._feed(self._source, tokens[n_shared:])
+        row = self._logits(1)[0].copy()  # llama.cpp overwrites its own at the next decode
+        row.flags.writeable = False
+        self._cut(self._source, len(tokens))
+        self._held = _Held(tokens, n_shared, row)
+        return self._held
+
+    def _cut(self, lane: int, n_tokens: int) -> None:
+        """Keep n_tokens of a stream; one that cannot forget marks the place, to come back to it."""
         if not 0 <= n_tokens <= self._lengths[lane]:
             raise LocalentError(f"cannot rewind lane {lane} to {n_tokens}: it holds {self._lengths[lane]} tokens")
         if self._marks and n_tokens:
@@ -93,34 +121,19 @@ class LlamaEngine(Engine):
             if self._marks:
                 self._marks[lane] = _Marks()
 
-    def close(self) -> None:
-        """Free the context. Safe to call twice."""
-        if self._context:
-            C.llama_free(self._context)
-        self._context = None
-
-    # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _copy_prefix(self, lane: int, prefix: tuple[int, ...]) -> None:
-        """Put the shared prefix into the lane; it is computed once and kept in a stream of its own."""
-        if prefix != self._prefix:
-            self._remove(self._prefix_lane, 0)
-            self._lengths[self._prefix_lane] = 0
-            self._feed(self._prefix_lane, prefix)
-            self._prefix = prefix
-        C.llama_memory_seq_cp(self._memory, self._prefix_lane, lane, -1, -1)  # whole: a partial copy aborts
-        self._lengths[lane] = len(prefix)
-
     def _feed(self, lane: int, tokens: Sequence[int]) -> None:
         """Feed tokens in chunks of fixed size; only the very last one gets logits."""
-        for start in range(0, len(tokens), self.options.chunk):
-            chunk = [self._check_token(t) for t in tokens[start : start + self.options.chunk]]
+        checked = [self._check_token(token) for token in tokens]
+        for start in range(0, len(checked), self.options.chunk):
+            chunk = checked[start : start + self.options.chunk]
             batch = Batch(len(chunk))
-            batch.set_lanes([lane] * len(chunk), flagged=int(start + len(chunk) == len(tokens)))
+            batch.set_lanes([lane] * len(chunk), flagged=int(start + len(chunk) == len(checked)))
             batch.token[:] = chunk
             batch.pos[:] = np.arange(self._lengths[lane], self._lengths[lane] + len(chunk))
             self._run(batch, len(chunk))
             self._lengths[lane] += len(chunk)
+        if self._marks:
+            self._marks[lane].fed.extend(checked)
 
     def _run(self, batch: Batch, n_tokens: int) -> None:
         decode(self._context, batch, n_tokens)
@@ -140,11 +153,12 @@ class LlamaEngine(Engine):
             self._lengths[lane] = start
             if start:
                 self._set_state(lane, marks.states[start])
-            self._feed(lane, marks.fed[start:n_tokens])
+            rest, marks.fed = marks.fed[start:n_tokens], marks.fed[:start]
+            self._feed(lane, rest)
         known = {n: state for n, state in marks.states.items() if n <= n_tokens}
         if n_tokens not in known:
             known[n_tokens] = self._state(lane)
-        self._marks[lane] = _Marks(marks.fed[:n_tokens], known)
+        self._marks[lane] = _Marks(marks.fed, known)
 
     def _state(self, lane: int) -> State:
         """A copy of a lane's state in the context."""
@@ -186,6 +200,15 @@ class LlamaEngine(Engine):
             raise LocalentError(
                 f"the prompt has {len(prompt.tokens)} tokens, a lane holds {self.n_ctx}: give more with --ctx"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The prompt in the stream of prompts."""
+
+    tokens: tuple[int, ...]
+    n_shared: int
+    row: Row  # after its last token
 
 
 @dataclass(slots=True)
