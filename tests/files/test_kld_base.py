@@ -99,7 +99,7 @@ def test_foreign_and_cut_off_files_are_refused(tmp_path):
     cases = {"foreign": b"GGUF" + whole, "short": whole[:12], "cut": whole[:-1], "long": whole + b"x", "empty": b""}
     for name, content in cases.items():
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(LocalentError, match=r"no base file|damaged or cut off"):
+        with pytest.raises(LocalentError, match=r"not a base file|damaged or cut off"):
             kld_base.read(tmp_path / name)
     with pytest.raises(UsageError, match="cannot be read"):
         kld_base.read(tmp_path / "absent")
