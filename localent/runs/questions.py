@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from localent import tasks
 from localent.engine import Vocab
@@ -49,7 +49,9 @@ class Prompts:
         """Hash of the prompt of a placeholder problem: template, instruction, worked examples, cue, stops."""
         choices = (Choice("A", "?"), Choice("B", "?")) if self.task.problems[0].choices else ()
         text = self.text(Problem("", "", "?", "0", choices))
-        return hashlib.sha256(repr((text, self.task.kind.cue)).encode()).hexdigest()[:16]
+        usual = replace(text.thought, opened=False) == tasks.ThoughtFormat()  # then the id is that of earlier versions
+        hashed = (text, self.task.kind.cue) if usual else (text, self.task.kind.cue, text.thought)
+        return hashlib.sha256(repr(hashed).encode()).hexdigest()[:16]
 
     @property
     def n_shots(self) -> int:
@@ -70,5 +72,5 @@ class Prompts:
             cue=cue,
             grammar=grammar,
             stops=text.stops,
-            opens_thought=text.opens_thought,
+            thought=text.thought,
         )

@@ -7,7 +7,7 @@ from localent.tasks.load import BUNDLED, PUBLIC, Columns, Task, load
 from localent.tasks.numbers import normalise_number
 from localent.tasks.prompt import PromptOptions, PromptText, Segment, cue_after, render
 from localent.tasks.steps import of_trace, split, to_token_steps
-from localent.tasks.thought import is_open
+from localent.tasks.thought import ThoughtFormat
 
 __all__ = [
     "BUNDLED",
@@ -20,11 +20,11 @@ __all__ = [
     "PromptText",
     "Segment",
     "Task",
+    "ThoughtFormat",
     "answer_start",
     "cue_after",
     "extract",
     "grade",
-    "is_open",
     "load",
     "normalise_number",
     "of_trace",

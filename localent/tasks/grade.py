@@ -1,7 +1,7 @@
 """Read the answer out of a text, say how it was read or why not, and compare it with the true answer.
 
 The last answer statement that can be read counts, else the last number or option label of the text. Where a text
-thinks aloud (</think>), what follows counts first. A statement that gives no single answer ("10-20", "B or C"),
+thinks aloud, what follows the thought counts first. A statement that gives no single answer ("10-20", "B or C"),
 without a better one, means no answer, not the nearest number.
 """
 
@@ -15,13 +15,14 @@ from localent.tasks.kinds.kind import Kind
 from localent.tasks.numbers import normalise_number
 from localent.tasks.statements import find_statements, has_marker
 from localent.tasks.text import Found, fold
+from localent.tasks.thought import DEFAULT, ThoughtFormat
 
 __all__ = ["answer_start", "extract", "grade", "normalise_number"]
 
 
-def extract(text: str, kind: Kind, choices: Sequence[Choice] = ()) -> Extraction:
+def extract(text: str, kind: Kind, choices: Sequence[Choice] = (), thought: ThoughtFormat = DEFAULT) -> Extraction:
     """The answer that `text` gives, how it was found, or why none was."""
-    found, _ = _read(fold(text), kind, choices)
+    found, _ = _read(text, kind, choices, thought)
     if found is None:
         return Extraction(None, None, "none", _why_not(text, kind))
     raw = text[found.start : found.end]
@@ -34,19 +35,19 @@ def grade(extraction: Extraction, problem: Problem) -> bool:
     return extraction.value is not None and extraction.value == problem.answer
 
 
-def answer_start(text: str, kind: Kind, choices: Sequence[Choice] = ()) -> int | None:
+def answer_start(text: str, kind: Kind, choices: Sequence[Choice] = (), thought: ThoughtFormat = DEFAULT) -> int | None:
     """Character offset of the answer statement that `extract` used; None where it used none.
 
     Statements of the same value that follow each other directly ("The answer is 12. #### 12") count as one.
     """
-    return _read(fold(text), kind, choices)[1]
+    return _read(text, kind, choices, thought)[1]
 
 
-def _read(folded: str, kind: Kind, choices: Sequence[Choice]) -> tuple[Found | None, int | None]:
-    """(the answer, where its statement starts), from behind the last </think> if something is there."""
+def _read(text: str, kind: Kind, choices: Sequence[Choice], thought: ThoughtFormat) -> tuple[Found | None, int | None]:
+    """(the answer, where its statement starts), from behind the last thought if something is there."""
+    folded = fold(text)
     statements = list(find_statements(folded, kind, choices))
-    thought = folded.rfind("</think>")
-    for begin in (thought + len("</think>"), 0) if thought >= 0 else (0,):
+    for begin in dict.fromkeys((thought.end(text), 0)):
         found = _choose(folded, begin, [s for s in statements if s[0] >= begin], kind, choices)
         if found[0] is not None:
             return found

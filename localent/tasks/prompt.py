@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 from localent.errors import UsageError
 from localent.records import Problem
 from localent.tasks.kinds import Kind
 from localent.tasks.load import Task
-from localent.tasks.thought import is_open
+from localent.tasks.thought import DEFAULT, ThoughtFormat
 
 STOPS = ("\nQuestion:",)  # a model without a chat template goes on with a problem of its own
 
@@ -54,15 +54,11 @@ class PromptText:
     own: tuple[Segment, ...]
     stops: tuple[str, ...] = ()
     cue: str = field(default=Kind.cue, repr=False)  # asks for the answer; no part of the prompt, whose repr is hashed
+    thought: ThoughtFormat = field(default=DEFAULT, repr=False)  # how the model marks what it thinks
 
     @property
     def text(self) -> str:
         return "".join(segment.text for segment in (*self.shared, *self.own))
-
-    @property
-    def opens_thought(self) -> bool:
-        """True if the model begins inside a thought. A question that says <think> opens none."""
-        return any(segment.parse_special and is_open(segment.text) for segment in self.own[-1:])
 
 
 def render(task: Task, problem: Problem, options: PromptOptions = DEFAULTS) -> PromptText:
@@ -75,7 +71,8 @@ def render(task: Task, problem: Problem, options: PromptOptions = DEFAULTS) -> P
     if not is_shared:
         shared, own = [], [*shared, *own]
     stops = STOPS if options.template is None else ()
-    return PromptText(_filled(shared), _filled(own), stops, task.kind.cue)
+    shown, own_parts = _format(options.template), _filled(own)
+    return PromptText(_filled(shared), own_parts, stops, task.kind.cue, _in_prompt(shown, own_parts))
 
 
 def question_text(problem: Problem) -> str:
@@ -97,10 +94,12 @@ def pick_shots(task: Task, problem: Problem, shots: int, seed: int) -> tuple[lis
 
 
 def cue_after(prompt: PromptText, prefix: str) -> tuple[Segment, ...]:
-    """The text that asks for the answer now, after the prompt and what was generated. Closes an open <think> first."""
+    """The text that asks for the answer now, after the prompt and what was generated. Closes an open thought first."""
     so_far = prompt.text + prefix
-    if is_open(prefix, prompt.opens_thought):
-        return (Segment("\n" * (not so_far.endswith("\n")) + "</think>", True), Segment(f"\n\n{prompt.cue}", False))
+    closing = prompt.thought.to_answer(prefix or so_far[-1:])
+    if closing:
+        marks = closing.rstrip()
+        return (Segment(marks, True), Segment(closing[len(marks) :] + prompt.cue, False))
     space = "" if not so_far or so_far[-1].isspace() else " "
     return (Segment(space + prompt.cue, False),)
 
@@ -135,6 +134,23 @@ def _chat(
     turns.append(("user", ask[-1]))
     before, after = render_chat(template, turns, {**options.variables, **options.chosen})
     return [Segment(*s) for s in before], [Segment(*s) for s in after]
+
+
+def _format(template: str | None) -> ThoughtFormat:
+    """The format of thought that a template shows, else the default."""
+    from localent.tasks.thought_format import format_of
+
+    return (format_of(template) if template else None) or DEFAULT
+
+
+def _in_prompt(shown: ThoughtFormat, own: Sequence[Segment]) -> ThoughtFormat:
+    """A format after what the template itself writes last: it may open the thought, or close it before it begins.
+
+    A question that says <think> opens none.
+    """
+    last = own[-1].text.rstrip() if own and own[-1].parse_special else ""
+    closed = last.endswith((shown.closing, shown.closing + shown.answer.rstrip()))
+    return replace(shown, opened=shown.is_open(last), expected=shown.expected and not closed)
 
 
 def _refuse_any(chosen: Mapping[str, Any]) -> None:

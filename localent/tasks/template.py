@@ -11,9 +11,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
-from jinja2 import Template, TemplateError, TemplateSyntaxError, meta
+from jinja2 import Template, TemplateError, TemplateSyntaxError, meta, nodes
+from jinja2.ext import Extension
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from localent.errors import LocalentError, UsageError
@@ -41,7 +43,18 @@ def render_chat(template: str, turns: Sequence[Turn], variables: Mapping[str, An
             continue
         if {int(m[1]) for m in PLACEHOLDER.finditer(rendered)} == set(range(len(variant[0]))):
             return _cut(rendered, [text for _, text in variant[0]])
-    raise LocalentError(f"The model's chat template cannot carry this prompt ({why}): try another file of the model.")
+    way = "set what it needs with --template-var, or " if "undefined" in why else ""
+    raise LocalentError(
+        f"The model's chat template cannot carry this prompt ({why}): {way}give another one with --chat-template-file."
+    )
+
+
+def rendered(template: str, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
+    """A finished dialogue as the template writes it down. Raises LocalentError where it refuses."""
+    try:
+        return _compiled(template).render({**DEFAULTS, **variables, "messages": messages})
+    except Exception as error:  # a template is a program: it may fail in any way
+        raise LocalentError(f"The chat template refuses this dialogue ({error}).") from None
 
 
 def check_names(template: str, chosen: Iterable[str]) -> None:
@@ -92,11 +105,21 @@ def _asked_for(template: str) -> frozenset[str]:
 
 def _environment() -> ImmutableSandboxedEnvironment:
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
     )
     environment.filters["tojson"] = _tojson
     environment.globals |= {"raise_exception": _raise, "strftime_now": TODAY.strftime}
     return environment
+
+
+class _Generation(Extension):
+    """{% generation %} ... {% endgeneration %}, by which transformers finds the model's own text: the body as it is."""
+
+    tags: ClassVar = {"generation"}
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
 
 
 @contextmanager
@@ -105,7 +128,8 @@ def _broken_told() -> Iterator[None]:
         yield
     except TemplateSyntaxError as error:
         raise LocalentError(
-            f"The model's chat template is broken (line {error.lineno}: {error.message}): try another file of it."
+            f"The model's chat template is broken (line {error.lineno}: {error.message}): give another one with "
+            "--chat-template-file."
         ) from None
 
 

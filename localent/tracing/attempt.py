@@ -12,6 +12,7 @@ from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler, rng
 from localent.records import Extraction, Probe, Problem, Step, Trace
 from localent.tasks.kinds import Grammar, Kind
+from localent.tasks.thought import DEFAULT
 from localent.tracing.generate import Generation, Limits, generate
 from localent.tracing.probe import Effort, probe
 
@@ -28,7 +29,7 @@ class Question:
     cue: Callable[[str], Sequence[int]]  # text written so far -> the tokens that ask for the answer now
     grammar: Grammar | None  # what counts as an answer; None: do not probe
     stops: tuple[str, ...] = ()  # texts that end the trace
-    opens_thought: bool = False  # the prompt ends in <think>
+    thought: tasks.ThoughtFormat = DEFAULT  # how the model marks what it thinks
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,13 @@ def attempt(question: Question, sample: int, how: Setup) -> Fed:
 def steps_of(question: Question, written: Generation, kind: Kind) -> tuple[Step, ...]:
     """The reasoning steps of a generation, and its answer."""
     pieces = [token.text for token in written.tokens]
-    return tasks.of_trace(pieces, kind, question.problem.choices, thinking=cut_off(question, written))
+    thinking, thought = cut_off(question, written), question.thought
+    return tasks.of_trace(pieces, kind, question.problem.choices, thinking=thinking, thought=thought)
 
 
 def cut_off(question: Question, written: Generation) -> bool:
     """True if the token limit came in the middle of a thought: nothing stated by then counts as an answer."""
-    return written.finish == "length" and tasks.is_open(written.text, question.opens_thought)
+    return written.finish == "length" and question.thought.is_unanswered(written.text)
 
 
 def probe_steps(
@@ -101,15 +103,15 @@ def finished(
 ) -> Trace:
     """Grade a generation and assemble its record."""
     problem, text = question.problem, written.text
-    extraction = UNFINISHED if cut_off(question, written) else tasks.extract(text, kind, problem.choices)
+    read = UNFINISHED if cut_off(question, written) else tasks.extract(text, kind, problem.choices, question.thought)
     return Trace(
         problem_id=problem.problem_id,
         sample=sample,
         text=text,
         n_prompt=len(question.prompt.tokens),
         finish=written.finish,
-        extraction=extraction,
-        correct=tasks.grade(extraction, problem),
+        extraction=read,
+        correct=tasks.grade(read, problem),
         tokens=written.tokens,
         steps=parts,
         probes=probes,

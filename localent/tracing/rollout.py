@@ -62,8 +62,8 @@ def rollouts(
             draws = rng(how.seed, own.problem_id, own.sample, stream=f"rollout:{k}:{j}")
             text, fed, ended = yield from continuation(row, how, draws, how.max_tokens - len(prefix), vocab, meter)
             whole, choices = written + text, question.problem.choices
-            cut_off = not ended and tasks.is_open(whole, question.opens_thought)  # no answer yet, as in attempt.py
-            values.append(None if cut_off else tasks.extract(whole, how.kind, choices).value)
+            cut_off = not ended and question.thought.is_unanswered(whole)  # no answer yet, as in attempt.py
+            values.append(None if cut_off else tasks.extract(whole, how.kind, choices, question.thought).value)
             n_fed += fed
         yield Rewind(len(question.prompt.tokens) + len(prefix))
         found.append(rollout_probe(k, own.n_steps, len(prefix), values, question.problem.answer, n_fed))

@@ -60,8 +60,8 @@ def step_ended(vocab: Vocab, fed: Sequence[int], question: Question, kind: Kind)
     if fed and b"\n" not in vocab.pieces[fed[-1]]:
         return None
     pieces = [vocab.pieces[i] for i in fed]
-    thinking = tasks.is_open(tasks.text_of(pieces), question.opens_thought)
-    steps = tasks.of_trace(pieces, kind, question.problem.choices, thinking=thinking)
+    thinking = question.thought.is_open(tasks.text_of(pieces))
+    steps = tasks.of_trace(pieces, kind, question.problem.choices, thinking=thinking, thought=question.thought)
     return len(steps) if all(step.kind == "reasoning" for step in steps) else None
 
 

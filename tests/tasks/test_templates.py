@@ -229,6 +229,32 @@ def test_the_prompt_of_today_is_that_of_tomorrow(name, monkeypatch):
     assert put(FAMILIES[name]).text == before
 
 
+@pytest.mark.parametrize(
+    "marks", [("{% generation %}", "{% endgeneration %}"), ("{%- generation -%}", "{%- endgeneration -%}")]
+)
+def test_the_tag_by_which_transformers_finds_the_models_own_text_changes_nothing(marks):
+    """Also around a loop's turn, and with a variable set outside that its body reads."""
+    said = "{{ '<|assistant|>' ~ m['content'] ~ ending }}"
+    template = (
+        "{% set ending = '!' %}{% for m in messages %}{% if m['role'] == 'assistant' %}SAID{% else %}"
+        "{{ m['content'] }}{% endif %}{% endfor %}<|assistant|>"
+    )
+    turns = [("user", "Q"), ("assistant", "A"), ("user", "R")]
+    plain, marked = (template.replace("SAID", text) for text in (said, marks[0] + said + marks[1]))
+    assert render_chat(marked, turns, {}) == render_chat(plain, turns, {})
+    assert (
+        "".join(text for part in render_chat(marked, turns, {}) for text, _ in part) == "Q<|assistant|>A!R<|assistant|>"
+    )
+
+
+def test_a_template_that_needs_something_says_what():
+    with pytest.raises(LocalentError, match=r"'functions' is undefined.*--template-var.*--chat-template-file"):
+        render_chat("{{ functions[0] }}" + CHAT, [("user", "Q")], {})
+
+
+CHAT = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant: "
+
+
 def test_gemma_refuses_a_system_turn_by_itself():
     """What the folding is for; the sentence is the template's own."""
     with pytest.raises(LocalentError, match="There is no system role here"):
@@ -276,22 +302,6 @@ def test_a_statement_inside_a_thought_that_goes_on_is_a_step():
     found = of_trace(bytes_of(written), tasks.NUMBER, thinking=True)
     assert [step.kind for step in found] == ["reasoning"] * 3
     assert of_trace(bytes_of(written), tasks.NUMBER)[-1].kind == "answer"
-
-
-@pytest.mark.parametrize(
-    ("text", "opened", "is_open"),
-    [
-        ("", False, False),
-        ("", True, True),
-        ("Hm.", True, True),
-        ("<think>Hm.", False, True),
-        ("<think>Hm.</think>So", False, False),
-        ("Hm.</think>So", True, False),
-        ("<think>a</think><think>b", False, True),
-    ],
-)
-def test_whether_a_text_ends_inside_a_thought(text, opened, is_open):
-    assert tasks.is_open(text, opened) == is_open
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """One attempt on a scripted engine: what is generated, graded and probed, and where each prefix ends."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from localent.measure.sampling import Sampler
 from localent.records import Problem
 from localent.tasks import NUMBER
 from localent.tasks.kinds.number_grammar import NumberGrammar
+from localent.tasks.thought import DEFAULT
 from localent.tracing.attempt import Question, Setup, attempt
 from localent.tracing.generate import Limits
 from localent.tracing.probe import Effort
@@ -47,14 +49,14 @@ def model(script):
     return engine
 
 
-def make(script, *, max_tokens=20, stops=(), temperature=0.0, opens_thought=False):
+def make(script, *, max_tokens=20, stops=(), temperature=0.0, thought=DEFAULT):
     engine = model(script)
     setup = Setup(
         VOCAB, Meter(len(PIECES)), Sampler(temperature), 0, Limits(max_tokens, stops), NUMBER, Effort(1e-6, 50)
     )
     problem = Problem("p1", "1", "?", "5")
     grammar = NumberGrammar(PIECES)
-    question = Question(problem, Prompt(PROMPT), lambda text: [CUE], grammar, opens_thought=opens_thought)
+    question = Question(problem, Prompt(PROMPT), lambda text: [CUE], grammar, thought=thought)
     trace = next(drive(engine, [attempt(question, 0, setup)]))
     return trace, engine
 
@@ -136,7 +138,7 @@ def test_measures_are_those_of_the_raw_distribution():
 
 @pytest.mark.parametrize("opens_thought", [True, False])
 def test_what_a_thought_had_stated_when_it_was_cut_off_is_no_answer(opens_thought):
-    trace, _ = make([STEP1, CUE, FIVE, DOT, STEP2, STEP2], max_tokens=5, opens_thought=opens_thought)
+    trace, _ = make([STEP1, CUE, FIVE, DOT, STEP2, STEP2], max_tokens=5, thought=replace(DEFAULT, opened=opens_thought))
     assert trace.finish == "length"
     assert trace.extraction.value == (None if opens_thought else "5")
     assert trace.correct != opens_thought

@@ -14,7 +14,7 @@ from localent.errors import UsageError
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler
 from localent.records import Problem
-from localent.tasks import NUMBER
+from localent.tasks import NUMBER, ThoughtFormat
 from localent.tracing.attempt import Question
 from localent.tracing.controls import Written
 from localent.tracing.rollout import Rollouts, miller_madow, plug_in_entropy, rollout_probe, rollouts
@@ -89,7 +89,9 @@ def test_a_prefix_without_room_to_answer_is_unparseable():
 @pytest.mark.parametrize(("max_tokens", "opens_thought", "answered"), [(5, False, 1), (5, True, 0), (12, True, 1)])
 def test_a_thought_that_the_limit_cuts_off_has_no_answer(max_tokens, opens_thought, answered):
     """Five tokens hold the number and not the end; what ended by itself is read as it is."""
-    (probe,) = play(ks=(1,), max_tokens=max_tokens, question=replace(QUESTION, opens_thought=opens_thought))
+    (probe,) = play(
+        ks=(1,), max_tokens=max_tokens, question=replace(QUESTION, thought=ThoughtFormat(opened=opens_thought))
+    )
     assert bool(probe.answers) == bool(answered)
 
 
