@@ -11,6 +11,7 @@ import click
 from localent.cli.drawing import dumped, style
 from localent.cli.options import (
     Group,
+    chat_template_option,
     colour_option,
     gpu_layers_option,
     max_tokens_option,
@@ -52,6 +53,7 @@ def _problem(question: str, answer: str, options: tuple[str, ...]) -> Problem:
     shots_option("Worked examples in the prompt. Default: as 'localent run'."),
     system_option,
     template_var_option,
+    chat_template_option,
     gpu_layers_option,
     click.option("--probe/--no-probe", default=True, show_default=True, help="Probe the answer after every step."),
 )

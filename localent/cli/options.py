@@ -285,3 +285,25 @@ template_var_option = click.option(
     callback=lambda ctx, param, given: dict(given),
     help="Set a variable of the model's chat template, for example enable_thinking=false.",
 )
+
+
+def _template_text(context: click.Context, param: click.Parameter, path: Path | None) -> str | None:
+    """The text of a template's file."""
+    if path is None:
+        return None
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise click.BadParameter(f"{path} is not a text file that can be read.", context, param) from None
+    if not text.strip():
+        raise click.BadParameter(f"{path} is empty: name a file that holds a Jinja template.", context, param)
+    return text
+
+
+chat_template_option = click.option(
+    "--chat-template-file",
+    "chat_template",
+    type=PATH,
+    callback=_template_text,
+    help="A Jinja chat template to use in place of the model's own.",
+)

@@ -10,6 +10,7 @@ import click
 from localent.cli.options import (
     Group,
     ProblemFile,
+    chat_template_option,
     data_options,
     refuse_unused,
     seed_option,
@@ -61,6 +62,7 @@ class OneProblem:
     seed_option("Seed of the choice of worked examples."),
     system_option,
     template_var_option,
+    chat_template_option,
 )
 @click.option("--text", "only_text", is_flag=True, help="Leave out the table of tokens.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
@@ -109,7 +111,8 @@ def _shown(name: str, task: Task, problem: Problem, settings: Settings) -> dict[
             "bos": None if vocab.bos is None else _text(vocab, vocab.bos),
             "ends": sorted(_text(vocab, token_id) for token_id in vocab.eog),
             "stops": list(text.stops),
-            "template": head.template is not None,
+            "template": bool(settings.chat_template or head.template),
+            "template_given": settings.chat_template is not None,
             "cue": "".join(segment.text for segment in tasks.cue_after(text, "")),
         }
 
@@ -135,9 +138,10 @@ def _marked(tokens: list[dict[str, Any]]) -> str:
 def _facts(shown: dict[str, Any]) -> str:
     bos = f"BOS {shown['bos']!r} once" if shown["bos"] else "no BOS"
     ends = ", ".join(map(repr, shown["ends"])) or "nothing"
+    template = "chat template given" if shown["template_given"] else "chat template of the file"
     return (
         f"{len(shown['tokens'])} tokens, the first {shown['n_shared']} the same in every prompt of the run; {bos}; "
-        f"{'chat template of the file' if shown['template'] else 'worked examples, no chat template'}.\n"
+        f"{template if shown['template'] else 'worked examples, no chat template'}.\n"
         f"Generation ends at {ends}" + (f" or the text {shown['stops']!r}" if shown["stops"] else "") + ".\n"
         f"Cue for the answer before the first token: {shown['cue']!r}"
     )

@@ -10,6 +10,7 @@ import click
 from localent.cli.options import (
     Group,
     Problems,
+    chat_template_option,
     ctx_option,
     data_options,
     db_option,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     shots_option("Worked examples in the prompt. Default: 0 for chat models, 4 for others."),
     system_option,
     template_var_option,
+    chat_template_option,
     click.option("--probe/--no-probe", default=True, show_default=True, help="Probe the answer after every step."),
     click.option(
         "--epsilon", type=float, default=0.01, show_default=True, help="A probe ends below this unexplored probability."

@@ -12,6 +12,7 @@ from localent.cli.options import (
     DATA,
     Group,
     ProblemFile,
+    chat_template_option,
     data_options,
     db_option,
     format_options,
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
     from localent.runs import Settings
 
 
-OF_GOLD = (*DATA, "n", "shots", "system", "template_vars", "max_fed", "db")  # options that a plain text does not use
+# options that a plain text does not use
+OF_GOLD = (*DATA, "n", "shots", "system", "template_vars", "chat_template", "max_fed", "db")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class Source:
     shots_option(),
     system_option,
     template_var_option,
+    chat_template_option,
     max_fed_option(24),
     lanes_option("Texts at a time.", default=8),
     threads_option,

@@ -11,6 +11,7 @@ import click
 from localent.cli.options import (
     Group,
     ProblemFile,
+    chat_template_option,
     ctx_option,
     data_options,
     db_option,
@@ -108,6 +109,7 @@ class Output:
     shots_option(),
     system_option,
     template_var_option,
+    chat_template_option,
     max_fed_option(24),
     lanes_option(default=16),
     threads_option,

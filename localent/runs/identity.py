@@ -20,7 +20,8 @@ from localent.records import Run
 from localent.runs.questions import Prompts
 from localent.runs.settings import Settings
 
-LATER = ("alternatives", "system", "template_vars", "noise_of")  # settings that did not exist for earlier runs
+# settings that did not exist for earlier runs
+LATER = ("alternatives", "system", "template_vars", "chat_template", "noise_of")
 
 
 def record_of(model_sha256: str, prompts: Prompts, build: dict[str, object]) -> Run:

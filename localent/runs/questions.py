@@ -20,9 +20,14 @@ class Prompts:
     """The prompts of a task for one model."""
 
     task: tasks.Task
-    template: str | None  # the chat template of its file
+    own_template: str | None  # the chat template of its file
     vocab: Vocab
     settings: Settings
+
+    @property
+    def template(self) -> str | None:
+        """The chat template that the prompts are made with; None: there is none."""
+        return self.settings.chat_template or self.own_template
 
     def text(self, problem: Problem) -> tasks.PromptText:
         """The prompt of a problem, before it is tokenized."""

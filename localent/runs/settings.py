@@ -32,6 +32,7 @@ class Settings:
     alternatives: int = 0  # also keep so many of the most likely tokens at every prediction
     system: str | None = None  # a system text; templates that refuse one get it before the question
     template_vars: dict[str, Any] = field(default_factory=dict)  # for the chat template: enable_thinking, ...
+    chat_template: str | None = None  # in place of the model's own
     noise_of: str | None = None  # the run that this one repeats in other lanes, as the noise floor of a comparison
 
     def __post_init__(self) -> None:

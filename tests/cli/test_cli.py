@@ -190,6 +190,7 @@ def test_the_broken_line_is_named(cli, tiny, tmp_path):
         (("run", "abacus-sft", "demo-number", "--gpu-layers", "-2"), 2, "-1 means all"),
         (("run", "abacus-sft", "demo-number", "--template-var", "thinking=1"), 2, "no variable 'thinking' to set"),
         (("run", "abacus-sft", "demo-number", "--template-var", "thinking"), 2, "not written NAME=VALUE"),
+        (("prompt", "abacus-sft", "demo-number", "--chat-template-file", "absent.jinja"), 2, "absent.jinja is not"),
         (("run", "abacus-sft", "demo-number", "--lans", "3"), 2, "'--lanes'.*See 'localent run --help'"),
         (("run", "abacus-sft"), 2, "Missing argument 'TASK'"),
         (("run", "nothere.gguf", "demo-number"), 2, "There is no file .*nothere.gguf: 'localent models' lists those"),
@@ -215,6 +216,22 @@ def test_what_is_unwise_is_done_and_not_in_silence(cli, tiny, sums):
     assert code == 0
     assert "localent: --threads 200 is more than" in err
     assert "localent: --ctx 3000 is beyond the 2048 tokens" in err
+
+
+def test_prompt_takes_a_chat_template_of_ones_own(cli, tmp_path):
+    mine, empty = tmp_path / "mine.jinja", tmp_path / "empty.jinja"
+    mine.write_text("{% for m in messages %}<{{ m.role }}> {{ m.content }}\n{% endfor %}<me>")
+    empty.write_text("\n")
+    code, out, _ = cli("prompt", "abacus-sft", "demo-number", "--chat-template-file", mine, "--json")
+    shown = json.loads(out)
+    assert (code, shown["template"], shown["template_given"]) == (0, True, True)
+    assert shown["text"].startswith("<user> ")
+    assert shown["text"].endswith("\n<me>")
+    assert "empty" in cli("prompt", "abacus-sft", "demo-number", "--chat-template-file", empty)[2]
+    broken = tmp_path / "broken.jinja"
+    broken.write_text("{% if %}")
+    code, _, err = cli("prompt", "abacus-sft", "demo-number", "--chat-template-file", broken)
+    assert (code, "line 1" in err) == (1, True)
 
 
 def test_prompt_shows_what_the_options_change(cli):

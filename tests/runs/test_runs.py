@@ -95,7 +95,7 @@ def test_probes_leave_every_token_as_it_was(model, sums, tmp_path):
 
 
 OTHERS = [{"seed": 1}, {"temperature": 0.5}, {"lanes": 8}, {"max_tokens": 41}, {"top_p": 0.9}, {"max_fed": 7}]
-OTHERS += [{"system": "Be brief."}]
+OTHERS += [{"system": "Be brief."}, {"chat_template": "{% for m in messages %}{{ m.content }}\n{% endfor %}"}]
 
 
 @pytest.mark.parametrize("change", OTHERS)
