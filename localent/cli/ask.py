@@ -11,11 +11,13 @@ import click
 from localent.cli.drawing import dumped, style
 from localent.cli.options import (
     Group,
+    answer_by_option,
     chat_template_option,
     colour_option,
     gpu_layers_option,
     max_tokens_option,
     measure_option,
+    option_score_option,
     refuse_unused,
     seed_option,
     settings_options,
@@ -51,6 +53,8 @@ def _problem(question: str, answer: str, options: tuple[str, ...]) -> Problem:
     temperature_option(),
     max_tokens_option("Maximum tokens of the trace. Default: 512, less for models of short context."),
     shots_option("Worked examples in the prompt. Default: as 'localent run'."),
+    answer_by_option,
+    option_score_option,
     system_option,
     template_var_option,
     chat_template_option,

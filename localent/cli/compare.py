@@ -15,6 +15,7 @@ from localent.cli.options import (
     PATH,
     Group,
     ProblemFile,
+    answer_by_option,
     data_options,
     db_option,
     gpu_layers_option,
@@ -22,6 +23,7 @@ from localent.cli.options import (
     max_fed_option,
     max_tokens_option,
     n_option,
+    option_score_option,
     refuse_unused,
     samples_option,
     seed_option,
@@ -37,7 +39,10 @@ if TYPE_CHECKING:
     from localent.compare import Comparison, Plan
     from localent.runs import Settings
 
-OF_TRACES = ("samples", "seed", "temperature", "max_tokens", "shots", "max_fed", "lanes")  # how REF works on a task
+OF_TRACES = (  # how REF works on a task
+    *("samples", "seed", "temperature", "max_tokens", "shots", "max_fed", "lanes"),
+    *("answer_by", "option_score"),
+)
 OF_TEXT = ("ctx", "chunks")
 UNUSED = {  # by what is compared on
     "--text": (*DATA, "n", *OF_TRACES, "free"),
@@ -113,6 +118,8 @@ def _at_least(least: int, name: str, value: int | None) -> None:
     temperature_option("With --task: 0 always takes the most likely token."),
     max_tokens_option("With --task: maximum tokens per trace."),
     shots_option("With --task: worked examples in the prompt."),
+    answer_by_option,
+    option_score_option,
     max_fed_option(8, "With --task: maximum tokens fed per probe."),
     lanes_option("With --task: traces at a time."),
 )

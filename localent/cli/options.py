@@ -231,6 +231,22 @@ top_k_option = click.option(
 )
 
 
+answer_by_option = click.option(
+    "--answer-by",
+    type=click.Choice(["auto", "letter", "text"]),
+    default="auto",
+    show_default=True,
+    help="How options are answered. auto: by text where the model has no chat template, else by letter.",
+)
+option_score_option = click.option(
+    "--option-score",
+    type=click.Choice(["character", "token", "sum"]),
+    default="character",
+    show_default=True,
+    help="By text: log-likelihood per character, per token, or summed.",
+)
+
+
 # ── hardware and context ──────────────────────────────────────────────────────────────────────────────────
 
 

@@ -10,8 +10,10 @@ import click
 from localent.cli.options import (
     Group,
     ProblemFile,
+    answer_by_option,
     chat_template_option,
     data_options,
+    option_score_option,
     refuse_unused,
     seed_option,
     settings_options,
@@ -60,6 +62,8 @@ class OneProblem:
 @settings_options(
     shots_option("Worked examples. Default: 0 for chat models, 4 for others."),
     seed_option("Seed of the choice of worked examples."),
+    answer_by_option,
+    option_score_option,
     system_option,
     template_var_option,
     chat_template_option,
@@ -97,10 +101,11 @@ def _shown(name: str, task: Task, problem: Problem, settings: Settings) -> dict[
     """The prompt as a run would feed it, from the same functions."""
     from localent import tasks
     from localent.runs import session
-    from localent.runs.questions import Prompts
+    from localent.runs.questions import Prompts, answered_by
     from localent.tracing.prompt_tokens import prompt_tokens
 
     with session.vocabulary(name) as (head, vocab):
+        task, settings = answered_by(task, head, settings)
         text = Prompts(task, head.template, vocab, settings).text(problem)
         fed = prompt_tokens(text, vocab)
         return {

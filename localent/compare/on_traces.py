@@ -26,7 +26,7 @@ from localent.errors import UsageError
 from localent.records import Run
 from localent.runs import session
 from localent.runs.progress import SILENT, Listener, Progress, Report
-from localent.runs.questions import Prompts
+from localent.runs.questions import Prompts, answered_by
 from localent.runs.session import Loaded, ModelFile
 from localent.runs.settings import DEFAULTS, Settings, settings_of
 from localent.store import open_db
@@ -178,7 +178,8 @@ class _Work:
         """The traces with their questions. Raises UsageError unless the prompts are those of the run."""
         file, wanted = self.files[0], {p for p, _ in self.traces}
         problems = [p for p in self.task.problems if p.problem_id in wanted]
-        prompts = Prompts(self.task, file.header.template, vocab, self.settings)
+        task, settings = answered_by(self.task, file.header, self.settings)
+        prompts = Prompts(task, file.header.template, vocab, settings)
         if prompts.digest() != self.run.settings["prompt"]:
             raise UsageError(
                 f"Run {self.run.run_id} used another prompt than {file.path.name} gets on {self.task.name} (another"

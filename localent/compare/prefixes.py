@@ -34,7 +34,7 @@ def probes_under(model: Loaded, given: Sequence[Given], kind: Kind, report: Done
     Each prefix is fed as its stored token ids, so that the model reads exactly what the trace's author wrote.
     """
     longest = max(len(g.question.prompt.tokens) + len(g.trace.tokens) for g in given)
-    with model.with_ctx(longest + to_probe(model.settings)).engine() as lanes:
+    with model.with_ctx(longest + to_probe(model.settings, [g.question for g in given])).engine() as lanes:
         return _read(lanes, given, _setup(lanes, model, kind), report)
 
 

@@ -18,10 +18,11 @@ from localent import engine
 from localent.machine import hardware
 from localent.records import Run
 from localent.runs.questions import Prompts
-from localent.runs.settings import Settings
+from localent.runs.settings import TEXT, Settings
 
 # settings that did not exist for earlier runs
 LATER = ("alternatives", "system", "template_vars", "chat_template", "noise_of")
+OF_TEXT = ("answer_by", "option_score")  # recorded where options are answered by their text
 
 
 def record_of(model_sha256: str, prompts: Prompts, build: dict[str, object]) -> Run:
@@ -36,6 +37,8 @@ def _recorded(settings: Settings) -> dict[str, object]:
     """The settings that identify a run; those of LATER only where they are used, so that ids of old runs stay."""
     chosen = {name: value for name, value in asdict(settings).items() if name != "ctx"}
     chosen = {name: value for name, value in chosen.items() if value or name not in LATER}
+    if settings.answer_by != TEXT:
+        chosen = {name: value for name, value in chosen.items() if name not in OF_TEXT}
     return chosen if settings.probe else chosen | {"epsilon": None, "max_fed": None}
 
 

@@ -6,11 +6,14 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from localent import tasks
-from localent.engine import Vocab
+from localent import models, tasks
+from localent.engine import Prompt, Vocab
+from localent.errors import UsageError
+from localent.files.identity import Identity
 from localent.records import Choice, Problem
-from localent.runs.settings import Settings
+from localent.runs.settings import AUTO, DEFAULTS, LETTER, TEXT, Settings
 from localent.tasks.kinds import Grammar
+from localent.tasks.kinds.option_text import OptionTexts, are_texts, options_of
 from localent.tracing.attempt import Question
 from localent.tracing.prompt_tokens import continued, prompt_tokens
 
@@ -46,9 +49,14 @@ class Prompts:
         grammars: dict[tuple[str, ...], Grammar] = {}
         for problem in problems:
             labels = tuple(choice.label for choice in problem.choices)
-            if self.settings.probe and labels not in grammars:
+            if self.settings.probe and labels not in grammars and not self.by_text:
                 grammars[labels] = self.task.kind.grammar(self.vocab.pieces, problem.choices)
             yield self._question(problem, grammars.get(labels))
+
+    @property
+    def by_text(self) -> bool:
+        """True if options are answered by their text."""
+        return self.task.kind is tasks.OPTION_TEXT
 
     def digest(self) -> str:
         """Hash of the prompt of a placeholder problem: template, instruction, worked examples, cue, stops."""
@@ -66,6 +74,7 @@ class Prompts:
 
     def _question(self, problem: Problem, grammar: Grammar | None) -> Question:
         text = self.text(problem)
+        prompt = prompt_tokens(text, self.vocab)
 
         def cue(written: str) -> list[int]:
             segments = tasks.cue_after(text, written)
@@ -73,9 +82,38 @@ class Prompts:
 
         return Question(
             problem=problem,
-            prompt=prompt_tokens(text, self.vocab),
+            prompt=prompt,
             cue=cue,
-            grammar=grammar,
+            grammar=self._options(problem, prompt) if self.by_text else grammar,
             stops=text.stops,
             thought=text.thought,
+            at_once=text.at_once,
         )
+
+    def _options(self, problem: Problem, prompt: Prompt) -> OptionTexts:
+        before = prompt.tokens[-1]
+        return options_of(problem, self.settings.option_score, before, lambda text: continued(text, self.vocab))
+
+
+def answered_by(task: tasks.Task, header: Identity, settings: Settings) -> tuple[tasks.Task, Settings]:
+    """The task as this model is asked it, and the settings that say so: by letter, or by the text of an option.
+
+    `auto`: by text where the model has no chat template, the options are texts, and traces are probed. The bundled
+    models and tasks are made for letters. Raises UsageError for settings that do not fit.
+    """
+    chosen = settings.answer_by if settings.answer_by != AUTO else _fitting(task, header, settings)
+    if chosen == LETTER:
+        if settings.option_score != DEFAULTS.option_score:
+            raise UsageError("--option-score has no effect by letter: leave it out, or add --answer-by text.")
+        return task, replace(settings, answer_by=LETTER)
+    if not task.problems[0].choices:
+        raise UsageError(f"{task.name} has no options to answer by text: leave --answer-by out.")
+    if not settings.probe:
+        raise UsageError("--answer-by text reads the answer from probes: leave --no-probe out, or answer by letter.")
+    return task.by_text() if task.kind is not tasks.OPTION_TEXT else task, replace(settings, answer_by=TEXT)
+
+
+def _fitting(task: tasks.Task, header: Identity, settings: Settings) -> str:
+    bundled = task.name in tasks.BUNDLED or models.is_bundled(header.model)
+    texts, template = task.kind is tasks.CHOICE and are_texts(task.problems), settings.chat_template or header.template
+    return TEXT if texts and settings.probe and not template and not bundled else LETTER

@@ -12,9 +12,11 @@ from localent.errors import LocalentError, UsageError
 from localent.files.cache import choose_once
 from localent.machine import hardware
 from localent.runs.settings import Settings
+from localent.tasks.kinds.option_text import OptionTexts
 from localent.tracing.attempt import Question
 
 DEFAULT_MAX_TOKENS = 512
+ANSWER_TOKENS = 64  # of a trace that is an answer in one line
 SLACK = 24  # tokens of context for the cue, and for an answer that goes past the search's budget
 FITS = 0.9  # share of the available memory that lanes may take
 LANES = (1, 4, 8, 16, 32)  # tried where the user leaves them open
@@ -26,23 +28,28 @@ Room = Callable[[Settings, Model, Sequence[Question]], Settings]
 
 def to_generate(settings: Settings, weights: Model, questions: Sequence[Question]) -> Settings:
     """Room for the longest prompt, a trace of max_tokens after it, and its probes."""
-    max_tokens = settings.max_tokens or min(DEFAULT_MAX_TOKENS, weights.n_ctx_train // 2)
+    usual = ANSWER_TOKENS if questions[0].at_once else DEFAULT_MAX_TOKENS
+    max_tokens = settings.max_tokens or min(usual, weights.n_ctx_train // 2)
     longest = max(questions, key=lambda question: len(question.prompt.tokens))
     n_prompt = len(longest.prompt.tokens)
-    needed, limit = n_prompt + max_tokens + to_probe(settings), settings.ctx or weights.n_ctx_train
+    n_probe, limit = to_probe(settings, questions), settings.ctx or weights.n_ctx_train
+    needed = n_prompt + max_tokens + n_probe
     if needed > limit:
         less = "lower --max-tokens or --shots" if n_prompt < limit else "leave that problem out, lower --shots"
         more = "raise --ctx" if settings.ctx else "take a model with a longer context"
         raise UsageError(
             f"Problem {longest.problem.source_id} needs {needed} tokens of context ({n_prompt} prompt, {max_tokens} "
-            f"to generate, {to_probe(settings)} for probes), only {limit} are available: {less}, or {more}."
+            f"to generate, {n_probe} for probes), only {limit} are available: {less}, or {more}."
         )
     return replace(settings, max_tokens=max_tokens, ctx=settings.ctx or needed)
 
 
-def to_probe(settings: Settings) -> int:
+def to_probe(settings: Settings, questions: Sequence[Question]) -> int:
     """Tokens of context that a probe may need after a prefix."""
-    return settings.max_fed + SLACK if settings.probe else 0
+    if not settings.probe:
+        return 0
+    texts = [question.grammar.longest for question in questions if isinstance(question.grammar, OptionTexts)]
+    return SLACK + max(texts, default=settings.max_fed)
 
 
 def fastest_lanes(weights: Model, options: engine.Options, what: dict[str, object]) -> int:

@@ -64,7 +64,7 @@ def enter(store: Database, asked: Session) -> Run:
     """Write the model, the task, its problems and the run; returns the run."""
     record, task = asked.record, asked.task
     store.add_model(asked.file.header.model)
-    store.add_task(task.name, task.kind.name)
+    store.add_task(task.name, task.kind.form)
     store.add_problems(task.name, task.problems)
     store.add_run(record)
     return record

@@ -22,7 +22,7 @@ from localent.records import Run
 from localent.runs import room as rooms
 from localent.runs.identity import build_of, record_of
 from localent.runs.progress import Status, ignore
-from localent.runs.questions import Prompts
+from localent.runs.questions import Prompts, answered_by
 from localent.runs.settings import Settings, settings_of
 from localent.store import Database
 from localent.tracing.attempt import Question, Setup
@@ -166,6 +166,7 @@ def _asked(ready: Loaded, task: tasks.Task, room: rooms.Room) -> Session:
     settings, weights = ready.settings, ready.weights
     if settings.measure_top_k > weights.vocab.n_tokens:
         raise UsageError(f"--measure-top-k is beyond this model's vocabulary of {weights.vocab.n_tokens} tokens.")
+    task, settings = answered_by(task, ready.file.header, settings)
     prompts = Prompts(task, ready.file.header.template, weights.vocab, settings)
     questions = tuple(prompts.questions(task.problems))
     return Session(ready.file, weights, room(settings, weights, questions), task, questions)

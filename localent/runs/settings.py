@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from localent.errors import UsageError
 from localent.measure.sampling import Sampler
 from localent.records import Run
+from localent.tasks.kinds.option_text import SCORES
 from localent.tracing.probe import Effort
+
+AUTO, LETTER, TEXT = "auto", "letter", "text"
+ANSWER_BY = (AUTO, LETTER, TEXT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +38,8 @@ class Settings:
     system: str | None = None  # a system text; templates that refuse one get it before the question
     template_vars: dict[str, Any] = field(default_factory=dict)  # for the chat template: enable_thinking, ...
     chat_template: str | None = None  # in place of the model's own
+    answer_by: str = AUTO  # how choice tasks are answered: by a letter, or by the text of an option
+    option_score: str = "character"  # by text: what the softmax is taken of, one of tasks.kinds.option_text.SCORES
     noise_of: str | None = None  # the run that this one repeats in other lanes, as the noise floor of a comparison
 
     def __post_init__(self) -> None:
@@ -44,12 +51,19 @@ class Settings:
         _at_least(-1, "gpu_layers", self.gpu_layers)
         if not -(2**63) <= self.seed < 2**63:
             raise UsageError(f"--seed must fit 64 bits, got {self.seed}.")
+        _one_of(ANSWER_BY, "answer-by", self.answer_by)
+        _one_of(SCORES, "option-score", self.option_score)
         if not 0 <= self.epsilon <= 1:
             raise UsageError(f"--epsilon is a probability from 0 to 1, got {self.epsilon}.")
 
     def effort(self) -> Effort:
         """The limits of each probe's search."""
         return Effort(self.epsilon, self.max_fed)
+
+
+def _one_of(known: Sequence[str], name: str, value: str) -> None:
+    if value not in known:
+        raise UsageError(f"--{name} is one of {', '.join(known)}, got {value!r}.")
 
 
 def _at_least(least: int, name: str, value: int | None) -> None:
@@ -61,7 +75,10 @@ DEFAULTS = Settings()
 
 
 def settings_of(run: Run) -> Settings:
-    """The settings that a run was made with; those recorded as None or not at all keep their defaults."""
+    """The settings that a run was made with; those recorded as None or not at all keep their defaults.
+
+    A run that does not record how it was answered was answered by letter.
+    """
     known = {field.name for field in fields(Settings)}
     made: dict[str, Any] = {name: v for name, v in run.settings.items() if name in known and v is not None}
-    return Settings(**made)
+    return Settings(**{"answer_by": LETTER} | made)

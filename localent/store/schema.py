@@ -127,8 +127,9 @@ TABLES_1 = (
     """create table probes ( -- the answer distribution after the first k steps of a trace
   trace_id integer not null references traces on delete cascade, -- the trace
   k integer not null,                  -- reasoning steps in the prefix, 0..K
-  estimator text not null,             -- the kind of answer where computed from logits; "rollout" where sampled; a
-                                       -- control adds its name: "number:shuffled"
+  estimator text not null,             -- the kind of answer where computed from logits: "number", "choice" (by letter),
+                                       -- "option text"; "rollout" where sampled; a control adds its name:
+                                       -- "number:shuffled"
   n_tokens integer not null,           -- tokens of the prefix after the prompt
   position real not null,              -- k / K; 0 where K is 0
   entropy real not null,               -- nats. Where answers cannot be listed (number): invalid counts as one outcome,
@@ -281,11 +282,12 @@ join runs r on r.run_id = t.run_id
 join models m on m.sha256 = r.model_sha256
 join problems p on p.task = t.task and p.problem_id = t.problem_id
 join tasks on tasks.task = t.task
-left join probes first on first.trace_id = t.trace_id and first.estimator = tasks.kind and first.k = 0
-left join probes half on half.trace_id = t.trace_id and half.estimator = tasks.kind and half.k =
-  (select max(k) from probes where trace_id = t.trace_id and estimator = tasks.kind and position <= 0.5)
-left join probes last on last.trace_id = t.trace_id and last.estimator = tasks.kind and last.k =
-  (select max(k) from probes where trace_id = t.trace_id and estimator = tasks.kind)""",
+left join probes first on first.trace_id = t.trace_id and first.estimator in (tasks.kind, 'option text') and first.k = 0
+left join probes half on half.trace_id = t.trace_id and half.estimator in (tasks.kind, 'option text') and half.k =
+  (select max(k) from probes
+   where trace_id = t.trace_id and estimator in (tasks.kind, 'option text') and position <= 0.5)
+left join probes last on last.trace_id = t.trace_id and last.estimator in (tasks.kind, 'option text') and last.k =
+  (select max(k) from probes where trace_id = t.trace_id and estimator in (tasks.kind, 'option text'))""",
     "step_entropy": """-- one row per probe: what the model would answer after the first k steps; entropies in nats
 -- step_*: over the tokens of the k-th step, the one that the prefix ends with; null at k = 0
 select b.trace_id, t.run_id, m.name as model, m.quant, t.task, t.problem_id, t.sample, t.correct,

@@ -2,7 +2,7 @@
 
 from localent.records import text_of
 from localent.tasks.grade import answer_start, extract, grade
-from localent.tasks.kinds import CHOICE, NUMBER, Kind
+from localent.tasks.kinds import CHOICE, NUMBER, OPTION_TEXT, Kind
 from localent.tasks.load import BUNDLED, PUBLIC, Columns, Task, load
 from localent.tasks.numbers import normalise_number
 from localent.tasks.prompt import PromptOptions, PromptText, Segment, cue_after, render
@@ -13,6 +13,7 @@ __all__ = [
     "BUNDLED",
     "CHOICE",
     "NUMBER",
+    "OPTION_TEXT",
     "PUBLIC",
     "Columns",
     "Kind",

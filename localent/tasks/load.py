@@ -14,7 +14,9 @@ from pathlib import Path
 from localent.errors import UsageError
 from localent.records import Problem
 from localent.tasks import kinds
-from localent.tasks.kinds import Kind
+from localent.tasks.grade import answer_start
+from localent.tasks.kinds import CHOICE, OPTION_TEXT, Kind
+from localent.tasks.kinds.option_text import with_solution
 from localent.tasks.problems import Columns, problem_of
 from localent.tasks.rows import read_rows
 
@@ -43,6 +45,13 @@ class Task:
         if n is not None and n < 1:
             raise UsageError(f"-n must be at least 1 problem, got {n}: leave -n out to take them all.")
         return replace(self, problems=self.problems[:n])
+
+    def by_text(self) -> Task:
+        """The same problems, answered by the text of an option; without worked examples unless some are asked for."""
+        own = self.pool != self.kind.examples
+        pool = tuple(map(_ending_in_text, self.pool)) if own else OPTION_TEXT.examples
+        instruction = OPTION_TEXT.instruction if self.instruction else ""
+        return replace(self, kind=OPTION_TEXT, pool=pool, instruction=instruction, shots=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +121,12 @@ def _pool(name: str, kind: Kind, problems: tuple[Problem, ...]) -> tuple[Problem
     """The file's own worked problems where it has enough; never those of a public test set."""
     worked = tuple(p for p in problems if p.solution)[:POOL]
     return worked if len(worked) > SHOTS and name not in PUBLIC else kind.examples
+
+
+def _ending_in_text(problem: Problem) -> Problem:
+    """A worked problem that states the text of its option in place of the label."""
+    solution = problem.solution or ""
+    return with_solution(problem, solution[: answer_start(solution, CHOICE, problem.choices)])
 
 
 def _find(name: str, data: Path | None) -> Path:

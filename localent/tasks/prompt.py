@@ -18,6 +18,7 @@ from localent.tasks.load import Task
 from localent.tasks.thought import DEFAULT, ThoughtFormat
 
 STOPS = ("\nQuestion:",)  # a model without a chat template goes on with a problem of its own
+LINE = ("\n",)  # the end of an answer that is asked for at once
 
 
 class Segment(NamedTuple):
@@ -55,6 +56,7 @@ class PromptText:
     stops: tuple[str, ...] = ()
     cue: str = field(default=Kind.cue, repr=False)  # asks for the answer; no part of the prompt, whose repr is hashed
     thought: ThoughtFormat = field(default=DEFAULT, repr=False)  # how the model marks what it thinks
+    at_once: bool = field(default=False, repr=False)  # it ends in the cue: an answer follows, no reasoning
 
     @property
     def text(self) -> str:
@@ -70,14 +72,21 @@ def render(task: Task, problem: Problem, options: PromptOptions = DEFAULTS) -> P
     shared, own = ask(task, problem, examples, options)
     if not is_shared:
         shared, own = [], [*shared, *own]
-    stops = STOPS if options.template is None else ()
+    at_once = options.template is None and _at_once(task.kind, examples)
+    stops = (LINE if at_once else STOPS) if options.template is None else ()
     shown, own_parts = _format(options.template), _filled(own)
-    return PromptText(_filled(shared), own_parts, stops, task.kind.cue, _in_prompt(shown, own_parts))
+    return PromptText(_filled(shared), own_parts, stops, task.kind.cue, _in_prompt(shown, own_parts), at_once)
 
 
-def question_text(problem: Problem) -> str:
-    """The question, and one line "A) text" per option."""
-    return "\n".join([problem.question, *(f"{c.label}) {c.text}" for c in problem.choices)])
+def _at_once(kind: Kind, examples: Sequence[Problem]) -> bool:
+    """True if the prompt asks for the answer itself: by the text of an option, with no example to reason after."""
+    return not kind.lists_options and not examples
+
+
+def question_text(problem: Problem, kind: Kind) -> str:
+    """The question, and one line "A) text" per option where the kind lists them."""
+    options = problem.choices if kind.lists_options else ()
+    return "\n".join([problem.question, *(f"{c.label}) {c.text}" for c in options)])
 
 
 def pick_shots(task: Task, problem: Problem, shots: int, seed: int) -> tuple[list[Problem], bool]:
@@ -96,17 +105,26 @@ def pick_shots(task: Task, problem: Problem, shots: int, seed: int) -> tuple[lis
 def cue_after(prompt: PromptText, prefix: str) -> tuple[Segment, ...]:
     """The text that asks for the answer now, after the prompt and what was generated. Closes an open thought first."""
     so_far = prompt.text + prefix
+    if prompt.at_once and not prefix:
+        return ()
     closing = prompt.thought.to_answer(prefix or so_far[-1:])
     if closing:
         marks = closing.rstrip()
-        return (Segment(marks, True), Segment(closing[len(marks) :] + prompt.cue, False))
-    space = "" if not so_far or so_far[-1].isspace() else " "
-    return (Segment(space + prompt.cue, False),)
+        return (Segment(marks, True), Segment(closing[len(marks) :] + _on_its_line(prompt.cue, closing), False))
+    cue = _on_its_line(prompt.cue, so_far)
+    space = "" if not so_far or so_far[-1].isspace() or cue[0] == "\n" else " "
+    return (Segment(space + cue, False),)
 
 
-def _asked(problem: Problem) -> str:
+def _on_its_line(cue: str, before: str) -> str:
+    """A cue that begins with a line break, without it where a line has just begun."""
+    return cue.lstrip("\n") if before.endswith("\n") else cue
+
+
+def _asked(problem: Problem, kind: Kind, *, at_once: bool = False) -> str:
     """The format that the bundled model was trained on; the solution begins after one space."""
-    return f"Question: {question_text(problem)}\nSolution:"
+    opening = kind.cue if at_once else "\nSolution:"
+    return f"Question: {question_text(problem, kind)}{opening}"
 
 
 def _plain(
@@ -115,8 +133,9 @@ def _plain(
     """(system text and worked examples, the question), for a model without a chat template."""
     _refuse_any(options.chosen)
     first = f"{options.system.strip()}\n\n" if options.system and options.system.strip() else ""
-    shared = first + "".join(f"{_asked(e)} {e.solution}\n\n" for e in examples)
-    return [Segment(shared, False)], [Segment(_asked(problem), False)]
+    shared = first + "".join(f"{_asked(e, task.kind)} {e.solution}\n\n" for e in examples)
+    own = _asked(problem, task.kind, at_once=_at_once(task.kind, examples))
+    return [Segment(shared, False)], [Segment(own, False)]
 
 
 def _chat(
@@ -127,7 +146,7 @@ def _chat(
 
     template, system = options.template or "", options.system
     check_names(template, options.chosen)
-    ask = [f"{question_text(p)}\n\n{task.instruction}".strip() for p in (*examples, problem)]
+    ask = [f"{question_text(p, task.kind)}\n\n{task.instruction}".strip() for p in (*examples, problem)]
     turns = [("system", system.strip())] if system and system.strip() else []
     for question, example in zip(ask, examples, strict=False):
         turns += [("user", question), ("assistant", (example.solution or "").strip())]

@@ -11,7 +11,8 @@ from localent.engine import Prompt, Rewind, Vocab
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler, rng
 from localent.records import Extraction, Probe, Problem, Step, Trace
-from localent.tasks.kinds import Grammar, Kind
+from localent.tasks.kinds import OPTION_TEXT, Grammar, Kind
+from localent.tasks.kinds.option_text import OptionTexts, leading
 from localent.tasks.thought import DEFAULT
 from localent.tracing.generate import Generation, Limits, generate
 from localent.tracing.probe import Effort, probe
@@ -27,9 +28,10 @@ class Question:
     problem: Problem
     prompt: Prompt
     cue: Callable[[str], Sequence[int]]  # text written so far -> the tokens that ask for the answer now
-    grammar: Grammar | None  # what counts as an answer; None: do not probe
+    grammar: Grammar | OptionTexts | None  # what counts as an answer; None: do not probe
     stops: tuple[str, ...] = ()  # texts that end the trace
     thought: tasks.ThoughtFormat = DEFAULT  # how the model marks what it thinks
+    at_once: bool = False  # the prompt ends in the cue: the trace is an answer without reasoning
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,15 @@ def attempt(question: Question, sample: int, how: Setup) -> Fed:
 def steps_of(question: Question, written: Generation, kind: Kind) -> tuple[Step, ...]:
     """The reasoning steps of a generation, and its answer."""
     pieces = [token.text for token in written.tokens]
-    thinking, thought = cut_off(question, written), question.thought
-    return tasks.of_trace(pieces, kind, question.problem.choices, thinking=thinking, thought=thought)
+    return parts_of(question, pieces, kind, thinking=cut_off(question, written))
+
+
+def parts_of(question: Question, pieces: Sequence[bytes], kind: Kind, *, thinking: bool) -> tuple[Step, ...]:
+    """The reasoning steps of a text in token pieces, and its answer, which is all of it where it was asked at once."""
+    if question.at_once:
+        whole = tasks.text_of(pieces)
+        return (Step(0, 0, len(pieces), whole, "answer"),) if whole else ()
+    return tasks.of_trace(pieces, kind, question.problem.choices, thinking=thinking, thought=question.thought)
 
 
 def cut_off(question: Question, written: Generation) -> bool:
@@ -103,7 +112,7 @@ def finished(
 ) -> Trace:
     """Grade a generation and assemble its record."""
     problem, text = question.problem, written.text
-    read = UNFINISHED if cut_off(question, written) else tasks.extract(text, kind, problem.choices, question.thought)
+    read = UNFINISHED if cut_off(question, written) else _answer(question, text, kind, probes)
     return Trace(
         problem_id=problem.problem_id,
         sample=sample,
@@ -116,3 +125,10 @@ def finished(
         steps=parts,
         probes=probes,
     )
+
+
+def _answer(question: Question, text: str, kind: Kind, probes: Sequence[Probe]) -> Extraction:
+    """The answer that a text states; by the text of an option, the leading one after its reasoning."""
+    if kind is OPTION_TEXT:
+        return leading(probes, question.problem)
+    return tasks.extract(text, kind, question.problem.choices, question.thought)

@@ -19,7 +19,9 @@ from localent.engine import Rewind
 from localent.measure.meter import Meter
 from localent.records import Answer, Distribution
 from localent.tasks.kinds.grammar import MAX_OPENING, Grammar, Moves
+from localent.tasks.kinds.option_text import OptionTexts
 from localent.tasks.kinds.summary import Explored, Summary
+from localent.tracing.option_text import common_length, probe_texts
 
 NEGLIGIBLE = 1e-5  # branches below this are summed into the residual, not kept apart
 DETOURS = 2  # the true answer is followed through as many tokens as so many plain spellings of it have
@@ -46,7 +48,7 @@ class _Branch:
 
 
 def probe(
-    n_prefix: int, cue: Sequence[int], grammar: Grammar, truth: str, effort: Effort, meter: Meter
+    n_prefix: int, cue: Sequence[int], grammar: Grammar | OptionTexts, truth: str, effort: Effort, meter: Meter
 ) -> Generator[Rewind | int, np.ndarray, Distribution]:
     """Coroutine: rewind the lane to `n_prefix` tokens, feed the cue, compute the answer distribution.
 
@@ -54,6 +56,8 @@ def probe(
     answer's own path followed to its end, so that its probability is known however small it is. `p_true` is
     that of all its spellings looked at: at least that of the plain one, " 18.".
     """
+    if isinstance(grammar, OptionTexts):
+        return (yield from probe_texts(n_prefix, cue, grammar, truth, meter))
     yield Rewind(n_prefix)
     for token in cue:
         row = yield token
@@ -99,7 +103,7 @@ class _Search:
 
     def visit(self, branch: _Branch) -> Generator[Rewind | int, np.ndarray, None]:
         """Feed what leads from the last branch to this one and expand it."""
-        common = _common_length(self._fed, branch.path)
+        common = common_length(self._fed, branch.path)
         if common < len(self._fed):
             yield Rewind(self.n_base + common)
         for token in branch.path[common:]:
@@ -213,7 +217,3 @@ class _Search:
 def _on_the_way(text: str, within: dict[str, float]) -> float:
     """The unexplored probability of all branches that may become an answer beginning with this text."""
     return math.fsum(within.get(text[:n], 0.0) for n in range(len(text) + 1))
-
-
-def _common_length(a: Sequence[int], b: Sequence[int]) -> int:
-    return next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))

@@ -12,7 +12,8 @@ from localent.measure.meter import Reading
 from localent.measure.sampling import rng
 from localent.records import Probe, Trace
 from localent.tasks.kinds import Grammar, Kind
-from localent.tracing.attempt import Question, Setup, finished, steps_of
+from localent.tasks.kinds.option_text import OptionTexts
+from localent.tracing.attempt import Question, Setup, finished, parts_of, steps_of
 from localent.tracing.generate import Generation, generate
 from localent.tracing.probe import probe
 
@@ -61,11 +62,13 @@ def step_ended(vocab: Vocab, fed: Sequence[int], question: Question, kind: Kind)
         return None
     pieces = [vocab.pieces[i] for i in fed]
     thinking = question.thought.is_open(tasks.text_of(pieces))
-    steps = tasks.of_trace(pieces, kind, question.problem.choices, thinking=thinking, thought=question.thought)
+    steps = parts_of(question, pieces, kind, thinking=thinking)
     return len(steps) if all(step.kind == "reasoning" for step in steps) else None
 
 
-def _probed(question: Question, grammar: Grammar, how: Setup, so_far: _Written, watcher: Watcher) -> Coroutine[Row]:
+def _probed(
+    question: Question, grammar: Grammar | OptionTexts, how: Setup, so_far: _Written, watcher: Watcher
+) -> Coroutine[Row]:
     """Coroutine: probe the trace so far, then return to it; the row that predicts its next token."""
     cue = question.cue(tasks.text_of(how.vocab.pieces[i] for i in so_far.fed))
     n_prefix, truth = len(question.prompt.tokens) + len(so_far.fed), question.problem.answer

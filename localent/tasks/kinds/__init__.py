@@ -10,12 +10,14 @@ from localent.tasks.kinds.choice import CHOICE
 from localent.tasks.kinds.grammar import Grammar
 from localent.tasks.kinds.kind import ANSWER_IS, Clause, Gold, Kind, Worked
 from localent.tasks.kinds.number import NUMBER
+from localent.tasks.kinds.option_text import OPTION_TEXT
 
 __all__ = [
     "ANSWER_IS",
     "CHOICE",
     "KINDS",
     "NUMBER",
+    "OPTION_TEXT",
     "Clause",
     "Gold",
     "Grammar",
@@ -48,3 +50,4 @@ def of_answer(answer: str, choices: Sequence[Choice] = ()) -> Kind:
 
 register(NUMBER)
 register(CHOICE)
+register(OPTION_TEXT)

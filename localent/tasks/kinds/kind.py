@@ -47,11 +47,17 @@ class Kind(ABC):
     To add a kind, write one file in this folder and register it in `kinds/__init__.py`.
     """
 
-    name: str  # as stored: "number", "choice"
+    name: str  # how the answer is asked for, as probes store it: "number", "choice", "option text"
+    form: str  # of its answers, as a task stores it; as `name` unless a kind is another way to ask
     noun: str  # one answer, in messages: "number", "option"
     instruction: str  # follows the question in a chat
     worked: tuple[Worked, ...]
-    cue: str = "The answer is"  # asks for the answer now
+    cue: str = "The answer is"  # asks for the answer now; with a line break in front it stands on a line of its own
+    lists_options: bool = True  # the question is followed by its options
+
+    def __init_subclass__(cls) -> None:
+        if "name" in cls.__dict__ and "form" not in cls.__dict__:
+            cls.form = cls.name
 
     @cached_property
     def examples(self) -> tuple[Problem, ...]:
@@ -59,8 +65,7 @@ class Kind(ABC):
         return tuple(self._example(i, worked) for i, worked in enumerate(self.worked, start=1))
 
     def _example(self, index: int, worked: Worked) -> Problem:
-        labels = map(chr, range(ord("A"), ord("Z") + 1))
-        choices = tuple(Choice(label, text) for label, text in zip(labels, worked.options, strict=False))
+        choices = self._choices(worked)
         return Problem(
             problem_id=problem_id(worked.question, worked.answer, choices),
             source_id=str(index),
@@ -69,6 +74,10 @@ class Kind(ABC):
             choices=choices,
             solution=f"{worked.solution}\n{self.cue} {worked.answer}.",
         )
+
+    def _choices(self, worked: Worked) -> tuple[Choice, ...]:
+        labels = map(chr, range(ord("A"), ord("Z") + 1))
+        return tuple(Choice(label, text) for label, text in zip(labels, worked.options, strict=False))
 
     # --- problems ---
 

@@ -40,7 +40,7 @@ def stated(text: str, begin: int, end: int, choices: Sequence[Choice]) -> Found 
         return Found(None, begin, end, "none")
     if match and _is_label(plain, match.start("label"), match.end(), choices):
         return Found(_spelled(match["label"], choices), match.start("label"), match.end(), "answer statement")
-    return _by_text(text, begin, _end_of_option(text, begin, end, choices), choices, "answer text")
+    return by_text(text, begin, _end_of_option(text, begin, end, choices), choices, "answer text")
 
 
 def last(text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
@@ -53,7 +53,7 @@ def last(text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
             return Found(match[0], match.start(), match.end(), "last label")
     end = len(text.rstrip())
     ends = [stop for _, stop in sentence_ends(text, begin) if stop < end]
-    return _by_text(text, max([begin, text.rfind("\n", begin, end), *ends[-1:]]), end, choices, "option text")
+    return by_text(text, max([begin, text.rfind("\n", begin, end), *ends[-1:]]), end, choices, "option text")
 
 
 def _any(choices: Sequence[Choice]) -> str:
@@ -108,7 +108,7 @@ def _end_of_option(text: str, begin: int, end: int, choices: Sequence[Choice]) -
     return max(end, *(begin + n for n in given), begin)
 
 
-def _by_text(text: str, begin: int, end: int, choices: Sequence[Choice], method: str) -> Found | None:
+def by_text(text: str, begin: int, end: int, choices: Sequence[Choice], method: str) -> Found | None:
     """The one option whose text text[begin:end] contains; an option within a longer one does not count."""
     plain = _words(text[begin:end])
     found = [c for c in choices if _words(c.text).strip() and _words(c.text) in plain]
