@@ -60,7 +60,7 @@ class OneProblem:
     data_options,
 )
 @settings_options(
-    shots_option("Worked examples. Default: 0 for chat models, 4 for others."),
+    shots_option("Worked examples. Default: 0 for chat models and answers by text, else 4."),
     seed_option("Seed of the choice of worked examples."),
     answer_by_option,
     option_score_option,

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     top_p_option,
     top_k_option,
     max_tokens_option("Maximum tokens per trace. Default: 512, less for models of short context."),
-    shots_option("Worked examples in the prompt. Default: 0 for chat models, 4 for others."),
+    shots_option("Worked examples in the prompt. Default: 0 for chat models and answers by text, else 4."),
     answer_by_option,
     option_score_option,
     system_option,
@@ -84,6 +84,7 @@ def command(model: str, problems: Problems, samples: int, settings: Settings, db
     localent run abacus-sft demo-number -n 50
     localent run qwen2.5-0.5b-instruct:Q8_0 gsm8k -n 100 --samples 4
     localent run model.gguf mine --data mine.csv --question prompt --answer gold
+    localent run base.gguf arc-easy --answer-by text --option-score sum
     """
     from localent import runs
 
