@@ -183,7 +183,9 @@ def _settings(**values: Any) -> Settings:
     from localent.runs import Settings
 
     if values.get("temperature") == 0:
-        refuse_unused("--temperature 0", "top_p", "top_k")
+        refuse_unused("--temperature 0", "top_p", "top_k", "min_p")
+    if all(values.get(name, off) == off for name, off in PENALTIES.items()):
+        refuse_unused("A run without penalties", "repeat_last_n")
     if not values.get("probe", True):
         refuse_unused("--no-probe", "epsilon", "max_fed")
     return Settings(**values)
@@ -228,6 +230,43 @@ top_p_option = click.option(
 )
 top_k_option = click.option(
     "--top-k", type=int, default=0, show_default=True, help="Sample from the k most likely tokens; 0: all."
+)
+PENALTIES = {"repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}  # without effect
+
+
+def sampling_options(command: Function) -> Function:
+    """The filters of sampling, and the penalties of tokens that came lately, with llama.cpp's names."""
+    return _with(command, (top_p_option, top_k_option, *_MORE))
+
+
+_MORE = (
+    click.option(
+        "--min-p",
+        type=float,
+        default=0.0,
+        show_default=True,
+        help="Sample from the tokens of at least this share of the largest probability; 0: all.",
+    ),
+    click.option(
+        "--repeat-penalty",
+        type=float,
+        default=1.0,
+        show_default=True,
+        help="Divide the positive logits of recent tokens by this, multiply the others; 1: off.",
+    ),
+    click.option(
+        "--presence-penalty", type=float, default=0.0, show_default=True, help="Subtract from logits of recent tokens."
+    ),
+    click.option(
+        "--frequency-penalty", type=float, default=0.0, show_default=True, help="The same, for each time one came."
+    ),
+    click.option(
+        "--repeat-last-n",
+        type=int,
+        default=64,
+        show_default=True,
+        help="How many tokens of prompt and trace are recent; -1: all.",
+    ),
 )
 
 

@@ -22,6 +22,7 @@ from localent.cli.options import (
     n_option,
     option_score_option,
     samples_option,
+    sampling_options,
     seed_option,
     settings_options,
     shots_option,
@@ -29,8 +30,6 @@ from localent.cli.options import (
     temperature_option,
     template_var_option,
     threads_option,
-    top_k_option,
-    top_p_option,
 )
 from localent.cli.output import dump_summary, show_summary, summary_of
 from localent.cli.progress import Bar
@@ -46,8 +45,7 @@ if TYPE_CHECKING:
 @settings_options(
     seed_option("Seed of sampling and of the choice of worked examples."),
     temperature_option(),
-    top_p_option,
-    top_k_option,
+    sampling_options,
     max_tokens_option("Maximum tokens per trace. Default: 512, less for models of short context."),
     shots_option("Worked examples in the prompt. Default: 0 for chat models and answers by text, else 4."),
     answer_by_option,

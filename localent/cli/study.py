@@ -25,6 +25,7 @@ from localent.cli.options import (
     option_score_option,
     refuse_unused,
     samples_option,
+    sampling_options,
     seed_option,
     settings_options,
     shots_option,
@@ -32,8 +33,6 @@ from localent.cli.options import (
     temperature_option,
     template_var_option,
     threads_option,
-    top_k_option,
-    top_p_option,
 )
 from localent.cli.output import print_table, say
 from localent.cli.progress import Bar
@@ -105,8 +104,7 @@ class Output:
 @settings_options(
     seed_option(),
     temperature_option(),
-    top_p_option,
-    top_k_option,
+    sampling_options,
     max_tokens_option(),
     shots_option(),
     answer_by_option,

@@ -18,10 +18,12 @@ from localent import engine
 from localent.machine import hardware
 from localent.records import Run
 from localent.runs.questions import Prompts
-from localent.runs.settings import TEXT, Settings
+from localent.runs.settings import DEFAULTS, TEXT, Settings
 
-# settings that did not exist for earlier runs
-LATER = ("alternatives", "system", "template_vars", "chat_template", "noise_of")
+LATER = (  # settings that did not exist for earlier runs
+    *("alternatives", "system", "template_vars", "chat_template", "noise_of"),
+    *("min_p", "repeat_penalty", "presence_penalty", "frequency_penalty", "repeat_last_n"),
+)
 OF_TEXT = ("answer_by", "option_score")  # recorded where options are answered by their text
 
 
@@ -36,7 +38,8 @@ def record_of(model_sha256: str, prompts: Prompts, build: dict[str, object]) -> 
 def _recorded(settings: Settings) -> dict[str, object]:
     """The settings that identify a run; those of LATER only where they are used, so that ids of old runs stay."""
     chosen = {name: value for name, value in asdict(settings).items() if name != "ctx"}
-    chosen = {name: value for name, value in chosen.items() if value or name not in LATER}
+    usual = asdict(DEFAULTS)
+    chosen = {name: value for name, value in chosen.items() if name not in LATER or (value and value != usual[name])}
     if settings.answer_by != TEXT:
         chosen = {name: value for name, value in chosen.items() if name not in OF_TEXT}
     return chosen if settings.probe else chosen | {"epsilon": None, "max_fed": None}

@@ -17,7 +17,6 @@ from localent.errors import LocalentError, UsageError
 from localent.files.identity import Identity, identify
 from localent.machine import fit, hardware
 from localent.measure.meter import Meter
-from localent.measure.sampling import Sampler
 from localent.records import Run
 from localent.runs import room as rooms
 from localent.runs.identity import build_of, record_of
@@ -87,7 +86,7 @@ class Session(Loaded):
         return Setup(
             vocab=lanes.vocab,
             meter=Meter(lanes.n_vocab),
-            sampler=Sampler(chosen.temperature, chosen.top_p, chosen.top_k),
+            sampler=chosen.sampler(),
             seed=chosen.seed,
             limits=Limits(chosen.max_tokens or 0, (), chosen.measure_top_k, chosen.alternatives),
             kind=self.task.kind,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from localent.errors import UsageError
-from localent.measure.sampling import Sampler
+from localent.measure.sampling import Penalties, Sampler
 from localent.records import Run
 from localent.tasks.kinds.option_text import SCORES
 from localent.tracing.probe import Effort
@@ -24,6 +24,11 @@ class Settings:
     temperature: float = 0.7
     top_p: float = 1.0
     top_k: int = 0
+    min_p: float = 0.0
+    repeat_penalty: float = 1.0  # 1: off
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repeat_last_n: int = 64  # tokens that the penalties look back at; -1: all
     max_tokens: int | None = None  # 512, or half of what a smaller model was trained for
     shots: int | None = None
     lanes: int | None = None  # the fastest, measured once
@@ -43,7 +48,7 @@ class Settings:
     noise_of: str | None = None  # the run that this one repeats in other lanes, as the noise floor of a comparison
 
     def __post_init__(self) -> None:
-        Sampler(self.temperature, self.top_p, self.top_k)  # raises UsageError for values out of range
+        self.sampler()  # raises UsageError for values out of range
         for name in ("max_tokens", "lanes", "threads", "ctx"):
             _at_least(1, name, getattr(self, name))
         for name in ("shots", "max_fed", "measure_top_k", "alternatives"):
@@ -55,6 +60,16 @@ class Settings:
         _one_of(SCORES, "option-score", self.option_score)
         if not 0 <= self.epsilon <= 1:
             raise UsageError(f"--epsilon is a probability from 0 to 1, got {self.epsilon}.")
+
+    def sampler(self) -> Sampler:
+        """The rule by which tokens are drawn."""
+        penalties = Penalties(
+            repeat=self.repeat_penalty,
+            presence=self.presence_penalty,
+            frequency=self.frequency_penalty,
+            last_n=self.repeat_last_n,
+        )
+        return Sampler(self.temperature, self.top_p, self.top_k, self.min_p, penalties)
 
     def effort(self) -> Effort:
         """The limits of each probe's search."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from localent.engine import Prompt, Vocab
 from localent.measure.meter import Meter, Reading
-from localent.measure.sampling import Sampler
+from localent.measure.sampling import Draws, Sampler
 from localent.records import Alternative, Token, text_of
 
 
@@ -50,10 +50,11 @@ def generate(
     number per token, so that a trace depends on nothing but its own seed.
     """
     tokens: list[Token] = []
+    draws = Draws(sampler, rng, prompt.tokens)
     row = yield prompt
     while True:
         reading = meter.read(row)
-        token_id = sampler.sample(meter, row, reading, rng.random())
+        token_id = draws.take(meter, row, reading)
         tokens.append(measured(row, meter, reading, token_id, vocab, limits))
         n_fed = len(tokens) - 1
         if token_id in vocab.eog or _cut_at_stop(tokens, limits.stops):

@@ -18,7 +18,7 @@ from localent import tasks
 from localent.engine import Feed, Rewind, Vocab
 from localent.errors import UsageError
 from localent.measure.meter import Meter
-from localent.measure.sampling import Sampler, rng
+from localent.measure.sampling import Draws, Sampler, rng
 from localent.records import Answer, Probe
 from localent.tracing.attempt import Question
 from localent.tracing.controls import Written
@@ -59,7 +59,8 @@ def rollouts(
         values: list[str | None] = []
         for j in range(how.m):
             yield Rewind(len(question.prompt.tokens) + len(prefix))
-            draws = rng(how.seed, own.problem_id, own.sample, stream=f"rollout:{k}:{j}")
+            stream = rng(how.seed, own.problem_id, own.sample, stream=f"rollout:{k}:{j}")
+            draws = Draws(how.sampler, stream, [*question.prompt.tokens, *prefix])
             text, fed, ended = yield from continuation(row, how, draws, how.max_tokens - len(prefix), vocab, meter)
             whole, choices = written + text, question.problem.choices
             cut_off = not ended and question.thought.is_unanswered(whole)  # no answer yet, as in attempt.py
@@ -71,7 +72,7 @@ def rollouts(
 
 
 def continuation(
-    row: np.ndarray, how: Rollouts, draws: np.random.Generator, n_most: int, vocab: Vocab, meter: Meter
+    row: np.ndarray, how: Rollouts, draws: Draws, n_most: int, vocab: Vocab, meter: Meter
 ) -> Generator[int, np.ndarray, tuple[str, int, bool]]:
     """Coroutine: sample on from a row to the end of the model, a stop text or n_most tokens.
 
@@ -79,7 +80,7 @@ def continuation(
     """
     written, n_fed = b"", 0
     for n in range(n_most):
-        token = how.sampler.sample(meter, row, meter.read(row), draws.random())
+        token = draws.take(meter, row, meter.read(row))
         if token in vocab.eog:
             return tasks.text_of([written]), n_fed, True
         written += vocab.pieces[token]

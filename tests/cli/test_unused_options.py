@@ -10,6 +10,8 @@ from localent.store import open_db
 CASES = [
     ("run abacus-sft demo-number --temperature 0", "--top-p 0.9", "--temperature 0"),
     ("run abacus-sft demo-number --temperature 0", "--top-k 40", "--temperature 0"),
+    ("run abacus-sft demo-number --temperature 0", "--min-p 0.1", "--temperature 0"),
+    ("run abacus-sft demo-number --presence-penalty 0", "--repeat-last-n 9", "A run without penalties"),
     ("run abacus-sft demo-number --no-probe", "--epsilon 0.1", "--no-probe"),
     ("run abacus-sft demo-number --no-probe", "--max-fed 4", "--no-probe"),
     ("study --temperature 0", "--top-p 0.9", "--temperature 0"),

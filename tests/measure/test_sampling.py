@@ -1,5 +1,6 @@
 """Sampling: the probability of each token, as a function of one uniform, against a float64 reference."""
 
+import dataclasses
 import math
 import tracemalloc
 
@@ -10,7 +11,7 @@ import scipy.stats
 
 from localent.errors import UsageError
 from localent.measure.meter import CHUNK, Meter
-from localent.measure.sampling import MIN_TEMPERATURE, Sampler, rng
+from localent.measure.sampling import MIN_TEMPERATURE, Draws, Penalties, Sampler, rng
 
 LAST = math.nextafter(1.0, 0.0)
 SETTINGS = [
@@ -24,7 +25,16 @@ SETTINGS = [
     Sampler(1.0, top_k=20),
     Sampler(0.6, top_p=0.95, top_k=20),
     Sampler(2.0, top_p=0.3, top_k=3),
+    Sampler(1.5, top_p=0.9, min_p=0.001),
+    Sampler(0.7, top_p=0.8, min_p=0.02),
+    Sampler(0.6, top_p=0.95, top_k=20, min_p=0.1),
+    Sampler(1.0, min_p=1.0),
 ]
+
+
+def short(sampler):
+    """The name of a parameter, without what is off."""
+    return str(sampler).replace(f", penalties={Penalties()}", "")
 
 
 def reference(row, sampler):
@@ -38,6 +48,7 @@ def reference(row, sampler):
     if sampler.top_p < 1:
         held = np.cumsum(p[order])
         p[order[np.searchsorted(held, sampler.top_p * held[-1]) + 1 :]] = 0
+    p[p < sampler.min_p * p.max()] = 0
     return p / p.sum()
 
 
@@ -81,7 +92,7 @@ def probabilities(sampler, meter, row, reading, token_ids):
         yield token_id, end - start
 
 
-@pytest.mark.parametrize("sampler", SETTINGS, ids=str)
+@pytest.mark.parametrize("sampler", SETTINGS, ids=short)
 @pytest.mark.parametrize("n", [40, 600, 9_000])
 def test_each_token_has_exactly_its_probability(sampler, n):
     """The length of the interval of u that gives a token is its reference probability, within 1e-6."""
@@ -97,7 +108,7 @@ def test_each_token_has_exactly_its_probability(sampler, n):
 
 
 @pytest.mark.parametrize(
-    "sampler", [s for s in SETTINGS if not s.top_k and (s.top_p < 1 or s.temperature == 1)], ids=str
+    "sampler", [s for s in SETTINGS if not s.top_k and (s.top_p < 1 or s.temperature == 1)], ids=short
 )
 def test_draws_are_those_of_the_inverse_distribution_function_in_id_order(sampler):
     """u lies in its token's interval; at full size, where a flat row's nucleus is drawn chunk by chunk."""
@@ -112,7 +123,125 @@ def test_draws_are_those_of_the_inverse_distribution_function_in_id_order(sample
             assert token_id == 0 or u >= held[token_id - 1] - 1e-6, name
 
 
-@pytest.mark.parametrize("sampler", SETTINGS, ids=str)
+def llama_cpp_chain(row, sampler, recent, own_order):
+    """Candidates after llama.cpp's own samplers in the order of its default chain or of ours: {id: probability}."""
+    from llama_cpp import llama_cpp as C  # noqa: N812
+
+    data = (C.llama_token_data * row.size)()
+    view = np.ctypeslib.as_array(data)
+    view["id"], view["logit"] = np.arange(row.size), row
+    candidates = C.llama_token_data_array(data, row.size, -1, False)
+    p = sampler.penalties
+    chain = C.llama_sampler_chain_init(C.llama_sampler_chain_default_params())
+    penalties = C.llama_sampler_init_penalties(row.size, p.last_n, p.repeat, p.frequency, p.presence)
+    temperature = C.llama_sampler_init_temp(sampler.temperature)
+    filters = [
+        *([C.llama_sampler_init_top_k(sampler.top_k)] if sampler.top_k else []),
+        C.llama_sampler_init_top_p(sampler.top_p, 1),
+        C.llama_sampler_init_min_p(sampler.min_p, 1),
+    ]
+    for each in (penalties, *filters, temperature) if own_order else (penalties, temperature, *filters):
+        C.llama_sampler_chain_add(chain, each)
+    for token in recent:
+        C.llama_sampler_accept(chain, token)
+    C.llama_sampler_apply(chain, candidates)
+    left = np.ctypeslib.as_array(candidates.data, (candidates.size,))
+    ids, logits = left["id"].copy(), left["logit"].astype(np.float64)
+    C.llama_sampler_free(chain)
+    return dict(zip(ids.tolist(), scipy.special.softmax(logits).tolist(), strict=True))
+
+
+def drawn(sampler, row, recent, us):
+    """The ids that these uniform numbers draw after these tokens."""
+    meter = Meter(row.size)
+    reading = meter.read(row)
+
+    class Stream:
+        def __init__(self, u):
+            self.random = lambda: u
+
+    return [Draws(sampler, Stream(u), recent).take(meter, row, reading) for u in us]
+
+
+PENALISED = [
+    Sampler(0.7, min_p=0.05),
+    Sampler(1.0, top_p=0.9, min_p=0.02, top_k=40),
+    Sampler(1.3, top_p=0.95, penalties=Penalties(repeat=1.3)),
+    Sampler(0.6, top_k=20, penalties=Penalties(presence=1.5)),
+    Sampler(1.0, penalties=Penalties(repeat=1.1, presence=0.5, frequency=0.4, last_n=5)),
+    Sampler(0.8, min_p=0.1, penalties=Penalties(repeat=0.8, frequency=-0.3, last_n=30)),
+]
+
+
+@pytest.mark.parametrize("own_order", [False, True], ids=["our order", "llama.cpp's order"])
+@pytest.mark.parametrize("sampler", PENALISED, ids=short)
+def test_candidates_and_probabilities_are_those_of_llama_cpps_own_samplers(sampler, own_order):
+    """In our order at any temperature; in llama.cpp's, which is the same one at temperature 1."""
+    if own_order and sampler.temperature != 1:
+        sampler = dataclasses.replace(sampler, temperature=1.0)
+    r = np.random.default_rng(8)
+    recent = r.integers(0, 50, 40).tolist()
+    for name, row in list(rows(600, seed=6))[1:5:3]:  # one peaked, one flat
+        row = row.astype(np.float32)
+        row[:50] += 3  # what came lately is likely
+        want = llama_cpp_chain(row, sampler, recent, own_order)
+        us = (np.arange(800) + 0.5) / 800
+        ids, counts = np.unique(drawn(sampler, row, recent, us.tolist()), return_counts=True)
+        assert set(ids.tolist()) <= set(want), name
+        assert set(ids.tolist()) >= {token for token, p in want.items() if p > 1 / 400}, name
+        for token, n in zip(ids.tolist(), counts.tolist(), strict=True):
+            assert n / 800 == pytest.approx(want[token], abs=3 / 800), name
+
+
+def test_penalties_are_llama_cpps_to_the_last_bit():
+    """Every logit, of tokens that came once, often, before the window, or never."""
+    from llama_cpp import llama_cpp as C  # noqa: N812
+
+    row = np.random.default_rng(3).normal(0, 4, 300).astype(np.float32)
+    recent = [1, 2, 2, 2, 299, 5, 7, 7, 150, 4]
+    for penalties in (Penalties(repeat=1.17, presence=0.3, frequency=0.21, last_n=6), Penalties(repeat=1.17)):
+        data = (C.llama_token_data * row.size)()
+        view = np.ctypeslib.as_array(data)
+        view["id"], view["logit"] = np.arange(row.size), row
+        candidates = C.llama_token_data_array(data, row.size, -1, False)
+        p = penalties
+        theirs = C.llama_sampler_init_penalties(row.size, p.last_n, p.repeat, p.frequency, p.presence)
+        for token in recent:
+            C.llama_sampler_accept(theirs, token)
+        C.llama_sampler_apply(theirs, candidates)
+        C.llama_sampler_free(theirs)
+        before = row.copy()
+        np.testing.assert_array_equal(penalties.applied(row, recent[-penalties.last_n :]), view["logit"])
+        np.testing.assert_array_equal(row, before)
+
+
+def test_penalties_look_back_over_prompt_and_trace_and_cost_one_uniform_a_token():
+    """Greedy with a strong penalty never repeats within its window; the stream moves on by one number a token."""
+    row = np.arange(10, dtype=np.float32)
+    meter = Meter(10)
+    reading = meter.read(row)
+    stream = rng(0, "x", 0)
+    draws = Draws(Sampler(0, penalties=Penalties(presence=100, last_n=3)), stream, [9, 8])
+    assert [draws.take(meter, row, reading) for _ in range(6)] == [7, 6, 9, 8, 7, 6]
+    fresh = rng(0, "x", 0)
+    fresh.random(6)
+    assert stream.random() == fresh.random()
+    all_of_it = Draws(Sampler(0, penalties=Penalties(presence=100, last_n=-1)), stream, [9, 8])
+    assert [all_of_it.take(meter, row, reading) for _ in range(8)] == [7, 6, 5, 4, 3, 2, 1, 0]
+
+
+def test_without_penalties_a_draw_is_the_samplers_own():
+    row = np.random.default_rng(0).normal(0, 3, 500).astype(np.float32)
+    meter = Meter(500)
+    reading = meter.read(row)
+    sampler, stream = Sampler(0.8, top_p=0.9), rng(0, "y", 0)
+    draws = Draws(sampler, rng(0, "y", 0), [3, 4])
+    assert [draws.take(meter, row, reading) for _ in range(50)] == [
+        sampler.sample(meter, row, reading, stream.random()) for _ in range(50)
+    ]
+
+
+@pytest.mark.parametrize("sampler", SETTINGS, ids=short)
 @pytest.mark.parametrize("n", [40, 600, 151_936])
 def test_no_impossible_token_is_ever_drawn(sampler, n):
     """Also at u = 0 and u just below 1; and nothing outside top-k and nucleus."""
@@ -128,7 +257,7 @@ def test_no_impossible_token_is_ever_drawn(sampler, n):
             assert want[token_id] > 0, f"{name}, u {u}"
 
 
-@pytest.mark.parametrize("sampler", SETTINGS, ids=str)
+@pytest.mark.parametrize("sampler", SETTINGS, ids=short)
 def test_draws_pass_a_chi_square_test(sampler):
     """20,000 draws over a vocabulary of 40, cells of at least 5 expected."""
     row = np.random.default_rng(7).normal(0, 1.5, 40).astype(np.float32)
@@ -245,11 +374,30 @@ def test_a_very_low_temperature_is_greedy():
         ({"top_p": 1.01}, "Expected top-p above 0"),
         ({"top_p": math.nan}, "Expected top-p above 0"),
         ({"top_k": -1}, "Expected top-k of at least 0"),
+        ({"min_p": -0.1}, "Expected min-p from 0"),
+        ({"min_p": 1.1}, "Expected min-p from 0"),
+        ({"min_p": math.nan}, "Expected min-p from 0"),
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings, message):
     with pytest.raises(UsageError, match=message):
         Sampler(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"repeat": 0}, "Expected a repeat penalty above 0"),
+        ({"repeat": math.nan}, "Expected a repeat penalty above 0"),
+        ({"presence": math.inf}, "Expected a presence penalty that is a number"),
+        ({"frequency": math.nan}, "Expected a frequency penalty that is a number"),
+        ({"last_n": 0}, "Expected penalties over at least 1 token"),
+        ({"last_n": -2}, "Expected penalties over at least 1 token"),
+    ],
+)
+def test_penalties_that_mean_nothing_are_refused(settings, message):
+    with pytest.raises(UsageError, match=message):
+        Penalties(**settings)
 
 
 def test_the_stream_of_a_trace_depends_on_its_name_only():
@@ -265,7 +413,7 @@ def test_the_stream_of_a_trace_depends_on_its_name_only():
 GOLDEN = [0.44939656922016236, 0.20201589608134896, 0.14819707017423023]
 
 
-@pytest.mark.parametrize("sampler", SETTINGS, ids=str)
+@pytest.mark.parametrize("sampler", SETTINGS, ids=short)
 def test_a_draw_costs_no_memory_of_vocabulary_size(sampler):
     """On a row like a model's; a nucleus that spans half the vocabulary costs a little more."""
     n = 151_936

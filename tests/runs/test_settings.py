@@ -1,0 +1,31 @@
+"""Settings of a run: those that came later change no earlier id, and a stored run gives back what it was made with."""
+
+import pytest
+
+from localent.errors import UsageError
+from localent.measure.sampling import Penalties
+from localent.records import Run
+from localent.runs.identity import LATER, _recorded
+from localent.runs.settings import Settings, settings_of
+
+PENALISED = {"min_p": 0.05, "repeat_penalty": 1.1, "presence_penalty": 1.5, "frequency_penalty": 0.2}
+
+
+def test_a_setting_that_came_later_is_recorded_only_where_it_is_used():
+    assert not set(_recorded(Settings())) & set(LATER)
+    for name, value in (PENALISED | {"repeat_last_n": -1}).items():
+        assert _recorded(Settings(**{name: value})) == _recorded(Settings()) | {name: value}
+
+
+def test_a_run_gives_back_its_sampling():
+    made = Settings(**PENALISED, repeat_last_n=32)
+    assert settings_of(Run("id", "sha", "task", _recorded(made), {})) == made
+    sampler = made.sampler()
+    assert (sampler.min_p, sampler.temperature) == (0.05, 0.7)
+    assert sampler.penalties == Penalties(repeat=1.1, presence=1.5, frequency=0.2, last_n=32)
+
+
+@pytest.mark.parametrize("wrong", [{"min_p": 2}, {"repeat_penalty": 0}, {"repeat_last_n": 0}])
+def test_sampling_out_of_range_is_refused(wrong):
+    with pytest.raises(UsageError, match="Expected"):
+        Settings(**wrong)
