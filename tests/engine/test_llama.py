@@ -292,3 +292,39 @@ def test_pieces_in_one_block_are_the_pieces():
     for beyond in (6, -1):
         with pytest.raises(IndexError):
             block[beyond]
+
+
+# ── what llama.cpp warns of ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_warning_at_load_reaches_the_user_once(bundled, tmp_path, caplog):
+    """A missing pre-tokenizer makes other tokens; llama.cpp says so in a frame of several lines."""
+    content = bundled.read_bytes()
+    assert content.count(b"tokenizer.ggml.pre") == 1
+    path = tmp_path / "old.gguf"
+    path.write_bytes(content.replace(b"tokenizer.ggml.pre", b"tokenizer.ggml.prx"))
+    for _ in range(2):
+        open_model(path).close()
+    open_model(bundled).close()
+    [told] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith("llama.cpp warns of old.gguf: missing pre-tokenizer type, using: 'default'; ")
+    assert "GENERATION QUALITY WILL BE DEGRADED" in told
+    assert told.isprintable()
+
+
+def test_a_warning_has_no_control_characters_and_an_end():
+    """It may quote a token of the file. What llama.cpp repairs itself is not told."""
+    from localent.engine.llama import log
+
+    log.clear()
+    log._append(3, b"load: token '\x1b[31m' is odd\n", None)
+    log._append(5, b"... and " + b"x" * 500 + b"\n", None)
+    log._append(2, b"load: an info\n", None)
+    log._append(5, b"that goes on\n", None)
+    log._append(3, b"load: *****\nload: token '</s>' was not control-type; its type will be overridden\n", None)
+    told = log.warnings()
+    assert told.startswith("token '?[31m' is odd; ... and xxx")
+    assert told.endswith("xxx ...")
+    assert "info" not in told
+    log.clear()
+    assert log.warnings() is None

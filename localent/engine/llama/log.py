@@ -1,4 +1,4 @@
-"""llama.cpp's log, kept instead of printed: it gives no other reason for a failure.
+"""llama.cpp's log, kept instead of printed: it gives no other reason for a failure. Its warnings are passed on.
 
 What Python raises inside a callback cannot pass through C: it is raised again after the call. Ctrl-C comes before a
 callback's own `try` and needs `interrupts.held`.
@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import collections
 import ctypes
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from localent.engine.llama.bindings import C
 
+WARN, CONT = 3, 5  # levels of ggml; CONT goes on with the line before
+LONGEST = 300  # characters of a warning: it may quote what the file holds
+REPAIRED = "its type will be overridden"  # llama.cpp sets right what it warns of; Qwen's and Gemma's files all have it
+
 _LINES: collections.deque[str] = collections.deque(maxlen=40)
+_WARNINGS: collections.deque[str] = collections.deque(maxlen=40)
+_LEVEL = [0]  # of the line that CONT goes on with
 
 
 def _append(level: int, text: bytes, _: object) -> None:
-    _LINES.append(text.decode("utf-8", "replace"))
+    line = text.decode("utf-8", "replace")
+    _LINES.append(line)
+    _LEVEL[0] = _LEVEL[0] if level == CONT else level
+    if _LEVEL[0] == WARN:
+        _WARNINGS.append(line)
 
 
 _KEEP = C.llama_log_callback(_append)  # referenced for as long as llama.cpp may call it
@@ -27,6 +38,17 @@ C.llama_log_set(_KEEP, ctypes.c_void_p(0))  # after the import of the bindings, 
 def clear() -> None:
     """Forget what was said before a call."""
     _LINES.clear()
+    _WARNINGS.clear()
+
+
+def warnings() -> str | None:
+    """What llama.cpp warned of since `clear`, in one line without control characters; None if of nothing."""
+    lines = (re.sub(r"^\s*\w+:", "", line).strip() for line in "".join(_WARNINGS).splitlines())
+    telling = dict.fromkeys(line for line in lines if re.search(r"\w", line) and REPAIRED not in line)
+    text = "".join(c if c.isprintable() else "?" for c in "; ".join(telling))
+    if not text:
+        return None
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def last_words() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 from pathlib import Path
 
 from localent.engine.interface import Closing
@@ -11,6 +12,9 @@ from localent.engine.llama.bindings import C, Pointer, check_bindings
 from localent.engine.llama.devices import check_gpu
 from localent.engine.llama.vocab import LlamaVocab
 from localent.errors import LocalentError
+
+LOG = logging.getLogger("localent")
+_TOLD: set[tuple[Path, str]] = set()  # warnings of files: each is told once, however often the file is loaded
 
 
 class Weights(Closing):
@@ -53,7 +57,16 @@ def _load_model(path: Path, gpu_layers: int, vocab_only: bool) -> Pointer:
     if not model:
         short = " Fewer --gpu-layers, or auto, may fit." if gpu_layers else ""
         raise LocalentError(f"llama.cpp could not load {path}. {log.last_words()}{short}")
+    _pass_on_warnings(path)
     return model
+
+
+def _pass_on_warnings(path: Path) -> None:
+    """Tell what llama.cpp warned of while it loaded: a missing pre-tokenizer makes other tokens, for example."""
+    text = log.warnings()
+    if text and (path, text) not in _TOLD:
+        _TOLD.add((path, text))
+        LOG.warning("llama.cpp warns of %s: %s", path.name, text)
 
 
 def _refuse_unfit(model: Pointer, path: Path) -> None:
