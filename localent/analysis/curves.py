@@ -1,9 +1,10 @@
 """Curves over reasoning position: the answer distribution along a trace.
 
-A trace is probed after k = 0..K of its steps, at positions k/K. Its value at position t is that of the last probe at or
-before t: a step function. Nothing was measured between two probes, and interpolation would use the step
-that follows, so that "half-way" would include part of the second half. The store's `answer_entropy_half` is the same
-value.
+A trace is probed after some or all of k = 0..K of its steps, at positions k/K. Its value at position t is that of the
+last probe at or before t: a step function. Nothing was measured between two probes, and interpolation would use the
+step that follows, so that "half-way" would include part of the second half. The store's `answer_entropy_half` is the
+same value. Start, half and end are always probed; where few prefixes are, the value at any other t may be that of an
+earlier probe.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from localent.analysis.metrics import Array, Floats, Names, Statistic, mean_of
 FLOOR = 1e-3  # a true answer less likely than this counts as this likely, so that no single trace dominates a mean
 FLOORED = f"A true answer less likely than {FLOOR:g} counts as {FLOOR:g}."
 GRID = tuple(i / 10 for i in range(11))  # t, share of the reasoning steps
+QUARTERS = (0.0, 0.25, 0.5, 0.75, 1.0)
 HALF = 0.5
 TOUCH = 1e-9  # tolerance: 3/10 computed in another way is the same position
 

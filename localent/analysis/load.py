@@ -16,8 +16,9 @@ from localent.store import Database
 
 OF_TRACES: tuple[str, ...] = ("trace_id", "problem_id", "sample", "correct", "finish", "extraction_problem", "answer")
 OF_TRACES += ("n_tokens", "n_steps", "problem_steps", "mean_entropy", "mean_surprisal")
-OF_PROBES = ("trace_id", "estimator", "control", "n_rollouts", "k", "leader")
-NUMBERS = ("position", "entropy", "p_true", "residual", "invalid", "n_tokens", "n_fed")  # of a probe
+OF_PROBES = ("trace_id", "estimator", "control", "n_rollouts", "leader")
+NUMBERS = ("k", "position", "entropy", "p_true", "residual", "invalid", "n_tokens", "n_fed")  # of a probe
+MOST_STEPS = 2**32  # more than a trace has
 Columns = dict[str, Array]
 
 
@@ -97,11 +98,33 @@ def probes(db: Database, run_id: str) -> Probes:
 def _each(db: Database, run_id: str) -> Iterator[Probed]:
     """The probes of each estimator and each control."""
     of = db.traces(run_id, ("trace_id", "problem_id", "correct", "true_answer"))
+    ids = np.array(of["trace_id"], np.int64)
     rows = _arrays(db.probe_rows(run_id, (*OF_PROBES, *NUMBERS)))
     answers = _arrays(db.answers(run_id, ("trace_id", "k", "estimator", "value", "prob")))
+    grid = _grid(ids, rows)
+    rows, answers = (_placed(some, ids, grid) for some in (rows, answers))
     for name in np.unique(rows["estimator"].astype(str)):
         mine, of_mine = (_among(some, some["estimator"] == name) for some in (rows, answers))
         yield _probed(of, mine, of_mine)
+
+
+def _grid(ids: Array, rows: Columns) -> Array:
+    """Where traces were probed themselves: sorted keys (n_own,); of a run that was not, where anything was read."""
+    own = np.array([c is None and m is None for c, m in zip(rows["control"], rows["n_rollouts"], strict=True)], bool)
+    return np.unique(_keys(ids, rows)[own if own.any() else slice(None)])
+
+
+def _placed(columns: Columns, ids: Array, grid: Array) -> Columns:
+    """The rows with their trace and, among its own probes, their column. Those at no probe of the trace have none."""
+    keys = _keys(ids, columns)
+    first = np.searchsorted(grid, keys - columns["k"].astype(np.int64))
+    found = columns | {"row": keys // MOST_STEPS, "column": np.searchsorted(grid, keys) - first}
+    return _among(found, np.isin(keys, grid))
+
+
+def _keys(ids: Array, columns: Columns) -> Array:
+    """A number for the trace and k of each row, in the order of both: (n_rows,)."""
+    return _rows(ids, columns) * MOST_STEPS + columns["k"].astype(np.int64)
 
 
 def _arrays(columns: dict[str, list[object]]) -> Columns:
@@ -113,16 +136,16 @@ def _among(columns: Columns, kept: Array) -> Columns:
 
 
 def _probed(of: dict[str, list[Any]], probes: Columns, answers: Columns) -> Probed:
-    """A row per trace of the run, a column per k."""
+    """A row per trace of the run, a column per probe."""
     ids, control = np.array(of["trace_id"], np.int64), probes["control"][0]
-    row, k = _rows(ids, probes), probes["k"].astype(int)
-    shape = (len(ids), int(k.max(initial=0)) + 1)
+    row, column = probes["row"].astype(int), probes["column"].astype(int)
+    shape = (len(ids), int(column.max(initial=0)) + 1)
     leader, leader_true, n_rollouts = np.full(shape, -1), np.full(shape, np.nan), np.zeros(len(ids), int)
-    leader[row, k] = codes(probes["leader"])
-    leader_true[row, k] = probes["leader"] == np.array(of["true_answer"], object)[row]
+    leader[row, column] = codes(probes["leader"])
+    leader_true[row, column] = probes["leader"] == np.array(of["true_answer"], object)[row]
     n_rollouts[row] = [m or 0 for m in probes["n_rollouts"]]
-    numbers = {name: _spread(shape, row, k, probes[name]) for name in NUMBERS}
-    listed = Listed(_rows(ids, answers), answers["k"].astype(int), codes(answers["value"]), answers["prob"])
+    numbers = {name: _spread(shape, row, column, probes[name]) for name in NUMBERS}
+    listed = Listed(answers["row"], answers["column"], codes(answers["value"]), answers["prob"])
     p_leader, motion, net_motion = moved(numbers["position"], listed)
     return Probed(
         estimator=probes["estimator"][0].removesuffix(f":{control}"),
@@ -146,7 +169,7 @@ def _rows(ids: Array, columns: Columns) -> Array:
     return order[np.searchsorted(ids[order], columns["trace_id"].astype(np.int64))]
 
 
-def _spread(shape: tuple[int, int], row: Array, k: Array, values: Array) -> Array:
+def _spread(shape: tuple[int, int], row: Array, column: Array, values: Array) -> Array:
     found = np.full(shape, np.nan)
-    found[row, k] = values.astype(float)  # None -> NaN
+    found[row, column] = values.astype(float)  # None -> NaN
     return found

@@ -12,11 +12,16 @@ from localent.analysis.curves import HALF, TOUCH, at_position, log_true
 from localent.analysis.metrics import Array
 
 KINDS = ("estimator", "control")  # fields that are not arrays
+COST = ("n_tokens", "n_fed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probed:
-    """Probes of n traces after k = 0..K steps. Arrays are (n, K_max + 1), NaN (leader: -1) where there is no probe."""
+    """Probes of n traces after some of k = 0..K steps: J_max + 1 of the trace that has most.
+
+    Arrays are (n, J_max + 1), a trace's probes side by side in rising k; NaN (leader: -1) where there is none. Probed
+    after every step, column j is k = j. A control or a rollout has the column of the trace's own probe at its k.
+    """
 
     estimator: str  # the answer kind where computed from logits; "rollout"
     control: str | None  # text that replaces the traces' own steps; None: the steps themselves
@@ -24,6 +29,7 @@ class Probed:
     problems: Array  # (n,)
     wrong: Array  # (n,) bool
     n_rollouts: Array  # (n,) int: continuations sampled at each prefix; 0: none
+    k: Array  # steps in the prefix
     position: Array  # k / K
     entropy: Array  # nats
     residual: Array  # probability not explored
@@ -34,7 +40,7 @@ class Probed:
     invalid: Array  # probability of what is no answer
     n_tokens: Array  # generated tokens in the prefix
     n_fed: Array  # tokens that the probe cost
-    motion: Array  # (n, K_max) total variation between the distributions at k and k + 1
+    motion: Array  # (n, J_max) total variation between the distributions of neighbouring probes
     net_motion: Array  # (n,) total variation between the first distribution and the last
 
     @property
@@ -50,12 +56,22 @@ class Probed:
 
     @property
     def n_steps(self) -> Array:
-        """K, reasoning steps: (n,) float, NaN where not probed."""
-        return np.where(self.there, (~np.isnan(self.position)).sum(1) - 1.0, np.nan)
+        """K, reasoning steps up to the last probe: (n,) float, NaN where not probed."""
+        return np.where(self.there, np.max(self.k, axis=1, initial=0, where=~np.isnan(self.k)), np.nan)
+
+    @property
+    def last_probe(self) -> Array:
+        """Column of the last probe: (n,) int; 0 where not probed."""
+        return np.where(self.there, (~np.isnan(self.position)).sum(1) - 1, 0)
+
+    @property
+    def every_step(self) -> bool:
+        """True if each trace was probed after every step."""
+        return bool((self.last_probe == np.nan_to_num(self.n_steps)).all())
 
     @property
     def open_leader(self) -> Array:
-        """(n, K_max + 1) bool: answers were found, but the unexplored probability could still overtake them."""
+        """(n, J_max + 1) bool: answers were found, but the unexplored probability could still overtake them."""
         found: Array = (self.leader == -2) & (self.p_leader > 0)
         return found
 
@@ -73,12 +89,12 @@ class Probed:
 
     @property
     def log_true(self) -> Array:
-        """ln p_k(a*), in nats, floored: (n, K_max + 1)."""
+        """ln p_k(a*), in nats, floored: (n, J_max + 1)."""
         return log_true(self.p_true)
 
     @property
     def gain(self) -> Array:
-        """Information gained about the true answer since k = 0, ln p_k(a*) - ln p_0(a*), in nats: (n, K_max + 1).
+        """Information gained about the true answer since k = 0, ln p_k(a*) - ln p_0(a*), in nats: (n, J_max + 1).
 
         Positive: it became more likely.
         Source: the pointwise information of SCIENCE.md 5, as in Ton et al. (2024), arXiv 2411.11984; the floor is ours.
@@ -86,17 +102,16 @@ class Probed:
         return self.log_true - self.log_true[:, :1]
 
     def at(self, values: Array, t: float | Sequence[float]) -> Array:
-        """Values (n, K_max + 1) at share t of the steps: (n,), or (n, n_t) for several t; see curves.at_position."""
+        """Values (n, J_max + 1) at share t of the steps: (n,), or (n, n_t) for several t; see curves.at_position."""
         return at_position(values, self.position, t)
 
     def half_way(self, values: Array) -> Array:
-        """Values (n, K_max + 1) half-way: (n,); NaN for a trace of one step, whose half is its start."""
+        """Values (n, J_max + 1) half-way: (n,); NaN for a trace of one step, whose half is its start."""
         return np.where(self.n_steps >= 2, self.at(values, HALF), np.nan)
 
     def at_end(self, values: Array) -> Array:
-        """The value at the last probe: (n, K_max + 1) -> (n,)."""
-        last = np.where(self.there, self.n_steps, 0).astype(int)
-        return np.take_along_axis(values, last[:, None], axis=1)[:, 0]
+        """The value at the last probe: (n, J_max + 1) -> (n,)."""
+        return np.take_along_axis(values, self.last_probe[:, None], axis=1)[:, 0]
 
 
 def until(p: Probed, t: float) -> Probed:
@@ -105,8 +120,8 @@ def until(p: Probed, t: float) -> Probed:
 
 
 def only(p: Probed, kept: Array) -> Probed:
-    """The probes in the mask `kept`, (n, K_max + 1) bool; all others become NaN (leader: -1)."""
-    names = ("position", "entropy", "residual", "p_true", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed")
+    """The probes in the mask `kept`, (n, J_max + 1) bool; all others become NaN (leader: -1)."""
+    names = ("k", "position", "entropy", "residual", "p_true", "leader_true", "p_leader", "invalid", *COST)
     cut: dict[str, Any] = {name: np.where(kept, getattr(p, name), np.nan) for name in names}
     motion, whole = np.where(kept[:, 1:], p.motion, np.nan), kept.sum(1) == (~np.isnan(p.position)).sum(1)
     net = np.where(whole, p.net_motion, np.nan)
@@ -124,7 +139,7 @@ class Listed:
     """All answers of all probes, one after another: arrays (n_answers,)."""
 
     row: Array  # trace
-    k: Array
+    k: Array  # column of the probe
     code: Array  # of the answer: see codes
     prob: Array
 
@@ -134,7 +149,7 @@ class Listed:
 
 
 def moved(position: Array, listed: Listed) -> tuple[Array, Array, Array]:
-    """(p_leader, motion, net_motion) of Probed, from the position of each probe (n, K_max + 1) and its answers."""
+    """(p_leader, motion, net_motion) of Probed, from the position of each probe (n, J_max + 1) and its answers."""
     listed = replace(listed, prob=listed.prob.astype(float))
     p_leader, motion = _answers(position.shape, listed)
     ends = _ends(position, listed.row, listed.k)

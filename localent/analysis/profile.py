@@ -86,9 +86,8 @@ def mechanisms(p: Probed) -> Array:
 
 
 def before_end(p: Probed) -> Array:
-    """True where the true answer led at some k < K: (n,) bool."""
-    k = np.arange(p.leader_true.shape[1])
-    earlier = k < np.where(p.there, p.n_steps, 0)[:, None]
+    """True where the true answer led at a probe before the last: (n,) bool."""
+    earlier = np.arange(p.leader_true.shape[1]) < p.last_probe[:, None]
     return ((p.leader_true == 1) & earlier).any(1)
 
 

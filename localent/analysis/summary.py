@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from localent.analysis.curves import GRID, HALF, ByClass, Curve, by_class, curve
+from localent.analysis.curves import GRID, HALF, QUARTERS, ByClass, Curve, by_class, curve
 from localent.analysis.intervals import (
     DEFAULT,
     Estimate,
@@ -60,9 +60,10 @@ class Answers:
     signal_half: Signal  # the answer entropy at t = 0.5, over the traces that were probed
     signal_half_equal: Signal  # the same over pairs of traces with equally many steps
     by_position: ByClass  # answer entropy at t = 0, 0.1, ..., 1
-    by_step: ByClass  # answer entropy after k steps
-    p_true_by_step: Curve  # probability of the true answer, all traces
-    residual_by_step: Curve  # probability that the search left unexplored, all traces
+    every_step: bool  # probed after every step: the next three are by step k, else by position, at QUARTERS
+    along: ByClass  # answer entropy
+    p_true_along: Curve  # probability of the true answer, all traces
+    residual_along: Curve  # probability that the search left unexplored, all traces
     gain_half: Estimate  # information gained about the true answer by t = 0.5, all traces of two steps or more
     gain_end: Estimate  # by the end of the reasoning
 
@@ -174,7 +175,12 @@ def _answers(p: Probed, traces: Traces, resampling: Resampling) -> Answers:
     """The part of the summary that needs probes, over the probed traces."""
     n_tokens = dict(zip(traces.trace_ids.tolist(), traces.n_tokens.tolist(), strict=True))
     p = p.by_id()
-    half, ks = p.at(p.entropy, HALF), range(p.entropy.shape[1])
+    half = p.at(p.entropy, HALF)
+    points = range(p.entropy.shape[1]) if p.every_step else QUARTERS
+
+    def along(values: Array) -> Array:  # traces probed at other steps each have no step in common
+        return values if p.every_step else p.at(values, QUARTERS)
+
     lengths, labels = np.array([n_tokens[trace_id] for trace_id in p.trace_ids.tolist()]), (p.wrong, p.problems)
 
     def mean(values: Array) -> Estimate:
@@ -187,9 +193,10 @@ def _answers(p: Probed, traces: Traces, resampling: Resampling) -> Answers:
         signal_half=signal(half, lengths, *labels, resampling=resampling),
         signal_half_equal=signal(half, lengths, *labels, p.n_steps, resampling),
         by_position=by_class(GRID, p.at(p.entropy, GRID), *labels, resampling),
-        by_step=by_class(ks, p.entropy, *labels, resampling),
-        p_true_by_step=curve(ks, p.p_true, p.problems, resampling),
-        residual_by_step=curve(ks, p.residual, p.problems, resampling),
+        every_step=p.every_step,
+        along=by_class(points, along(p.entropy), *labels, resampling),
+        p_true_along=curve(points, along(p.p_true), p.problems, resampling),
+        residual_along=curve(points, along(p.residual), p.problems, resampling),
         gain_half=mean(p.half_way(p.gain)),
         gain_end=mean(p.at(p.gain, 1.0)),
     )

@@ -187,7 +187,7 @@ def _settings(**values: Any) -> Settings:
     if all(values.get(name, off) == off for name, off in PENALTIES.items()):
         refuse_unused("A run without penalties", "repeat_last_n")
     if not values.get("probe", True):
-        refuse_unused("--no-probe", "epsilon", "max_fed")
+        refuse_unused("--no-probe", "probes", "epsilon", "max_fed")
     return Settings(**values)
 
 
@@ -214,6 +214,30 @@ def shots_option(text: str = "Worked examples in the prompt.") -> Decorator:
 def max_fed_option(default: int, text: str = "Maximum tokens fed per probe.") -> Decorator:
     """--max-fed: where the search of a probe ends."""
     return click.option("--max-fed", type=int, default=default, show_default=True, help=text)
+
+
+class Probes(click.ParamType):
+    """all (None), or a number of prefixes."""
+
+    name = "N|all"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | None:
+        if value in (None, "all"):
+            return None
+        try:
+            return int(value)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is neither 'all' nor a number of prefixes.", param, ctx)
+
+
+probes_option = click.option(
+    "--probes",
+    type=Probes(),
+    metavar="N|all",
+    default=5,
+    show_default=True,
+    help="Prefixes probed in each trace, spread over its steps (start, half and end always); all: after every step.",
+)
 
 
 def lanes_option(text: str = "Traces at a time.", default: int | None = None) -> Decorator:

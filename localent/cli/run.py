@@ -21,6 +21,7 @@ from localent.cli.options import (
     max_tokens_option,
     n_option,
     option_score_option,
+    probes_option,
     samples_option,
     sampling_options,
     seed_option,
@@ -53,7 +54,8 @@ if TYPE_CHECKING:
     system_option,
     template_var_option,
     chat_template_option,
-    click.option("--probe/--no-probe", default=True, show_default=True, help="Probe the answer after every step."),
+    click.option("--probe/--no-probe", default=True, show_default=True, help="Probe the answer along each trace."),
+    probes_option,
     click.option(
         "--epsilon", type=float, default=0.01, show_default=True, help="A probe ends below this unexplored probability."
     ),

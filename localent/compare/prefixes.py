@@ -40,7 +40,8 @@ def probes_under(model: Loaded, given: Sequence[Given], kind: Kind, report: Done
 
 def _setup(lanes: Engine, model: Loaded, kind: Kind) -> Setup:
     """Nothing is sampled or generated."""
-    return Setup(lanes.vocab, Meter(lanes.n_vocab), Sampler(), 0, Limits(0), kind, model.settings.effort())
+    chosen = model.settings
+    return Setup(lanes.vocab, Meter(lanes.n_vocab), Sampler(), 0, Limits(0), kind, chosen.effort(), chosen.probes)
 
 
 def _read(lanes: Engine, given: Sequence[Given], setup: Setup, report: Done) -> list[Probes]:

@@ -35,6 +35,7 @@ DISTINGUISHING = (
     "shots",
     "max_tokens",
     "max_fed",
+    "probes",
     "lanes",
     "threads",
 )  # settings, in order

@@ -33,7 +33,7 @@ def render(summary: Summary, *, unit: str = "nats", unicode: bool = True, width:
     answers = summary.answers
     blocks = [_heading(summary), _outcomes(summary), _difficulty(summary), _entropies(summary, unit), _signals(summary)]
     if answers is not None:
-        blocks += [_chart(answers.by_position, unit, unicode, width), _steps(answers, unit)]
+        blocks += [_chart(answers.by_position, unit, unicode, width), _along(answers, unit)]
     blocks += [paragraphs(reading(summary, unit), width), paragraphs(_footer(summary), width)]
     text = "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
     return text if unicode else text.encode("ascii", "backslashreplace").decode()
@@ -48,7 +48,8 @@ def paragraphs(sentences: Sequence[str], width: int = WIDTH) -> list[str]:
 
 
 def _heading(s: Summary) -> list[str]:
-    probed = "" if s.answers is None else f", {s.answers.n_probed:,} of them probed at every step"
+    where = "at every step" if s.answers and s.answers.every_step else "along the way"
+    probed = "" if s.answers is None else f", {s.answers.n_probed:,} of them probed {where}"
     return [
         cell_text(f"{s.model} ({s.quant}) on {s.task}, run {s.run_id}"),
         f"{s.n_traces:,} traces of {s.n_problems:,} problems, {s.n_tokens:,} tokens{probed}",
@@ -123,16 +124,17 @@ def _chart(by_position: ByClass, unit: str, unicode: bool, width: int) -> list[s
     return [title, *chart, f"{'share of the reasoning steps done':^{min(width, WIDTH) - 8}}".rstrip()]
 
 
-def _steps(answers: Answers, unit: str) -> list[str]:
-    by_step, p_true, scale = answers.by_step, answers.p_true_by_step, UNITS[unit]
-    left_open = answers.residual_by_step.value
-    head = f"{'step':>4}{'right':>7}  {'answer entropy':<19}{'wrong':>7}  {'answer entropy':<19}{'p(true)':>8}"
+def _along(answers: Answers, unit: str) -> list[str]:
+    """The answers after each step; at shares of the steps where traces were probed after some of them only."""
+    along, p_true, scale = answers.along, answers.p_true_along, UNITS[unit]
+    left_open, name = answers.residual_along.value, "step" if answers.every_step else "of it"
+    head = f"{name:>4}{'right':>7}  {'answer entropy':<19}{'wrong':>7}  {'answer entropy':<19}{'p(true)':>8}"
     head += f"{'unexplored':>12}"
     rows = range(min(len(p_true.at), MAX_STEPS + 1))
     lines = [
-        f"{k:>4}{_class_cells(by_step.right, k, scale)}{_class_cells(by_step.wrong, k, scale)}{p_true.value[k]:>8.3f}"
-        f"{left_open[k]:>12.3f}"
-        for k in rows
+        f"{_place(answers, i)}{_class_cells(along.right, i, scale)}{_class_cells(along.wrong, i, scale)}"
+        f"{p_true.value[i]:>8.3f}{left_open[i]:>12.3f}"
+        for i in rows
     ]
     left = len(p_true.at) - len(lines)
     return [
@@ -140,6 +142,12 @@ def _steps(answers: Answers, unit: str) -> list[str]:
         *lines,
         *([f"  ... and {left} more steps, in {p_true.n[len(lines)]} traces or fewer"] if left else []),
     ]
+
+
+def _place(answers: Answers, i: int) -> str:
+    """A step, or a share of the steps, four wide."""
+    at = answers.along.right.at[i]
+    return f"{at:>4.0f}" if answers.every_step else f"{at:>4.0%}"
 
 
 def _class_cells(curve: Curve, k: int, scale: float) -> str:

@@ -21,6 +21,7 @@ from localent.runs.settings import settings_of
 from localent.store import Database, open_db
 from localent.tracing.attempt import Question, Setup
 from localent.tracing.controls import EVERY, FILLER, Written, compared_at, control_probes, prefixes_of
+from localent.tracing.places import probed_at
 from localent.tracing.rollout import Rollouts, rollouts
 
 
@@ -69,7 +70,7 @@ def add_probes(
     """
     with open_db(db) as store:
         run, traces = store.run(run_id), [w for w in stored(store, run_id) if wanted.counts(w.problem_id, w.sample)]
-        lacking = list(_lacking(store, run, traces, wanted))
+        lacking = sorted(_lacking(store, run, traces, wanted), key=lambda lack: lack.own.problem_id)  # share a prompt
         if lacking:
             listener.status(f"adding probes to {len(lacking)} traces")
             with _opened(model, task, run, traces) as asked:
@@ -113,13 +114,13 @@ def _step_ends(store: Database, run_id: str) -> dict[int, list[int]]:
 def _lacking(store: Database, run: Run, written: Sequence[Written], wanted: Wanted) -> Iterator[Lack]:
     """The probes that are wanted and missing; a trace without reasoning steps has no controls."""
     rows = store.probe_rows(run.run_id, ("trace_id", "control", "k"))
-    there = set(zip(*rows.values(), strict=True))
+    there, n_probes = set(zip(*rows.values(), strict=True)), settings_of(run).probes
     to_roll = _to_roll(store, run, written, wanted)
     for own in written:
         ks = {}
         for control in wanted.controls if wanted.controlled(own.sample) else ():
             offered = {prefix.k for prefix in prefixes_of(control, own, written, (0,), _streams(run, own))}
-            missing = [k for k in compared_at(own.n_steps, wanted.at) if k in offered]
+            missing = [k for k in compared_at(probed_at(own.n_steps, n_probes), wanted.at) if k in offered]
             ks[control] = [k for k in missing if (own.trace_id, control, k) not in there]
         ks = {control: missing for control, missing in ks.items() if missing}
         if ks or own.trace_id in to_roll:
@@ -178,6 +179,7 @@ def _job(lack: Lack, question: Question, how: Setup, adding: _Adding) -> Corouti
         probes += yield from control_probes(question, own.n_steps, control, prefixes, how)
     if lack.rolled:
         ending = how.ending_at(question.stops)
+        ks = probed_at(own.n_steps, how.probes)
         rolling = Rollouts(adding.m, how.sampler, how.seed, how.limits.max_tokens, ending.limits.stops, how.kind)
-        probes += yield from rollouts(question, own, range(own.n_steps + 1), rolling, how.vocab, how.meter)
+        probes += yield from rollouts(question, own, ks, rolling, how.vocab, how.meter)
     return own, probes

@@ -39,7 +39,7 @@ def read_solutions(
     Raises UsageError for a task without worked solutions, and for one whose longest does not fit the model's context.
     """
     task = _solved(task, n)
-    settings = replace(settings, lanes=settings.lanes or LANES, temperature=0.0)
+    settings = replace(settings, lanes=settings.lanes or LANES, temperature=0.0, probes=None)
     settings = replace(settings, answer_by=LETTER)  # as the solutions are written
     file = session.usable(model, listener.status)
     with open_db(db) as store, session.opened(file, task, settings, room=to_read) as asked:

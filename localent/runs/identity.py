@@ -42,6 +42,8 @@ def _recorded(settings: Settings) -> dict[str, object]:
     chosen = {name: value for name, value in chosen.items() if name not in LATER or (value and value != usual[name])}
     if settings.answer_by != TEXT:
         chosen = {name: value for name, value in chosen.items() if name not in OF_TEXT}
+    if not (settings.probe and settings.probes):  # not recorded: after every step, as before there was a choice
+        del chosen["probes"]
     return chosen if settings.probe else chosen | {"epsilon": None, "max_fed": None}
 
 

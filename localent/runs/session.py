@@ -91,6 +91,7 @@ class Session(Loaded):
             limits=Limits(chosen.max_tokens or 0, (), chosen.measure_top_k, chosen.alternatives),
             kind=self.task.kind,
             effort=chosen.effort(),
+            probes=chosen.probes,
         )
 
 

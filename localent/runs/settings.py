@@ -10,6 +10,7 @@ from localent.errors import UsageError
 from localent.measure.sampling import Penalties, Sampler
 from localent.records import Run
 from localent.tasks.kinds.option_text import SCORES
+from localent.tracing import places
 from localent.tracing.probe import Effort
 
 AUTO, LETTER, TEXT = "auto", "letter", "text"
@@ -36,6 +37,7 @@ class Settings:
     gpu_layers: int | None = None  # those that fit the GPU's memory; -1: all
     ctx: int | None = None  # tokens a lane: what the longest prompt needs
     probe: bool = True
+    probes: int | None = places.DEFAULT  # prefixes of a trace that are probed; None: after every step
     epsilon: float = Effort().epsilon
     max_fed: int = Effort().max_fed
     measure_top_k: int = 0  # also take the measures over the k most likely tokens
@@ -54,6 +56,11 @@ class Settings:
         for name in ("shots", "max_fed", "measure_top_k", "alternatives"):
             _at_least(0, name, getattr(self, name))
         _at_least(-1, "gpu_layers", self.gpu_layers)
+        if self.probes is not None and self.probes < places.LEAST:
+            raise UsageError(
+                f"--probes must be at least {places.LEAST} (start, half and end), got {self.probes}:"
+                " use --no-probe to do without, or 'all'."
+            )
         if not -(2**63) <= self.seed < 2**63:
             raise UsageError(f"--seed must fit 64 bits, got {self.seed}.")
         _one_of(ANSWER_BY, "answer-by", self.answer_by)
@@ -92,8 +99,9 @@ DEFAULTS = Settings()
 def settings_of(run: Run) -> Settings:
     """The settings that a run was made with; those recorded as None or not at all keep their defaults.
 
-    A run that does not record how it was answered was answered by letter.
+    A run that does not record how it was answered was answered by letter; one without `probes` was probed after every
+    step, as before there was a choice.
     """
     known = {field.name for field in fields(Settings)}
     made: dict[str, Any] = {name: v for name, v in run.settings.items() if name in known and v is not None}
-    return Settings(**{"answer_by": LETTER} | made)
+    return Settings(**{"answer_by": LETTER, "probes": None} | made)

@@ -117,9 +117,14 @@ def _controls(
     for name in (name for name in COMPARED if name in wanted.controls and name in possible):
         control, rows = found.get(name, nowhere), np.array([wanted.controlled(sample) for sample in samples], bool)
         rows &= own.there & (has_wrong_sibling(own) if name == "wrong-trace" else True)
-        k = np.arange(control.position.shape[1])
-        ks = [np.isin(k, compared_at(int(n), wanted.at)) for n in np.nan_to_num(own.n_steps)]
-        yield name, only(control, rows[:, None] & np.array(ks, bool).reshape(len(rows), len(k)))
+        yield name, only(control, rows[:, None] & _compared(own, control, wanted.at))
+
+
+def _compared(own: Probed, control: Probed, at: str) -> Array:
+    """True where a control is wanted beside the trace's own probe: (n, J_max + 1) bool."""
+    ks = [compared_at(k[~np.isnan(k)].astype(int).tolist(), at) for k in own.k]
+    found = [np.isin(k, mine) for k, mine in zip(control.k, ks, strict=True)]
+    return np.array(found, bool).reshape(control.k.shape)
 
 
 def has_wrong_sibling(p: Probed) -> Array:

@@ -1,4 +1,4 @@
-"""One attempt at one problem: sample a trace, grade it, probe its every step. A coroutine from start to end."""
+"""One attempt at one problem: sample a trace, grade it, probe it along the way. A coroutine from start to end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from localent.tasks.kinds import OPTION_TEXT, Grammar, Kind
 from localent.tasks.kinds.option_text import OptionTexts, leading
 from localent.tasks.thought import DEFAULT
 from localent.tracing.generate import Generation, Limits, generate
+from localent.tracing.places import probed_at
 from localent.tracing.probe import Effort, probe
 
 UNFINISHED = Extraction(None, None, "none", "the token limit came in the middle of a thought")
@@ -45,6 +46,7 @@ class Setup:
     limits: Limits
     kind: Kind
     effort: Effort
+    probes: int | None = None  # prefixes of a trace that are probed, see places.probed_at; None: all
 
     def ending_at(self, stops: Sequence[str]) -> Setup:
         """The same setup with texts that end a trace."""
@@ -82,7 +84,7 @@ def cut_off(question: Question, written: Generation) -> bool:
 def probe_steps(
     question: Question, written: Generation, parts: Sequence[Step], how: Setup
 ) -> Generator[Rewind | int, Any, tuple[Probe, ...]]:
-    """Coroutine: the answer distribution before the first reasoning step and after each; none without a grammar.
+    """Coroutine: the answer distribution after the reasoning steps at which it is read; none without a grammar.
 
     Goes from the last prefix to the first: each only cuts the lane shorter, nothing is fed twice.
     """
@@ -93,7 +95,7 @@ def probe_steps(
     if ends[-1] > written.n_fed:
         yield written.tokens[written.n_fed].token_id
     found, truth = [], question.problem.answer
-    for k in reversed(range(len(ends))):
+    for k in reversed(probed_at(len(ends) - 1, how.probes)):
         cue = question.cue(tasks.text_of(token.text for token in written.tokens[: ends[k]]))
         n_prefix = len(question.prompt.tokens) + ends[k]
         seen = yield from probe(n_prefix, cue, question.grammar, truth, how.effort, how.meter)

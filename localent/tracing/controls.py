@@ -26,7 +26,7 @@ from localent.tracing.probe import probe
 CONTROLS = ("other-question", "wrong-trace", "shuffled", "filler", "none")
 COMPARED = CONTROLS[:-1]  # `none` is the reading at k = 0 over again: the gain is counted from there
 FILLER = " ."
-EVERY, ENDS = "every", "ends"  # step; half of the steps and all of them
+EVERY, ENDS = "every", "ends"  # probe of the trace; half of the steps and all of them
 AT = (EVERY, ENDS)
 Draw = Callable[[str], np.random.Generator]  # a random stream by its name
 
@@ -63,9 +63,12 @@ class Prefix:
     whole: tuple[int, ...]  # what the lane is filled with: the longest text of the control that begins with them
 
 
-def compared_at(n_steps: int, at: str = EVERY) -> list[int]:
-    """The k at which controls are read: after every step, or after half of the steps and all; never 0."""
-    return list(range(1, n_steps + 1)) if at == EVERY else sorted({n_steps // 2, n_steps} - {0})
+def compared_at(ks: Sequence[int], at: str = EVERY) -> list[int]:
+    """The k at which controls are read, of those at which the trace is: all, or half of its steps and the end; never 0.
+
+    ks: where the trace is probed, rising; the last is its end.
+    """
+    return [k for k in ks if k and (at == EVERY or k in (ks[-1] // 2, ks[-1]))]
 
 
 def prefixes_of(

@@ -523,7 +523,7 @@ def test_half_way_is_compared_among_equal_steps_too():
 
 def test_unexplored_probability_stands_beside_the_answer_entropy():
     """0.2 of it at k = 0, half of that after one step, ...: means of what the probes left open."""
-    found = Simulated(n_problems=30).summary().answers.residual_by_step
+    found = Simulated(n_problems=30).summary().answers.residual_along
     assert found.value[:3] == pytest.approx([0.2, 0.1, 0.2 / 3])
     assert found.n[0] == 30
 

@@ -101,7 +101,7 @@ def made(leads, wrong):
         problems=ids,
         wrong=np.array(wrong),
     )
-    probes = dict(position=position, leader=leader, leader_true=leads, motion=motion, net_motion=np.zeros(n))
+    probes = dict(k=k, position=position, leader=leader, leader_true=leads, motion=motion, net_motion=np.zeros(n))
     return Probed(**labels, **probes, **filled)
 
 

@@ -14,6 +14,7 @@ CASES = [
     ("run abacus-sft demo-number --presence-penalty 0", "--repeat-last-n 9", "A run without penalties"),
     ("run abacus-sft demo-number --no-probe", "--epsilon 0.1", "--no-probe"),
     ("run abacus-sft demo-number --no-probe", "--max-fed 4", "--no-probe"),
+    ("run abacus-sft demo-number --no-probe", "--probes all", "--no-probe"),
     ("study --temperature 0", "--top-p 0.9", "--temperature 0"),
     ("study --rollouts 0", "--rolled 3", "--rollouts 0"),
     ("ask abacus-sft 2+3? --json", "--measure surprisal", "--json"),

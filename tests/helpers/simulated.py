@@ -71,7 +71,9 @@ def probed(values, position, wrong, problems) -> Probed:
     )
     return Probed(
         estimator="number", control=None, trace_ids=np.arange(n), problems=problems, wrong=wrong,
-        n_rollouts=np.zeros(n, int), position=position, leader=np.full(position.shape, -2), motion=values[:, 1:],
+        n_rollouts=np.zeros(n, int), position=position,
+        k=np.where(np.isnan(position), np.nan, np.arange(position.shape[1])),
+        leader=np.full(position.shape, -2), motion=values[:, 1:],
         net_motion=values[:, 0], **dict.fromkeys(numbers, values),
     )  # fmt: skip
 

@@ -113,6 +113,26 @@ def test_the_settings_of_a_stored_run_make_the_same_run(model, sums, tmp_path):
     assert run(model, tasks.load("sums", sums).first(2), db=db, settings=read).run_id == made.run_id
 
 
+def test_fewer_probes_are_some_of_all_of_them_and_another_run(bundled, tmp_path):
+    """The traces and each probe are the same to the last bit, however many prefixes are probed."""
+    found, task = {}, tasks.load("demo-number").first(4)
+    for probes in (3, None):
+        chosen = replace(SETTINGS, probes=probes, max_tokens=100)
+        made = run(str(bundled), task, db=tmp_path / f"{probes}.db", settings=chosen)
+        with open_db(tmp_path / f"{probes}.db", readonly=True) as store:
+            stored = store.run(made.run_id)
+            ids = sorted(store.traces(made.run_id, ("trace_id",))["trace_id"])
+            found[probes] = [store.trace(i) for i in ids]
+        assert settings_of(stored).probes == probes
+        assert ("probes" in stored.settings) == (probes is not None)  # so that runs of before there was a choice go on
+    few, every = ({t.problem_id: t for t in found[probes]} for probes in (3, None))
+    for problem, trace in every.items():
+        assert few[problem].tokens == trace.tokens
+        n_steps = trace.probes[-1].k
+        assert few[problem].probes == tuple(trace.probes[k] for k in sorted({0, n_steps // 2, n_steps}))
+    assert max(len(trace.probes) for trace in every.values()) > 3
+
+
 def test_automatic_lanes_are_kept_when_a_run_goes_on(model, sums, tmp_path):
     db = tmp_path / "runs.db"
     first = make(model, sums, db, 2, lanes=None)
@@ -227,6 +247,8 @@ def test_a_recurrent_model_runs_with_probes_and_without(random_model, sums, tmp_
     [
         (dict(n=0), UsageError, "-n must be at least 1"),
         (dict(samples=0), UsageError, "--samples must be at least 1"),
+        (dict(probes=2), UsageError, r"--probes must be at least 3 \(start, half and end\), got 2: use --no-probe"),
+        (dict(probes=0), UsageError, "--probes must be at least 3"),
         (dict(max_tokens=5000), UsageError, "needs .* tokens of context .* lower --max-tokens"),
         (dict(ctx=50), UsageError, "only 50 are available: leave that problem out, lower --shots, or raise --ctx"),
         (dict(shots=1000), UsageError, "--shots 1000"),

@@ -378,7 +378,13 @@ def drawn(wrong, entropy):
     ids, nothing = np.arange(n), np.full(entropy.shape, np.nan)
     position = np.tile(np.linspace(0, 1, width), (n, 1))
     arrays = dict.fromkeys(("p_true", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed"), 0.5 + 0 * entropy)
-    arrays |= dict(position=position, entropy=entropy, leader=np.zeros(entropy.shape, int), residual=0 * entropy)
+    arrays |= dict(
+        k=np.tile(np.arange(float(width)), (n, 1)),
+        position=position,
+        entropy=entropy,
+        leader=np.zeros(entropy.shape, int),
+        residual=0 * entropy,
+    )
     arrays |= dict(motion=nothing[:, 1:], net_motion=nothing[:, 0], n_rollouts=np.zeros(n, int))
     return Probed(estimator="choice", control=None, trace_ids=ids, problems=ids, wrong=wrong, **arrays)
 

@@ -159,7 +159,7 @@ def test_a_new_kind_goes_from_the_file_to_the_figures(yes_no, file, tmp_path):
     assert sorted(ends) == pytest.approx([0.1, 0.9, 0.9], abs=1e-6)
     assert found.accuracy.value == pytest.approx(2 / 3)
     assert (found.answers.estimator, found.answers.n_probed) == ("yes/no", 3)
-    assert found.answers.p_true_by_step.value[-1] == pytest.approx((0.9 + 0.1 + 0.9) / 3, abs=1e-6)
+    assert found.answers.p_true_along.value[-1] == pytest.approx((0.9 + 0.1 + 0.9) / 3, abs=1e-6)
     entropy = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1))
     assert sum(abs(h - entropy) < 1e-5 for h in rows["entropy"]) == 3
 

@@ -23,7 +23,7 @@ PIECES += [b" So.\n", b"Q:"]
 END, ASK, STEP1, STEP2, CUE, FIVE, FOUR, DOT, NEXT, _, SO, REST = range(len(PIECES))
 VOCAB = ScriptedVocab(PIECES, eog=frozenset([END]))
 PROMPT = (ASK, ASK)
-P_FIVE = {0: 0.3, 1: 0.6, 2: 0.9}  # probability that it answers 5 after so many steps
+P_FIVE = {0: 0.3, 1: 0.6, 2: 0.9, 3: 0.95}  # probability that it answers 5 after so many steps
 
 
 def model(script):
@@ -49,10 +49,10 @@ def model(script):
     return engine
 
 
-def make(script, *, max_tokens=20, stops=(), temperature=0.0, thought=DEFAULT):
+def make(script, *, max_tokens=20, stops=(), temperature=0.0, thought=DEFAULT, probes=None):
     engine = model(script)
     setup = Setup(
-        VOCAB, Meter(len(PIECES)), Sampler(temperature), 0, Limits(max_tokens, stops), NUMBER, Effort(1e-6, 50)
+        VOCAB, Meter(len(PIECES)), Sampler(temperature), 0, Limits(max_tokens, stops), NUMBER, Effort(1e-6, 50), probes
     )
     problem = Problem("p1", "1", "?", "5")
     grammar = NumberGrammar(PIECES)
@@ -80,6 +80,14 @@ def test_every_step_before_the_answer_is_probed():
     assert [step.kind for step in trace.steps] == ["reasoning", "reasoning", "answer"]
     assert trace.tokens[-1].text == b""
     check_probes(trace, [0, 1, 2])
+
+
+def test_so_many_prefixes_are_probed_as_every_step_probed_reads_them():
+    """Three of four: start, half and end, each the reading that it is among all of them."""
+    script = [STEP1, STEP2, SO, CUE, FIVE, DOT]
+    few, every = (make(script, probes=probes)[0].probes for probes in (3, None))
+    assert [probe.k for probe in every] == [0, 1, 2, 3]
+    assert few == tuple(every[k] for k in (0, 1, 3))
 
 
 def test_a_trace_without_an_answer_is_probed_up_to_its_end():

@@ -22,6 +22,7 @@ from localent.tasks.kinds.choice_grammar import ChoiceGrammar
 from localent.tracing.attempt import Question, Setup
 from localent.tracing.controls import CONTROLS, ENDS, EVERY, Written, compared_at, control_probes, prefixes_of
 from localent.tracing.generate import Limits
+from localent.tracing.places import probed_at
 from localent.tracing.probe import Effort
 from localent.tracing.rollout import ESTIMATOR
 
@@ -74,8 +75,11 @@ def test_one_other_trace_stands_for_all_steps_and_a_longer_one_is_preferred():
 
 
 def test_controls_are_read_after_every_step_or_half_way_and_at_the_end():
-    assert [compared_at(n, EVERY) for n in (0, 1, 2, 5)] == [[], [1], [1, 2], [1, 2, 3, 4, 5]]
-    assert [compared_at(n, ENDS) for n in (0, 1, 2, 5)] == [[], [1], [1, 2], [2, 5]]
+    probed = [probed_at(n, None) for n in (0, 1, 2, 5)]
+    assert [compared_at(ks, EVERY) for ks in probed] == [[], [1], [1, 2], [1, 2, 3, 4, 5]]
+    assert [compared_at(ks, ENDS) for ks in probed] == [[], [1], [1, 2], [2, 5]]
+    assert compared_at(probed_at(9, 5), EVERY) == [2, 4, 6, 9]
+    assert compared_at(probed_at(9, 5), ENDS) == [4, 9]
 
 
 @pytest.mark.parametrize("control", CONTROLS)
