@@ -14,7 +14,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
+from importlib.metadata import distributions
 from pathlib import Path
 
 from localent.errors import LocalentError, UsageError
@@ -226,7 +226,7 @@ def _registered(path: Path) -> Iterator[tuple[str, Path]]:
 
 def _packages() -> Iterator[Found]:
     """Models inside the Python packages installed beside this one, from the lists of their files."""
-    for package in metadata.distributions():
+    for package in distributions():
         record = package.read_text("RECORD") or ""
         if ".gguf" not in record or package.name == "localent":  # our own have names in models.toml
             continue

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,8 @@ NEEDED = 'default = "Q8_0"\nfamily = "mine"\nstage = "base"\nlicence = "MIT"\n'
 
 @pytest.fixture
 def home(tmp_path, monkeypatch):
-    """An empty home: no program has left anything here."""
+    """An empty home: no program has left anything here, and no installed package brings a model."""
+    monkeypatch.setattr(disk, "distributions", list)
     for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "OLLAMA_MODELS", "LLAMA_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -277,10 +279,11 @@ def test_models_inside_installed_packages(home, tiny, monkeypatch):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: some-model\nVersion: 1.0\n")
     rows = ["some_model/Tiny.Q4_1.gguf,sha256=x,9", "some_model/gone.gguf,,", "some_model-1.0.dist-info/RECORD,,"]
     (info / "RECORD").write_text("\n".join(rows))
-    monkeypatch.syspath_prepend(site)
-    assert found()["some-model:Tiny.Q4_1"] == "package"
+    monkeypatch.setattr(disk, "distributions", lambda: metadata.distributions(path=[str(site)]))
+    assert found() == {"some-model:Tiny.Q4_1": "package"}
     assert resolve("some-model:Tiny.Q4_1") == path
-    assert not any(name.startswith("localent") for name in found()), "its own models have names in models.toml"
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: localent\nVersion: 1.0\n")
+    assert found() == {}, "its own models have names in models.toml"
 
 
 def test_linked_folders_are_followed_once(home, tiny):
