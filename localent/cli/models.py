@@ -23,7 +23,7 @@ Row = tuple[Any, ...]
 Table = tuple[str, tuple[str, ...], list[Row]]  # label, columns, rows
 
 KNOWN = ("name", "size", "stage", "kind", "default", "licence", "gated", "context", "thinks", "here")
-ALL_KNOWN = (*KNOWN, "family", "quants", "template", "bos", "repo", "file", "revision", "of")
+ALL_KNOWN = (*KNOWN, "family", "quants", "template", "bos", "recommended", "repo", "file", "revision", "of")
 HERE = ("name", "arch", "quant", "params", "bits/weight", "GB", "needs GB", "fits", "chat", "place", "path")
 
 
@@ -99,6 +99,7 @@ def _known(family: str | None, columns: tuple[str, ...]) -> list[Row]:
 
 def _known_row(entry: Entry, files: dict[str, Path], columns: tuple[str, ...]) -> Row:
     shown = asdict(entry) | {"kind": entry.kind, "here": _place(entry, files), "quants": " ".join(entry.quants) or None}
+    shown |= {"recommended": entry.recommendation}
     words = {True: "yes", False: "no", None: None}
     shown |= {name: words[shown[name]] for name in ("gated", "thinks", "bos")}
     return tuple(shown[column] for column in columns)
@@ -151,6 +152,7 @@ def _show_one(name: str, form: str | None) -> None:
 
     entry, _ = find(name)
     facts = {key: value for key, value in asdict(entry).items() if value not in (None, ())}
+    facts |= {"recommended": entry.recommendation} if entry.recommended else {}
     facts |= {"kind": entry.kind, "here": _place(entry, _files())}
     rows = [
         (key, ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)) for key, value in facts.items()

@@ -182,6 +182,8 @@ def settings_options(*options: Decorator) -> Group:
 def _settings(**values: Any) -> Settings:
     from localent.runs import Settings
 
+    if values.pop("recommended", False):
+        values |= _recommended()
     if values.get("temperature") == 0:
         refuse_unused("--temperature 0", "top_p", "top_k", "min_p")
     if all(values.get(name, off) == off for name, off in PENALTIES.items()):
@@ -256,6 +258,22 @@ top_k_option = click.option(
     "--top-k", type=int, default=0, show_default=True, help="Sample from the k most likely tokens; 0: all."
 )
 PENALTIES = {"repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0}  # without effect
+
+
+recommended_option = click.option(
+    "--recommended",
+    is_flag=True,
+    help="Sample as the model's makers recommend, where models.toml knows it: 'localent models NAME' shows how.",
+)
+
+
+def _recommended() -> dict[str, float]:
+    """The sampling that the makers of the command's MODEL recommend. Refuses options that would set it too."""
+    from localent import models
+    from localent.models.names import SAMPLING
+
+    refuse_unused("--recommended", *SAMPLING)
+    return models.recommended(click.get_current_context().params["model"])
 
 
 def sampling_options(command: Function) -> Function:

@@ -17,10 +17,10 @@ from localent.files.header import read_header
 from localent.files.identity import file_sha256
 from localent.machine.hardware import usable_cores
 from localent.models import disk, hub, repos
-from localent.models.names import Entry, entries, find
+from localent.models.names import Entry, entries, find, recommended
 from localent.records import Model
 
-__all__ = ["Entry", "entries", "find", "is_bundled", "pull", "resolve"]
+__all__ = ["Entry", "entries", "find", "is_bundled", "pull", "recommended", "resolve"]
 
 
 def resolve(text: str) -> Path:

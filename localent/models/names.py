@@ -18,7 +18,9 @@ SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # one part of a repository, fi
 QUANT = re.compile(r"[A-Za-z0-9_]{1,16}")
 BOOL = (bool, "true or false")
 KINDS = {"gated": BOOL, "bos": BOOL, "thinks": BOOL, "context": (int, "a number of tokens")}
-KINDS |= {"quants": (list, "a list of quants"), "sha256": (dict, "a table of digests")}  # all others are texts
+KINDS |= {"quants": (list, "a list of quants"), "sha256": (dict, "a table of digests")}
+KINDS |= {"recommended": (dict, "a table of sampling settings")}  # all others are texts
+SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty")
 STAGES = ("early", "base", "fine-tuned", "SFT", "DPO", "instruct", "RL", "distilled")  # in order of training
 
 
@@ -42,8 +44,9 @@ class Entry:
     quants: tuple[str, ...] = ()  # seen on the hub; others may be there
     template: str | None = None  # a note on its chat template
     bos: bool | None = None  # prompts begin with a BOS token
-    thinks: bool | None = None  # it reasons inside <think> tags
+    thinks: bool | None = None  # it writes a thought before its answer
     sha256: tuple[tuple[str, str], ...] = ()  # (quant, digest), as the hub reported it
+    recommended: tuple[tuple[str, float], ...] = ()  # the makers' sampling settings, by their names in SAMPLING
 
     @property
     def kind(self) -> str:
@@ -59,6 +62,12 @@ class Entry:
         if self.file is None:
             raise LocalentError(f"{self.name} is part of localent: the hub has no file of it.")
         return self.file.format(quant=quant, quant_lower=quant.lower())
+
+    @property
+    def recommendation(self) -> str | None:
+        """The makers' sampling settings in words: "temperature 0.6, top-p 0.95"."""
+        words = [f"{setting.replace('_', '-')} {value:g}" for setting, value in self.recommended]
+        return ", ".join(words) or None
 
     @property
     def on_hub(self) -> str:
@@ -91,6 +100,16 @@ def find(text: str, also: Iterable[str] = ()) -> tuple[Entry, str]:
     if quant and not QUANT.fullmatch(quant):
         raise UsageError(f"{quant!r} is not a quant: write one as GGUF spells it, for example {name}:Q4_K_M.")
     return known[name], (quant or known[name].default).upper()
+
+
+def recommended(text: str) -> dict[str, float]:
+    """The makers' sampling settings of the model that NAME or NAME:QUANT means. Raises UsageError for none known."""
+    entry = entries().get(text.partition(":")[0])
+    if entry is None or not entry.recommended:
+        raise UsageError(
+            f"models.toml knows no recommended settings of {text!r}: set --temperature and others yourself."
+        )
+    return dict(entry.recommended)
 
 
 def our_list() -> Path:
@@ -127,9 +146,9 @@ def _entry(path: Path, name: str, table: object) -> Entry:
         kind, words = KINDS.get(field, (str, "a text in quotes"))
         if not isinstance(value, kind):
             raise UsageError(f"{path}: [{name}] has {field} = {value!r}; write {words}.")
-    hashes = tuple(dict(table.get("sha256", {})).items())
+    pairs = {field: tuple(dict(table.get(field, {})).items()) for field in ("sha256", "recommended")}
     try:
-        entry = Entry(name=name, **table | {"quants": tuple(table.get("quants", ())), "sha256": hashes})
+        entry = Entry(name=name, **table | {"quants": tuple(table.get("quants", ())), **pairs})
     except TypeError as error:
         missing = re.findall(r"'(\w+)'", str(error))
         raise UsageError(
@@ -140,7 +159,12 @@ def _entry(path: Path, name: str, table: object) -> Entry:
 
 
 def _check(path: Path, entry: Entry) -> None:
-    """Names become paths and addresses: nothing in them may lead elsewhere."""
+    """Names become paths and addresses: nothing in them may lead elsewhere. Recommended settings are known numbers."""
+    for setting, value in entry.recommended:
+        if setting not in SAMPLING or not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise UsageError(
+                f"{path}: [{entry.name}] recommends {setting} = {value!r}; write numbers for {', '.join(SAMPLING)}."
+            )
     if bool(entry.bundled) == bool(entry.file and (entry.repo or entry.of)):
         raise UsageError(f"{path}: [{entry.name}] needs 'repo' and 'file' (where it is on the hub).")
     parts = [entry.bundled] if entry.bundled else [*(entry.repo or "a/b").split("/"), *str(entry.file).split("/")]

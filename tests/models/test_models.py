@@ -21,6 +21,21 @@ FAMILIES = {
     "olmo-2": {"1B", "7B"},
     "deepseek-r1-distill": {"1.5B", "7B", "8B"},
 }
+TODAY = {  # other families, with some of their sizes
+    "qwen3": {"0.6B", "1.7B", "4B", "8B"},
+    "qwen3.5": {"0.8B", "2B", "4B", "9B"},
+    "gemma-3": {"270M", "1B", "4B"},
+    "gemma-4": {"E2B", "E4B"},
+    "olmo-3": {"7B"},
+    "lfm2.5": {"350M", "1.2B"},
+    "smollm2": {"135M", "360M", "1.7B"},
+    "smollm3": {"3B"},
+    "gpt-oss": {"20B"},
+    "nemotron-3": {"4B", "30B-A3B"},
+    "ministral-3": {"3B", "8B"},
+    "granite-4": {"350M", "1B", "3B"},
+    "phi-4": {"3.8B"},
+}
 NEEDED = 'default = "Q8_0"\nfamily = "mine"\nstage = "base"\nlicence = "MIT"\n'
 
 
@@ -67,11 +82,33 @@ def test_the_families_that_the_science_needs_are_there(home):
         stages = {entry.stage for entry in known if entry.family == family}
         assert "base" in stages or family == "deepseek-r1-distill"
         assert len(stages) > 1 or family == "deepseek-r1-distill"
-    for size in ("1B", "7B"):
-        stages = {entry.stage for entry in known if (entry.family, entry.size) == ("olmo-2", size)}
+    for family, size in (("olmo-2", "1B"), ("olmo-2", "7B"), ("olmo-3", "7B")):
+        stages = {entry.stage for entry in known if (entry.family, entry.size) == (family, size)}
         assert stages == {"base", "SFT", "DPO", "RL"}
     assert {entry.stage for entry in known} <= set(STAGES)
     assert all(entry.thinks for entry in known if entry.family == "deepseek-r1-distill")
+
+
+def test_the_families_of_today_are_there(home):
+    known = entries().values()
+    for family, sizes in TODAY.items():
+        assert {entry.size for entry in known if entry.family == family} >= sizes, family
+    repos = [(entry.repo, entry.file) for entry in known if entry.repo]
+    assert len(repos) == len(set(repos)), "two names of one file"
+    for entry in known:
+        assert repos.count((entry.repo, entry.file)) <= 1
+        assert entry.bundled or entry.of or entry.repo
+
+
+def test_recommended_settings_can_be_run(home):
+    """Each is a Settings that Settings takes; a base model has none."""
+    from localent.runs import Settings
+
+    advised = [entry for entry in entries().values() if entry.recommended]
+    assert len(advised) > 10
+    for entry in advised:
+        assert entry.kind == "instruct"
+        assert Settings(**dict(entry.recommended)).temperature > 0
 
 
 def test_a_model_without_a_gguf_on_the_hub_says_how_to_make_one(home, tiny):
@@ -124,6 +161,15 @@ def test_a_users_own_models_win(home):
         (f'[mine]\nrepo = "a/b"\nfile = "x.gguf"\ngated = "no"\n{NEEDED}', "has gated = 'no'; write true or false"),
         (f'[mine]\nrepo = "a/b"\nfile = "x.gguf"\nquants = "Q8_0"\n{NEEDED}', "has quants = 'Q8_0'; write a list"),
         (f'[mine]\nrepo = "a/b"\nfile = "x.gguf"\nsha256 = "ab"\n{NEEDED}', "has sha256 = 'ab'; write a table"),
+        (
+            f'[mine]\nrepo = "a/b"\nfile = "x.gguf"\nrecommended = {{temprature = 0.6}}\n{NEEDED}',
+            "recommends temprature = 0.6; write numbers for temperature, top_p",
+        ),
+        (
+            f'[mine]\nrepo = "a/b"\nfile = "x.gguf"\nrecommended = {{top_p = "all"}}\n{NEEDED}',
+            "recommends top_p = 'all'; write numbers",
+        ),
+        (f'[mine]\nrepo = "a/b"\nfile = "x.gguf"\nrecommended = 0.6\n{NEEDED}', "write a table of sampling settings"),
         (f'[mine]\nrepo = "a/b"\nfile = "x-{{quant.gguf"\n{NEEDED}', "has 'x-{quant.gguf' in a name"),
     ],
 )
@@ -503,6 +549,42 @@ def test_models_tells_all_of_one(home):
 
 def test_pull_of_a_bundled_model_is_its_file(home, bundled):
     assert run("pull", "abacus-sft").stdout.strip() == str(bundled)
+
+
+def test_recommended_settings_are_shown_and_taken_on_request_only(home, tiny, tmp_path):
+    """The run records them; without the option nothing changes."""
+    recommended = "recommended = {temperature = 0.6, top_p = 0.95, min_p = 0.01, presence_penalty = 1.5}\n"
+    user_list(home, f'[mine]\nrepo = "a/b"\nfile = "mine-{{quant}}.gguf"\n{recommended}{NEEDED}')
+    put(tiny, home / ".cache" / "llama.cpp" / "mine-Q8_0.gguf")
+    assert "temperature 0.6, top-p 0.95, min-p 0.01" in run("models", "mine").stdout
+    db = tmp_path / "x.db"
+    short = [
+        "demo-number",
+        "-n",
+        "1",
+        "--lanes",
+        "2",
+        "--threads",
+        "1",
+        "--max-tokens",
+        "4",
+        "--max-fed",
+        "2",
+        "--db",
+        db,
+    ]
+    assert run("run", "mine", *short).exit_code == 0
+    assert run("run", "mine", *short, "--recommended").exit_code == 0
+    rows = json.loads(
+        run(
+            "sql", "select temperature, settings from runs order by temperature", "--db", db, "--json"
+        ).stdout.splitlines()[0]
+    )
+    assert (rows["temperature"], json.loads(rows["settings"])["presence_penalty"]) == (0.6, 1.5)
+    refused = run("run", "mine", *short, "--recommended", "--top-p", "0.5")
+    assert (refused.exit_code, "--recommended does not use --top-p" in refused.stderr) == (2, True)
+    refused = run("run", tiny, *short, "--recommended")
+    assert (refused.exit_code, "knows no recommended settings of" in refused.stderr) == (2, True)
 
 
 def test_run_takes_the_name_that_another_program_gave(home, tiny, tmp_path):
