@@ -187,7 +187,7 @@ class Trace:
     sample: int
     text: str
     n_prompt: int  # prompt tokens
-    finish: str  # "stop" | "length" (ran into --max-tokens or the context)
+    finish: str  # "stop" | "length" (ran into --max-tokens or the context) | "loop" (repeated itself) | "given"
     extraction: Extraction
     correct: bool
     tokens: tuple[Token, ...]

@@ -14,7 +14,7 @@ from localent.analysis.scores import padded
 from localent.records import MEASURES, TOP_K_MEASURES
 from localent.store import Database
 
-OF_TRACES: tuple[str, ...] = ("trace_id", "problem_id", "sample", "correct", "finish", "extraction_problem", "answer")
+OF_TRACES: tuple[str, ...] = ("trace_id", "problem_id", "sample", "correct", "finish", "answer")
 OF_TRACES += ("n_tokens", "n_steps", "problem_steps", "mean_entropy", "mean_surprisal")
 OF_PROBES = ("trace_id", "estimator", "control", "n_rollouts", "leader")
 NUMBERS = ("k", "position", "entropy", "p_true", "residual", "invalid", "n_tokens", "n_fed")  # of a probe
@@ -58,7 +58,8 @@ def traces(db: Database, run_id: str) -> Traces:
         samples=np.array(rows["sample"], int),
         wrong=~np.array(rows["correct"], bool),
         truncated=np.array([finish == "length" for finish in rows["finish"]], bool),
-        failed=np.array([problem is not None for problem in rows["extraction_problem"]], bool),
+        looped=np.array([finish == "loop" for finish in rows["finish"]], bool),
+        failed=np.array([answer is None for answer in rows["answer"]], bool),
         answers=np.array(rows["answer"], object),
         n_tokens=np.array(rows["n_tokens"], int),
         n_steps=np.array(rows["n_steps"], int),

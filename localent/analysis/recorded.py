@@ -23,6 +23,7 @@ class Traces:
     samples: Array
     wrong: Array  # bool
     truncated: Array  # bool: ran into the token limit
+    looped: Array  # bool: ended because it repeated itself; no reasoning, so in no comparison of right and wrong
     failed: Array  # bool: grading found no answer
     answers: Array  # of text; None: no answer
     n_tokens: Array  # int

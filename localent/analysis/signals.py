@@ -72,14 +72,14 @@ class Signals:
 def signals(
     run: Recorded, *, finished_only: bool = False, at: float = 1.0, resampling: Resampling = RESAMPLING
 ) -> Signals:
-    """Every signal of one run.
+    """Every signal of one run. Traces that repeat themselves are left out.
 
     finished_only: leave out the traces that ran into the token limit. at: take signals from this share of each trace
     only, its first tokens, steps and probes; baselines and what other samples say are of whole traces.
     """
     if not 0 <= at <= 1:
         raise UsageError(f"Expected a share of the trace from 0 to 1, got {at:g}.")
-    kept = ~run.traces.truncated if finished_only else np.ones(len(run.traces), bool)
+    kept = ~run.traces.looped & ~(run.traces.truncated & finished_only)
     traces = run.traces.among(kept)
     found = [judge(score.among(kept), traces, resampling) for score in read(run, at)]
     adjusted, given = holm([row.p for row in found]), holm([correlation_p(row.given_length) for row in found])

@@ -84,6 +84,7 @@ class Summary:
     accuracy_finished: Estimate  # without truncated traces
     extraction_failures: Estimate  # share of traces in which no answer was found
     truncated: Estimate  # share of traces that ran into the token limit
+    looped: Estimate  # share of traces that repeated themselves; they count for accuracy and tokens only
     accuracy_by_difficulty: tuple[Accuracy, ...]  # empty: difficulty is not known
     token_entropy: Contrast  # mean entropy of a trace's tokens
     signal: Signal  # the mean token entropy
@@ -95,8 +96,8 @@ def summarise(traces: Traces, p: Probed | None, resampling: Resampling = DEFAULT
 
     A run with no traces, one class or no probes gives reasons, not errors.
     """
-    level, labels = resampling.level, (traces.wrong, traces.problems)
-    finished = traces.among(~traces.truncated)
+    level, finished, judged = resampling.level, traces.among(~traces.truncated), traces.among(~traces.looped)
+    labels = (judged.wrong, judged.problems)
     return Summary(
         run_id=traces.run_id,
         model=traces.model,
@@ -110,9 +111,10 @@ def summarise(traces: Traces, p: Probed | None, resampling: Resampling = DEFAULT
         accuracy_finished=share(~finished.wrong, finished.problems, level),
         extraction_failures=share(traces.failed, traces.problems, level),
         truncated=share(traces.truncated, traces.problems, level),
+        looped=share(traces.looped, traces.problems, level),
         accuracy_by_difficulty=_by_difficulty(traces, level),
-        token_entropy=contrast(traces.mean_entropy, *labels, resampling),
-        signal=signal(traces.mean_entropy, traces.n_tokens, *labels, resampling=resampling),
+        token_entropy=contrast(judged.mean_entropy, *labels, resampling),
+        signal=signal(judged.mean_entropy, judged.n_tokens, *labels, resampling=resampling),
         answers=None if p is None else _answers(p, traces, resampling),
     )
 

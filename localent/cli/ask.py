@@ -11,6 +11,7 @@ import click
 from localent.cli.drawing import dumped, style
 from localent.cli.options import (
     Group,
+    after_answer_option,
     answer_by_option,
     chat_template_option,
     colour_option,
@@ -25,6 +26,7 @@ from localent.cli.options import (
     system_option,
     temperature_option,
     template_var_option,
+    think_budget_option,
 )
 
 if TYPE_CHECKING:
@@ -51,7 +53,11 @@ def _problem(question: str, answer: str, options: tuple[str, ...]) -> Problem:
 @settings_options(
     seed_option(),
     temperature_option(),
-    max_tokens_option("Maximum tokens of the trace. Default: 512, less for models of short context."),
+    max_tokens_option(
+        "Maximum tokens of the trace. Default: 512, 4096 for a model that thinks; less for models of short context."
+    ),
+    think_budget_option,
+    after_answer_option,
     shots_option("Worked examples in the prompt. Default: as 'localent run'."),
     answer_by_option,
     option_score_option,

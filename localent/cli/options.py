@@ -328,6 +328,18 @@ option_score_option = click.option(
 )
 
 
+after_answer_option = click.option(
+    "--after-answer",
+    type=click.Choice(["stop", "go-on"]),
+    default="stop",
+    show_default=True,
+    help="Whether a trace ends with the line that states its answer.",
+)
+think_budget_option = click.option(
+    "--think-budget", type=int, help="Close a thought after so many tokens and go on to the answer. Default: never."
+)
+
+
 # ── hardware and context ──────────────────────────────────────────────────────────────────────────────────
 
 

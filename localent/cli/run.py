@@ -10,6 +10,7 @@ import click
 from localent.cli.options import (
     Group,
     Problems,
+    after_answer_option,
     answer_by_option,
     chat_template_option,
     ctx_option,
@@ -31,6 +32,7 @@ from localent.cli.options import (
     system_option,
     temperature_option,
     template_var_option,
+    think_budget_option,
     threads_option,
 )
 from localent.cli.output import dump_summary, show_summary, summary_of
@@ -49,7 +51,11 @@ if TYPE_CHECKING:
     temperature_option(),
     sampling_options,
     recommended_option,
-    max_tokens_option("Maximum tokens per trace. Default: 512, less for models of short context."),
+    max_tokens_option(
+        "Maximum tokens per trace. Default: 512, 4096 for a model that thinks; less for models of short context."
+    ),
+    think_budget_option,
+    after_answer_option,
     shots_option("Worked examples in the prompt. Default: 0 for chat models and answers by text, else 4."),
     answer_by_option,
     option_score_option,

@@ -11,6 +11,7 @@ import click
 from localent.cli.options import (
     Group,
     ProblemFile,
+    after_answer_option,
     answer_by_option,
     chat_template_option,
     ctx_option,
@@ -33,6 +34,7 @@ from localent.cli.options import (
     system_option,
     temperature_option,
     template_var_option,
+    think_budget_option,
     threads_option,
 )
 from localent.cli.output import print_table, say
@@ -107,6 +109,8 @@ class Output:
     temperature_option(),
     sampling_options,
     max_tokens_option(),
+    think_budget_option,
+    after_answer_option,
     shots_option(),
     answer_by_option,
     option_score_option,

@@ -312,6 +312,12 @@ class Draws:
         self._recent.append(token_id)
         return token_id
 
+    def give(self, token_id: int) -> int:
+        """A token that is given, not drawn; it uses up its number all the same."""
+        self._stream.random()
+        self._recent.append(token_id)
+        return token_id
+
 
 def _candidates(row: Row, reading: Reading, n_chunks: int) -> tuple[NDArray[np.intp], Numbers, float]:
     """Ids (rising) and logits of the possible tokens that reach a level, and that level: no other token is above it."""

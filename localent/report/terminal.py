@@ -63,6 +63,8 @@ def _outcomes(s: Summary) -> list[str]:
     if s.truncated.value and s.accuracy_finished.n:
         lines += [("accuracy without truncated traces", s.accuracy_finished)]
     lines += [("no answer found", s.extraction_failures), ("truncated at the token limit", s.truncated)]
+    if s.looped.value:
+        lines += [("ended because they repeat", s.looped)]
     return [
         f"{name:<34}{value:>8} {interval}" for name, found in lines for value, interval in [_halves(percent(found))]
     ]

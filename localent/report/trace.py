@@ -19,6 +19,7 @@ MARKED = 4  # without colour, tokens from this level on are marked
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 RESET = "\x1b[0m"
 N_ANSWERS = 4
+ENDS = {"length": ", truncated at the token limit", "loop": ", ended because it repeats itself"}  # by Trace.finish
 UNEXPLORED = 0.2  # from this share on, a row names the unexplored probability
 NOTHING = 0.0005  # a smaller share would read 0.0 %
 
@@ -51,8 +52,9 @@ def verdict(trace: Trace, problem: Problem) -> str:
     said = f"answered {visible(trace.extraction.value)}" if trace.extraction.value is not None else "no answer found"
     n_steps = sum(step.kind == "reasoning" for step in trace.steps)
     size = f"{len(trace.tokens)} tokens, {n_steps} {'step' if n_steps == 1 else 'steps'}"
-    size += ", truncated at the token limit" if trace.finish == "length" else ""
-    name, answer = "RIGHT" if trace.correct else "WRONG", visible(problem.answer)
+    size += ENDS.get(trace.finish, "")
+    failed = "LOOP" if trace.finish == "loop" else "WRONG"
+    name, answer = "RIGHT" if trace.correct else failed, visible(problem.answer)
     return f"{name}: {said}, the true answer is {answer}. {size}."
 
 
@@ -174,7 +176,7 @@ def aside(probe: Probe, truth: str, style: Style) -> str:
 def closing(trace: Trace, problem: Problem, style: Style) -> str:
     """The lines below a trace that was watched. Without a true answer they do not say right or wrong."""
     said = visible(trace.extraction.value) if trace.extraction.value is not None else "nothing that could be parsed"
-    size = f"{len(trace.tokens)} tokens{', truncated at the token limit' if trace.finish == 'length' else ''}"
+    size = f"{len(trace.tokens)} tokens{ENDS.get(trace.finish, '')}"
     ending = verdict(trace, problem) if problem.answer else f"Answered {said}. {size}."
     spark = answer_table(trace.probes, problem.answer, style)[:1] if trace.probes else []
     text = "\n".join([*textwrap.wrap(ending, style.width), *spark])

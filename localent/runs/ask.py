@@ -47,7 +47,7 @@ def ask(model: str, problem: Problem, settings: Settings, watcher: Watcher) -> T
     task = task_of(problem, bundled=models.is_bundled(file.header.model))
     with session.opened(file, task, replace(settings, lanes=1)) as asked, asked.engine() as lanes:
         (question,) = asked.questions
-        setup = asked.setup(lanes).ending_at(question.stops)
+        setup = asked.setup(lanes).asking(question)
         (trace,) = drive(lanes, [watched(question, setup, watcher)])
     return trace
 

@@ -178,8 +178,7 @@ def _job(lack: Lack, question: Question, how: Setup, adding: _Adding) -> Corouti
         prefixes = [p for p in prefixes_of(control, own, adding.traces, filler, draw) if p.k in ks]
         probes += yield from control_probes(question, own.n_steps, control, prefixes, how)
     if lack.rolled:
-        ending = how.ending_at(question.stops)
         ks = probed_at(own.n_steps, how.probes)
-        rolling = Rollouts(adding.m, how.sampler, how.seed, how.limits.max_tokens, ending.limits.stops, how.kind)
+        rolling = Rollouts(adding.m, how.sampler, how.seed, how.asking(question).limits, how.kind)
         probes += yield from rollouts(question, own, ks, rolling, how.vocab, how.meter)
     return own, probes

@@ -17,7 +17,7 @@ from localent.runs import room, session
 from localent.runs.progress import SILENT, Listener, Outcome, Tally
 from localent.runs.run import enter, missing, stored
 from localent.runs.session import Session
-from localent.runs.settings import LETTER, Settings
+from localent.runs.settings import GO_ON, LETTER, Settings
 from localent.store import Database, open_db
 from localent.tracing.attempt import Question
 from localent.tracing.given import read_solution, solution_tokens
@@ -40,7 +40,7 @@ def read_solutions(
     """
     task = _solved(task, n)
     settings = replace(settings, lanes=settings.lanes or LANES, temperature=0.0, probes=None)
-    settings = replace(settings, answer_by=LETTER)  # as the solutions are written
+    settings = replace(settings, answer_by=LETTER, after_answer=GO_ON, end_loops=False)  # as the solutions are written
     file = session.usable(model, listener.status)
     with open_db(db) as store, session.opened(file, task, settings, room=to_read) as asked:
         todo = [question for question, _ in missing(store, asked, samples=1)]

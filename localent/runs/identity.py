@@ -18,10 +18,10 @@ from localent import engine
 from localent.machine import hardware
 from localent.records import Run
 from localent.runs.questions import Prompts
-from localent.runs.settings import DEFAULTS, TEXT, Settings
+from localent.runs.settings import DEFAULTS, GO_ON, TEXT, Settings
 
 LATER = (  # settings that did not exist for earlier runs
-    *("alternatives", "system", "template_vars", "chat_template", "noise_of"),
+    *("alternatives", "system", "template_vars", "chat_template", "think_budget", "noise_of"),
     *("min_p", "repeat_penalty", "presence_penalty", "frequency_penalty", "repeat_last_n"),
 )
 OF_TEXT = ("answer_by", "option_score")  # recorded where options are answered by their text
@@ -40,6 +40,8 @@ def _recorded(settings: Settings) -> dict[str, object]:
     chosen = {name: value for name, value in asdict(settings).items() if name != "ctx"}
     usual = asdict(DEFAULTS)
     chosen = {name: value for name, value in chosen.items() if name not in LATER or (value and value != usual[name])}
+    as_before = {"after_answer": GO_ON, "end_loops": False}  # what earlier runs, which record neither, did
+    chosen = {name: value for name, value in chosen.items() if name not in as_before or value != as_before[name]}
     if settings.answer_by != TEXT:
         chosen = {name: value for name, value in chosen.items() if name not in OF_TEXT}
     if not (settings.probe and settings.probes):  # not recorded: after every step, as before there was a choice

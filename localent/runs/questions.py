@@ -17,6 +17,8 @@ from localent.tasks.kinds.option_text import OptionTexts, are_texts, options_of
 from localent.tracing.attempt import Question
 from localent.tracing.prompt_tokens import continued, prompt_tokens
 
+SPENT = "\n\nMy time to think is over, so I answer now.\n"  # ends a thought that has spent its budget
+
 
 @dataclass(frozen=True, slots=True)
 class Prompts:
@@ -87,8 +89,14 @@ class Prompts:
             grammar=self._options(problem, prompt) if self.by_text else grammar,
             stops=text.stops,
             thought=text.thought,
+            closing=tuple(self._closing(text)) if self.settings.think_budget else (),
             at_once=text.at_once,
         )
+
+    def _closing(self, text: tasks.PromptText) -> list[int]:
+        """The tokens that close a thought whose budget is spent, with a message."""
+        closing = text.thought.closing + text.thought.answer
+        return continued(SPENT, self.vocab) + continued(closing, self.vocab, special=True)
 
     def _options(self, problem: Problem, prompt: Prompt) -> OptionTexts:
         before = prompt.tokens[-1]

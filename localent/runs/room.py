@@ -16,6 +16,7 @@ from localent.tasks.kinds.option_text import OptionTexts
 from localent.tracing.attempt import Question
 
 DEFAULT_MAX_TOKENS = 512
+THINKING_TOKENS = 4096  # by default, of a model that thinks
 ANSWER_TOKENS = 64  # of a trace that is an answer in one line
 SLACK = 24  # tokens of context for the cue, and for an answer that goes past the search's budget
 FITS = 0.9  # share of the available memory that lanes may take
@@ -28,8 +29,8 @@ Room = Callable[[Settings, Model, Sequence[Question]], Settings]
 
 def to_generate(settings: Settings, weights: Model, questions: Sequence[Question]) -> Settings:
     """Room for the longest prompt, a trace of max_tokens after it, and its probes."""
-    usual = ANSWER_TOKENS if questions[0].at_once else DEFAULT_MAX_TOKENS
-    max_tokens = settings.max_tokens or min(usual, weights.n_ctx_train // 2)
+    max_tokens = settings.max_tokens or min(_usual(settings, questions[0]), weights.n_ctx_train // 2)
+    _check_budget(settings, questions[0], max_tokens)
     longest = max(questions, key=lambda question: len(question.prompt.tokens))
     n_prompt = len(longest.prompt.tokens)
     n_probe, limit = to_probe(settings, questions), settings.ctx or weights.n_ctx_train
@@ -42,6 +43,31 @@ def to_generate(settings: Settings, weights: Model, questions: Sequence[Question
             f"to generate, {n_probe} for probes), only {limit} are available: {less}, or {more}."
         )
     return replace(settings, max_tokens=max_tokens, ctx=settings.ctx or needed)
+
+
+def _usual(settings: Settings, question: Question) -> int:
+    """Tokens of a trace where the user names none and the context is long enough."""
+    if question.at_once:
+        return ANSWER_TOKENS
+    if not question.thought.expected:
+        return DEFAULT_MAX_TOKENS
+    return settings.think_budget + DEFAULT_MAX_TOKENS if settings.think_budget else THINKING_TOKENS
+
+
+def _check_budget(settings: Settings, question: Question, max_tokens: int) -> None:
+    """Raise UsageError for a budget of thinking that does nothing, or leaves no room for an answer."""
+    budget, thought = settings.think_budget, question.thought
+    if budget is None:
+        return
+    if not (thought.expected or thought.opened):
+        raise UsageError(
+            "The model's chat template opens no thought in this prompt, so --think-budget has no effect: leave it out."
+        )
+    if budget + len(question.closing) >= max_tokens:
+        raise UsageError(
+            f"--think-budget {budget} leaves no room for an answer in a trace of {max_tokens} tokens: lower it, or "
+            "raise --max-tokens as far as the model's context goes."
+        )
 
 
 def to_probe(settings: Settings, questions: Sequence[Question]) -> int:

@@ -85,4 +85,4 @@ def attempts(lanes: Engine, asked: Session, todo: Todo) -> Iterator[Coroutine[Tr
     """The coroutines of (question, sample) pairs, in order."""
     setup = asked.setup(lanes)
     for question, sample in todo:
-        yield attempt(question, sample, setup.ending_at(question.stops))
+        yield attempt(question, sample, setup.asking(question))

@@ -22,7 +22,7 @@ from localent.runs import room as rooms
 from localent.runs.identity import build_of, record_of
 from localent.runs.progress import Status, ignore
 from localent.runs.questions import Prompts, answered_by
-from localent.runs.settings import Settings, settings_of
+from localent.runs.settings import STOP, Settings, settings_of
 from localent.store import Database
 from localent.tracing.attempt import Question, Setup
 from localent.tracing.generate import Limits
@@ -88,10 +88,21 @@ class Session(Loaded):
             meter=Meter(lanes.n_vocab),
             sampler=chosen.sampler(),
             seed=chosen.seed,
-            limits=Limits(chosen.max_tokens or 0, (), chosen.measure_top_k, chosen.alternatives),
+            limits=self._limits(),
             kind=self.task.kind,
             effort=chosen.effort(),
             probes=chosen.probes,
+            stop_answered=chosen.after_answer == STOP,
+            think_budget=chosen.think_budget,
+        )
+
+    def _limits(self) -> Limits:
+        chosen = self.settings
+        return Limits(
+            max_tokens=chosen.max_tokens or 0,
+            top_k=chosen.measure_top_k,
+            alternatives=chosen.alternatives,
+            end_loops=chosen.end_loops,
         )
 
 

@@ -15,6 +15,8 @@ from localent.tracing.probe import Effort
 
 AUTO, LETTER, TEXT = "auto", "letter", "text"
 ANSWER_BY = (AUTO, LETTER, TEXT)
+STOP, GO_ON = "stop", "go-on"
+AFTER_ANSWER = (STOP, GO_ON)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +32,7 @@ class Settings:
     presence_penalty: float = 0.0
     frequency_penalty: float = 0.0
     repeat_last_n: int = 64  # tokens that the penalties look back at; -1: all
-    max_tokens: int | None = None  # 512, or half of what a smaller model was trained for
+    max_tokens: int | None = None  # 512, for a thinking model 4096; at most half of what the model was trained for
     shots: int | None = None
     lanes: int | None = None  # the fastest, measured once
     threads: int | None = None  # the physical cores allowed
@@ -45,13 +47,16 @@ class Settings:
     system: str | None = None  # a system text; templates that refuse one get it before the question
     template_vars: dict[str, Any] = field(default_factory=dict)  # for the chat template: enable_thinking, ...
     chat_template: str | None = None  # in place of the model's own
+    think_budget: int | None = None  # tokens of a trace after which an open thought is closed
+    after_answer: str = STOP  # a trace ends once it has answered, or goes on: one of AFTER_ANSWER
+    end_loops: bool = True  # end a trace that repeats itself
     answer_by: str = AUTO  # how choice tasks are answered: by a letter, or by the text of an option
     option_score: str = "character"  # by text: what the softmax is taken of, one of tasks.kinds.option_text.SCORES
     noise_of: str | None = None  # the run that this one repeats in other lanes, as the noise floor of a comparison
 
     def __post_init__(self) -> None:
         self.sampler()  # raises UsageError for values out of range
-        for name in ("max_tokens", "lanes", "threads", "ctx"):
+        for name in ("max_tokens", "lanes", "threads", "ctx", "think_budget"):
             _at_least(1, name, getattr(self, name))
         for name in ("shots", "max_fed", "measure_top_k", "alternatives"):
             _at_least(0, name, getattr(self, name))
@@ -64,6 +69,7 @@ class Settings:
         if not -(2**63) <= self.seed < 2**63:
             raise UsageError(f"--seed must fit 64 bits, got {self.seed}.")
         _one_of(ANSWER_BY, "answer-by", self.answer_by)
+        _one_of(AFTER_ANSWER, "after-answer", self.after_answer)
         _one_of(SCORES, "option-score", self.option_score)
         if not 0 <= self.epsilon <= 1:
             raise UsageError(f"--epsilon is a probability from 0 to 1, got {self.epsilon}.")
@@ -100,8 +106,9 @@ def settings_of(run: Run) -> Settings:
     """The settings that a run was made with; those recorded as None or not at all keep their defaults.
 
     A run that does not record how it was answered was answered by letter; one without `probes` was probed after every
-    step, as before there was a choice.
+    step, and one that does not record how traces end let them go on, as before there was a choice.
     """
     known = {field.name for field in fields(Settings)}
-    made: dict[str, Any] = {name: v for name, v in run.settings.items() if name in known and v is not None}
-    return Settings(**{"answer_by": LETTER, "probes": None} | made)
+    made: dict[str, Any] = {"answer_by": LETTER, "probes": None, "after_answer": GO_ON, "end_loops": False}
+    made |= {name: v for name, v in run.settings.items() if name in known and v is not None}
+    return Settings(**made)

@@ -1,7 +1,7 @@
 """Problems: where they come from, how a model is asked, what it answered, and how its text falls into steps."""
 
 from localent.records import text_of
-from localent.tasks.grade import answer_start, extract, grade
+from localent.tasks.grade import answer_start, extract, grade, is_answered
 from localent.tasks.kinds import CHOICE, NUMBER, OPTION_TEXT, Kind
 from localent.tasks.load import BUNDLED, PUBLIC, Columns, Task, load
 from localent.tasks.numbers import normalise_number
@@ -26,6 +26,7 @@ __all__ = [
     "cue_after",
     "extract",
     "grade",
+    "is_answered",
     "load",
     "normalise_number",
     "of_trace",

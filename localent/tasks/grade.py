@@ -1,33 +1,45 @@
 """Read the answer out of a text, say how it was read or why not, and compare it with the true answer.
 
-The last answer statement that can be read counts, else the last number or option label of the text. Where a text
-thinks aloud, what follows the thought counts first. A statement that gives no single answer ("10-20", "B or C"),
-without a better one, means no answer, not the nearest number.
+The first final answer statement counts, one that closes its line: what a model writes after it has answered changes
+nothing, and another answer stated there is reported. Without one it is the last statement that can be read, else the
+last number or option label of the text. Where a text thinks aloud, what follows the thought counts first. A statement
+that gives no single answer ("10-20", "B or C"), without a better one, means no answer, not the nearest number.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from localent.records import Choice, Extraction, Problem
 from localent.tasks.kinds.kind import Kind
 from localent.tasks.numbers import normalise_number
-from localent.tasks.statements import find_statements, has_marker
+from localent.tasks.statements import Statement, find_statements, has_marker
 from localent.tasks.text import Found, fold
 from localent.tasks.thought import DEFAULT, ThoughtFormat
 
-__all__ = ["answer_start", "extract", "grade", "normalise_number"]
+__all__ = ["answer_start", "extract", "grade", "is_answered", "normalise_number"]
+
+
+class Reading(NamedTuple):
+    """What was read out of a text."""
+
+    found: Found | None  # the answer
+    start: int | None  # where its statement starts
+    later: str | None = None  # another answer that is stated after the final one
 
 
 def extract(text: str, kind: Kind, choices: Sequence[Choice] = (), thought: ThoughtFormat = DEFAULT) -> Extraction:
-    """The answer that `text` gives, how it was found, or why none was."""
-    found, _ = _read(text, kind, choices, thought)
+    """The answer that `text` gives, how it was found, or why none was; or which other answer is stated after it."""
+    found, _, later = _read(text, kind, choices, thought)
     if found is None:
         return Extraction(None, None, "none", _why_not(text, kind))
     raw = text[found.start : found.end]
-    problem = None if found.value else f"the answer statement gives no single {kind.noun}"
-    return Extraction(found.value, raw, found.method, problem)
+    problem = f"{later} is stated after the final answer {found.value}" if later else None
+    return Extraction(
+        found.value, raw, found.method, problem if found.value else f"the answer statement gives no single {kind.noun}"
+    )
 
 
 def grade(extraction: Extraction, problem: Problem) -> bool:
@@ -40,35 +52,44 @@ def answer_start(text: str, kind: Kind, choices: Sequence[Choice] = (), thought:
 
     Statements of the same value that follow each other directly ("The answer is 12. #### 12") count as one.
     """
-    return _read(text, kind, choices, thought)[1]
+    return _read(text, kind, choices, thought).start
 
 
-def _read(text: str, kind: Kind, choices: Sequence[Choice], thought: ThoughtFormat) -> tuple[Found | None, int | None]:
-    """(the answer, where its statement starts), from behind the last thought if something is there."""
+def is_answered(text: str, kind: Kind, choices: Sequence[Choice] = (), thought: ThoughtFormat = DEFAULT) -> bool:
+    """True if a final answer statement stands in the text, outside of a thought, and its line has ended."""
+    if thought.is_open(text):
+        return False
+    begin, ended = thought.end(text), text[: text.rfind("\n") + 1]
+    return any(s.is_final and s.start >= begin for s in find_statements(fold(ended), kind, choices))
+
+
+def _read(text: str, kind: Kind, choices: Sequence[Choice], thought: ThoughtFormat) -> Reading:
+    """The answer, from behind the last thought if something is there."""
     folded = fold(text)
     statements = list(find_statements(folded, kind, choices))
     for begin in dict.fromkeys((thought.end(text), 0)):
-        found = _choose(folded, begin, [s for s in statements if s[0] >= begin], kind, choices)
-        if found[0] is not None:
-            return found
-    return None, None
+        read = _choose(folded, begin, [s for s in statements if s.start >= begin], kind, choices)
+        if read.found is not None:
+            return read
+    return Reading(None, None)
 
 
-def _choose(
-    folded: str, begin: int, statements: list[tuple[int, Found]], kind: Kind, choices: Sequence[Choice]
-) -> tuple[Found | None, int | None]:
-    readable = [s for s in statements if s[1].value is not None]
+def _choose(folded: str, begin: int, statements: list[Statement], kind: Kind, choices: Sequence[Choice]) -> Reading:
+    readable = [s for s in statements if s.found.value is not None]
     if readable:
-        return readable[-1][1], _start_of_last(folded, readable)
+        at = next((i for i, s in enumerate(readable) if s.is_final), len(readable) - 1)
+        chosen = readable[at].found
+        others = (s.found.value for s in readable[at + 1 :] if s.found.value != chosen.value)
+        return Reading(chosen, _start_of_last(folded, readable[: at + 1]), next(others, None))
     if statements:
-        return statements[-1][1], None
-    return kind.last(folded, begin, choices), None
+        return Reading(statements[-1].found, None)
+    return Reading(kind.last(folded, begin, choices), None)
 
 
-def _start_of_last(folded: str, statements: list[tuple[int, Found]]) -> int:
+def _start_of_last(folded: str, statements: list[Statement]) -> int:
     """Index of the first in the last run of equal statements."""
-    start, last = statements[-1]
-    for earlier_start, earlier in reversed(statements[:-1]):
+    start, last, _ = statements[-1]
+    for earlier_start, earlier, _ in reversed(statements[:-1]):
         if earlier.value != last.value or re.search(r"\w", _between(folded, earlier.end, start)):
             break
         start = earlier_start

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import NamedTuple
 
 from localent.records import Choice
 from localent.tasks.kinds.kind import Clause, Kind
@@ -31,8 +32,25 @@ MARKUP = re.compile(r"(?:[\s*_:$>]|\\[\[(]|\\boxed\s*\{)*")
 CORRECTION = re.compile(rf"not\b[^.\n]{{0,{LONGEST}}}?\bbut\s+(?:rather\s+)?", re.IGNORECASE)
 
 
-def find_statements(folded: str, kind: Kind, choices: Sequence[Choice]) -> Iterator[tuple[int, Found]]:
-    """(where the statement starts, what it gives) in order; markers that no answer follows are passed over."""
+INTERIM = re.compile(
+    r"\b(?:to|for|of|in)\b.*\b(?:part|step|first|second|third|sub\w*|previous|above|each)\b", re.IGNORECASE | re.DOTALL
+)
+SUPPOSED = re.compile(
+    r"\b(?:if|whether|suppose|assume|assuming|say|first|second|third|next|previous|other)\s+(?:that\s+)?$",
+    re.IGNORECASE,
+)
+
+
+class Statement(NamedTuple):
+    """An answer stated in a text."""
+
+    start: int  # where its opening words begin
+    found: Found
+    is_final: bool  # it closes its line, and nobody takes it back there: no question, no supposition, no partial answer
+
+
+def find_statements(folded: str, kind: Kind, choices: Sequence[Choice]) -> Iterator[Statement]:
+    """The answer statements of a text in order; markers that no answer follows are passed over."""
     for marker in marker_of(kind.cue).finditer(folded):
         clause = _clause(folded, marker)
         found = kind.stated(clause, choices)
@@ -40,7 +58,8 @@ def find_statements(folded: str, kind: Kind, choices: Sequence[Choice]) -> Itera
         if found is None or (bare and kind.heads_solution(clause, found)):
             continue
         boxed = marker["boxed"] or "boxed" in folded[marker.end() : found.start]
-        yield marker.start(), found._replace(method="boxed") if boxed and found.value else found
+        is_final = found.value is not None and _is_final(clause, marker, bool(bare), found)
+        yield Statement(marker.start(), found._replace(method="boxed") if boxed and found.value else found, is_final)
 
 
 def has_marker(folded: str, kind: Kind) -> bool:
@@ -68,6 +87,24 @@ def _clause(folded: str, marker: re.Match[str]) -> Clause:
     line_end = len(folded) if line_end < 0 else line_end
     line_end = min(line_end, begin + LONGEST)
     return Clause(folded, begin, next((stop for stop, _ in sentence_ends(folded, begin, line_end)), line_end))
+
+
+def _is_final(clause: Clause, marker: re.Match[str], bare: bool, found: Found) -> bool:
+    text, begin, end = clause
+    line_end = text.find("\n", end)
+    line_end = len(text) if line_end < 0 else line_end
+    over = end if not marker["boxed"] else next((stop for _, stop in sentence_ends(text, end, line_end)), line_end)
+    return not (
+        re.search(r"\w", text[over:line_end])
+        or text[over : over + 1] == "?"
+        or (bare and re.search(r"\w", text[begin : found.start] + _line_before(text, marker.start())))
+        or INTERIM.search(marker[0])
+        or SUPPOSED.search(text, max(0, marker.start() - 20), marker.start())
+    )
+
+
+def _line_before(text: str, offset: int) -> str:
+    return text[text.rfind("\n", 0, offset) + 1 : offset]
 
 
 def _closing_brace(folded: str, start: int) -> int:

@@ -14,11 +14,18 @@ from localent.records import Extraction, Probe, Problem, Step, Trace
 from localent.tasks.kinds import OPTION_TEXT, Grammar, Kind
 from localent.tasks.kinds.option_text import OptionTexts, leading
 from localent.tasks.thought import DEFAULT
-from localent.tracing.generate import Generation, Limits, generate
+from localent.tracing.generate import LOOP, STOP, Budget, Generation, Limits, generate
 from localent.tracing.places import probed_at
 from localent.tracing.probe import Effort, probe
 
 UNFINISHED = Extraction(None, None, "none", "the token limit came in the middle of a thought")
+STATED = (
+    "answer statement",
+    "answer text",
+    "boxed",
+)  # methods of extraction: what a loop states counts, no number in it
+GIVEN = "given"  # the `finish` of a trace that was read, not generated
+LOOPING = Extraction(None, None, "none", "the trace repeats itself")
 Fed = Generator[Prompt | Rewind | int, Any, Any]
 
 
@@ -32,6 +39,7 @@ class Question:
     grammar: Grammar | OptionTexts | None  # what counts as an answer; None: do not probe
     stops: tuple[str, ...] = ()  # texts that end the trace
     thought: tasks.ThoughtFormat = DEFAULT  # how the model marks what it thinks
+    closing: tuple[int, ...] = ()  # tokens that end a thought whose budget is spent
     at_once: bool = False  # the prompt ends in the cue: the trace is an answer without reasoning
 
 
@@ -47,10 +55,23 @@ class Setup:
     kind: Kind
     effort: Effort
     probes: int | None = None  # prefixes of a trace that are probed, see places.probed_at; None: all
+    stop_answered: bool = False  # end a trace once it has answered
+    think_budget: int | None = None  # tokens after which a thought is closed
 
-    def ending_at(self, stops: Sequence[str]) -> Setup:
-        """The same setup with texts that end a trace."""
-        return replace(self, limits=replace(self.limits, stops=tuple(stop.encode() for stop in stops)))
+    def asking(self, question: Question) -> Setup:
+        """The same setup with what ends a trace of this question."""
+        budget = self.think_budget and Budget(self.think_budget, question.thought.is_open, question.closing)
+        limits = replace(
+            self.limits,
+            stops=tuple(stop.encode() for stop in question.stops),
+            answered=self._answered(question) if self.stop_answered and not question.at_once else None,
+            budget=budget or None,
+        )
+        return replace(self, limits=limits)
+
+    def _answered(self, question: Question) -> Callable[[str], bool]:
+        choices, thought = question.problem.choices, question.thought
+        return lambda text: tasks.is_answered(text, self.kind, choices, thought)
 
 
 def attempt(question: Question, sample: int, how: Setup) -> Fed:
@@ -77,8 +98,8 @@ def parts_of(question: Question, pieces: Sequence[bytes], kind: Kind, *, thinkin
 
 
 def cut_off(question: Question, written: Generation) -> bool:
-    """True if the token limit came in the middle of a thought: nothing stated by then counts as an answer."""
-    return written.finish == "length" and question.thought.is_unanswered(written.text)
+    """True if a trace was ended in the middle of a thought: nothing stated by then counts as an answer."""
+    return written.finish not in (STOP, GIVEN) and question.thought.is_unanswered(written.text)
 
 
 def probe_steps(
@@ -114,7 +135,7 @@ def finished(
 ) -> Trace:
     """Grade a generation and assemble its record."""
     problem, text = question.problem, written.text
-    read = UNFINISHED if cut_off(question, written) else _answer(question, text, kind, probes)
+    read = _answer(question, written, kind, probes)
     return Trace(
         problem_id=problem.problem_id,
         sample=sample,
@@ -129,8 +150,12 @@ def finished(
     )
 
 
-def _answer(question: Question, text: str, kind: Kind, probes: Sequence[Probe]) -> Extraction:
+def _answer(question: Question, written: Generation, kind: Kind, probes: Sequence[Probe]) -> Extraction:
     """The answer that a text states; by the text of an option, the leading one after its reasoning."""
+    looping = written.finish == LOOP
+    if cut_off(question, written):
+        return LOOPING if looping else UNFINISHED
     if kind is OPTION_TEXT:
         return leading(probes, question.problem)
-    return tasks.extract(text, kind, question.problem.choices, question.thought)
+    found = tasks.extract(written.text, kind, question.problem.choices, question.thought)
+    return LOOPING if looping and found.method not in STATED else found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,6 +11,9 @@ from localent.engine import Prompt, Vocab
 from localent.measure.meter import Meter, Reading
 from localent.measure.sampling import Draws, Sampler
 from localent.records import Alternative, Token, text_of
+from localent.tracing.loops import EVERY, is_loop
+
+STOP, LENGTH, LOOP = "stop", "length", "loop"  # why a generation ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +21,7 @@ class Generation:
     """The output of a model: the tokens with their measures, and the reason for its end."""
 
     tokens: tuple[Token, ...]  # the end-of-generation token included, with empty text
-    finish: str  # "stop" | "length"
+    finish: str  # STOP | LENGTH | LOOP
     n_fed: int  # of these tokens so many are in the lane; the last one sampled is not
 
     @property
@@ -32,6 +35,15 @@ class Generation:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """A limit of thinking: once it is spent, the thought is closed by tokens that are fed instead of sampled."""
+
+    n_tokens: int  # of the trace
+    is_open: Callable[[str], bool]  # the text so far -> True: it ends inside a thought
+    closing: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of a trace besides the model's own end of generation, and its optional measures."""
 
@@ -39,29 +51,53 @@ class Limits:
     stops: tuple[bytes, ...] = ()  # texts that end it; they are cut off where a token begins
     top_k: int = 0  # also take the top-k measures with this k; 0: do without them
     alternatives: int = 0  # also keep so many of the most likely tokens
+    answered: Callable[[str], bool] | None = None  # the text so far -> True: end here; asked at the end of a line
+    end_loops: bool = False  # end a trace that repeats itself
+    budget: Budget | None = None
 
 
 def generate(
     prompt: Prompt, sampler: Sampler, rng: np.random.Generator, meter: Meter, vocab: Vocab, limits: Limits
 ) -> Generator[Prompt | int, np.ndarray, Generation]:
-    """Coroutine: prefill the prompt, then sample until the model ends, a stop text or max_tokens.
+    """Coroutine: prefill the prompt, then sample until one of the limits, or until the model ends.
 
     Measures are those of the raw logits at temperature 1, independent of the sampler. `rng` draws exactly one
     number per token, so that a trace depends on nothing but its own seed.
     """
     tokens: list[Token] = []
+    closing: list[int] = []
     draws = Draws(sampler, rng, prompt.tokens)
     row = yield prompt
     while True:
         reading = meter.read(row)
-        token_id = draws.take(meter, row, reading)
+        token_id = draws.give(closing.pop(0)) if closing else draws.take(meter, row, reading)
         tokens.append(measured(row, meter, reading, token_id, vocab, limits))
         n_fed = len(tokens) - 1
-        if token_id in vocab.eog or _cut_at_stop(tokens, limits.stops):
-            return Generation(tuple(tokens), "stop", min(n_fed, len(tokens)))
-        if len(tokens) == limits.max_tokens:
-            return Generation(tuple(tokens), "length", n_fed)
+        if finish := _finish(tokens, vocab, limits):
+            return Generation(tuple(tokens), finish, min(n_fed, len(tokens)))
+        if limits.budget and _is_spent(tokens, limits.budget):
+            closing = list(limits.budget.closing)
         row = yield token_id
+
+
+def _finish(tokens: list[Token], vocab: Vocab, limits: Limits) -> str | None:
+    """Why a generation ends here; None where it goes on. Cuts off a stop text."""
+    last = tokens[-1]
+    if last.token_id in vocab.eog or _cut_at_stop(tokens, limits.stops) or _is_answered(tokens, limits):
+        return STOP
+    if limits.end_loops and len(tokens) % EVERY == 0 and is_loop([token.token_id for token in tokens]):
+        return LOOP
+    return LENGTH if len(tokens) == limits.max_tokens else None
+
+
+def _is_answered(tokens: Sequence[Token], limits: Limits) -> bool:
+    asked = limits.answered is not None and b"\n" in tokens[-1].text
+    return asked and limits.answered(text_of(token.text for token in tokens))  # type: ignore[misc]
+
+
+def _is_spent(tokens: Sequence[Token], budget: Budget) -> bool:
+    """True once, where the budget ends inside a thought."""
+    return len(tokens) == budget.n_tokens and budget.is_open(text_of(token.text for token in tokens))
 
 
 def alternatives(row: np.ndarray, meter: Meter, reading: Reading, vocab: Vocab, n: int) -> tuple[Alternative, ...]:

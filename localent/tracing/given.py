@@ -7,11 +7,9 @@ from collections.abc import Generator, Sequence
 from localent.engine import Coroutine, Prompt, Row, Vocab
 from localent.measure.meter import Meter
 from localent.records import Token, Trace
-from localent.tracing.attempt import Question, Setup, finished, probe_steps, steps_of
+from localent.tracing.attempt import GIVEN, Question, Setup, finished, probe_steps, steps_of
 from localent.tracing.generate import Generation, Limits, measured
 from localent.tracing.prompt_tokens import continued
-
-GIVEN = "given"  # the `finish` of a trace that was read, not generated
 
 
 def read(tokens: Sequence[int], row: Row, meter: Meter, vocab: Vocab) -> Generator[int, Row, list[Token]]:

@@ -22,6 +22,7 @@ from localent.measure.sampling import Draws, Sampler, rng
 from localent.records import Answer, Probe
 from localent.tracing.attempt import Question
 from localent.tracing.controls import Written
+from localent.tracing.generate import Limits
 
 LEAST = 16  # continuations; the plug-in entropy of fewer is far too low
 ESTIMATOR = "rollout"
@@ -34,8 +35,7 @@ class Rollouts:
     m: int
     sampler: Sampler
     seed: int
-    max_tokens: int  # of the whole trace, the prefix counted in
-    stops: tuple[bytes, ...]
+    limits: Limits  # of the whole trace, the prefix counted in
     kind: tasks.Kind
 
     def __post_init__(self) -> None:
@@ -61,7 +61,7 @@ def rollouts(
             yield Rewind(len(question.prompt.tokens) + len(prefix))
             stream = rng(how.seed, own.problem_id, own.sample, stream=f"rollout:{k}:{j}")
             draws = Draws(how.sampler, stream, [*question.prompt.tokens, *prefix])
-            text, fed, ended = yield from continuation(row, how, draws, how.max_tokens - len(prefix), vocab, meter)
+            text, fed, ended = yield from continuation(row, how, draws, prefix, vocab, meter)
             whole, choices = written + text, question.problem.choices
             cut_off = not ended and question.thought.is_unanswered(whole)  # no answer yet, as in attempt.py
             values.append(None if cut_off else tasks.extract(whole, how.kind, choices, question.thought).value)
@@ -72,21 +72,24 @@ def rollouts(
 
 
 def continuation(
-    row: np.ndarray, how: Rollouts, draws: Draws, n_most: int, vocab: Vocab, meter: Meter
+    row: np.ndarray, how: Rollouts, draws: Draws, prefix: Sequence[int], vocab: Vocab, meter: Meter
 ) -> Generator[int, np.ndarray, tuple[str, int, bool]]:
-    """Coroutine: sample on from a row to the end of the model, a stop text or n_most tokens.
+    """Coroutine: sample on from the row after a prefix to the end of the model, of its answer, or of its tokens.
 
     Returns the text, how many tokens were fed, and False where the limit came first.
     """
-    written, n_fed = b"", 0
+    before, limits = b"".join(vocab.pieces[token] for token in prefix), how.limits
+    written, n_fed, n_most = b"", 0, limits.max_tokens - len(prefix)
     for n in range(n_most):
         token = draws.take(meter, row, meter.read(row))
         if token in vocab.eog:
             return tasks.text_of([written]), n_fed, True
         written += vocab.pieces[token]
-        cut = min((at for stop in how.stops if (at := written.find(stop)) >= 0), default=None)
+        cut = min((at for stop in limits.stops if (at := written.find(stop)) >= 0), default=None)
         if cut is not None:
             return tasks.text_of([written[:cut]]), n_fed, True
+        if limits.answered and b"\n" in vocab.pieces[token] and limits.answered(tasks.text_of([before, written])):
+            return tasks.text_of([written]), n_fed, True
         if n + 1 < n_most:
             row, n_fed = (yield token), n_fed + 1
     return tasks.text_of([written]), n_fed, False

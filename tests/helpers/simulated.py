@@ -57,9 +57,9 @@ def labelled(wrong, problems, n_tokens) -> Traces:
     nothing, none = np.full(n, np.nan), np.zeros(n, bool)
     return Traces(
         run_id="made", model="made", quant="F16", task="made", trace_ids=np.arange(n), problems=np.asarray(problems),
-        samples=np.zeros(n, int), wrong=np.asarray(wrong), truncated=none, failed=none, answers=np.full(n, None),
-        n_tokens=np.asarray(n_tokens), n_steps=np.zeros(n, int), difficulty=nothing, mean_entropy=nothing,
-        mean_surprisal=nothing,
+        samples=np.zeros(n, int), wrong=np.asarray(wrong), truncated=none, looped=none, failed=none,
+        answers=np.full(n, None), n_tokens=np.asarray(n_tokens), n_steps=np.zeros(n, int), difficulty=nothing,
+        mean_entropy=nothing, mean_surprisal=nothing,
     )  # fmt: skip
 
 

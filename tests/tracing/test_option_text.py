@@ -108,9 +108,7 @@ def attempted(script, *, at_once, cue):
         stops=("\n",) if at_once else (),
         at_once=at_once,
     )
-    setup = Setup(VOCAB, Meter(len(PIECES)), Sampler(0.0), 0, Limits(20), OPTION_TEXT, Effort()).ending_at(
-        question.stops
-    )
+    setup = Setup(VOCAB, Meter(len(PIECES)), Sampler(0.0), 0, Limits(20), OPTION_TEXT, Effort()).asking(question)
     return next(drive(ScriptedEngine(VOCAB, logits, n_lanes=2), [attempt(question, 0, setup)]))
 
 

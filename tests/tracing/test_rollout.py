@@ -17,6 +17,7 @@ from localent.records import Problem
 from localent.tasks import NUMBER, ThoughtFormat
 from localent.tracing.attempt import Question
 from localent.tracing.controls import Written
+from localent.tracing.generate import Limits
 from localent.tracing.rollout import Rollouts, miller_madow, plug_in_entropy, rollout_probe, rollouts
 
 PIECES = [b"The answer is ", b"1", b"2", b"3", b".", b"go\n", b"?", b""]
@@ -46,7 +47,7 @@ def logits(tokens):
 
 def play(ks=(0, 1, 2), m=64, seed=0, n_lanes=1, max_tokens=12, own=OWN, n_jobs=1, question=QUESTION):
     engine = ScriptedEngine(VOCAB, logits, n_lanes=n_lanes)
-    how = Rollouts(m, Sampler(1.0), seed, max_tokens, (), NUMBER)
+    how = Rollouts(m, Sampler(1.0), seed, Limits(max_tokens), NUMBER)
     jobs = (rollouts(question, own, ks, how, VOCAB, Meter(len(PIECES))) for _ in range(n_jobs))
     return next(drive(engine, jobs))
 
@@ -97,7 +98,7 @@ def test_a_thought_that_the_limit_cuts_off_has_no_answer(max_tokens, opens_thoug
 
 def test_stop_texts_end_a_continuation():
     engine = ScriptedEngine(VOCAB, logits, n_lanes=1)
-    how = Rollouts(16, Sampler(1.0), 0, 12, (b"answer",), NUMBER)
+    how = Rollouts(16, Sampler(1.0), 0, Limits(12, (b"answer",)), NUMBER)
     (probe,) = next(drive(engine, [rollouts(QUESTION, OWN, (1,), how, VOCAB, Meter(len(PIECES)))]))
     assert probe.invalid == 1.0
 
@@ -115,7 +116,7 @@ def test_miller_madow_removes_most_of_the_bias_that_science_states():
 
 def test_few_rollouts_are_refused():
     with pytest.raises(UsageError, match="at least 16 rollouts, got 8"):
-        Rollouts(8, Sampler(1.0), 0, 10, (), NUMBER)
+        Rollouts(8, Sampler(1.0), 0, Limits(10), NUMBER)
 
 
 def test_ties_of_the_leader_are_settled_by_value_not_by_order():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import zip_longest
+from typing import NamedTuple
 
 from localent.records import Choice
 from localent.tasks.text import Found, sentence_ends
@@ -18,21 +21,36 @@ LINK = re.compile(
     re.IGNORECASE,
 )
 WRONG = re.compile(
-    r"[)\].]?\s+(?:(?:is|was|are|seems|looks|must be|can be|would be)\s+(?:clearly\s+|also\s+)?"
+    r"[)\].,]*\s+(?:which\s+|that\s+)?(?:(?:is|was|are|seems|looks|must be|can be|would be)\s+(?:clearly\s+|also\s+)?"
     r"(?:wrong|incorrect|false|not|out|excluded|eliminated|ruled out)|isn't|cannot|can't|does not|doesn't)\b",
     re.IGNORECASE,
 )
 NOT_BEFORE = re.compile(
-    r"\b(?:not|neither|nor|except|isn't|than|exclude|eliminate|rule out|ruling out)\s+[(\"'*]*$", re.IGNORECASE
+    r"\b(?:not|neither|nor|except|isn't|than|exclude|eliminate|rule out|ruling out)\s+"
+    r"(?:(?:the\s+)?(?:option|choice|answer|letter)\s+)?[(\"'*]*$",
+    re.IGNORECASE,
+)
+NEGATED = re.compile(
+    r"\b(?:not|neither|nor|isn't|aren't|wasn't|cannot|can't|wrong|incorrect|excluded|eliminated)\b", re.IGNORECASE
 )
 NAMED_BEFORE = re.compile(r"\b(?:option|choice|answer|letter)\s+[(\"'*]*$", re.IGNORECASE)
+LISTED = 3  # options that follow each other are a list; two may be an answer and why the other one is wrong
 LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|textrm)(?=\{)")
+
+
+class Item(NamedTuple):
+    """An option with its label and text at text[start:end]."""
+
+    start: int
+    end: int
+    rank: int  # among the problem's options
 
 
 def stated(text: str, begin: int, end: int, choices: Sequence[Choice]) -> Found | None:
     """The label that the clause text[begin:end] opens with, else the label of the one option whose text it gives."""
     if not choices:
         return None
+    text = without_lists(text, tuple(choices))
     plain = LATEX_TEXT.sub(lambda m: " " * len(m[0]), text[:end])
     label = re.compile(rf"{FILLER}(?P<label>{_any(choices)})(?![\w%°]|[.,:]\d)", re.IGNORECASE)
     match = label.match(plain, begin)
@@ -47,13 +65,50 @@ def last(text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
     """The last free-standing label from `begin` on, else the one option whose text the last sentence gives."""
     if not choices:
         return None
+    text = without_lists(text, tuple(choices))
     label = re.compile(rf"(?<![\w'°-])(?:{_any(choices)})(?![\w'%°]|[-.,:]\d)")
     for match in reversed(list(label.finditer(text, begin))):
         if _stands_alone(text, match, choices):
             return Found(match[0], match.start(), match.end(), "last label")
     end = len(text.rstrip())
     ends = [stop for _, stop in sentence_ends(text, begin) if stop < end]
-    return by_text(text, max([begin, text.rfind("\n", begin, end), *ends[-1:]]), end, choices, "option text")
+    found = by_text(text, max([begin, text.rfind("\n", begin, end), *ends[-1:]]), end, choices, "option text")
+    return None if found and _is_negated(text[found.start : found.end], found.value, choices) else found
+
+
+@lru_cache(maxsize=8)
+def without_lists(text: str, choices: tuple[Choice, ...]) -> str:
+    """A text of the same length with blanks where options are listed, as in the question: they state nothing.
+
+    A list is at least three options (or all of them), label and text, in their order and with nothing between; two are
+    enough where the text ends within the second.
+    """
+    items, run = list(_items(text, choices)), list[Item]()
+    for item, following in zip_longest(items, items[1:]):
+        run.append(item)
+        if following is None or following.rank != item.rank + 1 or re.search(r"\w", text[item.end : following.start]):
+            if len(run) >= min(LISTED, len(choices)) or (len(run) > 1 and item.end == len(text)):
+                start, end = run[0].start, item.end
+                text = text[:start] + re.sub(r"[^\n]", " ", text[start:end]) + text[end:]
+            run.clear()
+    return text
+
+
+def _items(text: str, choices: tuple[Choice, ...]) -> Iterator[Item]:
+    """The options that stand in a text as in the question: "B) iron"."""
+    ranks = {c.label: i for i, c in enumerate(choices)}
+    for match in re.finditer(rf"(?<!\w)[(\[*]*(?P<label>{_any(choices)})[*]*[).:\]][*)]*\s+", text):
+        wanted = choices[ranks[match["label"]]].text.strip().rstrip(".").casefold()
+        said = text[match.end() : match.end() + len(wanted)].casefold()
+        is_cut = match.end() + len(said) == len(text) and wanted.startswith(said)
+        if wanted and (said == wanted or is_cut):
+            yield Item(match.start(), match.end() + len(said), ranks[match["label"]])
+
+
+def _is_negated(sentence: str, label: str | None, choices: Sequence[Choice]) -> bool:
+    """True if a sentence rules out the option whose text it gives; the option's own words do not count."""
+    option = next(c.text for c in choices if c.label == label)
+    return NEGATED.search(re.sub(re.escape(option), " ", sentence, flags=re.IGNORECASE)) is not None
 
 
 def _any(choices: Sequence[Choice]) -> str:
