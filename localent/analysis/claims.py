@@ -17,6 +17,7 @@ from localent.analysis.signatures import LOCK, SLACK
 from localent.analysis.significance import holm
 
 SUPPORTED, REFUTED, UNDECIDED, LENGTH = "supported", "refuted", "undecided", "explained by length"
+WITHHELD = "withheld"  # the measurement itself does not work: see the note
 FLIPS, DELONG, GAP = "sign flips of problem means", "clustered DeLong", "clustered t"  # tests
 INTERVAL = "interval alone"
 NO_SPREAD = "nothing varies"
@@ -103,6 +104,11 @@ def decide(effect: Estimate, unit: str) -> str:
     if effect.below(SMALLEST[unit]):
         return UNDECIDED if effect.flat else REFUTED
     return SUPPORTED if effect.above(0) and effect.value >= SMALLEST[unit] else UNDECIDED
+
+
+def withheld(v: Verdict, why: str) -> Verdict:
+    """The claim without a verdict: what was measured says nothing about it."""
+    return replace(v, verdict=WITHHELD, note=why)
 
 
 def varying(effect: Estimate) -> Estimate:

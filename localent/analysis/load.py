@@ -13,6 +13,7 @@ from localent.analysis.recorded import Probes, Recorded, Solutions, Traces
 from localent.analysis.scores import padded
 from localent.records import MEASURES, TOP_K_MEASURES
 from localent.store import Database
+from localent.tasks.kinds import KINDS
 
 OF_TRACES: tuple[str, ...] = ("trace_id", "problem_id", "sample", "correct", "finish", "answer")
 OF_TRACES += ("n_tokens", "n_steps", "problem_steps", "mean_entropy", "mean_surprisal")
@@ -63,10 +64,18 @@ def traces(db: Database, run_id: str) -> Traces:
         answers=np.array(rows["answer"], object),
         n_tokens=np.array(rows["n_tokens"], int),
         n_steps=np.array(rows["n_steps"], int),
+        chance=_chance(db, of.task, rows["problem_id"]),
         difficulty=np.array(rows["problem_steps"], float),  # None -> NaN
         mean_entropy=np.array(rows["mean_entropy"], float),
         mean_surprisal=np.array(rows["mean_surprisal"], float),
     )
+
+
+def _chance(db: Database, task: str, problem_ids: list[str]) -> Array:
+    """The probability that a blind guess at each of these problems is right: (n,)."""
+    kind = KINDS.get(db.kind(task))
+    levels = {} if kind is None else {p.problem_id: kind.chance(p) for p in db.problems(task)}
+    return np.array([levels.get(problem_id, np.nan) for problem_id in problem_ids], float)
 
 
 def _tokens(db: Database, of: Traces) -> Columns:

@@ -28,6 +28,7 @@ class Traces:
     answers: Array  # of text; None: no answer
     n_tokens: Array  # int
     n_steps: Array  # int: reasoning steps
+    chance: Array  # probability that a blind guess is right; 0 for numbers; NaN: the kind of answer is not known
     difficulty: Array  # steps of the problem, where the data set knows it; else NaN
     mean_entropy: Array  # nats, over the tokens; NaN: no token
     mean_surprisal: Array  # nats

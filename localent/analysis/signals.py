@@ -9,6 +9,7 @@ from functools import partial
 import numpy as np
 
 from localent.analysis import metrics
+from localent.analysis.chance import Chance, against_chance
 from localent.analysis.family import caveat
 from localent.analysis.intervals import Estimate, Resampling, estimate, separation
 from localent.analysis.metrics import Array, UndefinedError
@@ -19,6 +20,7 @@ from localent.errors import UsageError
 
 RESAMPLING = Resampling(1000)  # three intervals for each of some forty signals
 ALPHA = 0.05  # of the whole family
+AT_CHANCE = "at chance"  # in place of every reading: right and wrong are guesses
 
 MIRRORS = "it leaves out the trace that it judges, and so mirrors its label within a question"
 SELECTED = (
@@ -67,6 +69,7 @@ class Signals:
     at: float  # share of each trace that the signals were taken from
     rows: tuple[Judged, ...]
     notes: tuple[str, ...]
+    chance: Chance | None = None  # None: no answer can be guessed
 
 
 def signals(
@@ -84,11 +87,14 @@ def signals(
     found = [judge(score.among(kept), traces, resampling) for score in read(run, at)]
     adjusted, given = holm([row.p for row in found]), holm([correlation_p(row.given_length) for row in found])
     found = [replace(r, p_holm=p, given_length_p_holm=q) for r, p, q in zip(found, adjusted, given, strict=True)]
-    rows = [replace(row, reading=_reading(row)) for row in found]
+    chance = against_chance(traces)
+    at_chance = chance is not None and chance.at_chance
+    rows = [replace(row, reading=AT_CHANCE if at_chance else _reading(row)) for row in found]
     rows.sort(key=lambda row: (row.family != BASELINE, -abs((row.auroc.value or 0.5) - 0.5)))
     n_wrong = int(traces.wrong.sum())
     counts = len(traces), len(np.unique(traces.problems)), n_wrong
-    return Signals(traces.run_id, *counts, finished_only, at, tuple(rows), (SELECTED, *caveat([traces.model])))
+    notes = (*([chance.sentence] if chance and at_chance else []), SELECTED, *caveat([traces.model]))
+    return Signals(traces.run_id, *counts, finished_only, at, tuple(rows), notes, chance)
 
 
 Metric = Callable[[Array, Array], float | Array]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from localent.analysis.chance import Chance, against_chance
 from localent.analysis.curves import GRID, HALF, QUARTERS, ByClass, Curve, by_class, curve
 from localent.analysis.intervals import (
     DEFAULT,
@@ -81,6 +82,7 @@ class Summary:
     n_problems: int
     n_tokens: int
     accuracy: Estimate
+    chance: Chance | None  # None: no answer can be guessed
     accuracy_finished: Estimate  # without truncated traces
     extraction_failures: Estimate  # share of traces in which no answer was found
     truncated: Estimate  # share of traces that ran into the token limit
@@ -108,6 +110,7 @@ def summarise(traces: Traces, p: Probed | None, resampling: Resampling = DEFAULT
         n_problems=len(np.unique(traces.problems)),
         n_tokens=int(traces.n_tokens.sum()),
         accuracy=share(~traces.wrong, traces.problems, level),
+        chance=against_chance(traces),
         accuracy_finished=share(~finished.wrong, finished.problems, level),
         extraction_failures=share(traces.failed, traces.problems, level),
         truncated=share(traces.truncated, traces.problems, level),

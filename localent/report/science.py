@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from localent.analysis.beyond_controls import untested
-from localent.analysis.claims import LENGTH, Verdict
+from localent.analysis.claims import LENGTH, WITHHELD, Verdict
 from localent.analysis.curves import Curve
 from localent.analysis.gold import HumanStep
 from localent.analysis.intervals import Estimate
@@ -112,7 +112,7 @@ def verdict_table(found: Iterable[tuple[str, Verdict]], seeds: Sequence[OtherSee
 def _note(v: Verdict) -> str:
     if v.verdict == LENGTH and v.given_length is not None and v.effect.excludes(0):
         return f"with length held fixed: rank correlation {short(v.given_length, 2)}"
-    return v.effect.reason or v.note
+    return v.note if v.verdict == WITHHELD else v.effect.reason or v.note
 
 
 def _against(there: str | None, here: str) -> str:
@@ -122,7 +122,17 @@ def _against(there: str | None, here: str) -> str:
 
 def stage_table(subjects: Iterable[Subject]) -> Table:
     """The models compared: accuracy, unusable traces, information, early warning, lock-in."""
-    columns = ["task", "model", "accuracy", "truncated", "no answer parsed", "gain", "gain by half", "gain of controls"]
+    columns = [
+        "task",
+        "model",
+        "accuracy",
+        "chance",
+        "truncated",
+        "no answer parsed",
+        "gain",
+        "gain by half",
+        "gain of controls",
+    ]
     columns += ["beyond controls from", "AUROC at half*", "lock-in right*", "wrong*", "led, then lost*"]
     rows = []
     for s in subjects:
@@ -130,7 +140,10 @@ def stage_table(subjects: Iterable[Subject]) -> Table:
         rates = [f"{rate:.1%}" for rate in (s.truncated, s.no_answer)]
         gains = [short(s.gain, 2), short(s.gain_half, 2), controls, _beyond_from(s), short(s.auroc_half, 2)]
         locks = [lock(s.lock_right), lock(s.lock_wrong)]
-        rows.append([s.task, s.model, short(s.accuracy, 2), *rates, *gains, *locks, cell(s.abandoned.value, 2)])
+        guessed = "-" if s.chance is None else cell(s.chance.level, 2)
+        rows.append(
+            [s.task, s.model, short(s.accuracy, 2), guessed, *rates, *gains, *locks, cell(s.abandoned.value, 2)]
+        )
     return columns, rows
 
 

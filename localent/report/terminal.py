@@ -65,9 +65,9 @@ def _outcomes(s: Summary) -> list[str]:
     lines += [("no answer found", s.extraction_failures), ("truncated at the token limit", s.truncated)]
     if s.looped.value:
         lines += [("ended because they repeat", s.looped)]
-    return [
-        f"{name:<34}{value:>8} {interval}" for name, found in lines for value, interval in [_halves(percent(found))]
-    ]
+    cells = [(name, *_halves(percent(found))) for name, found in lines]
+    told = [f"{name:<34}{value:>8} {interval}" for name, value, interval in cells]
+    return told if s.chance is None else [f"{told[0]}  chance {100 * s.chance.level:.1f} %", *told[1:]]
 
 
 def _difficulty(s: Summary) -> list[str]:
@@ -163,6 +163,8 @@ def reading(s: Summary, unit: str = "nats") -> list[str]:
     """The findings in plain words, a sentence or two for each."""
     if not s.n_traces:
         return ["No trace is finished yet."]
+    if s.chance is not None and s.chance.at_chance:
+        return [s.chance.sentence]
     signals = [("the mean token entropy", s.signal)]
     if s.answers is not None:
         signals += [("the answer entropy half-way", s.answers.signal_half)]
@@ -214,6 +216,8 @@ def _against_length(signal: Signal) -> str:
 def _gain_sentence(answers: Answers, unit: str) -> str:
     """The gain over all traces, so that nothing is selected on the outcome."""
     end = answers.gain_end
+    if answers.every_step and len(answers.p_true_along.at) == 1:
+        return "No trace reasons before its answer: the answer is read after the question alone."
     if not end.known:
         return ""
     size, half = _in_unit(end, unit), _in_words(answers.gain_half, UNITS[unit])

@@ -32,6 +32,10 @@ class Reader(File):
         """The model file with this hash."""
         return rows.model_of(self.known("models", "sha256", sha256))
 
+    def kind(self, task: str) -> str:
+        """The kind of a task's answers."""
+        return str(self.known("tasks", "task", task)["kind"])
+
     def problems(self, task: str) -> list[Problem]:
         """The problems of a task, in the order in which they were added."""
         found = self.query("select * from problems where task = ? order by rowid", task)

@@ -237,7 +237,7 @@ TABLES_4 = (
   task text not null references tasks, -- the set of problems
   subject text not null,               -- a model, or "earlier -> later"
   claim text not null,                 -- what is claimed, in words
-  verdict text not null,               -- "supported" | "refuted" | "undecided" | "explained by length"
+  verdict text not null,               -- "supported" | "refuted" | "undecided" | "explained by length" | "withheld"
   effect real,                         -- in `unit`; positive: as claimed; null: see note
   low real,                            -- lower end of the 95 % interval, clustered by problem
   high real,                           -- upper end of it

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from localent import models, runs, tasks
 from localent.analysis import verdicts
-from localent.analysis.claims import THRESHOLDS, Verdict, settled
+from localent.analysis.claims import THRESHOLDS, Verdict, settled, withheld
 from localent.analysis.contrasts import Sample
 from localent.analysis.family import FAMILY, MECHANISM, is_family
 from localent.analysis.intervals import Resampling
@@ -25,6 +25,7 @@ from localent.study.subjects import ModelRun, Subject, ln_others, read_run, subj
 from localent.tracing.controls import COMPARED, EVERY
 
 RESAMPLING = Resampling(1000)
+ARROW = " -> "  # between the stages that a verdict on training is about
 SELECTED = (
     "Claims marked * compare right and wrong traces, or use a wrong one as control. Right and wrong are known only at"
     " the end: these traces are selected on the outcome."
@@ -136,11 +137,21 @@ def analyse(
         read = read_run(store, run.run_id, wanted)
         subjects.append(subject(run, read, ln_others(store, run.task, read.own.estimator), resampling))
         sample = Sample(run.model, read.own, read.n_tokens, resampling)
-        judged += [(run.task, v) for v in verdicts.judge(sample, read.controls, read.rolled, read.m)]
+        family_of_claims = _unless_at_chance(verdicts.judge(sample, read.controls, read.rolled, read.m), subjects[-1:])
+        judged += [(run.task, v) for v in family_of_claims]
         by_task.setdefault(run.task, []).append((run.model, read.own))
-    judged += [(task, v) for task, stages in by_task.items() for v in settled([*_training(stages, resampling)])]
+    for task, stages in by_task.items():
+        trained = settled([*_training(stages, resampling)])
+        judged += [(task, v) for v in _unless_at_chance(trained, [s for s in subjects if s.task == task])]
     notes = (SELECTED, THRESHOLDS, *([MECHANISM] if family else []))
     return Study(study_id([run.run_id for run in found], wanted), tuple(subjects), tuple(judged), notes)
+
+
+def _unless_at_chance(found: Sequence[Verdict], subjects: Sequence[Subject]) -> list[Verdict]:
+    """The verdicts; withheld where one of the models that they are about only guesses."""
+    why = {s.model: s.chance.sentence for s in subjects if s.chance is not None and s.chance.at_chance}
+    guessing = ([why[name] for name in v.subject.split(ARROW) if name in why] for v in found)
+    return [withheld(v, reasons[0]) if reasons else v for v, reasons in zip(found, guessing, strict=True)]
 
 
 def _training(stages: Sequence[tuple[str, Probed]], resampling: Resampling) -> Iterator[Verdict]:
@@ -159,7 +170,7 @@ def keep(store: Database, judged: Study, found: Sequence[ModelRun]) -> None:
 
 def _row(task: str, v: Verdict, ids: dict[tuple[str, str], str]) -> dict[str, object]:
     """A verdict as a row of the table verdicts. ids: (model, task) -> run id."""
-    run_ids = [ids[name, task] for name in v.subject.split(" -> ")]
+    run_ids = [ids[name, task] for name in v.subject.split(ARROW)]
     note = v.note or v.effect.reason or ""
     row: dict[str, object] = dict(task=task, subject=v.subject, claim=v.claim, claim_key=v.key, verdict=v.verdict)
     row |= dict(effect=v.effect.value, low=v.effect.low, high=v.effect.high, unit=v.unit, test=v.test)

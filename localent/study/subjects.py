@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from localent.analysis import beyond_controls, load, signatures, verdicts
+from localent.analysis.chance import Chance, against_chance
 from localent.analysis.curves import HALF, Curve
 from localent.analysis.intervals import Estimate, Resampling, estimate, problem_index, separation, share
 from localent.analysis.metrics import Array, mean_of
@@ -51,6 +52,7 @@ class Subject:
     task: str
     run_id: str
     accuracy: Estimate
+    chance: Chance | None  # None: no answer can be guessed
     truncated: float  # share of traces that ran into the token limit
     no_answer: float  # share of traces in which no answer was found
     gain: Estimate  # slope of the information gain, nats per whole trace
@@ -80,6 +82,7 @@ class Reading:
     rolled: Probed | None
     m: int  # rollouts per prefix; LEAST where there are none
     n_tokens: Array  # length of each trace
+    chance: Chance | None
     truncated: float  # share
     no_answer: float  # share
 
@@ -99,6 +102,7 @@ def read_run(store: Database, run_id: str, wanted: Wanted) -> Reading:
         rolled=rolled,
         m=m,
         n_tokens=traces.n_tokens.astype(float),
+        chance=against_chance(traces),
         truncated=_mean(traces.truncated.astype(float)),
         no_answer=_mean(np.array([answer is None for answer in traces.answers], float)),
     )
@@ -167,6 +171,7 @@ def subject(run: ModelRun, read: Reading, ln_wrong: float, resampling: Resamplin
         task=run.task,
         run_id=run.run_id,
         accuracy=share(~p.wrong, p.problems),
+        chance=read.chance,
         truncated=read.truncated,
         no_answer=read.no_answer,
         gain=mean(verdicts.gain_slope(p)),

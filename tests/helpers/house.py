@@ -72,7 +72,7 @@ ROOMS = {
     ),
     "analysis": Room(
         "arrays to metrics: scores, intervals, claims, signals, policies; `load` alone reads the store",
-        "errors records store",
+        "errors records tasks store",
         "numpy scipy",
     ),
     "compare": Room(

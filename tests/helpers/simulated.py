@@ -38,6 +38,12 @@ class Simulated:
     def model(self, _):
         return Model("a" * 64, "abacus", "/m", "llama", "F16", 3, 4, 16.0, {"F16": 3}, 512, 1024, "b", None)
 
+    def kind(self, _):
+        return "number"
+
+    def problems(self, _):
+        return []
+
     def traces(self, _, names):
         return {name: self.columns[0][name] for name in names}
 
@@ -58,7 +64,8 @@ def labelled(wrong, problems, n_tokens) -> Traces:
     return Traces(
         run_id="made", model="made", quant="F16", task="made", trace_ids=np.arange(n), problems=np.asarray(problems),
         samples=np.zeros(n, int), wrong=np.asarray(wrong), truncated=none, looped=none, failed=none,
-        answers=np.full(n, None), n_tokens=np.asarray(n_tokens), n_steps=np.zeros(n, int), difficulty=nothing,
+        answers=np.full(n, None), n_tokens=np.asarray(n_tokens), n_steps=np.zeros(n, int), chance=np.zeros(n),
+        difficulty=nothing,
         mean_entropy=nothing, mean_surprisal=nothing,
     )  # fmt: skip
 

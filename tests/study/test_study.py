@@ -12,7 +12,7 @@ from scipy import stats
 
 from localent import study, tasks
 from localent.analysis import beyond_controls, claims, contrasts, load, scores, verdicts
-from localent.analysis.claims import LENGTH, REFUTED, SUPPORTED, UNDECIDED
+from localent.analysis.claims import LENGTH, REFUTED, SUPPORTED, UNDECIDED, WITHHELD
 from localent.analysis.curves import Curve
 from localent.analysis.intervals import Estimate, Resampling
 from localent.analysis.probed import Probed
@@ -201,12 +201,24 @@ def test_agreement_of_an_estimator_with_itself_is_perfect(tmp_path):
     assert found.correlation == pytest.approx(1)
 
 
-@pytest.mark.parametrize("name", tasks.BUNDLED)
-def test_an_untrained_checkpoint_of_the_bundled_shape_is_refuted(untrained, tmp_path, name):
-    """It gathers nothing about the answer, and its own text tells no more than any control."""
+def of_untrained(untrained, name, folder):
     settings = Settings(lanes=8, threads=1, temperature=1.0, max_tokens=24, max_fed=4)
     design = Design(settings=settings, n=300, samples=1, controls=("other-question", "filler"), at="ends")
-    found = study.study([str(untrained)], [tasks.load(name)], design, db=tmp_path / "runs.db")
+    return study.study([str(untrained)], [tasks.load(name)], design, db=folder / "runs.db")
+
+
+def test_an_untrained_checkpoint_that_guesses_among_options_has_no_verdicts(untrained, tmp_path):
+    """At chance nothing says whether it lacks the answer or the format; the effects are shown all the same."""
+    found = of_untrained(untrained, "demo-choice", tmp_path)
+    assert {v.verdict for _, v in found.verdicts} == {WITHHELD}
+    assert {v.note for _, v in found.verdicts} == {found.subjects[0].chance.sentence}
+    assert "the format does not work for this model" in found.subjects[0].chance.sentence
+    assert any(v.effect.known for _, v in found.verdicts)
+
+
+def test_an_untrained_checkpoint_of_the_bundled_shape_is_refuted(untrained, tmp_path):
+    """It gathers nothing about the answer, and its own text tells no more than any control."""
+    found = of_untrained(untrained, "demo-number", tmp_path)
     by_claim = {v.key: v for _, v in found.verdicts}
     assert by_claim[GAIN].verdict == REFUTED
     assert by_claim[GAIN].effect.n > 40
@@ -235,7 +247,7 @@ def test_a_study_is_kept_and_made_once(random_model, tmp_path):
     path, db = tmp_path / "made.jsonl", tmp_path / "runs.db"
     path.write_text("\n".join(map(json.dumps, rows)))
     task, model = tasks.load("made", path), str(random_model("tiny-qwen2"))
-    settings = Settings(lanes=4, threads=1, max_tokens=16, temperature=1.0, max_fed=4)
+    settings = Settings(lanes=4, threads=1, max_tokens=16, temperature=1.0, max_fed=4, answer_by="letter")
     design = Design(settings=settings, n=None, samples=2)
     first = study.study([model], [task], design, db=db)
     stored = query(db, "select claim, verdict, effect, p, p_holm from verdicts order by claim")
@@ -256,7 +268,7 @@ def asked(random_model, tmp_path_factory):
     rows = [{"question": f"Which is {i}?", "choices": [str(i), "x", "y"], "answer": "ABC"[i % 3]} for i in range(8)]
     (folder / "made.jsonl").write_text("\n".join(map(json.dumps, rows)))
     task, model = tasks.load("made", folder / "made.jsonl"), str(random_model("tiny-qwen2"))
-    settings = Settings(lanes=4, threads=1, max_tokens=16, temperature=1.0, max_fed=4)
+    settings = Settings(lanes=4, threads=1, max_tokens=16, temperature=1.0, max_fed=4, answer_by="letter")
 
     def ask(name, **options):
         design = Design(settings=settings, **dict(samples=2, controls=("filler", "wrong-trace")) | options)

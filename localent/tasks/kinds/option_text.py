@@ -8,6 +8,9 @@ the answer distribution is the softmax of its score over the options:
 - `token`: ll / tokens of the text
 - `sum`: ll itself, acc of the same harness
 
+A mean per character or token is small, so that its softmax is flat: it ranks the options well, but an entropy near
+ln n does not say that the model is unsure. Only `sum` is what the model would give each text, were there no others.
+
 The options sum to 1, so nothing is invalid or unexplored, and the entropy is exact. Without worked examples and without
 a chat template the prompt ends in the cue: the trace is the model's own answer in a line, no reasoning, and the only
 probe is the one before it. With worked examples or a chat template the model reasons first, and each step is probed.
