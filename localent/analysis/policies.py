@@ -16,7 +16,7 @@ from localent.analysis.trace_signals import ANSWER, ROLLOUTS, SAMPLES, Score
 from localent.analysis.votes import can_vote, deepconf, majority, votes
 
 SMOOTHING = 0.3  # of EAT's moving average
-SAME_FOR = (-6.0, -5.0, -4.0, -3.0, -2.0, -1.0)  # steps with the same leader, negated
+SAME_FOR = (-6.0, -5.0, -4.0, -3.0, -2.0, -1.0)  # probes with the same leader, negated
 VOTERS = (  # signals that weigh votes
     "length", "mean_entropy", "mean_surprisal", "mean_self_certainty", "worst_window", "tail_entropy",
     "answer_entropy_half", "answer_entropy_end", "leader_doubt_end", "mean_topk_confidence",
@@ -82,7 +82,7 @@ def _abstain(score: Score, traces: Traces, fed: Array) -> Policy:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Stop after the first step at which a quantity is at most the setting, and take the leading answer there."""
+    """Stop at the first probe at which a quantity is at most the setting, and take the leading answer there."""
 
     key: str
     title: str
@@ -106,7 +106,7 @@ def stops(traces: Traces, p: Probed) -> Iterator[Policy]:
 
 
 def length_cap(traces: Traces, p: Probed) -> Policy:
-    """Cut traces longer than the cap at the last step within it: the baseline of all early stops."""
+    """Cut traces longer than the cap at the last probe within it: the baseline of all early stops."""
 
     def rule(cap: float) -> Array:
         fits = p.n_tokens <= -cap
@@ -123,7 +123,7 @@ def _stopping(
 ) -> Callable[[float, Array], Effects]:
     """Effects of a rule (n, K + 1) bool that says where a trace may stop: the first such place.
 
-    every_probe: the rule asks at every step, so that each probe up to the stop is paid for.
+    every_probe: the rule asks at every probe, so that each probe up to the stop is paid for.
     """
     fed = np.where(np.isnan(p.n_fed), 0.0, p.n_fed)
     spent = np.cumsum(fed, 1) if every_probe else fed
@@ -160,7 +160,7 @@ def ema_variance(entropy: Array, smoothing: float = SMOOTHING) -> Array:
 
 
 def unchanged(leader: Array) -> Array:
-    """Number of steps for which the same answer has led: (n, K + 1) int; 0 where none leads.
+    """Number of probes for which the same answer has led: (n, K + 1) int; 0 where none leads.
 
     Source: arXiv 2506.02536.
     """
@@ -175,5 +175,5 @@ STOPS = (
     Stop("entropy_threshold", "entropy threshold (HALT-CoT)", "nats", lambda p: p.entropy),
     Stop("eat", "EAT", "nats²", lambda p: ema_variance(p.entropy)),
     Stop("certain_leader", "certain leader", "p", lambda p: -p.p_leader, negated=True),
-    Stop("answer_convergence", "answer convergence", "steps", lambda p: -unchanged(p.leader), True, SAME_FOR),
+    Stop("answer_convergence", "answer convergence", "probes", lambda p: -unchanged(p.leader), True, SAME_FOR),
 )

@@ -52,7 +52,7 @@ def _since(holds: Array, position: Array) -> Array:
 
 
 def violations(entropy: Array, slack: float = SLACK) -> Array:
-    """Number of steps that raise the answer entropy by more than `slack` nats: (n,); 0 is monotone."""
+    """Number of probes that find the answer entropy higher than the one before, by `slack` nats: (n,); 0: monotone."""
     return np.where(np.isnan(entropy[:, 0]), np.nan, (np.diff(entropy, axis=1) > slack).sum(1))
 
 
@@ -76,7 +76,7 @@ def slope(values: Array, position: Array) -> Array:
 
 
 def share_positive(gain: Array) -> Array:
-    """Share of the steps that make the true answer likelier: gains (n, K + 1) -> (n,), NaN without steps."""
+    """Share of the moves between probes that make the true answer likelier: gains (n, K + 1) -> (n,), NaN without."""
     steps = np.diff(gain, axis=1)
     n = (~np.isnan(steps)).sum(1)
     return np.divide((steps > 0).sum(1), n, out=np.full(len(n), np.nan), where=n > 0)
@@ -204,7 +204,7 @@ def gap_values(p: Probed) -> Array:
 
 
 def saturation(p: Probed, resampling: Resampling = DEFAULT) -> Estimate:
-    """Slope of |H_(k+1) - H_k| on H_k over all steps of all traces: positive where steps shrink near the floor.
+    """Slope of |H_(j+1) - H_j| on H_j over neighbouring probes of all traces: positive if moves shrink near the floor.
 
     Noise around a level gives a positive slope as well: read it beside the decay and the early drop.
     """

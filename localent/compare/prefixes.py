@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from localent.analysis.prefixes import Prefix
-from localent.engine import Coroutine, Engine, Prompt, drive
+from localent.engine import Coroutine, Engine, Feed, drive
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler
 from localent.records import Probe, Trace
@@ -57,7 +57,9 @@ def _one(index: int, given: Given, setup: Setup) -> Coroutine[tuple[int, Probes]
     question, trace = given.question, given.trace
     end = max((step.end for step in trace.steps if step.kind == "reasoning"), default=0)
     written = [token.token_id for token in trace.tokens[:end]]
-    yield Prompt([*question.prompt.tokens, *written], question.prompt.n_shared)
+    yield question.prompt
+    if written:
+        yield Feed(written)
     probes = yield from probe_steps(question, Generation(trace.tokens, "stop", len(written)), trace.steps, setup)
     return index, probes
 

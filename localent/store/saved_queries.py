@@ -90,7 +90,7 @@ join traces t on t.trace_id = s.trace_id order by s.mean_surprisal desc""",
     ),
     Query(
         "turning-points",
-        "The single steps that changed the probability of the true answer most, up or down.",
+        "Single steps, probed before and after, that changed the probability of the true answer most, up or down.",
         f"""with moves as (select b.trace_id, b.k, b.p_true - a.p_true as change, a.p_true as before, b.p_true as after
   from probes b join probes a on a.trace_id = b.trace_id and a.k = b.k - 1 and a.estimator = b.estimator
   where {OWN} order by abs(b.p_true - a.p_true) desc limit 20)
@@ -100,7 +100,7 @@ left join steps s on s.trace_id = m.trace_id and s.step_index = m.k - 1 order by
     ),
     Query(
         "answer-entropy-by-step",
-        "Mean answer entropy and probability of the true answer after k steps, right and wrong traces of each run.",
+        "Mean answer entropy and probability of the true answer after k steps, right and wrong traces probed there.",
         f"""select t.run_id, t.correct, b.k, count(*) as n, avg(b.entropy) as answer_entropy, avg(b.p_true) as p_true
 from probes b join traces t on t.trace_id = b.trace_id
 where {OWN} group by t.run_id, t.correct, b.k order by 1, 2 desc, 3""",
