@@ -119,19 +119,20 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distribution:
-    """A distribution over possible answers. Computed from logits, answers, invalid and residual sum to 1.
+    """A distribution over answers, given that there is one; the probability that there is none stands beside it.
 
-    Of a multiple-choice problem the answers alone sum to 1: probabilities and entropies are those of the options.
-    From m rollouts, probabilities are shares of m, `entropy` is Miller and Madow's, `entropy_lower` the plug-in
-    entropy and `entropy_upper` ln m: the range that m samples can show, which certifies nothing.
+    Entropies are in nats, and None where no answer was found. From rollouts, probabilities are shares of the n that
+    gave an answer, `entropy` is Miller and Madow's, `entropy_lower` the plug-in entropy and `entropy_upper` ln n: the
+    range that n samples can show, which certifies nothing.
     """
 
     answers: tuple[Answer, ...]  # most likely first
-    invalid: float  # probability of continuations that are no answer of this kind
+    invalid: float  # probability that no answer follows
     residual: float  # probability of continuations that were not explored
-    entropy: float  # of numbers: invalid is one outcome, and so is each unexplored branch; else among the options
-    entropy_lower: float  # certified: all of the residual falls to the most likely outcome
-    entropy_upper: float  # certified: the residual is spread over all other answers there are
+    entropy: float | None  # estimated without bias: see tasks.kinds.summary
+    entropy_se: float | None  # its standard error; 0: all was explored; None: unknown
+    entropy_lower: float | None  # certified: all of the residual falls to the most likely answer
+    entropy_upper: float | None  # certified: the residual is spread over all other answers there are
     leader: str | None  # the most likely answer; None where what is unexplored could still overtake it
     p_true: float  # 0.0 where the format cannot hold the true answer, as a number of 13 digits
     log_p_true: float | None  # None where p_true is 0; from m rollouts at least ln 1/(2m)

@@ -161,7 +161,7 @@ def _traces(n: int, n_tokens: int, n_steps: int) -> Iterator[Trace]:
     answers = tuple(Answer(str(i), 0.1) for i in range(8))
     probe = Probe(
         k=0, n_tokens=0, position=0.0, estimator="number", answers=answers, invalid=0.1, residual=0.1, entropy=1.5,
-        entropy_lower=1.0, entropy_upper=2.0, leader="0", p_true=0.1, log_p_true=-2.3, n_fed=15,
+        entropy_se=0.1, entropy_lower=1.0, entropy_upper=2.0, leader="0", p_true=0.1, log_p_true=-2.3, n_fed=15,
     )  # fmt: skip
     probes = tuple(replace(probe, k=k, n_tokens=k * size, position=k / n_steps) for k in range(n_steps + 1))
     read = Extraction("296", "296", "answer statement", None)

@@ -18,7 +18,7 @@ from localent.tasks.kinds import KINDS
 OF_TRACES: tuple[str, ...] = ("trace_id", "problem_id", "sample", "correct", "finish", "answer")
 OF_TRACES += ("n_tokens", "n_steps", "problem_steps", "mean_entropy", "mean_surprisal")
 OF_PROBES = ("trace_id", "estimator", "control", "n_rollouts", "leader")
-NUMBERS = ("k", "position", "entropy", "p_true", "residual", "invalid", "n_tokens", "n_fed")  # of a probe
+NUMBERS = ("k", "position", "entropy", "entropy_se", "p_true", "residual", "invalid", "n_tokens", "n_fed")  # of a probe
 MOST_STEPS = 2**32  # more than a trace has
 Columns = dict[str, Array]
 

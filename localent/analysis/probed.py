@@ -31,7 +31,8 @@ class Probed:
     n_rollouts: Array  # (n,) int: continuations sampled at each prefix; 0: none
     k: Array  # steps in the prefix
     position: Array  # k / K
-    entropy: Array  # nats
+    entropy: Array  # nats; NaN: no answer was found
+    entropy_se: Array  # its standard error; NaN: unknown
     residual: Array  # probability not explored
     p_true: Array
     leader: Array  # int: a code for the most likely answer; -2: none, or not known which

@@ -60,14 +60,15 @@ def _one(index: int, given: Given, setup: Setup) -> Coroutine[tuple[int, Probes]
     yield question.prompt
     if written:
         yield Feed(written)
-    probes = yield from probe_steps(question, Generation(trace.tokens, "stop", len(written)), trace.steps, setup)
+    whole = Generation(trace.tokens, "stop", len(written))
+    probes = yield from probe_steps(question, trace.sample, whole, trace.steps, setup)
     return index, probes
 
 
 def paired(
     given: Sequence[Given], reference: Sequence[Sequence[Probe]], candidate: Sequence[Sequence[Probe]]
 ) -> list[Prefix]:
-    """Both models' probes, prefix by prefix."""
+    """Both models' probes, prefix by prefix, where both found an answer."""
     return [
         Prefix(
             trace=i,
@@ -79,4 +80,5 @@ def paired(
         )
         for i, (g, ours, theirs) in enumerate(zip(given, reference, candidate, strict=True))
         for a, b in zip(ours, theirs, strict=True)
+        if a.entropy is not None and b.entropy is not None
     ]

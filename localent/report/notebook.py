@@ -43,4 +43,5 @@ def table(trace: Trace) -> str:
 def row(probe: Probe) -> str:
     """One step as a table row."""
     leading = ", ".join(f"{escape(harmless(a.value))} {a.prob:.2f}" for a in probe.answers[:N_ANSWERS])
-    return f"<tr><td>{probe.k}</td><td>{probe.entropy:.3f}</td><td>{probe.p_true:.3f}</td><td>{leading}</td></tr>"
+    entropy = "-" if probe.entropy is None else f"{probe.entropy:.3f}"
+    return f"<tr><td>{probe.k}</td><td>{entropy}</td><td>{probe.p_true:.3f}</td><td>{leading}</td></tr>"

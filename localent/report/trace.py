@@ -140,15 +140,21 @@ def answer_table(probes: Sequence[Probe], truth: str, style: Style) -> list[str]
     probes = [probe for probe in probes if probe.own]
     if not probes:
         return ["Not probed: the answer distribution by step is not known."]
-    entropies = [probe.entropy for probe in probes]
-    spark = f"answer entropy by step  {sparkline(entropies, style)}  {entropies[0]:.2f} to {entropies[-1]:.2f} nats"
+    known = [probe.entropy for probe in probes if probe.entropy is not None]
+    range_ = f"{known[0]:.2f} to {known[-1]:.2f} nats" if known else "unknown: no answer was found"
+    spark = f"answer entropy by step  {sparkline(known, style)}  {range_}"
     head = f"{'step':>4} {'nats':>6} {'p(true)':>8}  leading answers (* the true one)"
     return [spark, "", head, *(answer_row(probe, truth, style) for probe in probes)]
 
 
 def answer_row(probe: Probe, truth: str, style: Style) -> str:
     """One row of the table: k, entropy, p(true), leading answers."""
-    return f"{probe.k:>4} {probe.entropy:>6.2f} {probe.p_true:>8.3f}  {fitting(probe, truth, style)}"
+    return f"{probe.k:>4} {nats(probe.entropy):>6} {probe.p_true:>8.3f}  {fitting(probe, truth, style)}"
+
+
+def nats(entropy: float | None) -> str:
+    """An answer entropy; a dash where no answer was found."""
+    return "-" if entropy is None else f"{entropy:.2f}"
 
 
 def fitting(probe: Probe, truth: str, style: Style) -> str:
@@ -170,7 +176,7 @@ def leading(probe: Probe, truth: str, n: int) -> str:
 
 def aside(probe: Probe, truth: str, style: Style) -> str:
     """One line with the leading answers, between two steps of a trace that is being generated."""
-    return f"  {'└' if style.unicode else '`'} {probe.entropy:.2f} nats: {fitting(probe, truth, style)}"
+    return f"  {'└' if style.unicode else '`'} {nats(probe.entropy)} nats: {fitting(probe, truth, style)}"
 
 
 def closing(trace: Trace, problem: Problem, style: Style) -> str:

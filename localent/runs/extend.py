@@ -176,7 +176,7 @@ def _job(lack: Lack, question: Question, how: Setup, adding: _Adding) -> Corouti
     probes: tuple[Probe, ...] = ()
     for control, ks in lack.ks.items():
         prefixes = [p for p in prefixes_of(control, own, adding.traces, filler, draw) if p.k in ks]
-        probes += yield from control_probes(question, own.n_steps, control, prefixes, how)
+        probes += yield from control_probes(question, own, control, prefixes, how)
     if lack.rolled:
         ks = probed_at(own.n_steps, how.probes)
         rolling = Rollouts(adding.m, how.sampler, how.seed, how.asking(question).limits, how.kind)

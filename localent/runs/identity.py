@@ -46,7 +46,7 @@ def _recorded(settings: Settings) -> dict[str, object]:
         chosen = {name: value for name, value in chosen.items() if name not in OF_TEXT}
     if not (settings.probe and settings.probes):  # not recorded: after every step, as before there was a choice
         del chosen["probes"]
-    return chosen if settings.probe else chosen | {"epsilon": None, "max_fed": None}
+    return chosen if settings.probe else chosen | dict.fromkeys(("epsilon", "max_fed", "paths"))
 
 
 def _engine_options() -> dict[str, object]:

@@ -13,6 +13,7 @@ from localent.files.identity import Identity
 from localent.records import Choice, Problem
 from localent.runs.settings import AUTO, DEFAULTS, LETTER, TEXT, Settings
 from localent.tasks.kinds import Grammar
+from localent.tasks.kinds.cues import Cue, cue_named
 from localent.tasks.kinds.option_text import OptionTexts, are_texts, options_of
 from localent.tracing.attempt import Question
 from localent.tracing.prompt_tokens import continued, prompt_tokens
@@ -43,8 +44,15 @@ class Prompts:
             system=self.settings.system,
             variables=self.vocab.variables,
             chosen=self.settings.template_vars or {},
+            cue=self.cue,
         )
         return tasks.render(self.task, problem, options)
+
+    @property
+    def cue(self) -> Cue:
+        """How probes ask for the answer."""
+        cues = self.task.kind.cues
+        return cue_named(cues, self.settings.cue) if self.settings.cue else cues[0]
 
     def questions(self, problems: Iterable[Problem]) -> Iterator[Question]:
         """Each problem with its prompt, its cue and the grammar of its answers; without probes there is no grammar."""
@@ -65,7 +73,7 @@ class Prompts:
         choices = (Choice("A", "?"), Choice("B", "?")) if self.task.problems[0].choices else ()
         text = self.text(Problem("", "", "?", "0", choices))
         usual = replace(text.thought, opened=False) == tasks.ThoughtFormat()  # then the id is that of earlier versions
-        hashed = (text, self.task.kind.cue) if usual else (text, self.task.kind.cue, text.thought)
+        hashed = (text, self.cue.text) if usual else (text, self.cue.text, text.thought)
         return hashlib.sha256(repr(hashed).encode()).hexdigest()[:16]
 
     @property

@@ -18,7 +18,7 @@ from localent.tracing.attempt import Question
 DEFAULT_MAX_TOKENS = 512
 THINKING_TOKENS = 4096  # by default, of a model that thinks
 ANSWER_TOKENS = 64  # of a trace that is an answer in one line
-SLACK = 24  # tokens of context for the cue, and for an answer that goes past the search's budget
+SLACK = 96  # tokens of context for a cue and the longest answer
 FITS = 0.9  # share of the available memory that lanes may take
 LANES = (1, 4, 8, 16, 32)  # tried where the user leaves them open
 LOG = logging.getLogger("localent")
@@ -75,7 +75,7 @@ def to_probe(settings: Settings, questions: Sequence[Question]) -> int:
     if not settings.probe:
         return 0
     texts = [question.grammar.longest for question in questions if isinstance(question.grammar, OptionTexts)]
-    return SLACK + max(texts, default=settings.max_fed)
+    return SLACK + max(texts, default=0)
 
 
 def fastest_lanes(weights: Model, options: engine.Options, what: dict[str, object]) -> int:

@@ -14,16 +14,19 @@ from pathlib import Path
 from localent import engine, models, tasks
 from localent.engine import Engine, Model, Vocab
 from localent.errors import LocalentError, UsageError
+from localent.files.cache import choose_once
 from localent.files.identity import Identity, identify
 from localent.machine import fit, hardware
 from localent.measure.meter import Meter
 from localent.records import Run
+from localent.runs import cue as cues
 from localent.runs import room as rooms
 from localent.runs.identity import build_of, record_of
 from localent.runs.progress import Status, ignore
 from localent.runs.questions import Prompts, answered_by
 from localent.runs.settings import STOP, Settings, settings_of
 from localent.store import Database
+from localent.tasks.kinds.cues import cue_named
 from localent.tracing.attempt import Question, Setup
 from localent.tracing.generate import Limits
 
@@ -166,11 +169,52 @@ def opened(
     fit the model.
     """
     with loaded(file, settings) as ready:
-        session = _asked(ready, task, room)
+        session = _asked(_with_cue(ready, task, status), task, room)
         if session.settings.lanes is None:
             session = replace(session, settings=replace(session.settings, lanes=_lanes(session, store, status)))
         engine.check_options(session.options, file.path)
         yield session
+
+
+def _with_cue(ready: Loaded, task: tasks.Task, status: Status) -> Loaded:
+    """The same model with the cue that fits it, where the user has left it open."""
+    settings = ready.settings
+    if not settings.probe:
+        return replace(ready, settings=replace(settings, cue=None))
+    if settings.cue is not None:
+        cue_named(task.kind.cues, settings.cue)
+        return ready
+    chosen = cues.best(cue_candidates(ready, task, status))
+    cues.warn(chosen)
+    return replace(ready, settings=replace(settings, cue=chosen.key))
+
+
+def cue_candidates(ready: Loaded, task: tasks.Task, status: Status = ignore) -> tuple[cues.Candidate, ...]:
+    """How well each cue of the task's kind fits a model, measured once on this machine.
+
+    A cue that the model's template has no room for is left out.
+    """
+    status("finding the cue that fits the model")
+    task, settings = cues.first_problems(task), ready.settings
+    most = min(settings.max_tokens or cues.MAX_TOKENS, cues.MAX_TOKENS, ready.weights.n_ctx_train // 2)
+    named = replace(settings, lanes=len(task.problems), max_tokens=most, ctx=None, alternatives=0, cue=None)
+    has_template = ready.file.header.template is not None
+    asked = {
+        cue.key: _asked(replace(ready, settings=replace(named, cue=cue.key)), task, rooms.to_generate)
+        for cue in task.kind.cues
+        if has_template or not cue.turn
+    }
+
+    def measure() -> object:
+        longest = max(asked.values(), key=lambda session: session.settings.ctx or 0)
+        with longest.engine() as lanes:
+            questions = {key: session.questions for key, session in asked.items()}
+            return cues.to_json(cues.measured(lanes, questions, longest.setup(lanes)))
+
+    run, ids = next(iter(asked.values())).record, [problem.problem_id for problem in task.problems]
+    texts = [repr(session.prompts.cue) for session in asked.values()]
+    what: dict[str, object] = {"cue for": run.run_id, "problems": ids, "cues": texts}
+    return choose_once(what, cues.from_json, measure)
 
 
 def _asked(ready: Loaded, task: tasks.Task, room: rooms.Room) -> Session:

@@ -42,6 +42,8 @@ class Settings:
     probes: int | None = places.DEFAULT  # prefixes of a trace that are probed; None: after every step
     epsilon: float = Effort().epsilon
     max_fed: int = Effort().max_fed
+    paths: int = Effort().paths
+    cue: str | None = None  # how probes ask for the answer: a cue of the kind or a text; None: as fits the model
     measure_top_k: int = 0  # also take the measures over the k most likely tokens
     alternatives: int = 0  # also keep so many of the most likely tokens at every prediction
     system: str | None = None  # a system text; templates that refuse one get it before the question
@@ -58,7 +60,7 @@ class Settings:
         self.sampler()  # raises UsageError for values out of range
         for name in ("max_tokens", "lanes", "threads", "ctx", "think_budget"):
             _at_least(1, name, getattr(self, name))
-        for name in ("shots", "max_fed", "measure_top_k", "alternatives"):
+        for name in ("shots", "max_fed", "paths", "measure_top_k", "alternatives"):
             _at_least(0, name, getattr(self, name))
         _at_least(-1, "gpu_layers", self.gpu_layers)
         if self.probes is not None and self.probes < places.LEAST:
@@ -86,7 +88,7 @@ class Settings:
 
     def effort(self) -> Effort:
         """The limits of each probe's search."""
-        return Effort(self.epsilon, self.max_fed)
+        return Effort(self.epsilon, self.max_fed, self.paths)
 
 
 def _one_of(known: Sequence[str], name: str, value: str) -> None:
@@ -105,10 +107,11 @@ DEFAULTS = Settings()
 def settings_of(run: Run) -> Settings:
     """The settings that a run was made with; those recorded as None or not at all keep their defaults.
 
-    A run that does not record how it was answered was answered by letter; one without `probes` was probed after every
-    step, and one that does not record how traces end let them go on, as before there was a choice.
+    A run that records none of these settings was answered by letter, after the only cue there was, probed after every
+    step, did not estimate what its probes left open, and let traces go on after they had answered.
     """
     known = {field.name for field in fields(Settings)}
-    made: dict[str, Any] = {"answer_by": LETTER, "probes": None, "after_answer": GO_ON, "end_loops": False}
+    made: dict[str, Any] = {"answer_by": LETTER, "cue": "sentence", "probes": None, "paths": 0}
+    made |= {"after_answer": GO_ON, "end_loops": False}
     made |= {name: v for name, v in run.settings.items() if name in known and v is not None}
     return Settings(**made)

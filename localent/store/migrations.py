@@ -54,6 +54,10 @@ def sixth(conn: sqlite3.Connection) -> None:
 CONTROL = (
     'control text /* what stands in place of the trace\'s own steps: "shuffled", ...; null: the steps themselves */'
 )
+ENTROPY_SE = (
+    "entropy_se real /* nats: standard error of entropy; 0: all was explored; null: unknown, as in runs of before it,"
+    " where invalid and each unexplored branch counted as answers */"
+)
 ROLLOUTS = "n_rollouts integer /* continuations sampled; null: computed from logits */"
 
 
@@ -101,9 +105,26 @@ def eighth(conn: sqlite3.Connection) -> None:
     conn.execute(f"update verdicts set claim_key = {key} where claim like '{prefix}%'")
 
 
+OPTIONAL = ("entropy", "entropy_lower", "entropy_upper")  # of a probe that found no answer there are none
+
+
+def ninth(conn: sqlite3.Connection) -> None:
+    """Version 9: the standard error of an answer entropy, and no entropy where no answer was found.
+
+    Taking a NOT NULL back changes nothing but the schema's text (https://sqlite.org/lang_altertable.html, section 7).
+    """
+    conn.execute(f"alter table probes add column {ENTROPY_SE}")
+    conn.execute("pragma writable_schema = on")
+    for column in OPTIONAL:
+        strict, lax = f" {column} real not null,", f" {column} real,"
+        conn.execute("update sqlite_master set sql = replace(sql, ?, ?) where name = 'probes'", (strict, lax))
+    conn.execute("pragma writable_schema = off")
+    conn.execute(f"pragma schema_version = {conn.execute('pragma schema_version').fetchone()[0] + 1}")
+
+
 # The n-th makes version n.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...]
-MIGRATIONS = (first, second, third, fourth, fifth, sixth, seventh, eighth)
+MIGRATIONS = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth)
 
 
 def version(conn: sqlite3.Connection) -> int:

@@ -132,16 +132,15 @@ TABLES_1 = (
                                        -- "number:shuffled"
   n_tokens integer not null,           -- tokens of the prefix after the prompt
   position real not null,              -- k / K; 0 where K is 0
-  entropy real not null,               -- nats. Where answers cannot be listed (number): invalid counts as one outcome,
-                                       -- and so does each unexplored branch; where they can (choice): of the options
-                                       -- alone; rollout: Miller and Madow's estimate
-  entropy_lower real not null,         -- nats. A certified bound: all of the residual on the most likely outcome;
+  entropy real not null,               -- nats. Of the answer, given that there is one; null: none was found. Computed
+                                       -- where explored, estimated without bias elsewhere; rollout: Miller and Madow's
+  entropy_lower real not null,         -- nats. A certified bound: all of the residual on the most likely answer;
                                        -- rollout: the plug-in entropy, which is biased low and no bound
   entropy_upper real not null,         -- nats. A certified bound: the residual spread over all answers there are;
-                                       -- rollout: ln of n_rollouts, the most that so many samples can show
+                                       -- rollout: ln of those with an answer, the most that so many can show
   residual real not null,              -- probability of what was not explored; rollout: 0
-  invalid real not null,               -- probability of what is no answer; rollout: share that cannot be parsed
-  p_true real not null,                -- probability of the true answer; choice: among the options; rollout: its share
+  invalid real not null,               -- probability of no answer; rollout: share that cannot be parsed
+  p_true real not null,                -- probability of the true answer, given that there is one; rollout: its share
   log_p_true real,                     -- nats; null: p_true is 0; rollout: at least ln of 1 / (2 n_rollouts)
   leader text,                         -- the most likely answer; null: none was found, or what was not explored could
                                        -- still overtake it; rollout: the most frequent
@@ -155,7 +154,7 @@ TABLES_1 = (
   estimator text not null,             -- as in probes
   answer_rank integer not null,        -- 1: the most likely
   value text not null,                 -- the answer, normalised
-  prob real not null,                  -- probability; choice: among the options; rollout: its share
+  prob real not null,                  -- probability, given that there is an answer; rollout: its share
   primary key (trace_id, k, estimator, answer_rank),
   foreign key (trace_id, k, estimator) references probes on delete cascade
 ) strict, without rowid""",

@@ -23,6 +23,7 @@ from localent.tasks.rows import read_rows
 __all__ = ["BUNDLED", "PUBLIC", "Columns", "Task", "load"]
 
 SHOTS = 4  # worked examples that a model without chat template gets
+OPENING = 8  # problems
 POOL = 64  # worked problems of a file that may serve as examples: its first ones, so that -n does not change them
 BUNDLED = ("demo-number", "demo-choice")
 
@@ -38,6 +39,7 @@ class Task:
     instruction: str  # follows the question in a chat; "" where the model was trained on bare questions
     shots: int  # default number of examples for a model without a chat template
     source: str  # the file
+    opening: tuple[Problem, ...] = ()  # the first of the file, whichever are asked: cues are fitted to them
     n_duplicates: int = 0  # rows that repeat an earlier problem; they are not asked again
 
     def first(self, n: int | None) -> Task:
@@ -100,6 +102,7 @@ def load(name: str, data: Path | None = None, columns: Columns | None = None) ->
         instruction="" if name in BUNDLED else kind.instruction,
         shots=0 if name in BUNDLED else SHOTS,
         source=str(path),
+        opening=problems[:OPENING],
         n_duplicates=len(found) - len(problems),
     )
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from localent.errors import UsageError
 from localent.records import Problem
 from localent.tasks.kinds import Kind
+from localent.tasks.kinds.cues import Cue
 from localent.tasks.load import Task
 from localent.tasks.thought import DEFAULT, ThoughtFormat
 
@@ -38,9 +39,12 @@ class PromptOptions:
     system: str | None = None  # a text that comes first
     variables: Mapping[str, Any] = field(default_factory=dict)  # of the vocabulary: bos_token, eos_token
     chosen: Mapping[str, Any] = field(default_factory=dict)  # set by the user: the template must ask for each
+    cue: Cue | None = None  # how probes ask for the answer; None: as the kind does first
 
 
 DEFAULTS = PromptOptions()
+BLOCKS = (("```", "```"), ("$$", "$$"), ("\\[", "\\]"))  # how they begin and end
+SENTENCE = Cue("sentence", "The answer is")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,8 @@ class PromptText:
     shared: tuple[Segment, ...]
     own: tuple[Segment, ...]
     stops: tuple[str, ...] = ()
-    cue: str = field(default=Kind.cue, repr=False)  # asks for the answer; no part of the prompt, whose repr is hashed
+    cue: Cue = field(default=SENTENCE, repr=False)  # asks for the answer; no part of the prompt, whose repr is hashed
+    turn: tuple[Segment, ...] = field(default=(), repr=False)  # ends the model's turn, asks, begins the next: of a cue
     thought: ThoughtFormat = field(default=DEFAULT, repr=False)  # how the model marks what it thinks
     at_once: bool = field(default=False, repr=False)  # it ends in the cue: an answer follows, no reasoning
 
@@ -74,8 +79,10 @@ def render(task: Task, problem: Problem, options: PromptOptions = DEFAULTS) -> P
         shared, own = [], [*shared, *own]
     at_once = options.template is None and _at_once(task.kind, examples)
     stops = (LINE if at_once else STOPS) if options.template is None else ()
+    cue = options.cue or task.kind.cues[0]
+    turn = _turn(cue, options) if cue.turn else ()
     shown, own_parts = _format(options.template), _filled(own)
-    return PromptText(_filled(shared), own_parts, stops, task.kind.cue, _in_prompt(shown, own_parts), at_once)
+    return PromptText(_filled(shared), own_parts, stops, cue, turn, _in_prompt(shown, own_parts), at_once)
 
 
 def _at_once(kind: Kind, examples: Sequence[Problem]) -> bool:
@@ -103,27 +110,37 @@ def pick_shots(task: Task, problem: Problem, shots: int, seed: int) -> tuple[lis
 
 
 def cue_after(prompt: PromptText, prefix: str) -> tuple[Segment, ...]:
-    """The text that asks for the answer now, after the prompt and what was generated. Closes an open thought first."""
+    """The text that asks for the answer now, after the prompt and what was generated.
+
+    Closes what is open first: a thought, or LaTeX or code, in which every answer would be read as a part of it.
+    """
     so_far = prompt.text + prefix
     if prompt.at_once and not prefix:
         return ()
     closing = prompt.thought.to_answer(prefix or so_far[-1:])
     if closing:
         marks = closing.rstrip()
-        return (Segment(marks, True), Segment(closing[len(marks) :] + _on_its_line(prompt.cue, closing), False))
-    cue = _on_its_line(prompt.cue, so_far)
-    space = "" if not so_far or so_far[-1].isspace() or cue[0] == "\n" else " "
-    return (Segment(space + cue, False),)
+        space = closing[len(marks) :]
+        return (Segment(marks, True), *(prompt.turn or (Segment(space + prompt.cue.after(space), False),)))
+    closed = closing_of(prefix)
+    if prompt.turn:
+        return (*_filled([Segment(closed, False)]), *prompt.turn)
+    return (Segment(closed + prompt.cue.after(so_far + closed), False),)
 
 
-def _on_its_line(cue: str, before: str) -> str:
-    """A cue that begins with a line break, without it where a line has just begun."""
-    return cue.lstrip("\n") if before.endswith("\n") else cue
+def closing_of(text: str) -> str:
+    """The ends of code and display math that a text has begun and not ended; "" where nothing is open."""
+    ends = [end for begin, end in BLOCKS if _is_block_open(text, begin, end)]
+    return "".join(f"\n{end}" for end in ends) + "\n" * bool(ends)
+
+
+def _is_block_open(text: str, begin: str, end: str) -> bool:
+    return text.count(begin) % 2 == 1 if begin == end else text.count(begin) > text.count(end)
 
 
 def _asked(problem: Problem, kind: Kind, *, at_once: bool = False) -> str:
     """The format that the bundled model was trained on; the solution begins after one space."""
-    opening = kind.cue if at_once else "\nSolution:"
+    opening = f"\n{kind.statement}" if at_once else "\nSolution:"
     return f"Question: {question_text(problem, kind)}{opening}"
 
 
@@ -170,6 +187,17 @@ def _in_prompt(shown: ThoughtFormat, own: Sequence[Segment]) -> ThoughtFormat:
     last = own[-1].text.rstrip() if own and own[-1].parse_special else ""
     closed = last.endswith((shown.closing, shown.closing + shown.answer.rstrip()))
     return replace(shown, opened=shown.is_open(last), expected=shown.expected and not closed)
+
+
+def _turn(cue: Cue, options: PromptOptions) -> tuple[Segment, ...]:
+    """The template's text around a user turn that asks, from the end of the model's turn to the begin of its next."""
+    from localent.tasks.template import render_chat
+
+    if options.template is None:
+        raise UsageError(f"The cue {cue.key!r} is a turn of a chat, and the model has no chat template: name another.")
+    turns = [("user", "?"), ("assistant", "!"), ("user", cue.text)]
+    before, after = render_chat(options.template, turns, {**options.variables, **options.chosen})
+    return tuple(Segment(*s) for s in (*before[before.index(("!", False)) + 1 :], *after))
 
 
 def _refuse_any(chosen: Mapping[str, Any]) -> None:

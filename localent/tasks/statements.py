@@ -51,7 +51,7 @@ class Statement(NamedTuple):
 
 def find_statements(folded: str, kind: Kind, choices: Sequence[Choice]) -> Iterator[Statement]:
     """The answer statements of a text in order; markers that no answer follows are passed over."""
-    for marker in marker_of(kind.cue).finditer(folded):
+    for marker in marker_of(kind.statement).finditer(folded):
         clause = _clause(folded, marker)
         found = kind.stated(clause, choices)
         bare = marker["colon"] and not marker["final"]
@@ -64,7 +64,7 @@ def find_statements(folded: str, kind: Kind, choices: Sequence[Choice]) -> Itera
 
 def has_marker(folded: str, kind: Kind) -> bool:
     """True if the text begins an answer statement at all, readable or not."""
-    return marker_of(kind.cue).search(folded) is not None
+    return marker_of(kind.statement).search(folded) is not None
 
 
 @cache

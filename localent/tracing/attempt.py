@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from localent import tasks
-from localent.engine import Prompt, Rewind, Vocab
+from localent.engine import Prompt, Request, Vocab
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler, rng
 from localent.records import Extraction, Probe, Problem, Step, Trace
@@ -16,7 +16,7 @@ from localent.tasks.kinds.option_text import OptionTexts, leading
 from localent.tasks.thought import DEFAULT
 from localent.tracing.generate import LOOP, STOP, Budget, Generation, Limits, generate
 from localent.tracing.places import probed_at
-from localent.tracing.probe import Effort, probe
+from localent.tracing.probe import Asked, Effort, probe
 
 UNFINISHED = Extraction(None, None, "none", "the token limit came in the middle of a thought")
 STATED = (
@@ -26,7 +26,7 @@ STATED = (
 )  # methods of extraction: what a loop states counts, no number in it
 GIVEN = "given"  # the `finish` of a trace that was read, not generated
 LOOPING = Extraction(None, None, "none", "the trace repeats itself")
-Fed = Generator[Prompt | Rewind | int, Any, Any]
+Fed = Generator[Request, Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +74,28 @@ class Setup:
         return lambda text: tasks.is_answered(text, self.kind, choices, thought)
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a trace a probe reads."""
+
+    sample: int
+    k: int  # reasoning steps in the prefix
+    n_steps: int  # of the trace
+    n_tokens: int  # of the prefix, after the prompt
+    control: str | None = None  # what stands in place of the trace's own steps
+
+    @property
+    def stream(self) -> str:
+        """Name of the random numbers of its probe: the same wherever nothing stands before the cue."""
+        return f"probe:{self.control or ''}:{self.k}" if self.n_tokens else "probe"
+
+
 def attempt(question: Question, sample: int, how: Setup) -> Fed:
     """Coroutine: returns the finished Trace. Without a grammar it is not probed."""
     draws = rng(how.seed, question.problem.problem_id, sample)
     written = yield from generate(question.prompt, how.sampler, draws, how.meter, how.vocab, how.limits)
     parts = steps_of(question, written, how.kind)
-    probes = yield from probe_steps(question, written, parts, how)
+    probes = yield from probe_steps(question, sample, written, parts, how)
     return finished(question, sample, written, parts, probes, how.kind)
 
 
@@ -103,26 +119,39 @@ def cut_off(question: Question, written: Generation) -> bool:
 
 
 def probe_steps(
-    question: Question, written: Generation, parts: Sequence[Step], how: Setup
-) -> Generator[Rewind | int, Any, tuple[Probe, ...]]:
+    question: Question, sample: int, written: Generation, parts: Sequence[Step], how: Setup
+) -> Generator[Request, Any, tuple[Probe, ...]]:
     """Coroutine: the answer distribution after the reasoning steps at which it is read; none without a grammar.
 
     Goes from the last prefix to the first: each only cuts the lane shorter, nothing is fed twice.
     """
     if question.grammar is None:
         return ()
-    n_text = len(written.tokens) - (written.tokens[-1:] != () and not written.tokens[-1].text)  # without its end
-    ends = [0, *(min(step.end, n_text) for step in parts if step.kind == "reasoning")]
+    ends = prefix_ends(written, parts)
     if ends[-1] > written.n_fed:
         yield written.tokens[written.n_fed].token_id
-    found, truth = [], question.problem.answer
+    found = []
     for k in reversed(probed_at(len(ends) - 1, how.probes)):
-        cue = question.cue(tasks.text_of(token.text for token in written.tokens[: ends[k]]))
-        n_prefix = len(question.prompt.tokens) + ends[k]
-        seen = yield from probe(n_prefix, cue, question.grammar, truth, how.effort, how.meter)
-        kind = question.grammar.kind
-        found.append(Probe.of(seen, k=k, n_steps=len(ends) - 1, n_tokens=ends[k], estimator=kind))
+        text = tasks.text_of(token.text for token in written.tokens[: ends[k]])
+        found.append((yield from probed(question, text, Place(sample, k, len(ends) - 1, ends[k]), how)))
     return tuple(reversed(found))
+
+
+def prefix_ends(written: Generation, parts: Sequence[Step]) -> list[int]:
+    """Tokens in the prefix after each of k = 0..K reasoning steps; the token that ends a trace is in none."""
+    n_text = len(written.tokens) - (written.tokens[-1:] != () and not written.tokens[-1].text)
+    return [0, *(min(step.end, n_text) for step in parts if step.kind == "reasoning")]
+
+
+def probed(question: Question, text: str, place: Place, how: Setup) -> Generator[Request, Any, Probe]:
+    """Coroutine: the answer distribution after a prefix that is in the lane. The question has a grammar."""
+    grammar = question.grammar
+    assert grammar is not None, "the question was made to be probed"
+    draws = rng(how.seed, question.problem.problem_id, place.sample, stream=place.stream)
+    asked = Asked(question.cue(text), grammar, question.problem.answer, draws)
+    seen = yield from probe(len(question.prompt.tokens) + place.n_tokens, asked, how.effort, how.meter)
+    k, n_steps, n_tokens, control = place.k, place.n_steps, place.n_tokens, place.control
+    return Probe.of(seen, k=k, n_steps=n_steps, n_tokens=n_tokens, estimator=grammar.kind, control=control)
 
 
 def finished(

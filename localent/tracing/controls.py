@@ -20,8 +20,7 @@ import numpy as np
 from localent import tasks
 from localent.engine import Coroutine, Feed, Rewind
 from localent.records import Probe
-from localent.tracing.attempt import Question, Setup
-from localent.tracing.probe import probe
+from localent.tracing.attempt import Place, Question, Setup, probed
 
 CONTROLS = ("other-question", "wrong-trace", "shuffled", "filler", "none")
 COMPARED = CONTROLS[:-1]  # `none` is the reading at k = 0 over again: the gain is counted from there
@@ -116,7 +115,7 @@ def _shuffled(steps: list[tuple[int, ...]], rng: np.random.Generator) -> tuple[i
 
 
 def control_probes(
-    question: Question, n_steps: int, control: str, prefixes: Sequence[Prefix], how: Setup
+    question: Question, own: Written, control: str, prefixes: Sequence[Prefix], how: Setup
 ) -> Coroutine[tuple[Probe, ...]]:
     """Coroutine: the answer distribution at each prefix, for a trace of n_steps steps; none without a grammar.
 
@@ -134,9 +133,7 @@ def control_probes(
             yield Rewind(len(question.prompt.tokens))
             yield Feed(prefix.whole)
             filled_with = prefix.whole
-        cue = question.cue(tasks.text_of(how.vocab.pieces[token] for token in prefix.tokens))
-        truth, n_prefix = question.problem.answer, len(question.prompt.tokens) + len(prefix.tokens)
-        seen = yield from probe(n_prefix, cue, question.grammar, truth, how.effort, how.meter)
-        k, n_tokens, kind = prefix.k, len(prefix.tokens), question.grammar.kind
-        found.append(Probe.of(seen, k=k, n_steps=n_steps, n_tokens=n_tokens, estimator=kind, control=control))
+        text = tasks.text_of(how.vocab.pieces[token] for token in prefix.tokens)
+        place = Place(own.sample, prefix.k, own.n_steps, len(prefix.tokens), control)
+        found.append((yield from probed(question, text, place, how)))
     return tuple(reversed(found))

@@ -27,7 +27,7 @@ def read_solution(question: Question, tokens: Sequence[int], how: Setup) -> Coro
     taken = yield from read(tokens, row, how.meter, how.vocab)
     written = Generation(tuple(taken), GIVEN, len(taken))
     parts = steps_of(question, written, how.kind)
-    probes = yield from probe_steps(question, written, parts, how)
+    probes = yield from probe_steps(question, 0, written, parts, how)
     return finished(question, 0, written, parts, probes, how.kind)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Generator, Sequence
 
 import numpy as np
 
-from localent.engine import Rewind
+from localent.engine import Request, Rewind, Row
 from localent.measure.meter import Meter
 from localent.records import Answer, Distribution
 from localent.tasks.kinds.option_text import OptionTexts
@@ -17,7 +17,7 @@ Path = tuple[int, ...]  # tokens after the cue
 
 def probe_texts(
     n_prefix: int, cue: Sequence[int], options: OptionTexts, truth: str, meter: Meter
-) -> Generator[Rewind | int, np.ndarray, Distribution]:
+) -> Generator[Request, Row, Distribution]:
     """Coroutine: rewind the lane to `n_prefix` tokens, feed the cue, then the text of each option.
 
     Without a cue, the prefix is the prompt, and its last token is fed again for the row after it.
@@ -40,7 +40,7 @@ class _Reader:
         self.log_probs: dict[Path, float] = {}  # of the last token of each path, given those before it
         self.n_fed = 0
 
-    def read(self, row: np.ndarray) -> Generator[Rewind | int, np.ndarray, None]:
+    def read(self, row: Row) -> Generator[Request, Row, None]:
         """Feed all but the last token of each option; `row` predicts the first."""
         self._note((), row)
         fed: Path = ()
@@ -53,7 +53,7 @@ class _Reader:
                 self._note(path[: n + 1], row)
             self.n_fed, fed = self.n_fed + len(path) - common, path
 
-    def _note(self, path: Path, row: np.ndarray) -> None:
+    def _note(self, path: Path, row: Row) -> None:
         """Keep the log-probability of the token with which each option goes on after this path."""
         going_on = {t[: len(path) + 1] for t in self.options.tokens if t[: len(path)] == path and len(t) > len(path)}
         reading = self.meter.read(row)
@@ -84,6 +84,7 @@ def _distribution(options: OptionTexts, log_likelihoods: Sequence[float], truth:
         invalid=0.0,
         residual=0.0,
         entropy=entropy,
+        entropy_se=0.0,
         entropy_lower=entropy,
         entropy_upper=entropy,
         leader=ordered[0][0] if ordered[0][1] > ordered[1][1] else None,

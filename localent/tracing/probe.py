@@ -1,8 +1,8 @@
-"""Probes: the answer distribution at a prefix, computed from full logits. "What would you answer now?"
+"""The answer distribution at a prefix, computed from full logits, without touching the trace.
 
-After the cue, the tokens of an answer form a tree whose branches have exact probabilities. The search expands
-the most likely branch first, until the unexplored probability falls below `epsilon` or the budget of fed tokens ends.
-Spellings of one value are merged. The lane is rewound afterwards, so that the trace does not change.
+After the cue, the tokens of an answer form a tree whose branches have exact probabilities. The search expands the
+likeliest branch first, until what is unexplored falls below `epsilon` or the budget of fed tokens ends. A few paths
+drawn from the unexplored branches then estimate, without bias, what they hold. Spellings of one value are merged.
 """
 
 from __future__ import annotations
@@ -10,30 +10,44 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
-from localent.engine import Rewind
+from localent.engine import Feed, Request, Rewind, Row
 from localent.measure.meter import Meter
 from localent.records import Answer, Distribution
 from localent.tasks.kinds.grammar import MAX_OPENING, Grammar, Moves
 from localent.tasks.kinds.option_text import OptionTexts
-from localent.tasks.kinds.summary import Explored, Summary
+from localent.tasks.kinds.summary import NOTHING_DRAWN, Drawn, Explored, Summary, plogp, summarise
 from localent.tracing.option_text import common_length, probe_texts
 
-NEGLIGIBLE = 1e-5  # branches below this are summed into the residual, not kept apart
+NEGLIGIBLE = 1e-5  # branches below this are drawn from, but not searched
 DETOURS = 2  # the true answer is followed through as many tokens as so many plain spellings of it have
 WORTHWHILE = 1e-2  # other spellings of the true answer are followed down to this share of what it has already
+
+Reading = Generator[Request, Row, "_Node"]
 
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """The limits of a search. Recorded with every run."""
+    """The limits of a search, and how many paths to draw from what the search left open. Recorded with every run."""
 
     epsilon: float = 0.01  # stop when the unexplored probability is below this
     max_fed: int = 8  # or after so many tokens beyond the cue
+    paths: int = 4  # drawn from what is unexplored; 0: it is bounded, not estimated
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a probe asks for."""
+
+    cue: Sequence[int]  # tokens that ask for the answer now
+    grammar: Grammar | OptionTexts  # what counts as an answer
+    truth: str  # the true answer
+    draws: np.random.Generator  # of the paths; a stream of its own
 
 
 @dataclass(order=True, slots=True)
@@ -47,85 +61,202 @@ class _Branch:
     text: str = field(compare=False)
 
 
-def probe(
-    n_prefix: int, cue: Sequence[int], grammar: Grammar | OptionTexts, truth: str, effort: Effort, meter: Meter
-) -> Generator[Rewind | int, np.ndarray, Distribution]:
+@dataclass(frozen=True, slots=True)
+class _Node:
+    """The row after a branch, read: shares of the branch's probability that sum to 1."""
+
+    moves: Moves
+    going_on: npt.NDArray[np.float64]  # of each token that continues the answer
+    ends: Mapping[str | None, float]  # of each answer that it may end as; None: no answer
+
+
+def probe(n_prefix: int, asked: Asked, effort: Effort, meter: Meter) -> Generator[Request, Row, Distribution]:
     """Coroutine: rewind the lane to `n_prefix` tokens, feed the cue, compute the answer distribution.
 
-    The entropy and its bounds come from the search that does not know the truth; only then is the true
+    The entropy and its bounds come from the search and the paths, which do not know the truth; only then is the true
     answer's own path followed to its end, so that its probability is known however small it is. `p_true` is
     that of all its spellings looked at: at least that of the plain one, " 18.".
     """
+    grammar = asked.grammar
     if isinstance(grammar, OptionTexts):
-        return (yield from probe_texts(n_prefix, cue, grammar, truth, meter))
+        return (yield from probe_texts(n_prefix, asked.cue, grammar, asked.truth, meter))
     yield Rewind(n_prefix)
-    for token in cue:
-        row = yield token
-    search = _Search(grammar, n_prefix + len(cue), truth, meter)
-    search.expand(search.root, row)
+    row = yield Feed(asked.cue)
+    search = _Search(grammar, asked, n_prefix + len(asked.cue), meter)
+    search.start(row)
     while search.open and search.residual > effort.epsilon and search.n_fed < effort.max_fed:
         yield from search.visit(heapq.heappop(search.open))
-    blind, leader = search.summary(), search.leader()
-    p_true = blind.answers.get(truth, 0.0)
-    if spelling := grammar.spelling(truth):
+    drawn = yield from search.draw(effort.paths)
+    blind, leader = search.summary(drawn), search.leader()
+    p_true = blind.answers.get(asked.truth, 0.0)
+    if spelling := grammar.spelling(asked.truth):
         yield from search.follow_truth(spelling)
-        p_true = search.masses.get(truth, 0.0)
+        p_true = min(1.0, search.masses.get(asked.truth, 0.0) / blind.mass) if blind.mass else 0.0
     return Distribution(
         answers=tuple(Answer(value, prob) for value, prob in blind.answers.items()),
         invalid=blind.invalid,
         residual=blind.residual,
         entropy=blind.entropy,
+        entropy_se=blind.entropy_se,
         entropy_lower=blind.entropy_lower,
         entropy_upper=blind.entropy_upper,
         leader=leader,
         p_true=p_true,
         log_p_true=math.log(p_true) if p_true else None,
-        n_fed=len(cue) + search.n_fed,
+        n_fed=len(asked.cue) + search.n_fed,
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Small:
+    """The negligible children of one branch."""
+
+    parent: _Branch
+    moves: Moves
+    which: npt.NDArray[np.int64]  # of the moves that go on
+    masses: npt.NDArray[np.float64]
+
+
 class _Search:
-    def __init__(self, grammar: Grammar, n_base: int, truth: str, meter: Meter):
-        self.grammar, self.n_base, self.truth, self.meter = grammar, n_base, truth, meter
+    def __init__(self, grammar: Grammar, asked: Asked, n_base: int, meter: Meter):
+        self.grammar, self.truth, self.draws = grammar, asked.truth, asked.draws
+        self.n_base, self.meter = n_base, meter
         self.open: list[_Branch] = []
-        self._aside: list[_Branch] = []  # negligible branches that may lead to the truth; their mass is in `dropped`
+        self._small: list[_Small] = []
+        self._aside: list[_Branch] = []  # negligible branches that may lead to the truth; they are in _small as well
         self._visited: dict[tuple[int, ...], _Branch] = {}
+        self._nodes: dict[tuple[int, ...], _Node] = {}
         self.masses: dict[str, float] = {}
-        self.invalid = self.dropped = 0.0
+        self.invalid = 0.0
         self.n_fed = 0
         self._fed: tuple[int, ...] = ()
         self._age = itertools.count()
-        self.root = self._branch(1.0, (), "start", "")
 
     @property
     def residual(self) -> float:
-        return self.dropped + math.fsum(branch.mass for branch in self.open)
+        return math.fsum(self._open_masses())
 
-    def visit(self, branch: _Branch) -> Generator[Rewind | int, np.ndarray, None]:
-        """Feed what leads from the last branch to this one and expand it."""
-        common = common_length(self._fed, branch.path)
-        if common < len(self._fed):
-            yield Rewind(self.n_base + common)
-        for token in branch.path[common:]:
-            row = yield token
-            self.n_fed += 1
-        self._fed, self._visited[branch.path] = branch.path, branch
-        self.expand(branch, row)
+    def _open_masses(self) -> npt.NDArray[np.float64]:
+        """(n,) of every unexplored branch."""
+        kept = np.array([branch.mass for branch in self.open], np.float64)
+        return np.concatenate([kept, *(small.masses for small in self._small)])
 
-    def expand(self, branch: _Branch, row: np.ndarray) -> None:
-        """Share the branch's mass among what the row says may follow."""
+    # --- the search ---
+
+    def start(self, row: Row) -> None:
+        """Expand the root, whose row is that after the cue."""
+        root = self._branch(1.0, (), "start", "")
+        self._nodes[()] = self._read(root, row)
+        self._expand(root, self._nodes[()])
+
+    def visit(self, branch: _Branch) -> Generator[Request, Row, None]:
+        """Feed what leads to a branch and expand it."""
+        node = yield from self._node(branch)
+        self._visited[branch.path] = branch
+        self._expand(branch, node)
+
+    def _node(self, branch: _Branch) -> Reading:
+        """The row after a branch, read; fed unless it has been before."""
+        if branch.path not in self._nodes:
+            common = common_length(self._fed, branch.path[:-1])
+            if common < len(self._fed):
+                yield Rewind(self.n_base + common)
+            row = yield Feed(branch.path[common:])
+            self.n_fed += len(branch.path) - common
+            self._fed, self._nodes[branch.path] = branch.path, self._read(branch, row)
+        return self._nodes[branch.path]
+
+    def _read(self, branch: _Branch, row: Row) -> _Node:
+        """Share the branch's probability among what the row says may follow."""
         moves = self.grammar.moves(branch.phase)
         going_on, complete = self._probabilities(row, moves)
-        for i in np.flatnonzero(going_on * branch.mass >= NEGLIGIBLE).tolist():
-            heapq.heappush(self.open, self._child(branch, moves, i, float(going_on[i])))
-        self._set_aside(branch, moves, going_on)
+        ends: dict[str | None, float] = {}
         shares = np.bincount(moves.ending_of, complete, len(moves.endings))
-        for share, text in zip(shares.tolist(), moves.endings, strict=True):
-            self._settle(branch.text + text, branch.mass * share)
         ended = max(0.0, 1.0 - float(going_on.sum()) - float(complete.sum()))
-        self._settle(branch.text, branch.mass * ended)
+        for text, share in (*zip(moves.endings, shares.tolist(), strict=True), ("", ended)):
+            value = self.grammar.value(branch.text + text)
+            ends[value] = ends.get(value, 0.0) + share
+        return _Node(moves, going_on, ends)
 
-    def follow_truth(self, plainly: tuple[int, ...]) -> Generator[Rewind | int, np.ndarray, None]:
+    def _expand(self, branch: _Branch, node: _Node) -> None:
+        """Settle the answers that end here and open the branches that go on."""
+        masses = node.going_on * branch.mass
+        for i in np.flatnonzero(masses >= NEGLIGIBLE).tolist():
+            heapq.heappush(self.open, self._child(branch, node.moves, i, float(node.going_on[i])))
+        self._set_aside(branch, node, np.flatnonzero(masses < NEGLIGIBLE))
+        for value, share in node.ends.items():
+            if value is None:
+                self.invalid += branch.mass * share
+            elif share > 0:
+                self.masses[value] = self.masses.get(value, 0.0) + branch.mass * share
+
+    def _set_aside(self, branch: _Branch, node: _Node, which: npt.NDArray[np.int64]) -> None:
+        """Keep the negligible children together; those that may lead to the truth also for when it is looked at."""
+        some = which[node.going_on[which] > 0]
+        if len(some):
+            self._small.append(_Small(branch, node.moves, some, node.going_on[some] * branch.mass))
+        if self._leads_to_truth(branch):
+            children = (self._child(branch, node.moves, i, float(node.going_on[i])) for i in which.tolist())
+            self._aside += [child for child in children if self._leads_to_truth(child)]
+
+    # --- what the search left open ---
+
+    def draw(self, n: int) -> Generator[Request, Row, Drawn]:
+        """Follow n paths from unexplored branches, drawn in proportion to their probability, to their ends."""
+        masses = self._open_masses()
+        residual = math.fsum(masses)
+        if not residual > 0:
+            return NOTHING_DRAWN
+        drawn = np.searchsorted(np.cumsum(masses), self.draws.random(n) * residual, "right")
+        branches = [self._unexplored(min(int(i), len(masses) - 1)) for i in drawn]
+        corrections = []
+        for branch in sorted(branches, key=lambda one: one.path):  # so that little is fed twice
+            corrections.append((yield from self._follow(branch)))
+        mass, entropy = np.array(corrections, np.float64).reshape(-1, 2).T
+        return Drawn(mass * residual, entropy * residual)
+
+    def _unexplored(self, i: int) -> _Branch:
+        """The i-th branch, in the order of `_open_masses`."""
+        if i < len(self.open):
+            return self.open[i]
+        i -= len(self.open)
+        for small in self._small:
+            if i < len(small.which):
+                at = int(small.which[i])
+                return self._child(small.parent, small.moves, at, float(small.masses[i] / small.parent.mass))
+            i -= len(small.which)
+        raise AssertionError("unreachable: i is below the number of unexplored branches")
+
+    def _follow(self, branch: _Branch) -> Generator[Request, Row, tuple[float, float]]:
+        """Corrections to counting a branch as one answer, from one random path through it (see `Drawn`).
+
+        Every row on the way adds its exact entropy (the chain rule). Where an answer ends that has been met already,
+        both are one; what is no answer is taken out again.
+        """
+        mass = entropy = 0.0
+        met = dict[str, float]()
+        while True:
+            node = yield from self._node(branch)
+            entropy += plogp(list(node.ends.values())) + plogp(node.going_on)
+            for value, share in node.ends.items():
+                if share > 0 and value is None:
+                    mass, entropy = mass - share, entropy + share * math.log(branch.mass * share)
+                elif share > 0 and value is not None:
+                    beside = self.masses.get(value, 0.0) + met.get(value, 0.0)
+                    met[value] = met.get(value, 0.0) + branch.mass * share
+                    entropy += share * _merged(beside, branch.mass * share)
+            at = int(np.searchsorted(np.cumsum(node.going_on), self.draws.random(), "right"))
+            if at >= len(node.going_on):
+                return mass, entropy
+            branch = self._child(branch, node.moves, at, float(node.going_on[at]))
+
+    def summary(self, drawn: Drawn) -> Summary:
+        """The distribution that the search and the paths have found; call it before the truth is followed."""
+        return summarise(Explored(dict(self.masses), self.invalid, self._open_masses(), self.grammar.ln_answers), drawn)
+
+    # --- the true answer ---
+
+    def follow_truth(self, plainly: tuple[int, ...]) -> Generator[Request, Row, None]:
         """Expand the true answer's plain spelling to its end, then others that it may have, most promising first."""
         last = self.n_fed + DETOURS * (len(self.truth) + 2)
         reached = yield from self._spell(plainly)
@@ -136,7 +267,7 @@ class _Search:
                 return
             yield from self._visit_late(max(others, key=lambda branch: self._promise(branch, reached)))
 
-    def _spell(self, path: tuple[int, ...]) -> Generator[Rewind | int, np.ndarray, dict[str, float]]:
+    def _spell(self, path: tuple[int, ...]) -> Generator[Request, Row, dict[str, float]]:
         """Visit what is left of a path. Returns with which probability it came to each of its texts."""
         reached = {"": 1.0}
         for n in range(1, len(path) + 1):
@@ -156,10 +287,12 @@ class _Search:
     def _leading(self) -> list[_Branch]:
         return [branch for branch in (*self.open, *self._aside) if self._leads_to_truth(branch)]
 
-    def _visit_late(self, branch: _Branch) -> Generator[Rewind | int, np.ndarray, None]:
+    def _visit_late(self, branch: _Branch) -> Generator[Request, Row, None]:
         """Visit a branch that the search left open or set aside."""
         (self.open if branch in self.open else self._aside).remove(branch)
         yield from self.visit(branch)
+
+    # --- parts ---
 
     def leader(self) -> str | None:
         """The answer that no other can overtake, wherever the unexplored probability goes (see Grammar.stem)."""
@@ -172,27 +305,13 @@ class _Search:
             within[stem] = within.get(stem, 0.0) + branch.mass
         met = [mass + _on_the_way(value, within) for value, mass in self.masses.items() if value != best]
         most = max([*met, *(_on_the_way(stem, within) for stem in within)], default=0.0)
-        return best if self.masses[best] > most + self.dropped else None
+        return best if self.masses[best] > most + sum(float(small.masses.sum()) for small in self._small) else None
 
-    def summary(self) -> Summary:
-        """The distribution that the search has found so far; call it before the truth is followed."""
-        answers = dict(sorted(self.masses.items(), key=lambda item: (-item[1], item[0])))
-        branches = (*(branch.mass for branch in self.open), self.dropped)
-        return self.grammar.summary(Explored(answers, self.invalid, branches, self.residual))
-
-    def _probabilities(self, row: np.ndarray, moves: Moves) -> tuple[np.ndarray, np.ndarray]:
+    def _probabilities(self, row: Row, moves: Moves) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Full-softmax probabilities of the tokens that go on and of those that complete, float64."""
         reading = self.meter.read(row)
         shift = reading.max_logit + reading.log_normaliser
         return tuple(np.exp(row[ids].astype(np.float64) - shift) for ids in (moves.going_on, moves.complete))
-
-    def _set_aside(self, branch: _Branch, moves: Moves, going_on: np.ndarray) -> None:
-        """Sum the negligible children; keep those that may lead to the truth for when it is looked at."""
-        small = np.flatnonzero(going_on * branch.mass < NEGLIGIBLE)
-        self.dropped += branch.mass * float(going_on[small].sum())
-        if self._leads_to_truth(branch):
-            children = (self._child(branch, moves, i, float(going_on[i])) for i in small.tolist())
-            self._aside += [child for child in children if self._leads_to_truth(child)]
 
     def _child(self, branch: _Branch, moves: Moves, i: int, share: float) -> _Branch:
         path = (*branch.path, int(moves.going_on[i]))
@@ -200,13 +319,6 @@ class _Search:
 
     def _branch(self, mass: float, path: tuple[int, ...], phase: str, text: str) -> _Branch:
         return _Branch((-mass, next(self._age)), mass, path, phase, text)
-
-    def _settle(self, text: str, mass: float) -> None:
-        value = self.grammar.value(text)
-        if value is None:
-            self.invalid += mass
-        elif mass > 0:
-            self.masses[value] = self.masses.get(value, 0.0) + mass
 
     def _leads_to_truth(self, branch: _Branch) -> bool:
         plain = self.grammar.plain(branch.text)
@@ -217,3 +329,9 @@ class _Search:
 def _on_the_way(text: str, within: dict[str, float]) -> float:
     """The unexplored probability of all branches that may become an answer beginning with this text."""
     return math.fsum(within.get(text[:n], 0.0) for n in range(len(text) + 1))
+
+
+def _merged(beside: float, mass: float) -> float:
+    """Change of the sum of -m ln m for each unit of `mass` that is the same answer as `beside`; 0 beside nothing."""
+    both = beside + mass
+    return (plogp([both]) - plogp([beside, mass])) / mass

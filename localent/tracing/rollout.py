@@ -96,28 +96,28 @@ def continuation(
 
 
 def rollout_probe(k: int, n_steps: int, n_tokens: int, values: Sequence[str | None], truth: str, n_fed: int) -> Probe:
-    """The answer distribution over m continuations. The entropy is Miller and Madow's, between plug-in and ln m.
+    """The distribution over the answers of m continuations: of the n that gave one.
 
-    Unparseable continuations are one class of their own, and `invalid` is their rate. The log-probability of the true
-    answer has the floor 1/(2m): m samples cannot resolve less.
+    The entropy is Miller and Madow's, between the plug-in entropy and ln n. `invalid` is the share without an answer.
+    The log-probability of the true answer has the floor 1/(2m): m samples cannot tell less.
     """
-    m, counts = len(values), Counter(values)
-    readable = sorted(((n, v) for v, n in counts.items() if v is not None), key=lambda x: (-x[0], x[1]))
-    plug_in, corrected = plug_in_entropy(list(counts.values())), miller_madow(list(counts.values()))
-    p_true = counts[truth] / m
+    m, counts = len(values), Counter(value for value in values if value is not None)
+    ranked, n = sorted(counts.items(), key=lambda item: (-item[1], item[0])), counts.total()
+    p_true = counts[truth] / n if n else 0.0
     return Probe(
         k=k,
         n_tokens=n_tokens,
         position=k / n_steps if n_steps else 0.0,
         estimator=ESTIMATOR,
         n_rollouts=m,
-        answers=tuple(Answer(value, n / m) for n, value in readable),
-        invalid=counts[None] / m,
+        answers=tuple(Answer(value, count / n) for value, count in ranked),
+        invalid=1 - n / m,
         residual=0.0,
-        entropy=corrected,
-        entropy_lower=plug_in,
-        entropy_upper=math.log(m),
-        leader=readable[0][1] if readable else None,
+        entropy=miller_madow(list(counts.values())) if n else None,
+        entropy_se=plug_in_error(list(counts.values())) if n else None,
+        entropy_lower=plug_in_entropy(list(counts.values())) if n else None,
+        entropy_upper=math.log(n) if n else None,
+        leader=ranked[0][0] if n else None,
         p_true=p_true,
         log_p_true=math.log(max(p_true, 1 / (2 * m))),
         n_fed=n_fed,
@@ -128,6 +128,12 @@ def plug_in_entropy(counts: Sequence[int]) -> float:
     """Entropy of the observed shares, in nats; biased low."""
     m = sum(counts)
     return -math.fsum(n / m * math.log(n / m) for n in counts if n)
+
+
+def plug_in_error(counts: Sequence[int]) -> float:
+    """Standard error of the plug-in entropy, in nats: that of the mean of -ln p over the samples."""
+    m, entropy = sum(counts), plug_in_entropy(counts)
+    return math.sqrt(max(0.0, math.fsum(n / m * math.log(n / m) ** 2 for n in counts if n) - entropy**2) / m)
 
 
 def miller_madow(counts: Sequence[int]) -> float:

@@ -11,11 +11,9 @@ from localent.engine import Coroutine, Prompt, Rewind, Row, Vocab
 from localent.measure.meter import Reading
 from localent.measure.sampling import rng
 from localent.records import Probe, Trace
-from localent.tasks.kinds import Grammar, Kind
-from localent.tasks.kinds.option_text import OptionTexts
-from localent.tracing.attempt import Question, Setup, finished, parts_of, steps_of
+from localent.tasks.kinds import Kind
+from localent.tracing.attempt import Place, Question, Setup, finished, parts_of, probed, steps_of
 from localent.tracing.generate import Generation, generate
-from localent.tracing.probe import probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,8 @@ def watched(question: Question, how: Setup, watcher: Watcher) -> Coroutine[Trace
     writing = generate(question.prompt, how.sampler, draws, how.meter, how.vocab, how.limits)
     row = yield next(writing)
     while True:
-        if question.grammar and step_ended(how.vocab, so_far.fed, question, how.kind) == len(so_far.probes):
-            row = yield from _probed(question, question.grammar, how, so_far, watcher)
+        if question.grammar is not None and step_ended(how.vocab, so_far.fed, question, how.kind) == len(so_far.probes):
+            row = yield from _probed(question, how, so_far, watcher)
         reading = how.meter.read(row)
         try:
             token_id = cast(int, writing.send(row))  # only its first request is a prompt
@@ -66,15 +64,11 @@ def step_ended(vocab: Vocab, fed: Sequence[int], question: Question, kind: Kind)
     return len(steps) if all(step.kind == "reasoning" for step in steps) else None
 
 
-def _probed(
-    question: Question, grammar: Grammar | OptionTexts, how: Setup, so_far: _Written, watcher: Watcher
-) -> Coroutine[Row]:
+def _probed(question: Question, how: Setup, so_far: _Written, watcher: Watcher) -> Coroutine[Row]:
     """Coroutine: probe the trace so far, then return to it; the row that predicts its next token."""
-    cue = question.cue(tasks.text_of(how.vocab.pieces[i] for i in so_far.fed))
-    n_prefix, truth = len(question.prompt.tokens) + len(so_far.fed), question.problem.answer
-    seen = yield from probe(n_prefix, cue, grammar, truth, how.effort, how.meter)
-    k, n_tokens = len(so_far.probes), len(so_far.fed)
-    so_far.probes.append(Probe.of(seen, k=k, n_steps=0, n_tokens=n_tokens, estimator=how.kind.name))
+    text = tasks.text_of(how.vocab.pieces[i] for i in so_far.fed)
+    place = Place(0, k=len(so_far.probes), n_steps=0, n_tokens=len(so_far.fed))
+    so_far.probes.append((yield from probed(question, text, place, how)))
     watcher.probe(so_far.probes[-1])
     return (yield from _returned(question.prompt, so_far.fed))
 

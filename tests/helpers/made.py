@@ -93,5 +93,5 @@ def a_probe(k: int, n_steps: int, correct: bool, truth: str, rng: np.random.Gene
     found = sorted([Answer(truth, p), Answer("99", (1 - p) * 0.5), Answer("7", (1 - p) * 0.2)], key=lambda a: -a.prob)
     place = dict(k=k, n_tokens=k * len(SENTENCE), position=t, estimator="number", n_fed=9)
     shape = dict(answers=tuple(found), invalid=0.02, residual=0.01, leader=found[0].value)
-    bounds = dict(entropy=h, entropy_lower=max(h - 0.1, 0.0), entropy_upper=h + 0.1)
+    bounds = dict(entropy=h, entropy_se=0.05, entropy_lower=max(h - 0.1, 0.0), entropy_upper=h + 0.1)
     return Probe(**place, **shape, **bounds, p_true=p, log_p_true=math.log(p))

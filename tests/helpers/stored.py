@@ -28,7 +28,7 @@ def a_probe(k: int, k_last: int, p_true: float, leader: str | None = "18") -> Pr
     log_p = math.log(p_true) if p_true else None
     place = dict(k=k, n_tokens=2 * k, position=k / k_last, estimator="number", n_fed=11)
     shape = dict(answers=answers, invalid=0.02, residual=0.01, leader=leader)
-    bounds = dict(entropy=1.0 - p_true, entropy_lower=0.1, entropy_upper=1.5)
+    bounds = dict(entropy=1.0 - p_true, entropy_se=0.05, entropy_lower=0.1, entropy_upper=1.5)
     return Probe(**place, **shape, **bounds, p_true=p_true, log_p_true=log_p)
 
 

@@ -93,7 +93,9 @@ def probe(law, problem, given, k, n_steps, start, gain, control, rng):
     true = float(p[LABELS.index(problem.answer)])
     h = float(-(p * np.log(p)).sum())
     place = dict(k=k, n_tokens=4 * k, position=t, estimator="choice", control=control, n_fed=3)
-    shape = dict(answers=answers, invalid=0.0, residual=0.0, entropy=h, entropy_lower=h, entropy_upper=h)
+    shape = dict(
+        answers=answers, invalid=0.0, residual=0.0, entropy=h, entropy_se=0.0, entropy_lower=h, entropy_upper=h
+    )
     return Probe(**place, **shape, leader=answers[0].value, p_true=true, log_p_true=math.log(true))
 
 

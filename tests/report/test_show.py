@@ -105,8 +105,8 @@ def test_answers_that_would_show_as_0_percent_are_left_out():
 
     given = Probe(
         k=0, n_tokens=0, position=0.0, estimator="number", answers=(Answer("2", 0.04), Answer("1", 1e-5)), invalid=0.0,
-        residual=0.96, entropy=4.2, entropy_lower=0.0, entropy_upper=9.0, leader=None, p_true=0.01, log_p_true=-4.6,
-        n_fed=12,
+        residual=0.96, entropy=4.2, entropy_se=0.3, entropy_lower=0.0, entropy_upper=9.0, leader=None,
+        p_true=0.01, log_p_true=-4.6, n_fed=12,
     )  # fmt: skip
     assert leading(given, "7", 4) == "96 % not explored · 2 4.0 %"
 

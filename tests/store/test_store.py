@@ -73,9 +73,9 @@ SCHEMA = {
     "models": "sha256 TEXT! name TEXT! path TEXT! arch TEXT! quant TEXT! n_params INTEGER! file_bytes INTEGER!"
     " bits_per_weight REAL! tensor_types TEXT! n_vocab INTEGER! n_ctx_train INTEGER! tokenizer_sha256 TEXT!"
     " template_sha256 TEXT",
-    "probes": "trace_id INTEGER! k INTEGER! estimator TEXT! n_tokens INTEGER! position REAL! entropy REAL!"
-    " entropy_lower REAL! entropy_upper REAL! residual REAL! invalid REAL! p_true REAL! log_p_true REAL leader TEXT"
-    " n_fed INTEGER! control TEXT n_rollouts INTEGER",
+    "probes": "trace_id INTEGER! k INTEGER! estimator TEXT! n_tokens INTEGER! position REAL! entropy REAL"
+    " entropy_lower REAL entropy_upper REAL residual REAL! invalid REAL! p_true REAL! log_p_true REAL leader TEXT"
+    " n_fed INTEGER! control TEXT n_rollouts INTEGER entropy_se REAL",
     "problems": "task TEXT! problem_id TEXT! source_id TEXT! question TEXT! answer TEXT! choices TEXT! solution TEXT"
     " n_steps INTEGER",
     "runs": "run_id TEXT! model_sha256 TEXT! task TEXT! settings TEXT! build TEXT! temperature REAL top_p REAL"
@@ -230,7 +230,7 @@ def test_a_file_of_version_6_keeps_every_value(tmp_path):
     before, views = tables(path), {view: sql(path, f"select * from {view}") for view in VIEWS}
     open_db(path).close()
     after = tables(path)
-    after["probes"] = [row[:-2] for row in after["probes"]]
+    after["probes"] = [row[:-3] for row in after["probes"]]
     assert after == before
     for view, rows_ in views.items():
         width = len(rows_[0])

@@ -33,7 +33,7 @@ class YesNoGrammar(ChoiceGrammar):
 
 
 class YesNo(Kind):
-    name, noun, cue = "yes/no", "yes or no", "The verdict is"
+    name, noun, statement = "yes/no", "yes or no", "The verdict is"
     instruction = 'Reason step by step. End with the line "The verdict is yes." or "The verdict is no."'
     worked = (Worked("Is ice water?", "Ice is frozen water.", "yes"), Worked("Is 4 odd?", "4 is 2 * 2.", "no"))
 

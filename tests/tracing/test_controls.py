@@ -98,7 +98,7 @@ def test_each_reading_is_that_of_its_own_prefix_alone(control):
     def read(prefixes):
         engine = ScriptedEngine(vocab, lambda tokens: np.random.default_rng(tokens).normal(size=8), n_lanes=1)
         how = Setup(vocab, Meter(8), Sampler(), 0, Limits(0), CHOICE, Effort())
-        job = control_probes(question, 3, control, prefixes, how)
+        job = control_probes(question, own, control, prefixes, how)
         return next(drive(engine, [job]))
 
     asked = list(prefixes_of(control, own, others, (2,), lambda name: np.random.default_rng(0)))

@@ -15,24 +15,25 @@ from localent.measure.meter import Meter
 from localent.tasks.grade import normalise_number
 from localent.tasks.kinds.choice_grammar import ChoiceGrammar
 from localent.tasks.kinds.number_grammar import NumberGrammar
-from localent.tracing.probe import Effort, probe
+from localent.tracing.probe import Asked, Effort, probe
 
 PIECES = [b" ", b"1", b"2", b"12", b"0", b".", b",", b"000", b"-", b"\n", b"x", b"0\n", b"$"]
 VOCAB = ScriptedVocab(PIECES)
-FULL = Effort(epsilon=0.0, max_fed=10**6)
+FULL = Effort(epsilon=0.0, max_fed=10**6, paths=0)
 
 
 def scripted(logits):
     return ScriptedEngine(VOCAB, logits, n_lanes=2)
 
 
-def ask(engine, truth, effort=FULL, grammar=None, cue=(10,)):
+def ask(engine, truth, effort=FULL, grammar=None, cue=(10,), seed=0):
     """Probe after prompt [10] with the given cue."""
     grammar = grammar or NumberGrammar(engine.vocab.pieces)
 
     def job():
         yield Prompt([10])
-        return (yield from probe(1, cue, grammar, truth, effort, Meter(engine.n_vocab)))
+        asked = Asked(cue, grammar, truth, np.random.default_rng(seed))
+        return (yield from probe(1, asked, effort, Meter(engine.n_vocab)))
 
     return next(drive(engine, [job()]))
 
@@ -64,12 +65,12 @@ def test_a_known_distribution_is_read_exactly():
         (b" ", b"x"): 0.1,
     }
     found = ask(scripted(script(known)), "1000")
-    want = {"12": 0.5, "1000": 0.25, "-2": 0.15}
+    want = {"12": 0.5 / 0.9, "1000": 0.25 / 0.9, "-2": 0.15 / 0.9}
     assert found.probs == pytest.approx(want, abs=1e-7)
     assert list(found.probs) == ["12", "1000", "-2"]
     assert found.invalid == pytest.approx(0.1, abs=1e-7)
-    assert found.p_true == pytest.approx(0.25, abs=1e-7)
-    entropy = -sum(p * math.log(p) for p in (0.5, 0.25, 0.15, 0.1))
+    assert found.p_true == pytest.approx(0.25 / 0.9, abs=1e-7)
+    entropy = -sum(p * math.log(p) for p in want.values())
     assert found.entropy == pytest.approx(entropy, abs=1e-6)
     assert found.entropy_lower == pytest.approx(entropy, abs=1e-4)
     assert found.residual < 1e-6
@@ -118,26 +119,36 @@ def test_full_search_equals_brute_force(seed, sharpness):
     invalid = want.pop(None, 0.0)
     found = ask(scripted(logits), "12")
     tolerance = 13 * 13 * 1e-5  # branches below NEGLIGIBLE stay in the residual
-    assert sum(found.probs.values()) + found.invalid + found.residual == pytest.approx(1.0, abs=1e-6)
+    assert sum(found.probs.values()) * (1 - found.invalid) + found.invalid + found.residual == pytest.approx(
+        1, abs=1e-6
+    )
     assert found.invalid == pytest.approx(invalid, abs=found.residual + 1e-6)
     assert found.residual < tolerance
     for value, mass in want.items():
-        assert found.probs.get(value, 0.0) == pytest.approx(mass, abs=found.residual + 1e-6)
-    assert found.p_true == pytest.approx(want.get("12", 0.0), rel=0.1, abs=1e-6)
+        given = mass / (1 - invalid)
+        assert found.probs.get(value, 0.0) == pytest.approx(given, abs=(found.residual + 1e-6) / (1 - invalid))
+    assert found.p_true == pytest.approx(want.get("12", 0.0) / (1 - invalid), rel=0.1, abs=1e-6)
 
 
 @pytest.mark.parametrize(("seed", "max_fed"), list(itertools.product(range(6), [0, 1, 3, 6, 12, 30])))
 def test_the_true_entropy_lies_within_the_bounds(seed, max_fed):
     """Certified at every budget; and a larger budget never explores less."""
     logits = short_answers(seed, 2.0)
-    masses = list(brute_force(logits).values())
-    true_entropy = -sum(p * math.log(p) for p in masses if p > 0)
+    true_entropy, _ = given_an_answer(brute_force(logits))
     found = ask(scripted(logits), "12", Effort(0.0, max_fed))
     assert found.entropy_lower <= true_entropy + 1e-6
     assert found.entropy_upper >= true_entropy - 1e-6
     assert found.entropy_lower <= found.entropy <= found.entropy_upper
     more = ask(scripted(logits), "12", Effort(0.0, 2 * max_fed + 1))
     assert more.residual <= found.residual + 1e-12
+
+
+def given_an_answer(masses):
+    """(entropy of the answer given that there is one, probability of none)."""
+    masses = dict(masses)
+    invalid = masses.pop(None, 0.0)
+    p = np.array([m for m in masses.values() if m > 0]) / math.fsum(masses.values())
+    return float(-(p * np.log(p)).sum()), invalid
 
 
 def test_the_truth_never_changes_the_entropy():
@@ -154,6 +165,49 @@ def test_an_unlikely_truth_is_still_measured():
     assert found.p_true == pytest.approx(1e-6, rel=0.05)
     assert found.log_p_true == pytest.approx(math.log(1e-6), abs=0.05)
     assert "20" not in found.probs
+
+
+def written_plainly(logits):
+    """The same model without the tokens by which two unexplored branches could lead to one number."""
+    first, later = (np.isin(PIECES, kept) for kept in ([b"1", b"2", b"x"], [b"1", b"2", b"x", b"\n"]))
+    return lambda tokens: np.where(later if len(tokens) > 2 else first, logits(tokens), -np.inf)
+
+
+@pytest.mark.parametrize(("seed", "max_fed"), list(itertools.product(range(4), [0, 2, 5])))
+def test_what_is_unexplored_is_estimated_without_bias(seed, max_fed):
+    """The mean of many estimates is the entropy by brute force, and their spread is the error that each reports."""
+    logits = written_plainly(short_answers(seed, 2.0))
+    entropy, invalid = given_an_answer(brute_force(logits))
+    found = [ask(scripted(logits), "12", Effort(0.0, max_fed, paths=16), seed=draw) for draw in range(80)]
+    estimates = np.array([f.entropy for f in found])
+    error = estimates.std(ddof=1) / math.sqrt(len(found))
+    assert estimates.mean() == pytest.approx(entropy, abs=4 * error + 0.02)  # a ratio's bias is of second order
+    assert np.mean([f.invalid for f in found]) == pytest.approx(invalid, abs=0.02)
+    assert np.sqrt(np.mean([f.entropy_se**2 for f in found])) == pytest.approx(estimates.std(ddof=1), rel=0.35)
+
+
+def test_an_unexplored_spelling_of_a_known_answer_adds_no_entropy():
+    """Left open, "12." might have become another number; the paths see that it is 12 again."""
+    known = {(b"12", b"\n"): 0.5, (b"12", b".", b"\n"): 0.2, (b"2", b"\n"): 0.3}
+    entropy = -(0.7 * math.log(0.7) + 0.3 * math.log(0.3))
+    little = ask(scripted(script(known)), "2", Effort(0.0, 2, paths=8))
+    assert little.residual > 0.1
+    assert little.entropy == pytest.approx(entropy, abs=1e-3)
+    assert ask(scripted(script(known)), "2", Effort(0.0, 2, paths=0)).entropy > entropy + 0.1
+
+
+def test_an_answer_that_nothing_gives_has_no_entropy():
+    found = ask(scripted(script({(b"x", b"\n"): 1.0})), "12")
+    assert (found.entropy, found.entropy_se, found.entropy_lower, found.entropy_upper) == (None,) * 4
+    assert (found.invalid, found.p_true, found.log_p_true, found.leader) == (1.0, 0.0, None, None)
+
+
+def test_probes_of_one_stream_are_equal_and_those_of_others_differ_within_their_error():
+    logits = short_answers(2, 2.0)
+    one, again, other = (ask(scripted(logits), "12", Effort(0.0, 3, 4), seed=seed) for seed in (1, 1, 2))
+    assert one == again
+    assert one.entropy != other.entropy
+    assert one.answers[0].value == other.answers[0].value
 
 
 @pytest.mark.parametrize("ending", [(b"2", b"0", b".", b"\n"), (b"2", b"0\n"), (b"$", b"2", b"0", b"\n")])
@@ -191,7 +245,8 @@ def chain_rule(engine, prompt, tokens):
 def test_an_unlikely_truth_has_the_probability_of_its_plain_spelling_or_more_in_a_random_model(truth):
     engine = ScriptedEngine(ScriptedVocab(LARGE), wild)
     found = ask(engine, truth, Effort(), cue=(0,))
-    assert found.log_p_true >= chain_rule(engine, [10, 0], engine.vocab.tokenize(f" {truth}.")) - 1e-9
+    plainly = chain_rule(engine, [10, 0], engine.vocab.tokenize(f" {truth}."))
+    assert found.log_p_true + math.log(1 - found.invalid) >= plainly - 1e-9
     assert found.p_true == pytest.approx(math.exp(found.log_p_true))
 
 
@@ -204,9 +259,11 @@ def test_an_unlikely_truth_has_the_probability_of_its_plain_spelling_or_more_in_
 
         def job():
             yield Prompt(prompt)
-            return (yield from probe(len(prompt), cue, grammar, truth, Effort(), Meter(engine.n_vocab)))
+            asked = Asked(cue, grammar, truth, np.random.default_rng(0))
+            return (yield from probe(len(prompt), asked, Effort(), Meter(engine.n_vocab)))
 
-        assert next(drive(engine, [job()])).log_p_true >= plainly - 1e-9
+        found = next(drive(engine, [job()]))
+    assert found.log_p_true + math.log(1 - found.invalid) >= plainly - 1e-9
 
 
 @pytest.mark.parametrize("truth", ["1234567890123", "0.1234567", "7" * 399])
@@ -273,7 +330,7 @@ def test_a_number_longer_than_the_format_is_no_answer():
     """Cut to twelve digits it would be another number."""
     known = {(b"1",) * 13 + (b"\n",): 0.5, (b"1",) * 12 + (b"\n",): 0.5}
     found = ask(scripted(script(known)), "1", Effort(0.0, 200))
-    assert found.probs == pytest.approx({"1" * 12: 0.5}, abs=1e-6)
+    assert found.probs == pytest.approx({"1" * 12: 1.0}, abs=1e-6)
     assert found.invalid == pytest.approx(0.5, abs=1e-6)
 
 
@@ -291,7 +348,7 @@ def test_a_truth_that_cannot_be_spelled_has_no_log_probability():
 
 def test_what_is_fed_is_counted_and_bounded():
     engine = scripted(short_answers(3, 0.5))
-    found = ask(engine, "777", Effort(0.0, 6))
+    found = ask(engine, "777", Effort(0.0, 6, paths=0))
     fed = sum(call[0] == "decode" for call in engine.calls)
     assert found.n_fed == fed
     assert fed <= 1 + 6 + 4 + 2 * (3 + 2) + 4  # cue, budget, one path beyond it; then the truth, one path beyond it
@@ -308,7 +365,7 @@ def test_labels_merge_their_spellings():
     a, b = 0.35 + 0.2 * 0.5, 0.25 + 0.2 * 0.25
     # "\n" may open the answer too; its own branch leads back to the first table and is explored in turn.
     assert found.probs["A"] / found.probs["B"] == pytest.approx(a / b, rel=0.01)
-    assert sum(found.probs.values()) == pytest.approx(1.0)
+    assert sum(found.probs.values()) == pytest.approx(1.0, abs=1e-5)
     assert found.p_true == found.probs["B"]
     assert found.invalid == pytest.approx(1 - (a + b) / (1 - 0.05), abs=0.02)
     assert found.entropy_lower <= found.entropy <= found.entropy_upper <= math.log(2) + 1e-12

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from localent.records import Choice, Problem
 from localent.tasks.kinds import labels
 from localent.tasks.kinds.choice_grammar import ChoiceGrammar
+from localent.tasks.kinds.cues import PARAGRAPH, Cue
 from localent.tasks.kinds.gold_option import label_of
 from localent.tasks.kinds.grammar import Grammar
 from localent.tasks.kinds.kind import Clause, Gold, Kind, Worked
@@ -96,8 +97,17 @@ class ChoiceKind(Kind):
     name = "choice"
     noun = "option"
     instruction = (
-        'Reason step by step, one step per line. End with the line "The answer is X.", where X is the label '
-        "of the right option."
+        'Reason step by step, one step per line. On the last line, write "The answer is" and then the label of the '
+        "right option."
+    )
+    cues: tuple[Cue, ...] = (
+        Cue("sentence", "The answer is"),
+        Cue("parenthesis", "The answer is ("),
+        Cue("option", "The correct option is", PARAGRAPH),
+        Cue("option-parenthesis", "The correct option is (", PARAGRAPH),
+        Cue("boxed", "The final answer is \\(\\boxed{", PARAGRAPH),
+        Cue("label", "Answer:", PARAGRAPH),
+        Cue("turn", "Which option is right? Reply with its label and nothing else.", turn=True),
     )
     worked = tuple(Worked(question, solution, answer, options) for question, options, solution, answer in _WORKED)
 

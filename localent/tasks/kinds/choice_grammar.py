@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cache
 
 from localent.errors import UsageError
 from localent.tasks.kinds.grammar import Moves, may_open, opening_phase, readable, sort_pieces
-from localent.tasks.kinds.summary import Explored, Summary, among
 
 
 class ChoiceGrammar:
@@ -16,7 +16,7 @@ class ChoiceGrammar:
     kind = "choice"
 
     def __init__(self, pieces: Sequence[bytes], labels: Sequence[str]):
-        self._labels = tuple(labels)
+        self._labels, self.ln_answers = tuple(labels), math.log(len(labels))
         self._pieces = readable(pieces, lambda text: self._label_in(text) is not None or may_open(text))
         self.moves = cache(self._moves)
         self._check()
@@ -62,6 +62,3 @@ class ChoiceGrammar:
     def spelling(self, value: str) -> tuple[int, ...]:
         """None to follow: the search reads every label's probability from the same rows."""
         return ()
-
-    def summary(self, found: Explored) -> Summary:
-        return among(found, len(self._labels))

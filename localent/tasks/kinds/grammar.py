@@ -11,8 +11,6 @@ from typing import Protocol
 
 import numpy as np
 
-from localent.tasks.kinds.summary import Explored, Summary
-
 OPENING = set(" \t\n\r\u00a0$€£¥₹*(\\[{~≈:")  # may stand before the first digit or label
 MAX_OPENING = 4  # characters, LaTeX's \boxed{ counted as two
 BOXED = "boxed"
@@ -35,6 +33,7 @@ class Grammar(Protocol):
     """Answers of one kind, over one vocabulary."""
 
     kind: str  # the name of that kind
+    ln_answers: float  # ln of how many answers there can be
 
     def moves(self, phase: str) -> Moves:
         """The effect of each token on an answer in `phase`; the first phase is "start"."""
@@ -50,9 +49,6 @@ class Grammar(Protocol):
 
     def spelling(self, value: str) -> tuple[int, ...]:
         """The tokens of an answer's plain spelling, for a search to follow; () where its path need not be followed."""
-
-    def summary(self, found: Explored) -> Summary:
-        """The answer distribution of what a search has explored."""
 
 
 def readable(pieces: Sequence[bytes], wanted: Callable[[str], bool]) -> list[tuple[int, str]]:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from localent.records import Choice, Problem
 from localent.tasks.identity import problem_id
+from localent.tasks.kinds.cues import Cue
 from localent.tasks.kinds.grammar import Grammar
 from localent.tasks.text import Found
 
@@ -52,12 +53,17 @@ class Kind(ABC):
     noun: str  # one answer, in messages: "number", "option"
     instruction: str  # follows the question in a chat
     worked: tuple[Worked, ...]
-    cue: str = "The answer is"  # asks for the answer now; with a line break in front it stands on a line of its own
+    statement: str = "The answer is"  # begins the answer statement that instruction and worked examples show
     lists_options: bool = True  # the question is followed by its options
 
     def __init_subclass__(cls) -> None:
         if "name" in cls.__dict__ and "form" not in cls.__dict__:
             cls.form = cls.name
+
+    @property
+    def cues(self) -> tuple[Cue, ...]:
+        """Ways to ask for the answer now, the first where nothing speaks for another."""
+        return (Cue("sentence", self.statement),)
 
     @cached_property
     def examples(self) -> tuple[Problem, ...]:
@@ -72,7 +78,7 @@ class Kind(ABC):
             question=worked.question,
             answer=worked.answer,
             choices=choices,
-            solution=f"{worked.solution}\n{self.cue} {worked.answer}.",
+            solution=f"{worked.solution}\n{self.statement} {worked.answer}.",
         )
 
     def _choices(self, worked: Worked) -> tuple[Choice, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from localent.errors import UsageError
 from localent.records import Choice, Problem
+from localent.tasks.kinds.cues import LINE, PARAGRAPH, Cue
 from localent.tasks.kinds.grammar import Grammar
 from localent.tasks.kinds.kind import Clause, Gold, Kind, Worked
 from localent.tasks.kinds.number_grammar import LN_NUMBERS, NumberGrammar
@@ -86,7 +87,15 @@ class NumberKind(Kind):
 
     name = "number"
     noun = "number"
-    instruction = 'Reason step by step, one step per line. End with the line "The answer is N.", where N is the number.'
+    instruction = 'Reason step by step, one step per line. On the last line, write "The answer is" and then the number.'
+    cues: tuple[Cue, ...] = (
+        Cue("sentence", "The answer is"),
+        Cue("boxed", "The final answer is \\(\\boxed{", PARAGRAPH),
+        Cue("hashes", "#### ", LINE),
+        Cue("label", "Answer:", PARAGRAPH),
+        Cue("bold", "**Final answer:**", PARAGRAPH),
+        Cue("turn", "What is the final answer? Reply with one number and nothing else.", turn=True),
+    )
     worked = tuple(Worked(question, solution, answer) for question, solution, answer in _WORKED)
 
     def fits(self, answer: str, choices: Sequence[Choice]) -> bool:

@@ -19,7 +19,6 @@ from localent.tasks.kinds.grammar import (
     readable,
     sort_pieces,
 )
-from localent.tasks.kinds.summary import Explored, Summary, open_ended
 from localent.tasks.numbers import normalise_number
 
 INTEGER_DIGITS, FRACTION_DIGITS = 12, 6
@@ -33,6 +32,7 @@ class NumberGrammar:
     """Numbers over a vocabulary, in any spelling: "1,000.0" counts for "1000"."""
 
     kind = "number"
+    ln_answers = LN_NUMBERS
 
     def __init__(self, pieces: Sequence[bytes]):
         self._pieces = readable(pieces, lambda text: not set(text).isdisjoint("0123456789,./") or may_open(text))
@@ -84,9 +84,6 @@ class NumberGrammar:
         if not number or cut or _overlong(number, below.group() if below else ""):
             return None
         return normalise_number(sign + number + (below.group() if below else ""))
-
-    def summary(self, found: Explored) -> Summary:
-        return open_ended(found, LN_NUMBERS)
 
 
 def _walk(phase: str, piece: str) -> tuple[str, str] | None:

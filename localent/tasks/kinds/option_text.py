@@ -31,6 +31,7 @@ from localent.records import Choice, Extraction, Probe, Problem
 from localent.tasks.identity import problem_id
 from localent.tasks.kinds import labels
 from localent.tasks.kinds.choice import ChoiceKind
+from localent.tasks.kinds.cues import LINE, Cue
 from localent.tasks.kinds.grammar import Grammar
 from localent.tasks.kinds.kind import Clause, Worked
 from localent.tasks.text import Found
@@ -49,7 +50,8 @@ class OptionTextKind(ChoiceKind):
         'Reason step by step, one step per line. Then write a last line that begins with "Answer:" and gives the '
         "answer in a few words."
     )
-    cue = "\nAnswer:"
+    statement = "Answer:"
+    cues = (Cue("label", "Answer:", LINE),)
 
     def fits(self, answer: str, choices: Sequence[Choice]) -> bool:
         """Never: a run's settings ask for this kind, not the data."""
@@ -72,7 +74,7 @@ class OptionTextKind(ChoiceKind):
 
     def ending(self, problem: Problem) -> str:
         """The answer line of a worked example."""
-        return f"{self.cue.strip()} {text_of_option(problem, problem.answer)}"
+        return f"{self.statement} {text_of_option(problem, problem.answer)}"
 
     def _example(self, index: int, worked: Worked) -> Problem:
         choices = self._choices(worked)
