@@ -349,7 +349,7 @@ def test_a_truth_that_cannot_be_spelled_has_no_log_probability():
 def test_what_is_fed_is_counted_and_bounded():
     engine = scripted(short_answers(3, 0.5))
     found = ask(engine, "777", Effort(0.0, 6, paths=0))
-    fed = sum(call[0] == "decode" for call in engine.calls)
+    fed = sum(len(call[2]) if call[0] == "extend" else call[0] == "decode" for call in engine.calls)
     assert found.n_fed == fed
     assert fed <= 1 + 6 + 4 + 2 * (3 + 2) + 4  # cue, budget, one path beyond it; then the truth, one path beyond it
 
