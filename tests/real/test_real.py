@@ -148,7 +148,7 @@ def test_a_trace_says_what_its_measures_say(traced):
 def test_penalties_change_the_tokens_and_leave_the_measures_raw(smollm2, traced, tmp_path):
     """The first token comes from the same row in both runs; what follows repeats less."""
     db = tmp_path / "penalised.db"
-    run(smollm2, db, 3, samples=2, presence_penalty=50.0, repeat_last_n=-1)
+    run(smollm2, db, 3, samples=2, presence_penalty=50.0, repeat_last_n=-1, probe=False)
     first = "select entropy, top1_prob from tokens where token_index = 0 order by entropy, top1_prob"
     assert query(db, first) == query(traced, first)
     repeats = "select count(*) - count(distinct token_id) from tokens group by trace_id"
