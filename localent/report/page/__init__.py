@@ -166,6 +166,7 @@ def run_row(run: RunFacts, db: Database) -> dict[str, object]:
         "problems": f"{s.n_problems:,}",
         "tokens": f"{s.n_tokens:,}",
         "accuracy": percent(s.accuracy),
+        "chance": "-" if s.chance is None else f"{100 * s.chance.level:.1f} %",
         "no answer found": percent(s.extraction_failures),
         "truncated": percent(s.truncated),
         "entropy right, nats": number(s.token_entropy.right),
