@@ -15,6 +15,7 @@ from localent.cli.options import (
     answer_by_option,
     chat_template_option,
     colour_option,
+    effort_options,
     gpu_layers_option,
     max_tokens_option,
     measure_option,
@@ -64,6 +65,7 @@ def _problem(question: str, answer: str, options: tuple[str, ...]) -> Problem:
     system_option,
     template_var_option,
     chat_template_option,
+    effort_options(),
     gpu_layers_option,
     click.option("--probe/--no-probe", default=True, show_default=True, help="Probe the answer after every step."),
 )

@@ -18,9 +18,9 @@ from localent.cli.options import (
     answer_by_option,
     data_options,
     db_option,
+    effort_options,
     gpu_layers_option,
     lanes_option,
-    max_fed_option,
     max_tokens_option,
     n_option,
     option_score_option,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from localent.runs import Settings
 
 OF_TRACES = (  # how REF works on a task
-    *("samples", "seed", "temperature", "max_tokens", "shots", "max_fed", "lanes"),
+    *("samples", "seed", "temperature", "max_tokens", "shots", "cue", "max_fed", "paths", "lanes"),
     *("answer_by", "option_score"),
 )
 OF_TEXT = ("ctx", "chunks")
@@ -120,7 +120,7 @@ def _at_least(least: int, name: str, value: int | None) -> None:
     shots_option("With --task: worked examples in the prompt."),
     answer_by_option,
     option_score_option,
-    max_fed_option(8, "With --task: maximum tokens fed per probe."),
+    effort_options("With --task: "),
     lanes_option("With --task: traces at a time."),
 )
 @Group(

@@ -189,7 +189,9 @@ def _settings(**values: Any) -> Settings:
     if all(values.get(name, off) == off for name, off in PENALTIES.items()):
         refuse_unused("A run without penalties", "repeat_last_n")
     if not values.get("probe", True):
-        refuse_unused("--no-probe", "probes", "epsilon", "max_fed")
+        refuse_unused("--no-probe", "probes", "cue", "epsilon", "max_fed", "paths")
+    if values.get("cue") == "auto":
+        values["cue"] = None
     return Settings(**values)
 
 
@@ -213,9 +215,21 @@ def shots_option(text: str = "Worked examples in the prompt.") -> Decorator:
     return click.option("--shots", type=int, help=text)
 
 
-def max_fed_option(default: int, text: str = "Maximum tokens fed per probe.") -> Decorator:
-    """--max-fed: where the search of a probe ends."""
-    return click.option("--max-fed", type=int, default=default, show_default=True, help=text)
+def effort_options(when: str = "") -> Decorator:
+    """--cue, --max-fed and --paths: how a probe asks for the answer, and how long it looks. when: "With --task: "."""
+    cue = "how probes ask for the answer; auto: as fits the model ('localent prompt' lists the ways). Or your own text."
+    fed = "maximum tokens by which a probe searches."
+    paths = "paths drawn from what the search left open, to estimate what they hold; 0: it is only bounded."
+    options = (
+        click.option("--cue", default="auto", show_default=True, help=_begun(when, cue)),
+        click.option("--max-fed", type=int, default=8, show_default=True, help=_begun(when, fed)),
+        click.option("--paths", type=int, default=4, show_default=True, help=_begun(when, paths)),
+    )
+    return lambda command: _with(command, options)
+
+
+def _begun(when: str, text: str) -> str:
+    return when + text if when else text[0].upper() + text[1:]
 
 
 class Probes(click.ParamType):

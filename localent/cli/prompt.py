@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -67,13 +67,17 @@ class OneProblem:
     system_option,
     template_var_option,
     chat_template_option,
+    click.option(
+        "--cue", default="auto", show_default=True, help="How probes ask for the answer; auto: measure which way fits."
+    ),
 )
 @click.option("--text", "only_text", is_flag=True, help="Leave out the table of tokens.")
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
 def command(model: str, one: OneProblem, settings: Settings, only_text: bool, json_: bool) -> None:
     """Show the prompt of a problem: its text with ⟦special tokens⟧ marked, its tokens, and the cue for the answer.
 
-    Nothing is run; only the vocabulary is loaded.
+    Each way of asking for the answer is tried on a few traces, once on this machine: the less probability it leaves on
+    no answer, the better it fits the model. With --cue or --text nothing is run; only the vocabulary is loaded.
 
     \b
     localent prompt abacus-sft demo-number
@@ -85,7 +89,10 @@ def command(model: str, one: OneProblem, settings: Settings, only_text: bool, js
     if json_:
         refuse_unused("--json", "only_text")
     task, problem = one.load()
-    shown = _shown(model, task, problem, settings)
+    candidates = [] if settings.cue or only_text else _candidates(model, task, settings)
+    if candidates:
+        settings = replace(settings, cue=candidates[0]["cue"])
+    shown = _shown(model, task, problem, settings) | {"cues": candidates}
     if json_:
         click.echo(json_text(shown))
         return
@@ -95,6 +102,30 @@ def command(model: str, one: OneProblem, settings: Settings, only_text: bool, js
         click.echo()
         print_table(("position", "id", "", "text"), rows, None)
     click.echo(f"\n{_facts(shown)}")
+    if candidates:
+        click.echo("\nProbability that no answer follows a cue, on prefixes of a few traces:")
+        print_table(("cue", "start", "half-way", "end", "mean"), [_cells(one) for one in candidates], None)
+
+
+def _candidates(name: str, task: Task, settings: Settings) -> list[dict[str, Any]]:
+    """The cues of the task's kind, the one that fits best first; none where the kind has only one."""
+    from localent.cli.progress import Bar
+    from localent.runs import cue, session
+    from localent.runs.questions import answered_by
+
+    file = session.usable(name)
+    task, settings = answered_by(task, file.header, settings)
+    if len(task.kind.cues) < 2:
+        return []
+    with Bar() as bar, session.loaded(file, settings) as ready:
+        found = session.cue_candidates(ready, task, bar.say)
+    best = cue.best(found)
+    ordered = [best, *(one for one in sorted(found, key=lambda one: one.mean) if one is not best)]
+    return [{"cue": one.key, "invalid": list(one.invalid), "mean": one.mean} for one in ordered]
+
+
+def _cells(candidate: dict[str, Any]) -> tuple[str, ...]:
+    return (candidate["cue"], *(f"{mass:.3f}" for mass in (*candidate["invalid"], candidate["mean"])))
 
 
 def _shown(name: str, task: Task, problem: Problem, settings: Settings) -> dict[str, Any]:

@@ -16,9 +16,9 @@ from localent.cli.options import (
     ctx_option,
     data_options,
     db_option,
+    effort_options,
     gpu_layers_option,
     lanes_option,
-    max_fed_option,
     max_tokens_option,
     n_option,
     option_score_option,
@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     click.option(
         "--epsilon", type=float, default=0.01, show_default=True, help="A probe ends below this unexplored probability."
     ),
-    max_fed_option(8),
+    effort_options(),
     click.option("--measure-top-k", type=int, default=0, help="Also store measures over the k most likely tokens."),
     click.option(
         "--alternatives",

@@ -15,10 +15,10 @@ from localent.cli.options import (
     chat_template_option,
     data_options,
     db_option,
+    effort_options,
     format_options,
     gpu_layers_option,
     lanes_option,
-    max_fed_option,
     n_option,
     refuse_unused,
     settings_options,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 # options that a plain text does not use
-OF_GOLD = (*DATA, "n", "shots", "system", "template_vars", "chat_template", "max_fed", "db")
+OF_GOLD = (*DATA, "n", "shots", "system", "template_vars", "chat_template", "cue", "max_fed", "paths", "db")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Source:
     system_option,
     template_var_option,
     chat_template_option,
-    max_fed_option(24),
+    effort_options(),
     lanes_option("Texts at a time.", default=8),
     threads_option,
     gpu_layers_option,

@@ -6,7 +6,7 @@ name -> file -> identity -> refused if unfit -> layers on the GPU -> weights -> 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -169,7 +169,8 @@ def opened(
     fit the model.
     """
     with loaded(file, settings) as ready:
-        session = _asked(_with_cue(ready, task, status), task, room)
+        task, settings = answered_by(task, file.header, ready.settings)
+        session = _asked(_with_cue(replace(ready, settings=settings), task, status), task, room)
         if session.settings.lanes is None:
             session = replace(session, settings=replace(session.settings, lanes=_lanes(session, store, status)))
         engine.check_options(session.options, file.path)
@@ -181,9 +182,12 @@ def _with_cue(ready: Loaded, task: tasks.Task, status: Status) -> Loaded:
     settings = ready.settings
     if not settings.probe:
         return replace(ready, settings=replace(settings, cue=None))
+    kinds_own = task.kind.cues
     if settings.cue is not None:
-        cue_named(task.kind.cues, settings.cue)
+        cue_named(kinds_own, settings.cue)
         return ready
+    if len(kinds_own) == 1:
+        return replace(ready, settings=replace(settings, cue=kinds_own[0].key))
     chosen = cues.best(cue_candidates(ready, task, status))
     cues.warn(chosen)
     return replace(ready, settings=replace(settings, cue=chosen.key))
@@ -198,12 +202,10 @@ def cue_candidates(ready: Loaded, task: tasks.Task, status: Status = ignore) -> 
     task, settings = cues.first_problems(task), ready.settings
     most = min(settings.max_tokens or cues.MAX_TOKENS, cues.MAX_TOKENS, ready.weights.n_ctx_train // 2)
     named = replace(settings, lanes=len(task.problems), max_tokens=most, ctx=None, alternatives=0, cue=None)
-    has_template = ready.file.header.template is not None
-    asked = {
-        cue.key: _asked(replace(ready, settings=replace(named, cue=cue.key)), task, rooms.to_generate)
-        for cue in task.kind.cues
-        if has_template or not cue.turn
-    }
+    asked: dict[str, Session] = {}
+    for cue in task.kind.cues:
+        with suppress(*(LocalentError, UsageError) * cue.turn):  # of a template without room for it
+            asked[cue.key] = _asked(replace(ready, settings=replace(named, cue=cue.key)), task, rooms.to_generate)
 
     def measure() -> object:
         longest = max(asked.values(), key=lambda session: session.settings.ctx or 0)
