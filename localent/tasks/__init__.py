@@ -6,7 +6,7 @@ from localent.tasks.kinds import CHOICE, NUMBER, OPTION_TEXT, Kind
 from localent.tasks.load import BUNDLED, PUBLIC, Columns, Task, load
 from localent.tasks.numbers import normalise_number
 from localent.tasks.prompt import PromptOptions, PromptText, Segment, cue_after, render
-from localent.tasks.steps import of_trace, split, to_token_steps
+from localent.tasks.steps import ends_step, of_trace, split, to_token_steps
 from localent.tasks.thought import ThoughtFormat
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "ThoughtFormat",
     "answer_start",
     "cue_after",
+    "ends_step",
     "extract",
     "grade",
     "is_answered",

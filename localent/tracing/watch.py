@@ -59,6 +59,8 @@ def step_ended(vocab: Vocab, fed: Sequence[int], question: Question, kind: Kind)
     if fed and b"\n" not in vocab.pieces[fed[-1]]:
         return None
     pieces = [vocab.pieces[i] for i in fed]
+    if not (question.at_once or tasks.ends_step(tasks.text_of(pieces), question.thought)):
+        return None
     thinking = question.thought.is_open(tasks.text_of(pieces))
     steps = parts_of(question, pieces, kind, thinking=thinking)
     return len(steps) if all(step.kind == "reasoning" for step in steps) else None

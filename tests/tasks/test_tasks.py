@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from localent import tasks
 from localent.errors import UsageError
 from localent.records import Choice, token_texts
 from localent.tasks import CHOICE, NUMBER, Columns, extract, load, of_trace, split, text_of, to_token_steps
@@ -293,21 +294,24 @@ def test_what_is_not_text_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("text", "steps"),
     [
-        ("One.\nTwo.\n\n\nThree.\n", ["One.\n", "Two.\n\n\n", "Three.\n"]),
-        ("\n\nOne.\nTwo.", ["\n\nOne.\n", "Two."]),
+        ("Add one.\nAdd two.\n\n\nAdd three.\n", ["Add one.\n", "Add two.\n\n\n", "Add three.\n"]),
+        ("\n\nAdd one.\nAdd two.", ["\n\nAdd one.\n", "Add two."]),
         ("Step 1: a one. Step 2: a two.", ["Step 1: a one. ", "Step 2: a two."]),
-        ("**Step 1:**\nOne.\n\n**Step 2:** Two.", ["**Step 1:**\nOne.\n\n", "**Step 2:** Two."]),
-        ("1. One.\n2. Two.", ["1. One.\n", "2. Two."]),
+        ("**Step 1:**\nAdd one.\n\n**Step 2:** Add two.", ["**Step 1:**\nAdd one.\n\n", "**Step 2:** Add two."]),
+        ("1. Add one.\n2. Add two.", ["1. Add one.\n", "2. Add two."]),
         (
-            " It is 3.5 or $1.50. Mr. Ng pays. Is it? Yes!",
-            [" It is 3.5 or $1.50.", " Mr. Ng pays.", " Is it?", " Yes!"],
+            " It is 3.5 or $1.50. Mr. Ng pays. Is it? Yes it is!",
+            [" It is 3.5 or $1.50.", " Mr. Ng pays.", " Is it?", " Yes it is!"],
         ),
-        ("At 5 p.m. in the U.S. it rains. So what", ["At 5 p.m. in the U.S. it rains.", " So what"]),
+        ("At 5 p.m. in the U.S. it rains. So what now", ["At 5 p.m. in the U.S. it rains.", " So what now"]),
         ('He said "Go." Then he went.', ['He said "Go."', " Then he went."]),
-        ("<think>\nOne.\n\nTwo.\n</think>\n\nThree.", ["<think>\nOne.\n\n", "Two.\n</think>\n\n", "Three."]),
-        ("One.\nTwo.\n\nStep 3:", ["One.\n", "Two.\n\nStep 3:"]),
-        ("One.\n#### 12", ["One.\n", "#### 12"]),
-        ("One.\n---\nTwo.", ["One.\n", "---\nTwo."]),
+        (
+            "<think>\nAdd one.\n\nAdd two.\n</think>\n\nAdd three.",
+            ["<think>\nAdd one.\n\n", "Add two.\n</think>\n\n", "Add three."],
+        ),
+        ("Add one.\nAdd two.\n\nStep 3:", ["Add one.\n", "Add two.\n\nStep 3:"]),
+        ("Add one.\n#### 12", ["Add one.\n", "#### 12"]),
+        ("Add one.\n---\nAdd two.", ["Add one.\n", "---\nAdd two."]),
         ("nothing", ["nothing"]),
         ("", []),
     ],
@@ -317,13 +321,13 @@ def test_split(text, steps):
 
 
 def test_the_answer_begins_a_step_of_its_own_inside_a_line():
-    text = "First 3 * 4 = 12.\nSo 5 more. The answer is 17.\nBye."
+    text = "First 3 * 4 = 12.\nSo 5 more. The answer is 17.\nBye for now."
     pieces = [bytes([byte]) for byte in text.encode()]
     assert [(s.kind, s.text) for s in of_trace(pieces, NUMBER)] == [
         ("reasoning", "First 3 * 4 = 12.\n"),
         ("reasoning", "So 5 more."),
         ("answer", " The answer is 17.\n"),
-        ("answer", "Bye."),
+        ("answer", "Bye for now."),
     ]
 
 
@@ -360,7 +364,7 @@ def test_no_text_has_no_steps():
 
 
 ATOMS = [
-    "One.",
+    "Add one.",
     "\n",
     "\n\n",
     " ",
@@ -396,3 +400,58 @@ def test_ranges_tile_the_text_and_cover_the_tokens():
         assert "".join(s.text for s in steps) == text, seed
         kinds = [s.kind for s in steps]
         assert kinds == sorted(kinds, key=["reasoning", "answer"].index), seed
+
+
+# ── units of reasoning ──────────────────────────────────────────────────────────────────────────────────────────
+
+MATH = "\\[\n3 \\times 6 = 18\n\\]\n"
+UNITS = [
+    ("The total is:\n" + MATH, "So 18 books are there.\n"),
+    (MATH, "So 18 books are there.\n"),
+    ("1. **The total:**\n   There are 3 boxes of 6 books, so we have\n", "$$\n3 * 6\n= 18\n$$\n", "We are done now.\n"),
+    ("We align:\n\\begin{align*}\na &= 3 \\\\\nb &= 6\n\\end{align*}\n", "So a is half of b.\n"),
+    ("Run this code:\n```python\nx = 3\n\ny = 6\n```\n", "It prints 18 in all.\n"),
+    ("| box | books |\n|---|---|\n| 1 | 6 |\n| 2 | 6 |\n", "That is 12 books.\n"),
+    ("There are 3 boxes.\n", "So:\nThey hold 18 books.\n"),
+    ("There are 3 boxes.\n", "Hm.\nThey hold 18 books.\n"),
+    ("There are 3 boxes.\nYes.",),
+    ("There are 3 boxes.\n", "The total is\n", "\\[ 18\nis cut off"),
+]
+
+
+@pytest.mark.parametrize("units", UNITS)
+def test_a_step_is_a_unit_of_reasoning(units):
+    """Display math, code and tables stay whole, with what introduces them; a word or two are no step."""
+    text = "".join(units)
+    assert [text[a:b] for a, b in tasks.split(text)] == list(units)
+
+
+@pytest.mark.parametrize("units", [units for units in UNITS if units[-1].endswith("\n")])
+def test_a_trace_that_is_watched_is_cut_as_it_will_be_at_its_end(units):
+    """Wherever a prefix ends a step, the same steps stand at its beginning once the text goes on; all but tables."""
+    text = "".join(units)
+    ends = [i + 1 for i, char in enumerate(text) if char == "\n" and tasks.ends_step(text[: i + 1])]
+    cuts = {b for _, b in tasks.split(text)}
+    assert "|" in text or set(ends) <= cuts | {len(text)}
+    assert {b for b in cuts if b < len(text)} <= set(ends)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [
+        (
+            "3 * 6 = 18.\nThe answer is:\n\\[\n\\boxed{18}\n\\]",
+            ["3 * 6 = 18.\n", "The answer is:\n\\[\n\\boxed{18}\n\\]"],
+        ),
+        (
+            "3 * 6 = 18.\nSo all in all the three boxes hold this number of books:\n\\[\n\\boxed{18}\n\\]",
+            ["3 * 6 = 18.\n", "So all in all the three boxes hold this number of books:\n", "\\[\n\\boxed{18}\n\\]"],
+        ),
+        ("3 * 6 = 18.\nWell.\n#### 18", ["3 * 6 = 18.\nWell.\n", "#### 18"]),
+        ("Well.\n#### 18", ["Well.\n", "#### 18"]),
+    ],
+)
+def test_the_answer_begins_with_its_block_and_what_is_said_before_it_is_reasoning(text, steps):
+    found = tasks.of_trace([bytes([b]) for b in text.encode()], tasks.NUMBER)
+    assert [step.text for step in found] == steps
+    assert [step.kind for step in found] == ["reasoning"] * (len(steps) - 1) + ["answer"]

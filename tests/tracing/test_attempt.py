@@ -19,7 +19,7 @@ from localent.tracing.generate import Limits
 from localent.tracing.probe import Effort
 
 PIECES = [b"<end>", b"?", b"Two and two.\n", b"Then one.\n", b"The answer is", b" 5", b" 4", b".", b"\nQ:", b"."]
-PIECES += [b" So.\n", b"Q:"]
+PIECES += [b" So on.\n", b"Q:"]
 END, ASK, STEP1, STEP2, CUE, FIVE, FOUR, DOT, NEXT, _, SO, REST = range(len(PIECES))
 VOCAB = ScriptedVocab(PIECES, eog=frozenset([END]))
 PROMPT = (ASK, ASK)
@@ -112,7 +112,7 @@ def test_a_stop_text_ends_the_trace_and_is_cut_off():
 
 
 def test_a_stop_text_that_begins_inside_a_token_leaves_that_token_whole():
-    """The lane was fed " So.\n", so what a probe sees at the end, the tokens and the text all have it."""
+    """The lane was fed " So on.\n", so what a probe sees at the end, the tokens and the text all have it."""
     trace, engine = make([STEP1, SO, REST, ASK], stops=(b"\nQ:",))
     assert (trace.text, trace.finish) == ("Two and two.\n So.\n", "stop")
     assert [PIECES[token.token_id] for token in trace.tokens] == [token.text for token in trace.tokens]
