@@ -97,7 +97,7 @@ def without_lists(text: str, choices: tuple[Choice, ...]) -> str:
 def _items(text: str, choices: tuple[Choice, ...]) -> Iterator[Item]:
     """The options that stand in a text as in the question: "B) iron"."""
     ranks = {c.label: i for i, c in enumerate(choices)}
-    for match in re.finditer(rf"(?<!\w)[(\[*]*(?P<label>{_any(choices)})[*]*[).:\]][*)]*\s+", text):
+    for match in re.finditer(rf"(?<![\w(\[*])[(\[*]*+(?P<label>{_any(choices)})[*]*[).:\]][*)]*\s+", text):
         wanted = choices[ranks[match["label"]]].text.strip().rstrip(".").casefold()
         said = text[match.end() : match.end() + len(wanted)].casefold()
         is_cut = match.end() + len(said) == len(text) and wanted.startswith(said)
