@@ -223,7 +223,6 @@ def _asked(ready: Loaded, task: tasks.Task, room: rooms.Room) -> Session:
     settings, weights = ready.settings, ready.weights
     if settings.measure_top_k > weights.vocab.n_tokens:
         raise UsageError(f"--measure-top-k is beyond this model's vocabulary of {weights.vocab.n_tokens} tokens.")
-    task, settings = answered_by(task, ready.file.header, settings)
     prompts = Prompts(task, ready.file.header.template, weights.vocab, settings)
     questions = tuple(prompts.questions(task.problems))
     return Session(ready.file, weights, room(settings, weights, questions), task, questions)
