@@ -10,6 +10,8 @@ from codecs import getincrementaldecoder
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 
+INVALID_LIMIT = 0.2  # probability of no answer above which probes say little of what a model knows
+
 
 def text_of(pieces: Iterable[bytes]) -> str:
     """The text of token pieces. Invalid UTF-8 becomes U+FFFD, one for each sequence that begins a character."""

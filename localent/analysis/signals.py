@@ -16,11 +16,13 @@ from localent.analysis.metrics import Array, UndefinedError
 from localent.analysis.recorded import Recorded, Traces
 from localent.analysis.significance import correlation_p, holm, length_bins, partial_rank_of, separation_p
 from localent.analysis.trace_signals import BASELINE, Score, read
+from localent.analysis.validity import Validity, validity
 from localent.errors import UsageError
 
 RESAMPLING = Resampling(1000)  # three intervals for each of some forty signals
 ALPHA = 0.05  # of the whole family
 AT_CHANCE = "at chance"  # in place of every reading: right and wrong are guesses
+NO_ANSWER = "no answer"  # likewise: too often none follows the cue
 
 MIRRORS = "it leaves out the trace that it judges, and so mirrors its label within a question"
 SELECTED = (
@@ -70,6 +72,7 @@ class Signals:
     rows: tuple[Judged, ...]
     notes: tuple[str, ...]
     chance: Chance | None = None  # None: no answer can be guessed
+    validity: Validity | None = None  # None: not probed
 
 
 def signals(
@@ -88,13 +91,21 @@ def signals(
     adjusted, given = holm([row.p for row in found]), holm([correlation_p(row.given_length) for row in found])
     found = [replace(r, p_holm=p, given_length_p_holm=q) for r, p, q in zip(found, adjusted, given, strict=True)]
     chance = against_chance(traces)
-    at_chance = chance is not None and chance.at_chance
-    rows = [replace(row, reading=AT_CHANCE if at_chance else _reading(row)) for row in found]
+    valid = validity(run.probes.own and run.probes.own.among(kept))
+    instead, why = _instead(chance, valid)
+    rows = [replace(row, reading=instead or _reading(row)) for row in found]
     rows.sort(key=lambda row: (row.family != BASELINE, -abs((row.auroc.value or 0.5) - 0.5)))
     n_wrong = int(traces.wrong.sum())
     counts = len(traces), len(np.unique(traces.problems)), n_wrong
-    notes = (*([chance.sentence] if chance and at_chance else []), SELECTED, *caveat([traces.model]))
-    return Signals(traces.run_id, *counts, finished_only, at, tuple(rows), notes, chance)
+    notes = (*([why] if why else []), SELECTED, *caveat([traces.model]))
+    return Signals(traces.run_id, *counts, finished_only, at, tuple(rows), notes, chance, valid)
+
+
+def _instead(chance: Chance | None, valid: Validity | None) -> tuple[str, str]:
+    """(in place of every reading, the sentence that says why); both empty where readings can be judged."""
+    if chance is not None and chance.at_chance:
+        return AT_CHANCE, chance.sentence
+    return (NO_ANSWER, valid.sentence) if valid is not None and valid.doubtful else ("", "")
 
 
 Metric = Callable[[Array, Array], float | Array]

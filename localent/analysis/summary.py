@@ -21,6 +21,7 @@ from localent.analysis.intervals import (
 from localent.analysis.metrics import Array, Statistic, auroc_of, gap_of, mean_of
 from localent.analysis.probed import Probed
 from localent.analysis.recorded import Traces
+from localent.analysis.validity import Validity, validity
 
 SELECTION = "Right and wrong are known only at the end: both groups are selected on the outcome."
 
@@ -65,6 +66,7 @@ class Answers:
     along: ByClass  # answer entropy
     p_true_along: Curve  # probability of the true answer, all traces
     residual_along: Curve  # probability that the search left unexplored, all traces
+    invalid_along: Curve  # probability that no answer follows, all traces
     gain_half: Estimate  # information gained about the true answer by t = 0.5, all traces of two steps or more
     gain_end: Estimate  # by the end of the reasoning
 
@@ -83,6 +85,7 @@ class Summary:
     n_tokens: int
     accuracy: Estimate
     chance: Chance | None  # None: no answer can be guessed
+    validity: Validity | None  # None: not probed
     accuracy_finished: Estimate  # without truncated traces
     extraction_failures: Estimate  # share of traces in which no answer was found
     truncated: Estimate  # share of traces that ran into the token limit
@@ -111,6 +114,7 @@ def summarise(traces: Traces, p: Probed | None, resampling: Resampling = DEFAULT
         n_tokens=int(traces.n_tokens.sum()),
         accuracy=share(~traces.wrong, traces.problems, level),
         chance=against_chance(traces),
+        validity=validity(p),
         accuracy_finished=share(~finished.wrong, finished.problems, level),
         extraction_failures=share(traces.failed, traces.problems, level),
         truncated=share(traces.truncated, traces.problems, level),
@@ -202,6 +206,7 @@ def _answers(p: Probed, traces: Traces, resampling: Resampling) -> Answers:
         along=by_class(points, along(p.entropy), *labels, resampling),
         p_true_along=curve(points, along(p.p_true), p.problems, resampling),
         residual_along=curve(points, along(p.residual), p.problems, resampling),
+        invalid_along=curve(points, along(p.invalid), p.problems, resampling),
         gain_half=mean(p.half_way(p.gain)),
         gain_end=mean(p.at(p.gain, 1.0)),
     )

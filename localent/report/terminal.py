@@ -24,7 +24,9 @@ HALF_WAY = (
     "Half-way: after the last step in the first half of a trace's steps. In a trace of one step that is its start,"
     " where it may look uncertain. Equal steps: only pairs of a right and a wrong trace with the same number of steps."
 )
-UNEXPLORED = "Unexplored: probability that the search assigned to no answer, mean of traces; it may be any answer's."
+NO_ANSWER = (
+    "No answer: probability that none follows the cue, mean of traces; the entropy is that of the answers given."
+)
 SMALL_CLASS = 20  # fewer right or wrong traces than this add a warning
 
 
@@ -129,13 +131,13 @@ def _chart(by_position: ByClass, unit: str, unicode: bool, width: int) -> list[s
 def _along(answers: Answers, unit: str) -> list[str]:
     """The answers after each step; at shares of the steps where traces were probed after some of them only."""
     along, p_true, scale = answers.along, answers.p_true_along, UNITS[unit]
-    left_open, name = answers.residual_along.value, "step" if answers.every_step else "of it"
+    invalid, name = answers.invalid_along.value, "step" if answers.every_step else "of it"
     head = f"{name:>4}{'right':>7}  {'answer entropy':<19}{'wrong':>7}  {'answer entropy':<19}{'p(true)':>8}"
-    head += f"{'unexplored':>12}"
+    head += f"{'no answer':>12}"
     rows = range(min(len(p_true.at), MAX_STEPS + 1))
     lines = [
         f"{_place(answers, i)}{_class_cells(along.right, i, scale)}{_class_cells(along.wrong, i, scale)}"
-        f"{p_true.value[i]:>8.3f}{left_open[i]:>12.3f}"
+        f"{p_true.value[i]:>8.3f}{invalid[i]:>12.3f}"
         for i in rows
     ]
     left = len(p_true.at) - len(lines)
@@ -165,6 +167,8 @@ def reading(s: Summary, unit: str = "nats") -> list[str]:
         return ["No trace is finished yet."]
     if s.chance is not None and s.chance.at_chance:
         return [s.chance.sentence]
+    if s.validity is not None and s.validity.doubtful:
+        return [s.validity.sentence]
     signals = [("the mean token entropy", s.signal)]
     if s.answers is not None:
         signals += [("the answer entropy half-way", s.answers.signal_half)]
@@ -240,7 +244,7 @@ def _footer(s: Summary) -> list[str]:
     if not s.n_traces:
         return []
     brackets = f"[ ]: {s.level * 100:g} % interval, clustered by problem."
-    read = [] if s.answers is None else [UNEXPLORED, FLOORED]
+    read = [] if s.answers is None else [NO_ANSWER, FLOORED]
     if s.signal.auroc.value is None:
         return [" ".join([brackets, *read])]
     return [" ".join([brackets, AUROC, SELECTION]), *([] if s.answers is None else [HALF_WAY]), *read]

@@ -20,6 +20,7 @@ BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 RESET = "\x1b[0m"
 N_ANSWERS = 4
 ENDS = {"length": ", truncated at the token limit", "loop": ", ended because it repeats itself"}  # by Trace.finish
+SEEN = 0.05  # from this share on, a row names the probability of no answer
 UNEXPLORED = 0.2  # from this share on, a row names the unexplored probability
 NOTHING = 0.0005  # a smaller share would read 0.0 %
 
@@ -171,6 +172,8 @@ def leading(probe: Probe, truth: str, n: int) -> str:
     cells = [f"{visible(a.value)}{'*' * (a.value == truth)} {percent(a.prob)}" for a in kept]
     if probe.residual >= UNEXPLORED:
         cells = [f"{percent(probe.residual)} not explored", *cells[: n - 1]]
+    if probe.invalid >= SEEN and cells:
+        cells = [*cells[: n - 1], f"{percent(probe.invalid)} no answer"]
     return " · ".join(cells) or f"no valid answer ({percent(probe.invalid)})"
 
 

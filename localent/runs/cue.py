@@ -14,6 +14,7 @@ from typing import Any
 from localent import tasks
 from localent.engine import Coroutine, Engine, drive
 from localent.measure.sampling import rng
+from localent.records import INVALID_LIMIT
 from localent.tracing.attempt import Place, Question, Setup, prefix_ends, probed, steps_of
 from localent.tracing.generate import generate
 from localent.tracing.probe import Effort
@@ -22,7 +23,6 @@ N_PROBLEMS = 4
 MAX_TOKENS = 256  # of each trace
 LOOK = Effort(epsilon=0.01, max_fed=3, paths=0)  # enough to see past blanks and brackets
 TIED = 0.01  # cues whose invalid mass differs by less are taken in the order of their kind
-DOUBTFUL = 0.2  # invalid mass above which answers say little of what a model knows
 LOG = logging.getLogger("localent")
 
 
@@ -78,7 +78,7 @@ def best(candidates: Sequence[Candidate]) -> Candidate:
 
 def warn(chosen: Candidate) -> None:
     """Warn where even the best cue leaves much probability on no answer."""
-    if chosen.mean > DOUBTFUL:
+    if chosen.mean > INVALID_LIMIT:
         LOG.warning(
             "No cue fits this model well: after the best, %r, no answer follows with probability %.0f %%, so that its "
             "answer entropies say little; 'localent prompt MODEL TASK' shows all of them.",

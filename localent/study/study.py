@@ -137,21 +137,26 @@ def analyse(
         read = read_run(store, run.run_id, wanted)
         subjects.append(subject(run, read, ln_others(store, run.task, read.own.estimator), resampling))
         sample = Sample(run.model, read.own, read.n_tokens, resampling)
-        family_of_claims = _unless_at_chance(verdicts.judge(sample, read.controls, read.rolled, read.m), subjects[-1:])
+        family_of_claims = _unless_unfit(verdicts.judge(sample, read.controls, read.rolled, read.m), subjects[-1:])
         judged += [(run.task, v) for v in family_of_claims]
         by_task.setdefault(run.task, []).append((run.model, read.own))
     for task, stages in by_task.items():
         trained = settled([*_training(stages, resampling)])
-        judged += [(task, v) for v in _unless_at_chance(trained, [s for s in subjects if s.task == task])]
+        judged += [(task, v) for v in _unless_unfit(trained, [s for s in subjects if s.task == task])]
     notes = (SELECTED, THRESHOLDS, *([MECHANISM] if family else []))
     return Study(study_id([run.run_id for run in found], wanted), tuple(subjects), tuple(judged), notes)
 
 
-def _unless_at_chance(found: Sequence[Verdict], subjects: Sequence[Subject]) -> list[Verdict]:
-    """The verdicts; withheld where one of the models that they are about only guesses."""
-    why = {s.model: s.chance.sentence for s in subjects if s.chance is not None and s.chance.at_chance}
-    guessing = ([why[name] for name in v.subject.split(ARROW) if name in why] for v in found)
-    return [withheld(v, reasons[0]) if reasons else v for v, reasons in zip(found, guessing, strict=True)]
+def _unless_unfit(found: Sequence[Verdict], subjects: Sequence[Subject]) -> list[Verdict]:
+    """The verdicts; withheld where one of the models that they are about only guesses, or often gives no answer."""
+    why: dict[str, str] = {}
+    for s in subjects:
+        if s.validity is not None and s.validity.doubtful:
+            why[s.model] = s.validity.sentence
+        if s.chance is not None and s.chance.at_chance:
+            why[s.model] = s.chance.sentence
+    unfit = ([why[name] for name in v.subject.split(ARROW) if name in why] for v in found)
+    return [withheld(v, reasons[0]) if reasons else v for v, reasons in zip(found, unfit, strict=True)]
 
 
 def _training(stages: Sequence[tuple[str, Probed]], resampling: Resampling) -> Iterator[Verdict]:

@@ -15,6 +15,7 @@ from localent.analysis.metrics import Array, mean_of
 from localent.analysis.probed import Probed, only
 from localent.analysis.profile import Profile, profile
 from localent.analysis.signatures import Signatures
+from localent.analysis.validity import Validity, validity
 from localent.errors import UsageError
 from localent.runs.extend import Wanted
 from localent.store import Database
@@ -53,6 +54,7 @@ class Subject:
     run_id: str
     accuracy: Estimate
     chance: Chance | None  # None: no answer can be guessed
+    validity: Validity | None
     truncated: float  # share of traces that ran into the token limit
     no_answer: float  # share of traces in which no answer was found
     gain: Estimate  # slope of the information gain, nats per whole trace
@@ -83,6 +85,7 @@ class Reading:
     m: int  # rollouts per prefix; LEAST where there are none
     n_tokens: Array  # length of each trace
     chance: Chance | None
+    validity: Validity | None
     truncated: float  # share
     no_answer: float  # share
 
@@ -103,6 +106,7 @@ def read_run(store: Database, run_id: str, wanted: Wanted) -> Reading:
         m=m,
         n_tokens=traces.n_tokens.astype(float),
         chance=against_chance(traces),
+        validity=validity(own),
         truncated=_mean(traces.truncated.astype(float)),
         no_answer=_mean(np.array([answer is None for answer in traces.answers], float)),
     )
@@ -172,6 +176,7 @@ def subject(run: ModelRun, read: Reading, ln_wrong: float, resampling: Resamplin
         run_id=run.run_id,
         accuracy=share(~p.wrong, p.problems),
         chance=read.chance,
+        validity=read.validity,
         truncated=read.truncated,
         no_answer=read.no_answer,
         gain=mean(verdicts.gain_slope(p)),
