@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from localent.analysis.recorded import Traces
 
@@ -50,4 +49,6 @@ def against_chance(traces: Traces) -> Chance | None:
     if not len(levels) or not (level := float(levels.mean())) > 0:  # also NaN: a kind that is not known
         return None
     n_right = int((~traces.wrong[first]).sum())
+    from scipy.stats import binomtest  # here, so that a run without choices does not pay for scipy
+
     return Chance(level, n_right, len(first), float(binomtest(n_right, len(first), level, "greater").pvalue))

@@ -553,7 +553,7 @@ def a_trace(problem_id, sample, correct, n_steps, rng):
     found = tuple(
         Probe(
             **same, k=k, n_tokens=4 * k, position=k / n_steps, p_true=p, log_p_true=math.log(p),
-            **dict.fromkeys(("entropy", "entropy_lower", "entropy_upper"), h),
+            **dict.fromkeys(("entropy", "entropy_se", "entropy_lower", "entropy_upper"), h),
         )
         for k, (h, p) in enumerate(numbers)
     )  # fmt: skip

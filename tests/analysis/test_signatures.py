@@ -91,7 +91,9 @@ def made(leads, wrong):
     k = np.where(np.isnan(leads), NAN, np.arange(width))
     position = k / np.nanmax(k, axis=1)[:, None]
     leader = np.where(np.isnan(leads), -1, leads).astype(int)
-    filled = dict.fromkeys(("entropy", "residual", "p_true", "p_leader", "invalid", "n_tokens", "n_fed"), leads)
+    filled = dict.fromkeys(
+        ("entropy", "entropy_se", "residual", "p_true", "p_leader", "invalid", "n_tokens", "n_fed"), leads
+    )
     motion, ids = np.zeros((n, width - 1)), np.arange(n)
     labels = dict(
         estimator="choice",

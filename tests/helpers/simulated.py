@@ -74,7 +74,7 @@ def probed(values, position, wrong, problems) -> Probed:
     """Probes whose every number is of these values: (n, K + 1), as position is; wrong, problems: (n,)."""
     n, numbers = (
         len(wrong),
-        ("entropy", "residual", "p_true", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed"),
+        ("entropy", "entropy_se", "residual", "p_true", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed"),
     )
     return Probed(
         estimator="number", control=None, trace_ids=np.arange(n), problems=problems, wrong=wrong,
@@ -102,7 +102,7 @@ def simulated_columns(run):
         for k in range(steps + 1) if run.probed else ():
             h = max(0.0, 2.0 * (1 - k / steps) + 10 * run.entropy_effect * wrong * k / steps + 0.1 * r.normal())
             p = 0.1 + (0.0 if wrong else 0.8 * k / steps) + 1e-3 * h  # no two alike: ties hang on the order of a sum
-            shape = dict(entropy=h, p_true=p, residual=0.2 / (k + 1))
+            shape = dict(entropy=h, entropy_se=0.05, p_true=p, residual=0.2 / (k + 1))
             append(found, shape | dict(trace_id=i, estimator="number", k=k, position=k / steps))
     return traces, found
 
