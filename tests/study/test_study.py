@@ -417,7 +417,8 @@ def test_traces_of_one_step_have_no_half_way():
     p, one = drawn(np.arange(40) % 2 < 1, np.ones((40, 3))), np.arange(40) < 20
     p_true = np.where(p.position > 0, 0.8, 0.1) + np.linspace(0, 0.1, 40)[:, None]
     short = p.position + np.where(one[:, None], [0, 0.5, np.nan], 0)  # one step: k = 0, 1
-    p = replace(p, p_true=np.where(np.isnan(short), np.nan, p_true), position=short)
+    k, p_true_there = (np.where(np.isnan(short), np.nan, values) for values in (p.k, p_true))
+    p = replace(p, p_true=p_true_there, position=short, k=k)
     found = claims_of("m", p, {}, np.ones(40))[BY_HALF]
     assert found.effect.value == pytest.approx(np.log(p_true[~one, 1] / p_true[~one, 0]).mean())
     assert (found.effect.n, found.effect.n_missing) == (20, 20)
