@@ -12,7 +12,7 @@ from localent.analysis.curves import HALF, TOUCH, at_position, log_true
 from localent.analysis.metrics import Array
 
 KINDS = ("estimator", "control")  # fields that are not arrays
-COST = ("n_tokens", "n_fed")
+BESIDE = ("entropy_se", "n_tokens", "n_fed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,7 @@ def until(p: Probed, t: float) -> Probed:
 
 def only(p: Probed, kept: Array) -> Probed:
     """The probes in the mask `kept`, (n, J_max + 1) bool; all others become NaN (leader: -1)."""
-    names = ("k", "position", "entropy", "residual", "p_true", "leader_true", "p_leader", "invalid", *COST)
+    names = ("k", "position", "entropy", "residual", "p_true", "leader_true", "p_leader", "invalid", *BESIDE)
     cut: dict[str, Any] = {name: np.where(kept, getattr(p, name), np.nan) for name in names}
     motion, whole = np.where(kept[:, 1:], p.motion, np.nan), kept.sum(1) == (~np.isnan(p.position)).sum(1)
     net = np.where(whole, p.net_motion, np.nan)
