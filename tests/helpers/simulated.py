@@ -98,11 +98,11 @@ def simulated_columns(run):
         steps = 1 + int(r.integers(6))
         row = dict(trace_id=i, problem_id=problem, sample=i % run.samples, correct=int(not wrong), finish="stop")
         row |= dict(n_tokens=n_tokens, n_steps=steps, problem_steps=steps, mean_entropy=float(entropy))
-        append(traces, row)
+        append(traces, row | dict(answer="0" if wrong else "1"))
         for k in range(steps + 1) if run.probed else ():
             h = max(0.0, 2.0 * (1 - k / steps) + 10 * run.entropy_effect * wrong * k / steps + 0.1 * r.normal())
             p = 0.1 + (0.0 if wrong else 0.8 * k / steps) + 1e-3 * h  # no two alike: ties hang on the order of a sum
-            shape = dict(entropy=h, entropy_se=0.05, p_true=p, residual=0.2 / (k + 1))
+            shape = dict(entropy=h, entropy_se=0.05, p_true=p, invalid=0.1 / (k + 1), residual=0.2 / (k + 1))
             append(found, shape | dict(trace_id=i, estimator="number", k=k, position=k / steps))
     return traces, found
 

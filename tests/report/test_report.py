@@ -57,14 +57,14 @@ answer entropy, nats, mean of traces: wrong solid, right dotted
        0                            0.5                             1
                    share of the reasoning steps done
 
-step  right  answer entropy       wrong  answer entropy      p(true)  unexplored
-   0     16  1.98 [1.93, 2.02]        8  2.00                  0.102       0.200
-   1     16  1.10 [0.70, 1.34]        8  1.82                  0.341       0.100
-   2     13  0.66 [0.40, 0.91]        7  1.70                  0.436       0.067
-   3     10  0.39 [0.12, 0.71]        6  1.59                  0.503       0.050
-   4      5  0.41                     5  1.54                  0.426       0.040
-   5      4  0.13                     3  1.67                  0.539       0.033
-   6      1  0.08                     0  -                     0.900       0.029
+step  right  answer entropy       wrong  answer entropy      p(true)   no answer
+   0     16  1.98 [1.93, 2.02]        8  2.00                  0.102       0.100
+   1     16  1.10 [0.70, 1.34]        8  1.82                  0.341       0.050
+   2     13  0.66 [0.40, 0.91]        7  1.70                  0.436       0.033
+   3     10  0.39 [0.12, 0.71]        6  1.59                  0.503       0.025
+   4      5  0.41                     5  1.54                  0.426       0.020
+   5      4  0.13                     3  1.67                  0.539       0.017
+   6      1  0.08                     0  -                     0.900       0.014
 
 Wrong traces stay uncertain: half-way their answer entropy is 0.49 nats [0.26,
   0.71] above that of right ones.
@@ -86,8 +86,8 @@ Only 8 wrong traces: a small sample.
 Half-way: after the last step in the first half of a trace's steps. In a trace
   of one step that is its start, where it may look uncertain. Equal steps: only
   pairs of a right and a wrong trace with the same number of steps.
-Unexplored: probability that the search assigned to no answer, mean of traces;
-  it may be any answer's.
+No answer: probability that none follows the cue, mean of traces; the entropy is
+  that of the answers given.
 A true answer less likely than 0.001 counts as 0.001.
 """
 
