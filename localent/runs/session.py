@@ -209,6 +209,7 @@ def cue_candidates(ready: Loaded, task: tasks.Task, status: Status = ignore) -> 
 
     def measure() -> object:
         longest = max(asked.values(), key=lambda session: session.settings.ctx or 0)
+        engine.check_options(longest.options, ready.file.path)
         with longest.engine() as lanes:
             questions = {key: session.questions for key, session in asked.items()}
             return cues.to_json(cues.measured(lanes, questions, longest.setup(lanes)))

@@ -46,7 +46,7 @@ def test_score_on_the_command_line(model, worked, tmp_path):
         main, ["score", model, "made", "--gold", "--data", str(worked), *options, "--system", "Hi"]
     )
     assert told.exit_code == 0, told.output
-    assert told.output.splitlines()[-1] != gold.output.splitlines()[-1]  # another run
+    assert told.stdout.splitlines()[-1] != gold.stdout.splitlines()[-1]  # another run
     missing = CliRunner().invoke(main, ["score", model, "nowhere.txt", *options])
     assert missing.exit_code == 2
     assert "No file 'nowhere.txt'" in missing.output

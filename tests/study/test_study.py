@@ -1,6 +1,7 @@
 """The study: a planted effect is supported, none is refuted, length alone is called by its name; it can say no."""
 
 import json
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -216,14 +217,13 @@ def test_an_untrained_checkpoint_that_guesses_among_options_has_no_verdicts(untr
     assert any(v.effect.known for _, v in found.verdicts)
 
 
-def test_an_untrained_checkpoint_of_the_bundled_shape_is_refuted(untrained, tmp_path):
-    """It gathers nothing about the answer, and its own text tells no more than any control."""
+def test_an_untrained_checkpoint_that_gives_no_answers_has_no_verdicts(untrained, tmp_path):
+    """Nearly all probability after the cue is on no answer: the rest says nothing of what it knows."""
     found = of_untrained(untrained, "demo-number", tmp_path)
-    by_claim = {v.key: v for _, v in found.verdicts}
-    assert by_claim[GAIN].verdict == REFUTED
-    assert by_claim[GAIN].effect.n > 40
-    assert by_claim[EVERY].verdict in (REFUTED, UNDECIDED)
-    assert SUPPORTED not in {v.verdict for claim, v in by_claim.items() if not claim.startswith("saturation")}
+    assert found.subjects[0].validity.invalid > 0.5
+    assert {v.verdict for _, v in found.verdicts} == {WITHHELD}
+    assert {v.note for _, v in found.verdicts} == {found.subjects[0].validity.sentence}
+    assert "No answer follows the cue with probability" in found.subjects[0].validity.sentence
 
 
 def test_a_trained_model_whose_text_is_replaced_by_filler_is_refuted(bundled, tmp_path):
@@ -300,8 +300,11 @@ def test_studies_that_ask_for_different_things_have_different_names(asked):
     assert len({asked("names", **options)[0].study_id for options in ways}) == len(ways)
 
 
-def test_rollouts_are_judged_as_those_that_they_are(asked):
+def test_rollouts_are_judged_as_those_that_they_are(asked, monkeypatch):
     """Stored rollouts of another number are refused; judged are 16, by their floor of 1/32, or none."""
+    monkeypatch.setattr(
+        sys.modules["localent.study.study"], "_unless_unfit", lambda found, subjects: list(found)
+    )  # the model is random
     claim = ROLLED
     found, first = asked("rolled", m=16, n_rolled=3)
     assert "16 rollouts a prefix" in first[claim].note
@@ -624,7 +627,7 @@ def test_study_on_the_command_line(random_model, tmp_path):
     other = CliRunner().invoke(main, [*arguments, "--seed", "1", "--json"])
     told = [json.loads(line) for line in other.stdout.splitlines() if line.startswith("{")]
     assert told
-    assert {row["verdict_seed_0"] for row in told} <= {SUPPORTED, REFUTED, UNDECIDED, LENGTH}
+    assert {row["verdict_seed_0"] for row in told} <= {SUPPORTED, REFUTED, UNDECIDED, LENGTH, WITHHELD}
     assert "Under seed 0" in other.stderr
     chosen = ["--top-p", "0.9", "--top-k", "5", "--system", "Think."]
     more = CliRunner().invoke(main, [*arguments, *chosen, "--threads", "1", "--ctx", "1600", "--json"])
