@@ -19,11 +19,22 @@ import numpy as np
 import random_model
 
 from localent import engine, tasks
-from localent.engine import Coroutine, Engine, Model, Options, Prompt, QuantizeOptions, Rewind, Vocab, quantize
+from localent.engine import (
+    Coroutine,
+    Engine,
+    Feed,
+    Model,
+    Options,
+    Prompt,
+    QuantizeOptions,
+    Request,
+    Vocab,
+    quantize,
+)
 from localent.errors import UsageError
 from localent.machine.hardware import usable_cores
 from localent.measure.meter import Meter
-from localent.measure.sampling import Sampler
+from localent.measure.sampling import Penalties, Sampler
 from localent.records import Problem, Trace
 from localent.tasks.kinds.number_grammar import NumberGrammar
 from localent.tracing.attempt import Question, Setup, attempt
@@ -129,7 +140,7 @@ class Forced:
     """Draws like the real sampler, and then takes the next token of a given text all the same."""
 
     def __init__(self, draw: Callable, tokens: Sequence[int]):
-        self._draw, self._tokens = draw, itertools.cycle(tokens)
+        self._draw, self._tokens, self.penalties = draw, itertools.cycle(tokens), Penalties()
 
     def sample(self, *args) -> int:
         self._draw(*args)
@@ -164,11 +175,13 @@ class _Mind:
             if len(self.lane) >= self.n_prefix + self.n_cue and reply is not None:
                 self._speak(reply)
 
-    def _note(self, wish: Prompt | Rewind | int) -> None:
+    def _note(self, wish: Request) -> None:
         if isinstance(wish, Prompt):
             self.lane = list(wish.tokens)
         elif isinstance(wish, int):
             self.lane.append(wish)
+        elif isinstance(wish, Feed):
+            self.lane.extend(wish.tokens)
         else:
             del self.lane[wish.n_tokens :]
             if wish.n_tokens < self.n_prefix:

@@ -114,7 +114,7 @@ def test_a_stop_text_ends_the_trace_and_is_cut_off():
 def test_a_stop_text_that_begins_inside_a_token_leaves_that_token_whole():
     """The lane was fed " So on.\n", so what a probe sees at the end, the tokens and the text all have it."""
     trace, engine = make([STEP1, SO, REST, ASK], stops=(b"\nQ:",))
-    assert (trace.text, trace.finish) == ("Two and two.\n So.\n", "stop")
+    assert (trace.text, trace.finish) == ("Two and two.\n So on.\n", "stop")
     assert [PIECES[token.token_id] for token in trace.tokens] == [token.text for token in trace.tokens]
     check_probes(trace, [0, 1, 2])
     asked = {tokens for tokens in engine.asked if tokens[-1] == CUE}
