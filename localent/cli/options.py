@@ -219,11 +219,11 @@ def effort_options(when: str = "") -> Decorator:
     """--cue, --max-fed and --paths: how a probe asks for the answer, and how long it looks. when: "With --task: "."""
     cue = "how probes ask for the answer; auto: as fits the model ('localent prompt' lists the ways). Or your own text."
     fed = "maximum tokens by which a probe searches."
-    paths = "paths drawn from what the search left open, to estimate what they hold; 0: it is only bounded."
+    paths = "paths drawn to estimate what the search left open: so many for all of it, fewer for less; 0: none."
     options = (
         click.option("--cue", default="auto", show_default=True, help=_begun(when, cue)),
         click.option("--max-fed", type=int, default=8, show_default=True, help=_begun(when, fed)),
-        click.option("--paths", type=int, default=4, show_default=True, help=_begun(when, paths)),
+        click.option("--paths", type=int, default=16, show_default=True, help=_begun(when, paths)),
     )
     return lambda command: _with(command, options)
 

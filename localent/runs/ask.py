@@ -55,5 +55,9 @@ def ask(model: str, problem: Problem, settings: Settings, watcher: Watcher) -> T
 def task_of(problem: Problem, *, bundled: bool) -> tasks.Task:
     """The task of one problem. Bundled models know bare questions only; others get an instruction or examples."""
     kind = kinds.of_answer(problem.answer, problem.choices)
-    instruction, shots = ("", 0) if bundled else (kind.instruction, SHOTS)
-    return tasks.Task("ask", kind, (problem,), kind.examples, instruction, shots, "")
+    if not bundled:
+        return tasks.Task("ask", kind, (problem,), kind.examples, kind.instruction, SHOTS, "")
+    like = tasks.load(
+        "demo-choice" if problem.choices else "demo-number"
+    )  # its cue is fitted to what it was trained on
+    return replace(like, name="ask", problems=(problem,), source="")

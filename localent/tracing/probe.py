@@ -24,6 +24,7 @@ from localent.tasks.kinds.option_text import OptionTexts
 from localent.tasks.kinds.summary import NOTHING_DRAWN, Drawn, Explored, Summary, plogp, summarise
 from localent.tracing.option_text import common_length, probe_texts
 
+LEAST_PATHS = 2
 NEGLIGIBLE = 1e-5  # branches below this are drawn from, but not searched
 DETOURS = 2  # the true answer is followed through as many tokens as so many plain spellings of it have
 WORTHWHILE = 1e-2  # other spellings of the true answer are followed down to this share of what it has already
@@ -37,7 +38,11 @@ class Effort:
 
     epsilon: float = 0.01  # stop when the unexplored probability is below this
     max_fed: int = 8  # or after so many tokens beyond the cue
-    paths: int = 4  # drawn from what is unexplored; 0: it is bounded, not estimated
+    paths: int = 16  # drawn from what is unexplored, were it everything; 0: it is bounded, not estimated
+
+    def n_paths(self, residual: float) -> int:
+        """Paths for so much unexplored probability: in proportion to it, and two at least, for an error."""
+        return max(LEAST_PATHS, math.ceil(self.paths * residual)) if self.paths else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ def probe(n_prefix: int, asked: Asked, effort: Effort, meter: Meter) -> Generato
     search.start(row)
     while search.open and search.residual > effort.epsilon and search.n_fed < effort.max_fed:
         yield from search.visit(heapq.heappop(search.open))
-    drawn = yield from search.draw(effort.paths)
+    drawn = yield from search.draw(effort.n_paths(search.residual))
     blind, leader = search.summary(drawn), search.leader()
     p_true = blind.answers.get(asked.truth, 0.0)
     if spelling := grammar.spelling(asked.truth):
