@@ -166,8 +166,9 @@ class _Search:
             common = common_length(self._fed, branch.path[:-1])
             if common < len(self._fed):
                 yield Rewind(self.n_base + common)
-            row = yield Feed(branch.path[common:])
-            self.n_fed += len(branch.path) - common
+            for token in branch.path[common:]:  # one by one: so they share a decode with the other lanes
+                row = yield token
+                self.n_fed += 1
             self._fed, self._nodes[branch.path] = branch.path, self._read(branch, row)
         return self._nodes[branch.path]
 
