@@ -51,7 +51,7 @@ def main() -> None:
     """Watch a language model's uncertainty while it reasons: full-logit entropy of GGUF models, in SQLite.
 
     \b
-    localent demo                               a tour on bundled models, in two minutes
+    localent demo                               a tour on bundled models, in minutes
     localent run model.gguf gsm8k -n 100        your model on 100 problems
     localent sql "select * from run_summary"    query the results
     """

@@ -99,7 +99,7 @@ PARTS = {"main": main_job, "stages": stages, "quants": quants}
 def command(n: int, parts: Sequence[str], threads: int | None, db: Path, json_: bool) -> None:
     """Tour the bundled models: the main job, the effect of training, and the effect of quantization.
 
-    Takes two minutes on two cores, or seconds from a finished database. A stopped demo continues where it was.
+    Takes some minutes on two cores, or seconds from a finished database. A stopped demo continues where it was.
 
     \b
     localent demo
