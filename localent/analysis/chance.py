@@ -28,7 +28,7 @@ class Chance:
 
     @property
     def sentence(self) -> str:
-        """What stands in place of verdicts at chance."""
+        """The reason that stands in place of verdicts at chance."""
         few = " or there are too few problems to tell," if self.n < FEW else ""
         counts = f"{self.n_right} of {self.n} problems right, {self.level:.0%} by guessing"
         return (

@@ -119,7 +119,7 @@ def _each(db: Database, run_id: str) -> Iterator[Probed]:
 
 
 def _grid(ids: Array, rows: Columns) -> Array:
-    """Where traces were probed themselves: sorted keys (n_own,); of a run that was not, where anything was read."""
+    """Places where traces were probed themselves: sorted keys (n_own,); else where anything was read."""
     own = np.array([c is None and m is None for c, m in zip(rows["control"], rows["n_rollouts"], strict=True)], bool)
     return np.unique(_keys(ids, rows)[own if own.any() else slice(None)])
 

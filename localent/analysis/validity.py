@@ -1,4 +1,4 @@
-"""How often no answer follows the cue of a probe. Where that is often, the answers say little: nothing is judged."""
+"""The share of probes without an answer. Where it is large, the answers say little: nothing is judged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Validity:
 
     @property
     def sentence(self) -> str:
-        """What stands in place of verdicts where it is doubtful."""
+        """The reason that stands in place of verdicts where it is doubtful."""
         return (
             f"No answer follows the cue with probability {self.invalid:.0%}, mean of {self.n_probes} probes (limit "
             f"{INVALID_LIMIT:.0%}): the format does not work for this model, so there is no verdict. 'localent prompt "

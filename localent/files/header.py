@@ -126,7 +126,7 @@ def read_header(path: Path) -> Header:
 
 
 def read_purpose(path: Path) -> str:
-    """What a file is, from its first fields alone, without its vocabulary: MODEL, or what else, in words.
+    """The role of a file, from its first fields alone, without its vocabulary: MODEL, or another in words.
 
     Raises LocalentError where there is no GGUF file.
     """

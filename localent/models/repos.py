@@ -74,7 +74,7 @@ def several(wanted: Repo, found: list[str]) -> str:
 
 
 def tags(files: Iterable[str]) -> list[str]:
-    """What can be written behind the colon for each of these files: its quant where only one has it, else its name."""
+    """Text behind the colon for each of these files: its quant where only one has it, else its name."""
     quants = {file: _quant(file) for file in files}
     held = list(quants.values())
     return sorted(q if q and held.count(q) == 1 else _stem(file) for file, q in quants.items())

@@ -39,7 +39,7 @@ class Candidate:
 
 
 def first_problems(task: tasks.Task) -> tasks.Task:
-    """What cues are measured on: the first problems of the task's file; of a single question the worked examples."""
+    """The task that cues are measured on: the first problems of its file; for one question, the worked examples."""
     chosen = task.opening or task.kind.examples
     return replace(task, problems=chosen[:N_PROBLEMS])
 

@@ -50,7 +50,7 @@ class Prompts:
 
     @property
     def cue(self) -> Cue:
-        """How probes ask for the answer."""
+        """The way in which probes ask for the answer."""
         cues = self.task.kind.cues
         return cue_named(cues, self.settings.cue) if self.settings.cue else cues[0]
 

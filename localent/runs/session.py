@@ -194,7 +194,7 @@ def _with_cue(ready: Loaded, task: tasks.Task, status: Status) -> Loaded:
 
 
 def cue_candidates(ready: Loaded, task: tasks.Task, status: Status = ignore) -> tuple[cues.Candidate, ...]:
-    """How well each cue of the task's kind fits a model, measured once on this machine.
+    """Measure how well each cue of the task's kind fits a model, once on this machine.
 
     A cue that the model's template has no room for is left out.
     """

@@ -23,7 +23,7 @@ __all__ = ["answer_start", "extract", "grade", "is_answered", "normalise_number"
 
 
 class Reading(NamedTuple):
-    """What was read out of a text."""
+    """An answer read out of a text."""
 
     found: Found | None  # the answer
     start: int | None  # where its statement starts

@@ -107,7 +107,7 @@ def _line_starts(text: str) -> list[int]:
 
 
 def _whole(text: str) -> list[Range]:
-    """Where display math and code stand."""
+    """The ranges of display math and code."""
     return [m.span() for m in BLOCK.finditer(text)] if "\n" in text else []
 
 
@@ -124,7 +124,7 @@ def _stands_alone(part: str, thought: ThoughtFormat) -> bool:
 
 
 def _answer_begin(text: str, answer: int, thought: ThoughtFormat) -> int:
-    """Where the step of the answer begins: at its sentence, or at the display math in which it stands."""
+    """The begin of the step of the answer: at its sentence, or at the display math in which it stands."""
     begin = max(_sentence_start(text, answer), min(answer, thought.end(text)))
     return next((start for start, end in _whole(text) if start < begin < end), begin)
 

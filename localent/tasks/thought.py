@@ -47,7 +47,7 @@ class ThoughtFormat:
         return at + len(self.closing) if at >= 0 else 0
 
     def to_answer(self, text: str) -> str:
-        """What has to follow a text, the prompt left out, so that the answer can begin; "" where nothing has to."""
+        """Text that has to follow, the prompt left out, before the answer can begin; "" where none has to."""
         if self.is_open(text):
             bare = not text and not self.gap.strip("\n")
             gap = "" if bare or (self.gap and text.endswith(self.gap)) else self.gap

@@ -72,7 +72,7 @@ def _shown(template: str, message: dict[str, Any]) -> str:
 
 
 def _opening(before: str, plain: str) -> str:
-    """What opens a thought: from the mark, or the word before it, that the turn of a plain message does not have."""
+    """The opening of a thought: from the mark, or the word before it, that a plain message does not have."""
     common, marks = _common(before, plain), list(MARKER.finditer(before))
     if not marks:
         return ""

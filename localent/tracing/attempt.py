@@ -76,7 +76,7 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a trace a probe reads."""
+    """The place in a trace at which a probe reads."""
 
     sample: int
     k: int  # reasoning steps in the prefix

@@ -47,7 +47,7 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a probe asks for."""
+    """The question of one probe: a cue, the answers that count, the true one."""
 
     cue: Sequence[int]  # tokens that ask for the answer now
     grammar: Grammar | OptionTexts  # what counts as an answer

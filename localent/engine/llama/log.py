@@ -42,7 +42,7 @@ def clear() -> None:
 
 
 def warnings() -> str | None:
-    """What llama.cpp warned of since `clear`, in one line without control characters; None if of nothing."""
+    """llama.cpp's warnings since `clear`, in one line without control characters; None if there are none."""
     lines = (re.sub(r"^\s*\w+:", "", line).strip() for line in "".join(_WARNINGS).splitlines())
     telling = dict.fromkeys(line for line in lines if re.search(r"\w", line) and REPAIRED not in line)
     text = "".join(c if c.isprintable() else "?" for c in "; ".join(telling))
