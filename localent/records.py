@@ -132,7 +132,7 @@ class Distribution:
     invalid: float  # probability that no answer follows
     residual: float  # probability of continuations that were not explored
     entropy: float | None  # estimated without bias: see tasks.kinds.summary
-    entropy_se: float | None  # its standard error; 0: all was explored; None: unknown
+    entropy_se: float | None  # its standard error; 0: all was explored, or all paths agree; None: unknown
     entropy_lower: float | None  # certified: all of the residual falls to the most likely answer
     entropy_upper: float | None  # certified: the residual is spread over all other answers there are
     leader: str | None  # the most likely answer; None where what is unexplored could still overtake it

@@ -53,7 +53,7 @@ def texts_of(tokens: np.ndarray, bos: int | None) -> list[Text]:
 
 
 class BaseScorer(Scorer):
-    """A base file in the place of a reference model: returns its rows in order, whatever tokens are fed."""
+    """A base file in the place of a reference model: returns its rows in order, independent of the tokens fed."""
 
     can_keep = False
 

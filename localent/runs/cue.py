@@ -1,7 +1,7 @@
 """The cue that fits a model: the one after which the least probability leads to no answer.
 
-Measured on prefixes of a few traces of the task's first problems, whatever part of the task a run covers, so that a
-run, its continuation and its shards take the same.
+Measured on prefixes of a few traces of the first problems of the task's file, so that a run, its continuation and its
+parts take the same cue.
 """
 
 from __future__ import annotations

@@ -182,12 +182,12 @@ def _with_cue(ready: Loaded, task: tasks.Task, status: Status) -> Loaded:
     settings = ready.settings
     if not settings.probe:
         return replace(ready, settings=replace(settings, cue=None))
-    kinds_own = task.kind.cues
+    ways = task.kind.cues
     if settings.cue is not None:
-        cue_named(kinds_own, settings.cue)
+        cue_named(ways, settings.cue)
         return ready
-    if len(kinds_own) == 1:
-        return replace(ready, settings=replace(settings, cue=kinds_own[0].key))
+    if len(ways) == 1:
+        return replace(ready, settings=replace(settings, cue=ways[0].key))
     chosen = cues.best(cue_candidates(ready, task, status))
     cues.warn(chosen)
     return replace(ready, settings=replace(settings, cue=chosen.key))

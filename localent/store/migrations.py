@@ -55,8 +55,8 @@ CONTROL = (
     'control text /* what stands in place of the trace\'s own steps: "shuffled", ...; null: the steps themselves */'
 )
 ENTROPY_SE = (
-    "entropy_se real /* nats: standard error of entropy; 0: all was explored; null: unknown, as in runs of before it,"
-    " where invalid and each unexplored branch counted as answers */"
+    "entropy_se real /* nats: standard error of entropy; 0: explored, or all paths agree; null: unknown, as in older"
+    " runs, where invalid and each unexplored branch counted as answers */"
 )
 ROLLOUTS = "n_rollouts integer /* continuations sampled; null: computed from logits */"
 

@@ -237,7 +237,8 @@ class _Search:
         """Corrections to counting a branch as one answer, from one random path through it (see `Drawn`).
 
         Every row on the way adds its exact entropy (the chain rule). Where an answer ends that has been met already,
-        both are one; what is no answer is taken out again.
+        both are one; what is no answer is taken out again. Two spellings of one number count as two where neither the
+        search nor this path has met the other.
         """
         mass = entropy = 0.0
         met = dict[str, float]()

@@ -327,7 +327,7 @@ def test_a_hub_that_is_out_of_reach(stub, monkeypatch):
 
 
 def test_any_repository_is_pulled_by_quant_and_then_found(stub):
-    """The file comes from the listing, whatever it is called; NAME without the quant is the only model."""
+    """The file comes from the listing, under any name; NAME without the quant is the only model."""
     stub.files = {"README.md": b"x", "odd_Name.i1-Q6_K.gguf": CONTENT, "mmproj-F16.gguf": b"x", "imatrix.gguf": b"x"}
     with pytest.raises(LocalentError, match="no such model of the hub on this disk: fetch it with 'localent pull some"):
         resolve("someone/Mine-GGUF:Q6_K")

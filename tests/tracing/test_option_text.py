@@ -1,4 +1,4 @@
-"""The answer by the text of an option: equal to brute force, whatever the options begin with, and read in place."""
+"""The answer by the text of an option: equal to brute force, also where options begin alike, and read in place."""
 
 import math
 

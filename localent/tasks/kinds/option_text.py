@@ -14,7 +14,7 @@ ln n does not say that the model is unsure. Only `sum` is what the model would g
 The options sum to 1, so nothing is invalid or unexplored, and the entropy is exact. Without worked examples and without
 a chat template the prompt ends in the cue: the trace is the model's own answer in a line, no reasoning, and the only
 probe is the one before it. With worked examples or a chat template the model reasons first, and each step is probed.
-A trace counts by the leading option of its last probe, whatever it says itself.
+A trace counts by the leading option of its last probe, not by what it states.
 """
 
 from __future__ import annotations

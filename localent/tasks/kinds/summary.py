@@ -55,7 +55,7 @@ class Summary:
     invalid: float  # that there is none: 1 - mass
     residual: float  # that was not explored, answers or not
     entropy: float | None
-    entropy_se: float | None  # standard error of the estimate; 0: all was explored; None: fewer than two paths
+    entropy_se: float | None  # standard error of the estimate; 0: explored, or paths agree; None: fewer than two
     entropy_lower: float | None
     entropy_upper: float | None
 
