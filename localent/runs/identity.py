@@ -1,7 +1,9 @@
 """The identity of a run: a hash of everything that can change one bit of its rows.
 
-Model, task, prompts, sampling, lanes, threads and build are in it. Which problems and how many samples is not, so a run
-can be extended, split and joined; nor is the size of the context, which changes no bit (tests/engine/test_llama.py).
+Model, task, its data, prompts, sampling, lanes, threads and build are in it. Which of the problems and how many samples
+is not, so a run can be extended, split and joined; nor is the size of the context, which changes no bit
+(tests/engine/test_llama.py). Two files under one task name are two runs; a bundled task has no file of its own, and is
+told by the version in the build.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ OF_TEXT = ("answer_by", "option_score")  # recorded where options are answered b
 def record_of(model_sha256: str, prompts: Prompts, build: dict[str, object]) -> Run:
     """The record of a run with complete settings, made by a build (see build_of)."""
     chosen = _recorded(prompts.settings) | {"shots": prompts.n_shots, "prompt": prompts.digest()} | _engine_options()
+    chosen |= {"data": prompts.task.data} if prompts.task.data else {}
     content = json.dumps([model_sha256, prompts.task.name, chosen, build], sort_keys=True)
     run_id = hashlib.sha256(content.encode()).hexdigest()[:12]
     return Run(run_id, model_sha256, prompts.task.name, chosen, build)

@@ -1,15 +1,21 @@
-"""The content hash that makes a problem the same problem in any file."""
+"""Content hashes: what makes a problem the same problem in any file, and a file the same data."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from localent.records import Choice
+from localent.records import Choice, Problem
 
 
 def problem_id(question: str, answer: str, choices: Sequence[Choice] = ()) -> str:
     """16 hex digits of the sha256 over question, answer and options. Raises UnicodeEncodeError for a surrogate."""
     content = json.dumps([question, answer, [[c.label, c.text] for c in choices]], ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def data_id(problems: Iterable[Problem]) -> str:
+    """16 hex digits of the sha256 over the ids of problems, in whatever order: another order is no other data."""
+    ids = sorted(problem.problem_id for problem in problems)
+    return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]

@@ -15,6 +15,7 @@ from localent.errors import UsageError
 from localent.records import Problem
 from localent.tasks import kinds
 from localent.tasks.grade import answer_start
+from localent.tasks.identity import data_id
 from localent.tasks.kinds import CHOICE, OPTION_TEXT, Kind
 from localent.tasks.kinds.option_text import with_solution
 from localent.tasks.problems import Columns, problem_of
@@ -41,6 +42,7 @@ class Task:
     source: str  # the file
     opening: tuple[Problem, ...] = ()  # the first of the file, whichever are asked: cues are fitted to them
     n_duplicates: int = 0  # rows that repeat an earlier problem; they are not asked again
+    data: str = ""  # hash of all problems of the file, whichever are asked; "": they come with localent
 
     def first(self, n: int | None) -> Task:
         """The task with its first n problems only; None: all of them."""
@@ -104,6 +106,7 @@ def load(name: str, data: Path | None = None, columns: Columns | None = None) ->
         source=str(path),
         opening=problems[:OPENING],
         n_duplicates=len(found) - len(problems),
+        data="" if name in BUNDLED else data_id(problems),
     )
 
 

@@ -264,3 +264,23 @@ def test_a_wrong_request_is_refused_before_anything_runs(model, sums, tmp_path, 
         make(model, sums, tmp_path / "x.db", **arguments)
     if (tmp_path / "x.db").exists():
         assert content(tmp_path / "x.db", ("traces",)) == {"traces": []}
+
+
+def test_two_files_under_one_task_name_are_two_runs(model, sums, tmp_path):
+    """Their traces stay apart, whichever of their problems are asked; the first of them goes on as before."""
+    db, other = tmp_path / "runs.db", tmp_path / "other.jsonl"
+    other.write_text(sums.read_text().replace('"What is 0 + 0?"', '"What is nothing?"'))
+    first, second = make(model, sums, db, 3), make(model, other, db, 3)
+    assert first.run_id != second.run_id
+    assert (second.n_before, second.n_new) == (0, 3)
+    again = make(model, sums, db, 4)
+    assert (again.run_id, again.n_before, again.n_new) == (first.run_id, 3, 1)
+    assert make(model, other, db, 1, temperature=0.5).run_id != make(model, sums, db, 1, temperature=0.5).run_id
+
+
+def test_a_bundled_task_keeps_the_identity_it_had(bundled, tmp_path):
+    """Its problems come with localent, whose version is in the build."""
+    task = tasks.load("demo-number").first(1)
+    made = run(str(bundled), task, db=tmp_path / "runs.db", settings=replace(SETTINGS, probe=False))
+    with open_db(tmp_path / "runs.db") as store:
+        assert "data" not in store.run(made.run_id).settings
