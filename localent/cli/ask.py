@@ -8,26 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localent.cli.arguments import Group, refuse_unused
 from localent.cli.drawing import dumped, style
-from localent.cli.options import (
-    Group,
-    after_answer_option,
-    answer_by_option,
-    chat_template_option,
-    colour_option,
+from localent.cli.options import colour_option, measure_option
+from localent.cli.settings import (
     effort_options,
     gpu_layers_option,
-    max_tokens_option,
-    measure_option,
-    option_score_option,
-    refuse_unused,
+    prompt_options,
     seed_option,
     settings_options,
-    shots_option,
-    system_option,
     temperature_option,
-    template_var_option,
-    think_budget_option,
+    trace_options,
 )
 
 if TYPE_CHECKING:
@@ -54,17 +45,8 @@ def _problem(question: str, answer: str, options: tuple[str, ...]) -> Problem:
 @settings_options(
     seed_option(),
     temperature_option(),
-    max_tokens_option(
-        "Maximum tokens of the trace. Default: 512, 4096 for a model that thinks; less for models of short context."
-    ),
-    think_budget_option,
-    after_answer_option,
-    shots_option("Worked examples in the prompt. Default: as 'localent run'."),
-    answer_by_option,
-    option_score_option,
-    system_option,
-    template_var_option,
-    chat_template_option,
+    trace_options,
+    prompt_options,
     effort_options(),
     gpu_layers_option,
     click.option("--probe/--no-probe", default=True, show_default=True, help="Probe the answer after every step."),

@@ -10,29 +10,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localent.cli.options import (
-    DATA,
-    PATH,
-    Group,
-    ProblemFile,
-    answer_by_option,
-    data_options,
-    db_option,
+from localent.cli.arguments import Group, refuse_unused
+from localent.cli.options import DATA, PATH, ProblemFile, data_options, db_option, n_option, samples_option
+from localent.cli.progress import Bar
+from localent.cli.settings import (
+    answer_options,
     effort_options,
     gpu_layers_option,
     lanes_option,
     max_tokens_option,
-    n_option,
-    option_score_option,
-    refuse_unused,
-    samples_option,
     seed_option,
     settings_options,
     shots_option,
     temperature_option,
     threads_option,
 )
-from localent.cli.progress import Bar
 from localent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -118,8 +110,7 @@ def _at_least(least: int, name: str, value: int | None) -> None:
     temperature_option("With --task: 0 always takes the most likely token."),
     max_tokens_option("With --task: maximum tokens per trace."),
     shots_option("With --task: worked examples in the prompt."),
-    answer_by_option,
-    option_score_option,
+    answer_options,
     effort_options("With --task: "),
     lanes_option("With --task: traces at a time."),
 )

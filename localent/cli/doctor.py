@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from localent.cli.options import gpu_layers_option, refuse_unused
+from localent.cli.arguments import refuse_unused
+from localent.cli.settings import gpu_layers_option
 
 if TYPE_CHECKING:
     from localent.machine.findings import Finding

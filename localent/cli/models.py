@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localent.cli.options import PATH, Group, format_options, refuse_unused
+from localent.cli.arguments import Group, refuse_unused
+from localent.cli.options import PATH, format_options
 from localent.cli.output import print_table
 from localent.cli.progress import Bar
 from localent.errors import LocalentError, UsageError

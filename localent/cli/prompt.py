@@ -7,21 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localent.cli.options import (
-    Group,
-    ProblemFile,
-    answer_by_option,
-    chat_template_option,
-    data_options,
-    option_score_option,
-    refuse_unused,
-    seed_option,
-    settings_options,
-    shots_option,
-    system_option,
-    template_var_option,
-)
+from localent.cli.arguments import Group, refuse_unused
+from localent.cli.options import ProblemFile, data_options
 from localent.cli.output import print_table
+from localent.cli.settings import answer_options, seed_option, settings_options, shots_option, template_options
 
 if TYPE_CHECKING:
     from localent.engine import Vocab
@@ -60,13 +49,10 @@ class OneProblem:
     data_options,
 )
 @settings_options(
-    shots_option("Worked examples. Default: 0 for chat models and answers by text, else 4."),
+    shots_option(),
     seed_option("Seed of the choice of worked examples."),
-    answer_by_option,
-    option_score_option,
-    system_option,
-    template_var_option,
-    chat_template_option,
+    answer_options,
+    template_options,
     click.option(
         "--cue", default="auto", show_default=True, help="How probes ask for the answer; auto: measure which way fits."
     ),

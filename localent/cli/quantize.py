@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localent.cli.options import PATH, Group, threads_option
+from localent.cli.arguments import Group
+from localent.cli.options import PATH
 from localent.cli.output import print_table
 from localent.cli.progress import Bar
+from localent.cli.settings import threads_option
 
 if TYPE_CHECKING:
     from localent.engine import QuantizeOptions

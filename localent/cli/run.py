@@ -7,36 +7,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from localent.cli.options import (
-    Group,
-    Problems,
-    after_answer_option,
-    answer_by_option,
-    chat_template_option,
-    ctx_option,
-    data_options,
-    db_option,
-    effort_options,
-    gpu_layers_option,
-    lanes_option,
-    max_tokens_option,
-    n_option,
-    option_score_option,
-    probes_option,
-    recommended_option,
-    samples_option,
-    sampling_options,
-    seed_option,
-    settings_options,
-    shots_option,
-    system_option,
-    temperature_option,
-    template_var_option,
-    think_budget_option,
-    threads_option,
-)
+from localent.cli.arguments import Group
+from localent.cli.options import Problems, data_options, db_option, n_option, samples_option
 from localent.cli.output import dump_summary, show_summary, summary_of
 from localent.cli.progress import Bar
+from localent.cli.settings import (
+    effort_options,
+    filter_options,
+    hardware_options,
+    lanes_option,
+    probes_option,
+    prompt_options,
+    recommended_option,
+    seed_option,
+    settings_options,
+    temperature_option,
+    trace_options,
+)
 
 if TYPE_CHECKING:
     from localent.runs import Outcome, Settings
@@ -49,19 +36,10 @@ if TYPE_CHECKING:
 @settings_options(
     seed_option("Seed of sampling and of the choice of worked examples."),
     temperature_option(),
-    sampling_options,
+    filter_options,
     recommended_option,
-    max_tokens_option(
-        "Maximum tokens per trace. Default: 512, 4096 for a model that thinks; less for models of short context."
-    ),
-    think_budget_option,
-    after_answer_option,
-    shots_option("Worked examples in the prompt. Default: 0 for chat models and answers by text, else 4."),
-    answer_by_option,
-    option_score_option,
-    system_option,
-    template_var_option,
-    chat_template_option,
+    trace_options,
+    prompt_options,
     click.option("--probe/--no-probe", default=True, show_default=True, help="Probe the answer along each trace."),
     probes_option,
     click.option(
@@ -76,9 +54,7 @@ if TYPE_CHECKING:
         help="Also store the N most likely tokens of every prediction.",
     ),
     lanes_option("Traces at a time. Default: the fastest number, measured once and remembered."),
-    threads_option,
-    gpu_layers_option,
-    ctx_option,
+    hardware_options,
 )
 @db_option
 @click.option("--json", "json_", is_flag=True, help="Print the summary as JSON.")

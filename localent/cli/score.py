@@ -8,27 +8,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from localent.cli.options import (
-    DATA,
-    Group,
-    ProblemFile,
-    chat_template_option,
-    data_options,
-    db_option,
-    effort_options,
-    format_options,
-    gpu_layers_option,
-    lanes_option,
-    n_option,
-    refuse_unused,
-    settings_options,
-    shots_option,
-    system_option,
-    template_var_option,
-    threads_option,
-)
+from localent.cli.arguments import Group, refuse_unused
+from localent.cli.options import DATA, ProblemFile, data_options, db_option, format_options, n_option
 from localent.cli.output import print_records, say
 from localent.cli.progress import Bar
+from localent.cli.settings import (
+    effort_options,
+    gpu_layers_option,
+    lanes_option,
+    settings_options,
+    shots_option,
+    template_options,
+    threads_option,
+)
 
 if TYPE_CHECKING:
     from localent.analysis.gold import Gold
@@ -72,9 +64,7 @@ class Source:
 )
 @settings_options(
     shots_option(),
-    system_option,
-    template_var_option,
-    chat_template_option,
+    template_options,
     effort_options(),
     lanes_option("Texts at a time.", default=8),
     threads_option,

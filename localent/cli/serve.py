@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from localent.cli.options import db_option, refuse_unused
+from localent.cli.arguments import refuse_unused
+from localent.cli.options import db_option
 from localent.errors import LocalentError
 
 

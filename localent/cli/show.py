@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localent.cli.arguments import Group, refuse_unused
 from localent.cli.drawing import dumped, style
-from localent.cli.options import Group, colour_option, db_option, measure_option, refuse_unused
+from localent.cli.options import colour_option, db_option, measure_option
 from localent.cli.output import print_table
 from localent.errors import UsageError
 

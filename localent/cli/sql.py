@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from localent.cli.options import db_option, format_options, refuse_unused
+from localent.cli.arguments import refuse_unused
+from localent.cli.options import db_option, format_options
 from localent.cli.output import print_table
 from localent.errors import UsageError
 

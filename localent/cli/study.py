@@ -8,37 +8,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from localent.cli.options import (
-    Group,
-    ProblemFile,
-    after_answer_option,
-    answer_by_option,
-    chat_template_option,
-    ctx_option,
-    data_options,
-    db_option,
-    effort_options,
-    format_options,
-    gpu_layers_option,
-    lanes_option,
-    max_tokens_option,
-    n_option,
-    option_score_option,
-    probes_option,
-    refuse_unused,
-    samples_option,
-    sampling_options,
-    seed_option,
-    settings_options,
-    shots_option,
-    system_option,
-    temperature_option,
-    template_var_option,
-    think_budget_option,
-    threads_option,
-)
+from localent.cli.arguments import Group, refuse_unused
+from localent.cli.options import ProblemFile, data_options, db_option, format_options, n_option, samples_option
 from localent.cli.output import print_table, say
 from localent.cli.progress import Bar
+from localent.cli.settings import (
+    effort_options,
+    filter_options,
+    hardware_options,
+    lanes_option,
+    probes_option,
+    prompt_options,
+    seed_option,
+    settings_options,
+    temperature_option,
+    trace_options,
+)
 
 if TYPE_CHECKING:
     from localent.runs import Settings
@@ -107,22 +92,13 @@ class Output:
 @settings_options(
     seed_option(),
     temperature_option(),
-    sampling_options,
-    max_tokens_option(),
-    think_budget_option,
-    after_answer_option,
-    shots_option(),
-    answer_by_option,
-    option_score_option,
-    system_option,
-    template_var_option,
-    chat_template_option,
+    filter_options,
+    trace_options,
+    prompt_options,
     probes_option,
     effort_options(),
     lanes_option(default=16),
-    threads_option,
-    gpu_layers_option,
-    ctx_option,
+    hardware_options,
 )
 @Group(
     "probing",

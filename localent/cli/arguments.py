@@ -1,0 +1,73 @@
+"""Groups of options that reach a command as one argument, and refusal of options without effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+Function = Callable[..., Any]  # the function behind a command
+Decorator = Callable[[Function], Function]
+
+
+class Group:
+    """A decorator that adds options which belong together. The command gets their values as one argument."""
+
+    def __init__(self, name: str, make: Callable[..., object], *options: Decorator) -> None:
+        """name: of the argument. make: values by the names of the options -> the argument."""
+        self.name, self.make, self.options = name, make, options
+        self.fields = list(dict.fromkeys(field for option in options for field in _names(option)))
+
+    def __call__(self, command: Function) -> Function:
+        @wraps(command)
+        def call(*args: Any, **given: Any) -> Any:
+            values = {field: given.pop(field) for field in self.fields}
+            return command(*args, **given, **{self.name: self.make(**values)})
+
+        return together(*self.options)(call)
+
+
+def together(*options: Decorator) -> Decorator:
+    """One decorator for options that several commands offer in this order."""
+
+    def add(command: Function) -> Function:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def _names(option: Decorator) -> list[str]:
+    """The arguments that a command gets for an option, or for a group of them."""
+    if isinstance(option, Group):
+        return [option.name]
+    return [param.name for param in option(lambda: None).__click_params__]  # type: ignore[attr-defined]
+
+
+def refuse_unused(form: str, *names: str) -> None:
+    """Raise a usage error for options on the command line that do nothing in the form of the command asked for.
+
+    form: in words, "A plain text" or "--run". names: the parameters that it does not use.
+    """
+    context = click.get_current_context()
+    given = [p for p in context.command.params if _is_given(context, p)]
+    unused = [_spelling(p) for p in given if p.name in names]
+    if unused:
+        pronoun = "it" if len(unused) == 1 else "them"
+        raise click.UsageError(f"{form} does not use {', '.join(unused)}: leave {pronoun} out.")
+
+
+def _is_given(context: click.Context, param: click.Parameter) -> bool:
+    """True for a parameter on the command line; of flags that share one name, for the one that was chosen."""
+    name = param.name or ""
+    choice = getattr(param, "flag_value", None)
+    chosen = not isinstance(choice, str) or context.params.get(name) == choice
+    return chosen and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
+def _spelling(param: click.Parameter) -> str:
+    return max(param.opts, key=len) if isinstance(param, click.Option) else param.human_readable_name
