@@ -42,9 +42,9 @@ def extract(text: str, kind: Kind, choices: Sequence[Choice] = (), thought: Thou
     )
 
 
-def grade(extraction: Extraction, problem: Problem) -> bool:
-    """True if the extracted answer is the true one. A missing answer is wrong."""
-    return extraction.value is not None and extraction.value == problem.answer
+def grade(extraction: Extraction, problem: Problem, kind: Kind) -> bool:
+    """True if the extracted answer agrees with the true one (see Kind.agree). A missing answer is wrong."""
+    return extraction.value is not None and kind.agree(extraction.value, problem.answer)
 
 
 def answer_start(text: str, kind: Kind, choices: Sequence[Choice] = (), thought: ThoughtFormat = DEFAULT) -> int | None:

@@ -15,6 +15,7 @@ from fractions import Fraction
 from localent.tasks.text import fold
 
 LONGEST = 400  # digits, and powers of ten: beyond it text is a runaway model, not a number
+LONG, CLOSE = 6, Fraction(1, 10**6)  # decimals that may have been cut off, and how far apart they may then be
 SCALES = {"k": 3, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
@@ -64,6 +65,30 @@ def normalise_number(text: str) -> str | None:
         return str(int(text))
     found = list(WIDE.finditer(fold(text)))
     return normal(found[0]) if len(found) == 1 else None
+
+
+def agree(value: str, gold: str) -> bool:
+    """True if two normalised numbers are equal, or one of them is only written out so far and the other fits it.
+
+    A decimal of six places or more, or a fraction that never ends, agrees within a relative 1e-6 (64.91999999999999 and
+    64.92), and with its own rounding to two places or more and two significant digits (2/3 and 0.67, not 0.7 or 1).
+    All other numbers agree only if they are equal: 64.92 and 64.9 do not.
+    """
+    if value == gold:
+        return True
+    a, b = Fraction(value), Fraction(gold)
+    close = (_is_long(value) or _is_long(gold)) and abs(a - b) <= CLOSE * abs(b)
+    return close or _rounds_to(gold, value) or _rounds_to(value, gold)
+
+
+def _rounds_to(long: str, short: str) -> bool:
+    places = len(short.partition(".")[2])
+    rounded = places >= 2 and not _is_long(short) and len(short.lstrip("-0.").replace(".", "")) >= 2
+    return rounded and _is_long(long) and abs(Fraction(long) - Fraction(short)) * 2 <= Fraction(10) ** -places
+
+
+def _is_long(value: str) -> bool:
+    return "/" in value or len(value.partition(".")[2]) >= LONG
 
 
 def find_numbers(folded: str, start: int = 0, end: int = sys.maxsize, wide: bool = False) -> Iterator[re.Match[str]]:

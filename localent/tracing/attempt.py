@@ -172,7 +172,7 @@ def finished(
         n_prompt=len(question.prompt.tokens),
         finish=written.finish,
         extraction=read,
-        correct=tasks.grade(read, problem),
+        correct=tasks.grade(read, problem, kind),
         tokens=written.tokens,
         steps=parts,
         probes=probes,

@@ -282,9 +282,52 @@ def test_answer_start_points_at_the_statement():
 
 def test_grade_compares_values_and_never_takes_a_missing_answer_for_right():
     problem = Problem("0" * 16, "1", "How much?", "1000")
-    assert grade(extract("The answer is $1,000.00.", NUMBER), problem)
-    assert not grade(extract("The answer is 100.", NUMBER), problem)
-    assert not grade(Extraction(None, None, "none", "x"), problem)
+    assert grade(extract("The answer is $1,000.00.", NUMBER), problem, NUMBER)
+    assert not grade(extract("The answer is 100.", NUMBER), problem, NUMBER)
+    assert not grade(Extraction(None, None, "none", "x"), problem, NUMBER)
+
+
+@pytest.mark.parametrize(
+    ("value", "gold"),
+    [
+        *(
+            ("2/3", "0.6666666667"),
+            ("0.6666666667", "2/3"),
+            ("64.92", "64.91999999999999"),
+            ("65", "64.99999999999999"),
+        ),
+        *(("0.67", "2/3"), ("2/3", "0.67"), ("0.667", "0.6666666667"), ("33.33", "33.333333"), ("-1.67", "-5/3")),
+        *(("3.14", "3.14159265"), ("0.333333", "1/3"), ("1/3", "0.3333"), ("1200000.000001", "1200000")),
+    ],
+)
+def test_long_decimals_agree_with_their_roundings(value, gold):
+    assert NUMBER.agree(value, gold)
+
+
+@pytest.mark.parametrize(
+    ("value", "gold"),
+    [
+        *(("64.9", "64.92"), ("64.92", "64.9"), ("0.7", "2/3"), ("1", "2/3"), ("0.66", "2/3"), ("33.34", "33.333333")),
+        *(("3.1", "3.14159265"), ("3.15", "3.14159265"), ("0.07", "1/15"), ("2/3", "-2/3"), ("0.67", "0.6667")),
+        *(("0.333332", "1/3"), ("12", "13"), ("1000000", "1000001"), ("2/3", "3/4"), ("0", "0.000001"), ("5", "50")),
+    ],
+)
+def test_other_numbers_agree_only_if_they_are_equal(value, gold):
+    assert not NUMBER.agree(value, gold)
+
+
+def test_agreement_of_a_rounded_number_is_that_of_python():
+    """A fraction that never ends agrees with its own rounding to 2 to 5 places, and with no neighbour of it."""
+    rng, n_compared = random.Random(5), 0
+    for _ in range(300):
+        value, places = Fraction(rng.randint(100, 900), rng.choice([3, 7, 9, 11, 13])), rng.randint(2, 5)
+        gold = normalise_number(f"{value.numerator}/{value.denominator}")
+        for off in (-1, 0, 1):
+            spelled = f"{float(round(value, places) + Fraction(off, 10**places)):.{places}f}"
+            if "/" in gold and not spelled.endswith("0"):  # a last zero is not kept: fewer places
+                n_compared += 1
+                assert NUMBER.agree(spelled, gold) == (off == 0 or abs(Fraction(spelled) / value - 1) <= 1e-6)
+    assert n_compared > 400
 
 
 def solutions_of(*files):
@@ -348,7 +391,7 @@ def check_forms(problems, numeric):
 def test_every_bundled_solution_agrees_with_its_gold(name):
     task = load(name)
     for problem in task.problems:
-        assert grade(extract(problem.solution, task.kind, problem.choices), problem), problem
+        assert grade(extract(problem.solution, task.kind, problem.choices), problem, task.kind), problem
         assert answer_start(problem.solution, task.kind, problem.choices) == problem.solution.rindex("The answer is")
 
 

@@ -105,6 +105,10 @@ class Kind(ABC):
 
     # --- extraction ---
 
+    def agree(self, value: str, gold: str) -> bool:
+        """True if an extracted answer is the true one, both normalised."""
+        return value == gold
+
     @abstractmethod
     def stated(self, clause: Clause, choices: Sequence[Choice]) -> Found | None:
         """The answer that a clause after "The answer is" gives; None if it gives none."""

@@ -11,7 +11,7 @@ from localent.tasks.kinds.cues import LINE, PARAGRAPH, Cue
 from localent.tasks.kinds.grammar import Grammar
 from localent.tasks.kinds.kind import Clause, Gold, Kind, Worked
 from localent.tasks.kinds.number_grammar import LN_NUMBERS, NumberGrammar
-from localent.tasks.numbers import find_numbers, normal, normalise_number
+from localent.tasks.numbers import agree, find_numbers, normal, normalise_number
 from localent.tasks.text import Found
 
 COUNTER = re.compile(
@@ -119,6 +119,10 @@ class NumberKind(Kind):
 
     def ln_others(self, problems: Sequence[Problem]) -> float:
         return LN_NUMBERS
+
+    def agree(self, value: str, gold: str) -> bool:
+        """Equality, with a tolerance where one of them is a long decimal (see tasks.numbers.agree)."""
+        return agree(value, gold)
 
     def stated(self, clause: Clause, choices: Sequence[Choice]) -> Found | None:
         """The first number of the clause, or the result of its calculation; none in "10-20", "3:30", "12 or 13"."""
