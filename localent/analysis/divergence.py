@@ -1,7 +1,8 @@
 """Figures of two models that were fed the same tokens: llama-perplexity's, and more.
 
 Definitions are llama-perplexity's where it has the quantity. `uncertainty` is its standard error, which treats
-positions as independent; `low` and `high` are a 95 % interval clustered by problem, where there are problems.
+positions as independent; `low` and `high` are a 95 % interval, on traces clustered by problem, on plain text from
+`neighbours`.
 Differences are candidate minus reference.
 """
 
@@ -11,15 +12,18 @@ import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
-from localent.analysis import quantities
+from localent.analysis import neighbours, quantities
 from localent.analysis.intervals import Estimate, estimate
 from localent.analysis.metrics import Array, Statistic
 from localent.analysis.quantities import Figure
+from localent.analysis.significance import sign_flip_p
 
 Columns = dict[str, Array]
+Spread = Callable[[Array, Array], Estimate]  # values (n,), mask (n,) -> their mean with its interval
 MOST = math.log(sys.float_info.max)
 UNCERTAINTIES = {  # column -> of the reference, its change, the size of that
     "entropy": (quantities.ENTROPY_BASE, quantities.ENTROPY_CHANGE, quantities.ENTROPY_DISTANCE),
@@ -70,27 +74,30 @@ def teacher_forced(
 ) -> TeacherForced:
     """All figures of one candidate from columns (n,) of `compare.teacher_forcing.score`.
 
-    cut: KLD over what the reference gives more than e^-16, llama-perplexity's definition (plain text); else over the
-    full vocabulary. problems, classes: (n,) names. distribution: the reference's whole distribution is known, not only
-    its 16 bits in a base file, which has no entropy.
+    cut: a plain text in its order, KLD over what the reference gives more than e^-16, llama-perplexity's definition;
+    else KLD over the full vocabulary. problems (or chunks), classes: (n,) names. distribution: the reference's whole
+    distribution is known, not only its 16 bits in a base file, which has no entropy.
     """
     kld = candidate["kld_cut" if cut else "kld"]
     change = {f"delta_{name}": candidate[name] - reference[name] for name in ("entropy", "varentropy")}
     wanted = candidate | change | {"kld": kld}
-    interval = _interval_of(problems)
+    spread = _along(problems) if cut else _across(problems)
+    interval = partial(_interval, spread)
     figures = (
         *perplexities(reference["surprisal"], candidate["surprisal"], interval),
         *_kld_figures(kld, interval),
         *_token_figures(reference, candidate, interval),
         *(_shape_figures(reference, candidate, cut, interval) if distribution else ()),
     )
+    if problems is not None and not cut:
+        figures = tuple(tested(figure, change["delta_entropy"], problems) for figure in figures)
     groups = [(name, classes == name) for name in dict.fromkeys(classes)] if classes is not None else []
     tenths = deciles(reference["entropy"]) if distribution else []
     return TeacherForced(
         n=len(kld),
         figures=figures,
-        classes=tuple(_group(name, mask, wanted, problems) for name, mask in groups),
-        deciles=tuple(_group(name, mask, wanted, problems) for name, mask in tenths),
+        classes=tuple(_group(name, mask, wanted, spread) for name, mask in groups),
+        deciles=tuple(_group(name, mask, wanted, spread) for name, mask in tenths),
     )
 
 
@@ -153,7 +160,7 @@ def _token_figures(reference: Columns, candidate: Columns, interval: Interval) -
         *(quantity.figure(percentile(dp, q)) for q, quantity in quantities.DP_PERCENTILES),
         quantities.DP_MIN.figure(float(dp.min())),
         _root_mean_square(dp, interval),
-        quantities.SAME_TOP.figure(share, error, *interval(same)),
+        quantities.SAME_TOP.figure(share, error, *(x and min(max(x, 0.0), 1.0) for x in interval(same))),
     ]
 
 
@@ -175,6 +182,14 @@ def _shape_figures(reference: Columns, candidate: Columns, cut: bool, interval: 
     finite = np.isfinite(reference["margin"]) & np.isfinite(candidate["margin"])
     margin = (candidate["margin"] - reference["margin"])[finite]
     return [*found, quantities.MARGIN_CHANGE.figure(*mean_and_error(margin))] if len(margin) else found
+
+
+def tested(figure: Figure, change: Array, problems: Array) -> Figure:
+    """The mean change of entropy with its p, that the problems' sums are as often below 0 as above; others as given."""
+    if figure.name != quantities.ENTROPY_CHANGE.key:
+        return figure
+    names, index = np.unique(problems, return_inverse=True)
+    return replace(figure, p=sign_flip_p(np.bincount(index, change), names))
 
 
 def percentile(values: Array, q: float) -> float:
@@ -218,15 +233,32 @@ def ratio_of(above: Array, below: Array) -> Statistic:
     return statistic
 
 
-def _interval_of(problems: Array | None) -> Interval:
-    if problems is None:
-        return lambda values: (None, None)
+def _across(problems: Array | None) -> Spread:
+    """Means over positions of traces, clustered by problem; without an interval where there are no problems."""
 
-    def interval(values: Array) -> tuple[float | None, float | None]:
-        found = clustered(values, problems)
-        return found.low, found.high
+    def mean(values: Array, mask: Array) -> Estimate:
+        if problems is None:
+            return Estimate(float(values[mask].mean()), n=int(mask.sum()))
+        return clustered(values[mask], problems[mask])
 
-    return interval
+    return mean
+
+
+def _along(chunks: Array | None) -> Spread:
+    """Means over positions of a text in its order; None: it is one chunk."""
+    n_chunks = 1 if chunks is None else len(np.unique(chunks))
+    n_cosines = neighbours.cosines(n_chunks)
+
+    def mean(values: Array, mask: Array) -> Estimate:
+        low, high = neighbours.interval(values, n_cosines, mask)
+        return Estimate(float(values[mask].mean()), low, high, n=int(mask.sum()), n_problems=n_chunks)
+
+    return mean
+
+
+def _interval(spread: Spread, values: Array) -> tuple[float | None, float | None]:
+    found = spread(np.asarray(values, float), np.ones(len(values), bool))
+    return found.low, found.high
 
 
 def deciles(entropy: Array) -> list[tuple[str, Array]]:
@@ -242,12 +274,8 @@ def deciles(entropy: Array) -> list[tuple[str, Array]]:
     return found
 
 
-def _group(name: str, mask: Array, columns: Columns, problems: Array | None) -> Group:
+def _group(name: str, mask: Array, columns: Columns, spread: Spread) -> Group:
     def mean(column: str) -> Estimate:
-        values = np.asarray(columns[column], float)[mask]
-        if problems is not None:
-            return clustered(values, problems[mask])
-        value, error = mean_and_error(values)
-        return Estimate(value, value - 1.96 * error, value + 1.96 * error, n=len(values))
+        return spread(np.asarray(columns[column], float), mask)
 
     return Group(name, int(mask.sum()), mean("kld"), mean("same_top"), mean("delta_entropy"), mean("delta_varentropy"))

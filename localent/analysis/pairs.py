@@ -13,6 +13,7 @@ from localent.analysis.divergence import ratio_of
 from localent.analysis.intervals import Estimate, estimate, problem_index, share
 from localent.analysis.metrics import Array, mean_of
 from localent.analysis.profile import RIGHT, WRONG
+from localent.analysis.significance import sign_flip_p
 
 HORIZON = 32  # tokens: a trace that differs from the reference's earlier than this diverged early
 
@@ -40,6 +41,7 @@ class FreeRunning:
     abandoned: Estimate  # wrong, yet the true answer led at some earlier step; of the candidate's probed traces
     abandoned_reference: Estimate
     abandoned_change: Estimate
+    length_p: float | None = None  # two-sided, of equal lengths, by sign flips of problems; None: see sign_flip_p
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ def free_running(pairs: Sequence[Pair]) -> FreeRunning:
         first_divergence=float(np.median(apart)) if apart else None,
         mechanisms=shares(candidate),
         mechanisms_reference=shares(reference),
+        length_p=sign_flip_p(np.array([len(b) - len(a) for a, b in (p.tokens for p in pairs)], float), problems),
         **estimates,
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from localent.analysis.curves import log_true
 from localent.analysis.intervals import Estimate, estimate
 from localent.analysis.metrics import Array, Floats, mean_of
+from localent.analysis.significance import sign_flip_p
 
 PROGRESS = (0.0, 0.25, 0.5, 0.75, 1.0)  # share of the reasoning steps at which answer entropies are shown
 
@@ -43,6 +44,8 @@ class Trajectory:
     at: tuple[float, ...]  # share of the steps
     entropy_reference: tuple[float | None, ...]  # nats, mean over traces at `at`
     entropy_candidate: tuple[float | None, ...]
+    delta_entropy_p: float | None = None  # two-sided, of no change, by sign flips of problems; None: see sign_flip_p
+    gain_change_p: float | None = None
 
 
 def trajectory(prefixes: Sequence[Prefix]) -> Trajectory:
@@ -74,6 +77,8 @@ def trajectory(prefixes: Sequence[Prefix]) -> Trajectory:
         at=PROGRESS,
         entropy_reference=_along(traces, 0),
         entropy_candidate=_along(traces, 1),
+        delta_entropy_p=sign_flip_p(h[:, 1] - h[:, 0], problems),
+        gain_change_p=sign_flip_p(gains[:, 1] - gains[:, 0], owners),
     )
 
 

@@ -19,9 +19,10 @@ class Figure:
     name: str  # the key of the quantity
     value: float
     uncertainty: float | None = None  # standard error, positions taken for independent
-    low: float | None = None  # 95 %, clustered by problem
+    low: float | None = None  # 95 %; see analysis.divergence
     high: float | None = None
     unit: str = "nats"
+    p: float | None = None  # two-sided, of no change, by sign flips of problems; None: not tested so
 
 
 @dataclass(frozen=True, slots=True)

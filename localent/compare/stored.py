@@ -121,14 +121,18 @@ def figures_on_run(store: Database, run_id: str, *, positions: bool) -> dict[str
 
 
 def from_json(kind: Any, value: Any) -> Any:
-    """A record of type `kind` from its JSON. Null in the place of a number is NaN, which JSON lacks."""
+    """A record of type `kind` from its JSON. Null in the place of a number is NaN, which JSON lacks.
+
+    Fields that JSON of an earlier version lacks keep their defaults.
+    """
     if value is None:
         return math.nan if kind is float else None
     if get_origin(kind) in (Union, types.UnionType):
         return from_json(next(one for one in get_args(kind) if one is not type(None)), value)
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        return kind(**{f.name: from_json(hints[f.name], value[f.name]) for f in fields(kind)})  # type: ignore[operator]
+        stored = {f.name: from_json(hints[f.name], value[f.name]) for f in fields(kind) if f.name in value}
+        return kind(**stored)  # type: ignore[operator]
     if get_origin(kind) is tuple:
         return tuple(from_json(get_args(kind)[0], one) for one in value)
     if get_origin(kind) is dict:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from localent.analysis import quantities
@@ -44,6 +45,7 @@ class Check:
     aspect: Aspect
     differs: bool
     numbers: str  # what the judgement rests on
+    p: float | None = None  # that there is no difference; None: settled without a test
 
     @property
     def text(self) -> str:
@@ -97,22 +99,47 @@ class Judged(Protocol):
 
 
 def verdicts(candidates: Sequence[Judged], floor: TeacherForced | None, *, stored: bool = False) -> list[Verdict]:
-    """One verdict per candidate. Accuracy: McNemar, after Holm over the candidates; all else: 95 % intervals.
+    """One verdict per candidate: everything that is tested about it is one family, under Holm's rule.
 
+    Accuracy: McNemar. Token entropy, length, answers on prefixes: the larger p of the interval, see `p_of`, and of sign
+    flips. The KLD, which is held against the noise floor, and free runs that rounding cannot explain are outside of the
+    family.
     floor: the reference against itself. stored: the reference is a base file.
     """
-    adjusted = (p for p in holm([c.free.mcnemar_p for c in candidates if c.free]) if p is not None)
-    n = sum(c.free is not None for c in candidates)
-    rule = f" after Holm's rule over {n} candidates" if n > 1 else ""
-    found = []
-    for name, c in zip(labels([c.model for c in candidates]), candidates, strict=True):
-        checks = [*_of_distributions(c.forced, floor, stored)]
-        if c.free:
-            checks += [_accuracy(c.free, next(adjusted), rule), *_of_free_runs(c.free, c.forced)]
-        if c.trajectory:
-            checks += _of_prefixes(c.trajectory)
-        found.append(Verdict(name, tuple(checks), is_identical(c.forced) and _same_answers(c)))
-    return found
+    names = labels([c.model for c in candidates])
+    return [
+        Verdict(name, _settled(checks(c, floor, stored)), is_identical(c.forced) and _same_answers(c))
+        for name, c in zip(names, candidates, strict=True)
+    ]
+
+
+def checks(c: Judged, floor: TeacherForced | None, stored: bool = False) -> list[Check]:
+    """The checks of a candidate; those with a p are not settled yet."""
+    found = [*_of_distributions(c.forced, floor, stored)]
+    if c.free:
+        found += [_accuracy(c.free), *_of_free_runs(c.free, c.forced)]
+    return [*found, *(_of_prefixes(c.trajectory) if c.trajectory else ())]
+
+
+def _settled(found: Sequence[Check]) -> tuple[Check, ...]:
+    """The checks, those with a p judged together."""
+    adjusted = holm([check.p for check in found])
+    return tuple(_judged(check, p) for check, p in zip(found, adjusted, strict=True))
+
+
+def _judged(check: Check, p: float | None) -> Check:
+    return check if p is None else replace(check, differs=p < ALPHA, numbers=f"{check.numbers}, p = {p:.2g}", p=p)
+
+
+def p_of(value: float, low: float, high: float, at: tuple[float, float]) -> float:
+    """Two-sided p that a quantity is in the range `at`, from its 95 % interval: below 0.05 just where both are apart.
+
+    The distance from the value to the end that faces the range is taken for 1.96 standard errors.
+    """
+    if at[0] <= value <= at[1]:
+        return 1.0
+    distance, facing = (value - at[1], value - low) if value > at[1] else (at[0] - value, high - value)
+    return math.erfc(1.96 * distance / facing / math.sqrt(2)) if facing > 0 else 0.0
 
 
 def times_noise(ratio: float) -> str:
@@ -151,8 +178,9 @@ def _same_answers(candidate: Judged) -> bool:
 def _of_distributions(f: TeacherForced, floor: TeacherForced | None, stored: bool) -> Iterator[Check]:
     kld = f[quantities.KLD.key]
     yield _from_file(kld) if stored else _distributions(kld, floor)
-    if change := f.get(quantities.ENTROPY_CHANGE.key):
-        yield _token_entropy(change, floor)
+    change = f.get(quantities.ENTROPY_CHANGE.key)
+    if change and change.low is not None and change.high is not None:
+        yield _token_entropy(change, change.low, change.high, floor)
 
 
 def _from_file(kld: Figure) -> Check:
@@ -168,30 +196,41 @@ def _distributions(kld: Figure, floor: TeacherForced | None) -> Check:
     return Check(DISTRIBUTIONS, _low(kld) > _high(noise), f"mean KLD {kld.value:.3g}, {times}")
 
 
-def _token_entropy(change: Figure, floor: TeacherForced | None) -> Check:
+def _token_entropy(change: Figure, low: float, high: float, floor: TeacherForced | None) -> Check:
     noise = abs(floor[quantities.ENTROPY_CHANGE.key].value) if floor else 0.0
-    differs = _low(change) > noise or _high(change) < -noise
-    return Check(TOKEN_ENTROPY, differs, f"{change.value:+.3g} nats")
+    p = p_of(change.value, low, high, (-noise, noise))
+    return Check(TOKEN_ENTROPY, False, f"{change.value:+.3g} nats", max(p, change.p or 0.0))
 
 
-def _accuracy(free: FreeRunning, p: float, rule: str) -> Check:
+def _accuracy(free: FreeRunning) -> Check:
     reference, candidate = _percent(free.accuracy_reference), _percent(free.accuracy_candidate)
-    return Check(ACCURACY, p < ALPHA, f"{candidate} against {reference}, McNemar p = {p:.2g}{rule}")
+    return Check(ACCURACY, False, f"{candidate} against {reference}, McNemar's test", free.mcnemar_p)
 
 
 def _of_free_runs(free: FreeRunning, f: TeacherForced) -> Iterator[Check]:
     ratio = free.length_ratio
-    if ratio.known:
-        yield Check(LENGTH, ratio.excludes(1.0), f"{ratio.value:.3f} times, [{ratio.low:.3f}, {ratio.high:.3f}]")
+    if (p := _p_at(ratio, 1.0, free.length_p)) is not None:
+        yield Check(LENGTH, False, f"{ratio.value:.3f} times, [{ratio.low:.3f}, {ratio.high:.3f}]", p)
     # With equal distributions, noise cannot make free runs differ; another end token, for one, can.
     if is_identical(f) and free.identical.value is not None and free.identical.value != 1.0:
         yield Check(FREE_RUNS, True, f"{100 * free.identical.value:.1f} % the same to the last token")
 
 
 def _of_prefixes(path: Trajectory) -> Iterator[Check]:
-    for aspect, change in ((ANSWER_ENTROPY, path.delta_entropy), (INFORMATION, path.gain_change)):
-        if change.known:
-            yield Check(aspect, change.excludes(0.0), _in_nats(change))
+    tested = (
+        (ANSWER_ENTROPY, path.delta_entropy, path.delta_entropy_p),
+        (INFORMATION, path.gain_change, path.gain_change_p),
+    )
+    for aspect, change, flipped in tested:
+        if (p := _p_at(change, 0.0, flipped)) is not None:
+            yield Check(aspect, False, _in_nats(change), p)
+
+
+def _p_at(found: Estimate, value: float, flipped: float | None) -> float | None:
+    """p that an estimate is `value`; None where it has no interval. flipped: p by sign flips, if there is one."""
+    if found.value is None or found.low is None or found.high is None:
+        return None
+    return max(p_of(found.value, found.low, found.high, (value, value)), flipped or 0.0)
 
 
 def _percent(found: Estimate) -> str:

@@ -299,21 +299,23 @@ def _footer(c: Comparison) -> list[str]:
     found = list(c.warnings)
     if c.candidates:
         found.insert(0, "±: standard error as llama-perplexity prints it, which treats positions as independent.")
-    found += _on_mcnemar(c)
+    found += _on_tests(c)
     if any(x.forced.deciles for x in c.candidates):
         found.append("H(base) 1 to 10: tenths of the positions by the reference's entropy, with its range in nats.")
     if any(f.low is not None for x in c.candidates for f in x.forced.figures):
-        unit = "problem" if c.source == "run" else "chunk"
-        found.append(f"[ ]: {100 * c.level:.0f} % interval, clustered by {unit}.")
+        how = "clustered by problem" if c.source == "run" else "which allows for neighbouring positions that are alike"
+        found.append(f"[ ]: {100 * c.level:.0f} % interval, {how}.")
     if any(x.trajectory for x in c.candidates):
         found.append(f"Gain: increase of ln p(true answer) from a trace's start to its end. {FLOORED}")
     return [*found, *_on_noise(c), *_on_perplexity(c)]
 
 
-def _on_mcnemar(c: Comparison) -> list[str]:
-    found, n = [], sum(x.free is not None for x in c.candidates)
-    if n > 1:
-        found.append(f"McNemar p: in the table for each candidate alone, in the sentences after Holm's rule over {n}.")
+def _on_tests(c: Comparison) -> list[str]:
+    found = []
+    if any(x.free for x in c.candidates):
+        found.append(
+            "p: in the sentences after Holm's rule over all that is tested about a candidate, in the table alone."
+        )
     if any(x.free and x.free.n > x.free.n_problems for x in c.candidates):
         found.append("McNemar's test counts each problem once, by its net of attempts lost and won.")
     return found

@@ -65,8 +65,9 @@ PREFIXES = (
     " answer.",
 )
 SMALL = (
-    "Each test is at 95 %, accuracy after Holm's rule, so a single exception may be chance. No detected difference does"
-    " not mean equal: with {n} problems only large changes show."
+    "All that is tested about a quant is one family at 95 %, by Holm's rule: of twenty quants equal to the reference,"
+    " one would be told apart by chance. No detected difference does not mean equal: with {n} problems only large"
+    " changes show."
 )
 
 
