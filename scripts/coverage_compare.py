@@ -137,9 +137,8 @@ def main() -> None:
     n = parser.parse_args().repetitions
     for design in ((30, 1), (100, 1), (30, 4)):
         after, before = called_different(*design, n)
-        print(
-            f"{design[0]:>4} problems x {design[1]}: {100 * after:.1f} % differ, {100 * before:.1f} % without Holm's rule"
-        )
+        name = f"{design[0]:>4} problems x {design[1]}"
+        print(f"{name}: {100 * after:.1f} % differ, {100 * before:.1f} % without Holm's rule")
     for series in SERIES:
         print(f"{series}: {100 * covered(series, 5 * n):.1f} % covered", flush=True)
 

@@ -657,7 +657,8 @@ def test_equal_distributions_are_not_called_equal_where_free_runs_or_answers_dif
     views = [(None, None), (same, alike), (longer, None), (same, other)]
     said = verdict.verdicts([candidate(itself, str(i), *view) for i, view in enumerate(views)], None)
     assert [v.identical for v in said] == [True, True, False, False]
-    assert "differs from the reference in length (1.500 times, [1.500, 1.500], p = 0.0015) and its free runs" in said[2].sentence
+    length = "length (1.500 times, [1.500, 1.500], p = 0.0015)"
+    assert f"differs from the reference in {length} and its free runs" in said[2].sentence
     assert "its free runs (0.0 % the same to the last token)" in said[2].sentence
     assert not any("to the last bit" in v.sentence for v in said[2:])
 
