@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +20,9 @@ from localent.runs.session import Session
 from localent.runs.settings import settings_of
 from localent.store import Database, open_db
 from localent.tracing.attempt import Question, Setup
-from localent.tracing.controls import EVERY, FILLER, Written, compared_at, control_probes, prefixes_of
+from localent.tracing.controls import EVERY, FILLER, Draw, Written, compared_at, control_probes, prefixes_of
 from localent.tracing.places import probed_at
-from localent.tracing.rollout import Rollouts, rollouts
+from localent.tracing.rollout import Continued, Part, Rollouts, continuations, parts, rollouts_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,11 +53,12 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Lack:
-    """The probes that one trace is missing: the k of each control, and True for rollouts."""
+    """The probes that one trace is missing."""
 
     own: Written
-    ks: dict[str, list[int]]
-    rolled: bool
+    ks: dict[str, list[int]]  # of each control
+    m: int  # rollouts for each prefix; 0: it has them, or none are wanted
+    draw: Draw  # the random streams of its controls
 
 
 def add_probes(
@@ -74,7 +75,7 @@ def add_probes(
         if lacking:
             listener.status(f"adding probes to {len(lacking)} traces")
             with _opened(model, task, run, traces) as asked:
-                _add(store, asked, _Adding(run, traces, wanted.m or 0), lacking, listener)
+                _add(store, asked, traces, lacking, listener)
     return len(lacking)
 
 
@@ -123,8 +124,9 @@ def _lacking(store: Database, run: Run, written: Sequence[Written], wanted: Want
             missing = [k for k in compared_at(probed_at(own.n_steps, n_probes), wanted.at) if k in offered]
             ks[control] = [k for k in missing if (own.trace_id, control, k) not in there]
         ks = {control: missing for control, missing in ks.items() if missing}
-        if ks or own.trace_id in to_roll:
-            yield Lack(own, ks, own.trace_id in to_roll)
+        m = wanted.m or 0 if own.trace_id in to_roll else 0
+        if ks or m:
+            yield Lack(own, ks, m, _streams(run, own))
 
 
 def _to_roll(store: Database, run: Run, written: Sequence[Written], wanted: Wanted) -> set[int]:
@@ -145,40 +147,65 @@ def rolled_out(store: Database, run_id: str) -> dict[int, int]:
     return {trace_id: m for trace_id, m in zip(*rows.values(), strict=True) if m is not None}
 
 
-def _streams(run: Run, own: Written) -> Callable[[str], np.random.Generator]:
+def _streams(run: Run, own: Written) -> Draw:
     """The random streams of a trace's controls, by name."""
     return lambda name: rng(settings_of(run).seed, own.problem_id, own.sample, stream=f"control:{name}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Adding:
-    """The traces that probes are added to."""
+    """The probes of one trace while they are made: a job for all of its controls, one for each part of its rollouts."""
 
-    run: Run
-    traces: Sequence[Written]
-    m: int  # rollouts for each prefix
+    lack: Lack
+    n_open: int = 0  # jobs without a result
+    probes: tuple[Probe, ...] = ()
+    continued: dict[int, dict[int, list[Continued]]] = field(default_factory=dict)  # k -> first j of a part -> its
+
+    def controls(self, question: Question, how: Setup, traces: Sequence[Written]) -> Coroutine[_Adding]:
+        """Coroutine: the probes of the controls."""
+        own, draw, filler = self.lack.own, self.lack.draw, how.vocab.tokenize(FILLER)
+        for control, ks in self.lack.ks.items():
+            prefixes = [p for p in prefixes_of(control, own, traces, filler, draw) if p.k in ks]
+            self.probes += yield from control_probes(question, own, control, prefixes, how)
+        return self
+
+    def rollouts(self, question: Question, part: Part, rolling: Rollouts, how: Setup) -> Coroutine[_Adding]:
+        """Coroutine: some of the continuations."""
+        done = yield from continuations(question, self.lack.own, part, rolling, how.vocab, how.meter)
+        self.continued.setdefault(part.k, {})[part.js.start] = done
+        return self
+
+    def made(self, truth: str) -> tuple[Probe, ...]:
+        """All probes, once no job is open."""
+        ended = {k: [one for _, some in sorted(parts.items()) for one in some] for k, parts in self.continued.items()}
+        return (*self.probes, *rollouts_of(self.lack.own, ended, truth))
 
 
-def _add(store: Database, asked: Session, adding: _Adding, lacking: Sequence[Lack], listener: Listener) -> None:
+def _add(
+    store: Database, asked: Session, traces: Sequence[Written], lacking: Sequence[Lack], listener: Listener
+) -> None:
     """Make the probes; those of a trace are one transaction."""
     questions, tally = {q.problem.problem_id: q for q in asked.questions}, Tally(listener.report, len(lacking))
     with asked.engine() as lanes:
         setup = asked.setup(lanes)
-        jobs = (_job(lack, questions[lack.own.problem_id], setup, adding) for lack in lacking)
-        for own, probes in drive(lanes, jobs, on_decode=tally.fed):
-            store.add_probes(adding.run.run_id, own.trace_id, probes)
-            tally.done()
+        jobs = (job for lack in lacking for job in _jobs(lack, questions[lack.own.problem_id], setup, traces))
+        for adding in drive(lanes, jobs, on_decode=tally.fed):
+            adding.n_open -= 1
+            if not adding.n_open:
+                own = adding.lack.own
+                probes = adding.made(questions[own.problem_id].problem.answer)
+                store.add_probes(asked.record.run_id, own.trace_id, probes)
+                tally.done()
 
 
-def _job(lack: Lack, question: Question, how: Setup, adding: _Adding) -> Coroutine[tuple[Written, tuple[Probe, ...]]]:
-    """Coroutine: (trace, its new probes)."""
-    own, draw, filler = lack.own, _streams(adding.run, lack.own), how.vocab.tokenize(FILLER)
-    probes: tuple[Probe, ...] = ()
-    for control, ks in lack.ks.items():
-        prefixes = [p for p in prefixes_of(control, own, adding.traces, filler, draw) if p.k in ks]
-        probes += yield from control_probes(question, own, control, prefixes, how)
-    if lack.rolled:
-        ks = probed_at(own.n_steps, how.probes)
-        rolling = Rollouts(adding.m, how.sampler, how.seed, how.asking(question).limits, how.kind)
-        probes += yield from rollouts(question, own, ks, rolling, how.vocab, how.meter)
-    return own, probes
+def _jobs(lack: Lack, question: Question, how: Setup, traces: Sequence[Written]) -> list[Coroutine[_Adding]]:
+    """The coroutines that make the probes of one trace."""
+    adding, jobs = _Adding(lack), []
+    if lack.ks:
+        jobs.append(adding.controls(question, how, traces))
+    if lack.m:
+        ks = probed_at(lack.own.n_steps, how.probes)
+        rolling = Rollouts(lack.m, how.sampler, how.seed, how.asking(question).limits, how.kind)
+        jobs += [adding.rollouts(question, part, rolling, how) for part in parts(ks, lack.m)]
+    adding.n_open = len(jobs)
+    return jobs

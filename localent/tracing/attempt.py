@@ -115,7 +115,11 @@ def parts_of(question: Question, pieces: Sequence[bytes], kind: Kind, *, thinkin
 
 def cut_off(question: Question, written: Generation) -> bool:
     """True if a trace was ended in the middle of a thought: nothing stated by then counts as an answer."""
-    return written.finish not in (STOP, GIVEN) and question.thought.is_unanswered(written.text)
+    return _is_cut_off(question, written.text, written.finish)
+
+
+def _is_cut_off(question: Question, text: str, finish: str) -> bool:
+    return finish not in (STOP, GIVEN) and question.thought.is_unanswered(text)
 
 
 def probe_steps(
@@ -180,11 +184,16 @@ def finished(
 
 
 def _answer(question: Question, written: Generation, kind: Kind, probes: Sequence[Probe]) -> Extraction:
-    """The answer that a text states; by the text of an option, the leading one after its reasoning."""
-    looping = written.finish == LOOP
-    if cut_off(question, written):
-        return LOOPING if looping else UNFINISHED
-    if kind is OPTION_TEXT:
+    """The answer that a trace gives; by the text of an option, the leading one after its reasoning."""
+    if kind is OPTION_TEXT and not cut_off(question, written):
         return leading(probes, question.problem)
-    found = tasks.extract(written.text, kind, question.problem.choices, question.thought)
+    return stated(question, written.text, written.finish, kind)
+
+
+def stated(question: Question, text: str, finish: str, kind: Kind) -> Extraction:
+    """The answer that a text states. finish: why it ended, one of STOP, LENGTH, LOOP, GIVEN."""
+    looping = finish == LOOP
+    if _is_cut_off(question, text, finish):
+        return LOOPING if looping else UNFINISHED
+    found = tasks.extract(text, kind, question.problem.choices, question.thought)
     return LOOPING if looping and found.method not in STATED else found

@@ -42,6 +42,14 @@ class Budget:
     is_open: Callable[[str], bool]  # the text so far -> True: it ends inside a thought
     closing: tuple[int, ...]
 
+    def due(self, token_ids: Sequence[int], pieces: Sequence[bytes]) -> list[int]:
+        """The tokens that are to be fed after these: all that close the thought, the rest of them, or none."""
+        n = self.n_tokens
+        given = tuple(token_ids[n:])
+        cut = len(token_ids) >= n and len(given) < len(self.closing) and given == self.closing[: len(given)]
+        opened = cut and self.is_open(text_of(pieces[token_id] for token_id in token_ids[:n]))
+        return list(self.closing[len(given) :]) if opened else []
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

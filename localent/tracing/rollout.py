@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from localent import tasks
-from localent.engine import Feed, Rewind, Vocab
+from localent.engine import Coroutine, Feed, Rewind, Vocab
 from localent.errors import UsageError
 from localent.measure.meter import Meter
 from localent.measure.sampling import Draws, Sampler, rng
 from localent.records import Answer, Probe
-from localent.tracing.attempt import Question
+from localent.tracing.attempt import Question, stated
 from localent.tracing.controls import Written
-from localent.tracing.generate import Limits
+from localent.tracing.generate import LENGTH, LOOP, STOP, Limits
+from localent.tracing.loops import EVERY, is_loop
 
 LEAST = 16  # continuations; the plug-in entropy of fewer is far too low
+PART = 4  # continuations in one lane: those of one trace then share the lanes, and are done soon
 ESTIMATOR = "rollout"
 
 
@@ -35,7 +36,7 @@ class Rollouts:
     m: int
     sampler: Sampler
     seed: int
-    limits: Limits  # of the whole trace, the prefix counted in
+    limits: Limits  # of the whole trace, the prefix counted in: all that ends it
     kind: tasks.Kind
 
     def __post_init__(self) -> None:
@@ -43,56 +44,92 @@ class Rollouts:
             raise UsageError(f"Expected at least {LEAST} rollouts, got {self.m}: the entropy of fewer means little.")
 
 
-def rollouts(
-    question: Question, own: Written, ks: Sequence[int], how: Rollouts, vocab: Vocab, meter: Meter
-) -> Generator[Any, Any, tuple[Probe, ...]]:
-    """Coroutine: m continuations from the prefix after each of the k steps, in rising order; a Probe for each k.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of the continuations of one prefix, made one after the other in one lane."""
 
-    The trace is fed once, step by step whichever k are asked for, so that a reading does not depend on the others.
+    k: int  # reasoning steps in the prefix
+    js: range
+
+
+@dataclass(frozen=True, slots=True)
+class Continued:
+    """One continuation: the answer that it comes to (None: none), and the tokens fed for it."""
+
+    answer: str | None
+    n_fed: int
+
+
+def parts(ks: Sequence[int], m: int) -> list[Part]:
+    """The m continuations of each prefix, in parts small enough to fill the lanes with those of one trace."""
+    return [Part(k, range(j, min(j + PART, m))) for k in sorted(ks) for j in range(0, m, PART)]
+
+
+def continuations(
+    question: Question, own: Written, part: Part, how: Rollouts, vocab: Vocab, meter: Meter
+) -> Coroutine[list[Continued]]:
+    """Coroutine: sample on from the prefix after k steps, once for each j of the part.
+
+    The trace is fed step by step, so that a reading does not depend on the others.
     """
-    row, found, n_steps = np.array((yield question.prompt)), [], 0  # a copy: every continuation begins with it
-    for k in sorted(ks):
-        for step in filter(None, own.steps(k)[n_steps:]):
-            row = np.array((yield Feed(step)))
-        prefix, n_steps, n_fed = own.prefix(k), k, 0
-        written = tasks.text_of(vocab.pieces[token] for token in prefix)
-        values: list[str | None] = []
-        for j in range(how.m):
-            yield Rewind(len(question.prompt.tokens) + len(prefix))
-            stream = rng(how.seed, own.problem_id, own.sample, stream=f"rollout:{k}:{j}")
-            draws = Draws(how.sampler, stream, [*question.prompt.tokens, *prefix])
-            text, fed, ended = yield from continuation(row, how, draws, prefix, vocab, meter)
-            whole, choices = written + text, question.problem.choices
-            cut_off = not ended and question.thought.is_unanswered(whole)  # no answer yet, as in attempt.py
-            values.append(None if cut_off else tasks.extract(whole, how.kind, choices, question.thought).value)
-            n_fed += fed
-        yield Rewind(len(question.prompt.tokens) + len(prefix))
-        found.append(rollout_probe(k, own.n_steps, len(prefix), values, question.problem.answer, n_fed))
-    return tuple(found)
+    row, prefix = np.array((yield question.prompt)), own.prefix(part.k)  # a copy: every continuation begins with it
+    for step in filter(None, own.steps(part.k)):
+        row = np.array((yield Feed(step)))
+    found, written = [], [*question.prompt.tokens, *prefix]
+    for j in part.js:
+        yield Rewind(len(written))
+        draws = Draws(how.sampler, rng(how.seed, own.problem_id, own.sample, stream=f"rollout:{part.k}:{j}"), written)
+        text, n_fed, finish = yield from continuation(row, how, draws, prefix, vocab, meter)
+        found.append(Continued(stated(question, text, finish, how.kind).value, n_fed))
+    return found
 
 
 def continuation(
     row: np.ndarray, how: Rollouts, draws: Draws, prefix: Sequence[int], vocab: Vocab, meter: Meter
-) -> Generator[int, np.ndarray, tuple[str, int, bool]]:
-    """Coroutine: sample on from the row after a prefix to the end of the model, of its answer, or of its tokens.
+) -> Generator[int, np.ndarray, tuple[str, int, str]]:
+    """Coroutine: sample on from the row after a prefix until what would have ended the trace ends it.
 
-    Returns the text, how many tokens were fed, and False where the limit came first.
+    Returns the text, prefix included, how many tokens were fed, and why it ended: STOP, LENGTH or LOOP.
     """
-    before, limits = b"".join(vocab.pieces[token] for token in prefix), how.limits
-    written, n_fed, n_most = b"", 0, limits.max_tokens - len(prefix)
-    for n in range(n_most):
-        token = draws.take(meter, row, meter.read(row))
-        if token in vocab.eog:
-            return tasks.text_of([written]), n_fed, True
-        written += vocab.pieces[token]
-        cut = min((at for stop in limits.stops if (at := written.find(stop)) >= 0), default=None)
-        if cut is not None:
-            return tasks.text_of([written[:cut]]), n_fed, True
-        if limits.answered and b"\n" in vocab.pieces[token] and limits.answered(tasks.text_of([before, written])):
-            return tasks.text_of([written]), n_fed, True
-        if n + 1 < n_most:
-            row, n_fed = (yield token), n_fed + 1
-    return tasks.text_of([written]), n_fed, False
+    limits, token_ids, n_fed = how.limits, list(prefix), 0
+    closing = limits.budget.due(token_ids, vocab.pieces) if limits.budget else []
+    while len(token_ids) < limits.max_tokens:
+        token_ids.append(draws.give(closing.pop(0)) if closing else draws.take(meter, row, meter.read(row)))
+        text, finish = _ended(token_ids, len(prefix), vocab, limits)
+        if finish is not None:
+            return text, n_fed, finish
+        if limits.budget and len(token_ids) == limits.budget.n_tokens:
+            closing = limits.budget.due(token_ids, vocab.pieces)
+        if len(token_ids) < limits.max_tokens:
+            row, n_fed = (yield token_ids[-1]), n_fed + 1
+    return _text(token_ids, vocab), n_fed, LENGTH
+
+
+def _ended(token_ids: Sequence[int], n_prefix: int, vocab: Vocab, limits: Limits) -> tuple[str, str | None]:
+    """(the text, why it ends after the last of these tokens); ("", None): it goes on."""
+    if token_ids[-1] in vocab.eog:
+        return _text(token_ids[:-1], vocab), STOP
+    written = b"".join(vocab.pieces[i] for i in token_ids[n_prefix:]) if limits.stops else b""
+    cut = min((at for stop in limits.stops if (at := written.find(stop)) >= 0), default=None)
+    if cut is not None:
+        return _text(token_ids[:n_prefix], vocab, written[:cut]), STOP
+    if limits.answered and b"\n" in vocab.pieces[token_ids[-1]] and limits.answered(text := _text(token_ids, vocab)):
+        return text, STOP
+    looping = limits.end_loops and len(token_ids) % EVERY == 0 and is_loop(token_ids)
+    return (_text(token_ids, vocab), LOOP) if looping else ("", None)
+
+
+def _text(token_ids: Sequence[int], vocab: Vocab, more: bytes = b"") -> str:
+    return tasks.text_of([*(vocab.pieces[i] for i in token_ids), more])
+
+
+def rollouts_of(own: Written, ended: Mapping[int, Sequence[Continued]], truth: str) -> tuple[Probe, ...]:
+    """The probe of each prefix, from its continuations: k -> all of them."""
+    found = []
+    for k, some in sorted(ended.items()):
+        answers, n_fed = [one.answer for one in some], sum(one.n_fed for one in some)
+        found.append(rollout_probe(k, own.n_steps, own.ends[k], answers, truth, n_fed))
+    return tuple(found)
 
 
 def rollout_probe(k: int, n_steps: int, n_tokens: int, values: Sequence[str | None], truth: str, n_fed: int) -> Probe:

@@ -13,9 +13,11 @@ from localent.measure.sampling import Sampler
 from localent.records import Choice, Problem
 from localent.tasks import CHOICE, NUMBER, ThoughtFormat
 from localent.tracing.attempt import Question, Setup, attempt
+from localent.tracing.controls import Written
 from localent.tracing.generate import Limits
 from localent.tracing.loops import is_loop
 from localent.tracing.probe import Effort
+from localent.tracing.rollout import Part, Rollouts, continuations
 
 LETTERS = [bytes([i]) for i in range(128)]
 END = len(LETTERS)
@@ -23,8 +25,14 @@ VOCAB = ScriptedVocab([*LETTERS, b"<end>"], eog=frozenset({END}))
 CHOICES = (Choice("A", "evaporate."), Choice("B", "condense."), Choice("C", "melt."))
 
 
-def wrote(text, *, answer="18", choices=(), thought=None, limits=None, **how):
+def wrote(text, **asked):
     """The trace of a model that writes this text and then ends, where nothing ends it before."""
+    engine, question, setup = scripted(text, **asked)
+    return next(drive(engine, [attempt(question, 0, setup)]))
+
+
+def scripted(text, *, answer="18", choices=(), thought=None, limits=None, **how):
+    """A model that writes this text by position, and a question to it."""
     script = [*text.encode("ascii"), END]
 
     def logits(tokens):
@@ -39,7 +47,7 @@ def wrote(text, *, answer="18", choices=(), thought=None, limits=None, **how):
     limits = limits or Limits(5000)
     kind = CHOICE if choices else NUMBER
     setup = Setup(VOCAB, Meter(END + 1), Sampler(0.0), 0, limits, kind, Effort(), **how).asking(question)
-    return next(drive(ScriptedEngine(VOCAB, logits, n_lanes=1, n_ctx=8000), [attempt(question, 0, setup)]))
+    return ScriptedEngine(VOCAB, logits, n_lanes=1, n_ctx=8000), question, setup
 
 
 # ── after the answer ────────────────────────────────────────────────────────────────────────────────────────────
@@ -204,3 +212,35 @@ def test_a_spent_budget_closes_the_thought_and_goes_on_to_the_answer():
 def test_a_budget_leaves_a_closed_thought_alone(text):
     thought = ThoughtFormat(opened="</think>" in text)
     assert wrote(text, thought=thought, think_budget=40, closing=CLOSE).text == text
+
+
+# ── rollouts end as traces do ───────────────────────────────────────────────────────────────────────────────────
+
+SPENT = dict(thought=ThoughtFormat(opened=True), think_budget=40, closing=CLOSE, stop_answered=True)
+LOOPING = dict(limits=Limits(5000, end_loops=True))
+
+
+@pytest.mark.parametrize(
+    ("text", "how", "finish", "answer"),
+    [
+        (10 * "Hm.\n" + len(CLOSE) * "?" + "The answer is 18.\nMore.", SPENT, "stop", "18"),
+        (10 * "Hm.\n" + len(CLOSE) * "?" + 100 * "It is 18.\n", SPENT | LOOPING, "loop", None),
+        ("Hm.\n</think>\n" + 30 * "It is 18.\n", SPENT, "stop", "18"),
+        ("It is 18.\n" + 200 * "So we go on.\n", LOOPING, "loop", None),
+        ("The answer is 18.\n" + 200 * "Thank you.\n", LOOPING, "loop", "18"),
+        (10 * "Hm.\n" + "The answer is 18.", dict(SPENT, think_budget=None, limits=Limits(50)), "length", None),
+    ],
+)
+def test_a_continuation_ends_as_the_trace_that_it_continues(text, how, finish, answer):
+    """At temperature 0 both say the same, from every prefix: within the thought, its closing, and after it."""
+    engine, question, setup = scripted(text, **how)
+    trace = next(drive(engine, [attempt(question, 0, setup)]))
+    assert trace.finish == finish
+    token_ids = tuple(token.token_id for token in trace.tokens)
+    own = Written(1, "p", 0, True, token_ids, tuple(range(len(token_ids))))  # every token a step
+    rolling = Rollouts(16, setup.sampler, setup.seed, setup.limits, setup.kind)
+    for k in range(own.n_steps):
+        job = continuations(question, own, Part(k, range(1)), rolling, VOCAB, setup.meter)
+        (end,) = next(drive(engine, [job]))
+        assert end.answer == trace.extraction.value == answer
+        assert end.n_fed == len(token_ids) - k - 1

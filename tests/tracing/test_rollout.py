@@ -18,13 +18,22 @@ from localent.tasks import NUMBER, ThoughtFormat
 from localent.tracing.attempt import Question
 from localent.tracing.controls import Written
 from localent.tracing.generate import Limits
-from localent.tracing.rollout import Rollouts, miller_madow, plug_in_entropy, rollout_probe, rollouts
+from localent.tracing.rollout import (
+    Rollouts,
+    continuations,
+    miller_madow,
+    parts,
+    plug_in_entropy,
+    rollout_probe,
+    rollouts_of,
+)
 
 PIECES = [b"The answer is ", b"1", b"2", b"3", b".", b"go\n", b"?", b""]
 VOCAB = ScriptedVocab(PIECES, eog=frozenset({7}))
 SHARES = {1: 0.6, 2: 0.3, 6: 0.1}  # what follows "The answer is "; "?" is no answer
 PROBLEM = Problem("p", "1", "q", "2")
 QUESTION = Question(PROBLEM, Prompt([5]), lambda written: [0], None)
+ROOM = Limits(12)
 OWN = Written(1, "p", 0, True, (5, 5, 0, 1, 4, 7), (0, 1, 2))
 
 
@@ -45,11 +54,18 @@ def logits(tokens):
         return np.log(mass)
 
 
-def play(ks=(0, 1, 2), m=64, seed=0, n_lanes=1, max_tokens=12, own=OWN, n_jobs=1, question=QUESTION):
-    engine = ScriptedEngine(VOCAB, logits, n_lanes=n_lanes)
-    how = Rollouts(m, Sampler(1.0), seed, Limits(max_tokens), NUMBER)
-    jobs = (rollouts(question, own, ks, how, VOCAB, Meter(len(PIECES))) for _ in range(n_jobs))
-    return next(drive(engine, jobs))
+def play(ks=(0, 1, 2), m=64, seed=0, n_lanes=1, limits=ROOM, own=OWN, question=QUESTION):
+    """The probes of all parts, which end in another order in several lanes."""
+    engine, how = ScriptedEngine(VOCAB, logits, n_lanes=n_lanes), Rollouts(m, Sampler(1.0), seed, limits, NUMBER)
+
+    def job(part):
+        done = yield from continuations(question, own, part, how, VOCAB, Meter(len(PIECES)))
+        return part, done
+
+    ended = {k: {} for k in ks}
+    for part, done in drive(engine, map(job, parts(ks, m))):
+        ended[part.k] |= dict(zip(part.js, done, strict=True))
+    return rollouts_of(own, {k: [js[j] for j in sorted(js)] for k, js in ended.items()}, question.problem.answer)
 
 
 def test_shares_of_continuations_are_the_models_own():
@@ -73,7 +89,7 @@ def test_entropy_stands_between_plug_in_and_ln_m():
 
 
 def test_continuations_do_not_depend_on_lanes_or_on_which_prefixes_are_asked():
-    assert play(n_lanes=3, n_jobs=5) == play()
+    assert play(n_lanes=3) == play()
     assert play(ks=(1,))[0] == play(ks=(0, 1, 2))[1]
 
 
@@ -85,7 +101,7 @@ def test_another_seed_or_sample_draws_other_continuations():
 
 def test_a_prefix_without_room_to_answer_is_unparseable():
     """Two tokens are left after one: a step and "The answer is "."""
-    (probe,) = play(ks=(2,), max_tokens=3, m=16)
+    (probe,) = play(ks=(2,), limits=Limits(3), m=16)
     assert probe.invalid == 1.0
     assert (probe.leader, probe.entropy, probe.entropy_se) == (None, None, None)
     assert probe.log_p_true == math.log(1 / 32)
@@ -95,15 +111,13 @@ def test_a_prefix_without_room_to_answer_is_unparseable():
 def test_a_thought_that_the_limit_cuts_off_has_no_answer(max_tokens, opens_thought, answered):
     """Five tokens hold the number and not the end; what ended by itself is read as it is."""
     (probe,) = play(
-        ks=(1,), max_tokens=max_tokens, question=replace(QUESTION, thought=ThoughtFormat(opened=opens_thought))
+        ks=(1,), limits=Limits(max_tokens), question=replace(QUESTION, thought=ThoughtFormat(opened=opens_thought))
     )
     assert bool(probe.answers) == bool(answered)
 
 
 def test_stop_texts_end_a_continuation():
-    engine = ScriptedEngine(VOCAB, logits, n_lanes=1)
-    how = Rollouts(16, Sampler(1.0), 0, Limits(12, (b"answer",)), NUMBER)
-    (probe,) = next(drive(engine, [rollouts(QUESTION, OWN, (1,), how, VOCAB, Meter(len(PIECES)))]))
+    (probe,) = play(ks=(1,), limits=Limits(12, (b"answer",)), m=16)
     assert probe.invalid == 1.0
 
 
