@@ -49,6 +49,13 @@ class Probes:
     controls: dict[str, Probed]  # name of the control -> probes on its text in place of the traces' own steps
     rolled: Probed | None  # the traces' own prefixes, by rollouts; None: none were made
 
+    def among(self, kept: Array) -> Probes:
+        """The probes of some of the traces: kept (n,) bool."""
+        controls = {name: control.among(kept) for name, control in self.controls.items()}
+        return Probes(
+            own=self.own and self.own.among(kept), controls=controls, rolled=self.rolled and self.rolled.among(kept)
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recorded:
@@ -58,6 +65,15 @@ class Recorded:
     probes: Probes
     tokens: dict[str, Array]  # token measure -> (n, n_longest)
     step_entropy: Array  # (n, most steps): mean entropy of each reasoning step, nats
+
+    def among(self, kept: Array) -> Recorded:
+        """The run as if it had only some of its traces: kept (n,) bool."""
+        return Recorded(
+            traces=self.traces.among(kept),
+            probes=self.probes.among(kept),
+            tokens={name: values[kept] for name, values in self.tokens.items()},
+            step_entropy=self.step_entropy[kept],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

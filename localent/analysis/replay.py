@@ -70,8 +70,10 @@ class Replay:
 def replay(run: Recorded, *, policy: str = "all", seed: int = 0, resampling: Resampling = DEFAULT) -> Replay:
     """Replay the policies called `policy` ("all", a kind, a key or a title), ranked by accuracy, then tokens saved.
 
-    `seed` decides the split of the problems. Raises UsageError for a policy that the run does not have.
+    Traces that repeat themselves are left out: a loop ends by itself, and no policy is needed to tell it from
+    reasoning. `seed` decides the split of the problems. Raises UsageError for a policy that the run does not have.
     """
+    n_looped, run = int(run.traces.looped.sum()), run.among(~run.traces.looped)
     traces, p, scored = run.traces, run.probes.own, read(run)
     chosen_on = half(traces.problems, seed)
     every = list(policies(run, scored))
@@ -85,7 +87,8 @@ def replay(run: Recorded, *, policy: str = "all", seed: int = 0, resampling: Res
     found = sorted((baselines.judge(one) for one in asked), key=_rank)
     table = tuple(_risk_coverage(score, traces.wrong) for score in usable(scored))
     n_chosen_on, n_reported_on = (len(np.unique(traces.problems[at])) for at in (chosen_on, ~chosen_on))
-    notes = (*_notes(p, traces, len(found)), *caveat([traces.model]))
+    left_out = [f"{n_looped} traces that repeat themselves are left out of everything."] if n_looped else []
+    notes = (*_notes(p, traces, len(found)), *left_out, *caveat([traces.model]))
     return Replay(traces.run_id, n_chosen_on, n_reported_on, tuple(found), table, notes)
 
 

@@ -223,10 +223,12 @@ def mechanism_table(subjects: Iterable[Subject]) -> Table:
 
 
 def sentences(subjects: Iterable[Subject]) -> list[str]:
-    """Findings that do not fit a table: the fitted decay, Fano's bound, the agreement of rollouts."""
+    """Findings that do not fit a table: loops, the fitted decay, Fano's bound, the agreement of rollouts."""
     found = []
     for s in subjects:
         name, shape = f"{s.model} on {s.task}", s.signatures
+        if s.looped:
+            found.append(f"{name}: {s.looped:.1%} of the traces repeat themselves; they count for the accuracy alone.")
         if shape.decay is not None:
             d = shape.decay
             fit = f"{d.plateau:.2f} + {d.start - d.plateau:.2f} exp(-{d.rate:.2f} t) nats, rmse {d.rmse:.3f}"

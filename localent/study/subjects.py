@@ -56,6 +56,7 @@ class Subject:
     chance: Chance | None  # None: no answer can be guessed
     validity: Validity | None
     truncated: float  # share of traces that ran into the token limit
+    looped: float  # share of traces that repeat themselves: they count for the accuracy, and are in no comparison
     no_answer: float  # share of traces in which no answer was found
     gain: Estimate  # slope of the information gain, nats per whole trace
     gain_half: Estimate  # nats gained by half of the steps, traces of two or more
@@ -77,16 +78,18 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The rows of a run that a study asks for. Arrays are (n,) over its traces."""
+    """The rows of a run that a study asks for. Arrays are (n,) over its traces without those that repeat themselves."""
 
     own: Probed
     controls: dict[str, Probed]
     rolled: Probed | None
     m: int  # rollouts per prefix; LEAST where there are none
     n_tokens: Array  # length of each trace
+    accuracy: Estimate  # of all traces, as the rest
     chance: Chance | None
     validity: Validity | None
     truncated: float  # share
+    looped: float  # share
     no_answer: float  # share
 
 
@@ -99,15 +102,19 @@ def read_run(store: Database, run_id: str, wanted: Wanted) -> Reading:
     kept = np.array([wanted.counts(*one) for one in listed], bool)
     traces, own, samples = traces.among(kept), found.own.among(kept), traces.samples[kept].tolist()
     rolled, m = _rolled(run_id, found.rolled and found.rolled.among(kept), samples, wanted)
+    controls = _controls(own, {name: c.among(kept) for name, c in found.controls.items()}, samples, wanted)
+    reasoned = ~traces.looped
     return Reading(
-        own=own,
-        controls=dict(_controls(own, {name: c.among(kept) for name, c in found.controls.items()}, samples, wanted)),
-        rolled=rolled,
+        own=own.among(reasoned),
+        controls={name: control.among(reasoned) for name, control in controls},
+        rolled=rolled and rolled.among(reasoned),
         m=m,
-        n_tokens=traces.n_tokens.astype(float),
+        n_tokens=traces.n_tokens[reasoned].astype(float),
+        accuracy=share(~traces.wrong, traces.problems),
         chance=against_chance(traces),
         validity=validity(own),
         truncated=_mean(traces.truncated.astype(float)),
+        looped=_mean(traces.looped.astype(float)),
         no_answer=_mean(np.array([answer is None for answer in traces.answers], float)),
     )
 
@@ -174,10 +181,11 @@ def subject(run: ModelRun, read: Reading, ln_wrong: float, resampling: Resamplin
         model=run.model,
         task=run.task,
         run_id=run.run_id,
-        accuracy=share(~p.wrong, p.problems),
+        accuracy=read.accuracy,
         chance=read.chance,
         validity=read.validity,
         truncated=read.truncated,
+        looped=read.looped,
         no_answer=read.no_answer,
         gain=mean(verdicts.gain_slope(p)),
         gain_half=mean(verdicts.gain_half(p)),

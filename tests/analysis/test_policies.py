@@ -188,6 +188,20 @@ def test_one_problem_cannot_be_replayed(tmp_path):
         replay(load.run(db, run_id))
 
 
+def test_traces_that_repeat_themselves_are_in_no_policy(tmp_path):
+    """Abstaining on a loop is no merit of a signal: what is replayed is the run without them."""
+    runs = {}
+    for name, keep in (("looping", synthetic.looping), ("without", synthetic.without_looping)):
+        path = tmp_path / f"{name}.db"
+        run_id = synthetic.write(path, LAW, n_problems=40, n_samples=3, keep=keep)
+        with open_db(path) as db:
+            runs[name] = replay(load.run(db, run_id), resampling=Resampling(20))
+    assert runs["looping"].outcomes == runs["without"].outcomes
+    coverage = {name: [(one.signal.key, one.accuracy) for one in run.risk_coverage] for name, run in runs.items()}
+    assert coverage["looping"] == coverage["without"]
+    assert "24 traces that repeat themselves are left out of everything." in runs["looping"].notes
+
+
 def test_a_ranking_says_that_its_top_is_selected_on_the_outcome(made):
     every, one = found(made, policy="stop"), found(made, policy="EAT")
     n = len(every.outcomes)

@@ -27,8 +27,8 @@ class Law:
     steps: tuple[int, int] = (2, 7)  # reasoning steps of a trace: from, below
 
 
-def write(path, law, *, n_problems=150, n_samples=1, seed=0, name="made-up", run_id=None, task="made"):
-    """A database with one run that follows the law; returns the run's id."""
+def write(path, law, *, n_problems=150, n_samples=1, seed=0, name="made-up", run_id=None, task="made", keep=None):
+    """A database with one run that follows the law; returns the run's id. keep: takes a trace, returns it or None."""
     rng = np.random.default_rng(seed)
     problems = [problem(i) for i in range(n_problems)]
     model = Model(name.ljust(64, "0"), name, f"{name}.gguf", "llama", "F16", 1, 1, 16.0, {"F16": 1}, 8, 512, "t", None)
@@ -42,8 +42,24 @@ def write(path, law, *, n_problems=150, n_samples=1, seed=0, name="made-up", run
         for p in problems:
             ease = rng.normal(0, 0.7)
             for sample in range(n_samples):
-                db.add_trace(run.run_id, trace(law, p, sample, ease, rng))
+                one = trace(law, p, sample, ease, rng)
+                if kept := (keep or (lambda one: one))(one):
+                    db.add_trace(run.run_id, kept)
     return run.run_id
+
+
+def looping(one):
+    """The trace, every fifth of them ended because it repeats itself, with no right answer."""
+    return replace(one, finish="loop", correct=False) if _is_fifth(one) else one
+
+
+def without_looping(one):
+    """The trace; None for those that `looping` ends."""
+    return None if _is_fifth(one) else one
+
+
+def _is_fifth(one):
+    return (int(one.problem_id, 16) + one.sample) % 5 == 0
 
 
 def problem(i):

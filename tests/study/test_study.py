@@ -161,6 +161,23 @@ def test_problems_that_are_not_asked_for_do_not_count(tmp_path):
     assert found.subjects[0].accuracy.n == 50
 
 
+def test_traces_that_repeat_themselves_are_not_wrong_reasoning(tmp_path):
+    """Every verdict and figure is that of the run without them, but the accuracy, which counts them."""
+    found = {}
+    for name, keep in (("looping", synthetic.looping), ("without", synthetic.without_looping)):
+        path = tmp_path / f"{name}.db"
+        run_id = synthetic.write(path, PLANTED, keep=keep, name="made")
+        with open_db(path) as db:
+            found[name] = study.analyse(db, [ModelRun("made", "made", run_id)], resampling=FEW)
+    assert found["looping"].verdicts == found["without"].verdicts
+    with_loops, without = (found[name].subjects[0] for name in ("looping", "without"))
+    assert (with_loops.looped, without.looped) == (0.2, 0.0)
+    assert with_loops.accuracy.value == pytest.approx(0.8 * without.accuracy.value)
+    assert with_loops.auroc_half == without.auroc_half
+    assert any("made on made: 20.0% of the traces repeat themselves" in line for line in sentences([with_loops]))
+    assert not any("repeat" in line for line in sentences([without]))
+
+
 @pytest.mark.parametrize(
     ("ends", "verdict"),
     [((0.3, 0.2, 0.4), SUPPORTED), ((0.02, 0.01, 0.03), REFUTED), ((-0.5, -0.6, -0.4), REFUTED),
