@@ -63,12 +63,12 @@ def shots_option(text: str = SHOTS) -> Decorator:
 def effort_options(when: str = "") -> Decorator:
     """--cue, --max-fed and --paths: how a probe asks for the answer, and how long it looks. when: "With --task: "."""
     cue = "how probes ask for the answer; auto: as fits the model ('localent prompt' lists the ways). Or your own text."
-    fed = "maximum tokens by which a probe searches."
+    fed = "maximum tokens by which a probe searches, branch by branch while one is likelier than one in so many."
     paths = "paths drawn to estimate what the search left open: so many for all of it, fewer for less; 0: none."
     options = (
         click.option("--cue", default="auto", show_default=True, help=_begun(when, cue)),
         click.option("--max-fed", type=int, default=8, show_default=True, help=_begun(when, fed)),
-        click.option("--paths", type=int, default=16, show_default=True, help=_begun(when, paths)),
+        click.option("--paths", type=int, default=8, show_default=True, help=_begun(when, paths)),
     )
     return together(*options)
 

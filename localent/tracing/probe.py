@@ -1,8 +1,9 @@
 """The answer distribution at a prefix, computed from full logits, without touching the trace.
 
 After the cue, the tokens of an answer form a tree whose branches have exact probabilities. The search expands the
-likeliest branch first, until what is unexplored falls below `epsilon` or the budget of fed tokens ends. A few paths
-drawn from the unexplored branches then estimate, without bias, what they hold. Spellings of one value are merged.
+likeliest branch first, until what is unexplored falls below `epsilon`, the budget of fed tokens ends, or no branch is
+likely enough to deserve a share of it. A few paths drawn from the unexplored branches then estimate, without bias,
+what they hold. Spellings of one value are merged.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from localent.measure.meter import Meter
 from localent.records import Answer, Distribution
 from localent.tasks.kinds.grammar import MAX_OPENING, Grammar, Moves
 from localent.tasks.kinds.option_text import OptionTexts
-from localent.tasks.kinds.summary import NOTHING_DRAWN, Drawn, Explored, Summary, plogp, summarise
+from localent.tasks.kinds.summary import NOTHING_DRAWN, Drawn, Explored, plogp, summarise
 from localent.tracing.option_text import common_length, probe_texts
 
-LEAST_PATHS = 2
+LEAST_PATHS = 3
 NEGLIGIBLE = 1e-5  # branches below this are drawn from, but not searched
 DETOURS = 2  # the true answer is followed through as many tokens as so many plain spellings of it have
 WORTHWHILE = 1e-2  # other spellings of the true answer are followed down to this share of what it has already
@@ -38,10 +39,10 @@ class Effort:
 
     epsilon: float = 0.01  # stop when the unexplored probability is below this
     max_fed: int = 8  # or after so many tokens beyond the cue
-    paths: int = 16  # drawn from what is unexplored, were it everything; 0: it is bounded, not estimated
+    paths: int = 8  # drawn from what is unexplored, were it everything; 0: it is bounded, not estimated
 
     def n_paths(self, residual: float) -> int:
-        """Paths for so much unexplored probability: in proportion to it, and two at least, for an error."""
+        """Paths for so much unexplored probability: in proportion to it, and three at least, for an error."""
         return max(LEAST_PATHS, math.ceil(self.paths * residual)) if self.paths else 0
 
 
@@ -89,10 +90,12 @@ def probe(n_prefix: int, asked: Asked, effort: Effort, meter: Meter) -> Generato
     row = yield Feed(asked.cue)
     search = _Search(grammar, asked, n_prefix + len(asked.cue), meter)
     search.start(row)
-    while search.open and search.residual > effort.epsilon and search.n_fed < effort.max_fed:
+    while search.is_worthwhile(effort):
         yield from search.visit(heapq.heappop(search.open))
-    drawn = yield from search.draw(effort.n_paths(search.residual))
-    blind, leader = search.summary(drawn), search.leader()
+    before = search.explored()
+    drawn = yield from search.draw(effort.n_paths(before.residual))
+    search.settle()
+    blind, leader = summarise(before, drawn, search.explored()), search.leader()
     p_true = blind.answers.get(asked.truth, 0.0)
     if spelling := grammar.spelling(asked.truth):
         yield from search.follow_truth(spelling)
@@ -140,6 +143,12 @@ class _Search:
     @property
     def residual(self) -> float:
         return math.fsum(self._open_masses())
+
+    def is_worthwhile(self, effort: Effort) -> bool:
+        """True while the next branch is worth searching: of more than `max_fed` so likely not all could be."""
+        if not self.open or self.n_fed >= effort.max_fed or self.residual <= effort.epsilon:
+            return False
+        return self.open[0].mass * effort.max_fed >= 1 or not effort.paths
 
     def _open_masses(self) -> npt.NDArray[np.float64]:
         """(n,) of every unexplored branch."""
@@ -208,16 +217,21 @@ class _Search:
     # --- what the search left open ---
 
     def draw(self, n: int) -> Generator[Request, Row, Drawn]:
-        """Follow n paths from unexplored branches, drawn in proportion to their probability, to their ends."""
+        """Follow n paths from unexplored branches, drawn in proportion to their probability, to their ends.
+
+        One from each n-th of their probability, in the order of their texts: branches alike share a stratum, so that
+        paths differ less from draw to draw than independent ones, and little is fed twice.
+        """
+        self.open.sort(key=lambda branch: (branch.text, branch.path))
         masses = self._open_masses()
         residual = math.fsum(masses)
         if not residual > 0:
             return NOTHING_DRAWN
-        drawn = np.searchsorted(np.cumsum(masses), self.draws.random(n) * residual, "right")
-        branches = [self._unexplored(min(int(i), len(masses) - 1)) for i in drawn]
+        strata = (np.arange(n) + self.draws.random(n)) / n
+        drawn = np.searchsorted(np.cumsum(masses), strata * residual, "right")
         corrections = []
-        for branch in sorted(branches, key=lambda one: one.path):  # so that little is fed twice
-            corrections.append((yield from self._follow(branch)))
+        for i in drawn:
+            corrections.append((yield from self._follow(self._unexplored(min(int(i), len(masses) - 1)))))
         mass, entropy = np.array(corrections, np.float64).reshape(-1, 2).T
         return Drawn(mass * residual, entropy * residual)
 
@@ -257,9 +271,17 @@ class _Search:
                 return mass, entropy
             branch = self._child(branch, node.moves, at, float(node.going_on[at]))
 
-    def summary(self, drawn: Drawn) -> Summary:
-        """The distribution that the search and the paths have found; call it before the truth is followed."""
-        return summarise(Explored(dict(self.masses), self.invalid, self._open_masses(), self.grammar.ln_answers), drawn)
+    def settle(self) -> None:
+        """Expand the branches whose rows the paths have read: exact, though too late for the estimate."""
+        while read := [branch for branch in self.open if branch.path in self._nodes]:
+            for branch in read:
+                self.open.remove(branch)
+                self._visited[branch.path] = branch
+                self._expand(branch, self._nodes[branch.path])
+
+    def explored(self) -> Explored:
+        """What is known by now; ask before the truth is followed."""
+        return Explored(dict(self.masses), self.invalid, self._open_masses(), self.grammar.ln_answers)
 
     # --- the true answer ---
 

@@ -132,14 +132,14 @@ def test_full_search_equals_brute_force(seed, sharpness):
 
 @pytest.mark.parametrize(("seed", "max_fed"), list(itertools.product(range(6), [0, 1, 3, 6, 12, 30])))
 def test_the_true_entropy_lies_within_the_bounds(seed, max_fed):
-    """Certified at every budget; and a larger budget never explores less."""
+    """Certified at every budget, whether paths were drawn or not; and a larger budget never explores less."""
     logits = short_answers(seed, 2.0)
     true_entropy, _ = given_an_answer(brute_force(logits))
     found = ask(scripted(logits), "12", Effort(0.0, max_fed))
     assert found.entropy_lower <= true_entropy + 1e-6
     assert found.entropy_upper >= true_entropy - 1e-6
     assert found.entropy_lower <= found.entropy <= found.entropy_upper
-    more = ask(scripted(logits), "12", Effort(0.0, 2 * max_fed + 1))
+    found, more = (ask(scripted(logits), "12", Effort(0.0, fed, paths=0)) for fed in (max_fed, 2 * max_fed + 1))
     assert more.residual <= found.residual + 1e-12
 
 
@@ -175,7 +175,10 @@ def written_plainly(logits):
 
 @pytest.mark.parametrize(("seed", "max_fed"), list(itertools.product(range(4), [0, 2, 5])))
 def test_what_is_unexplored_is_estimated_without_bias(seed, max_fed):
-    """The mean of many estimates is the entropy by brute force, and their spread is the error that each reports."""
+    """The mean of many estimates is the entropy by brute force; their spread is the error that each reports, or less.
+
+    Less, where the strata tell branches apart: the error is estimated from neighbouring strata, which differ.
+    """
     logits = written_plainly(short_answers(seed, 2.0))
     entropy, invalid = given_an_answer(brute_force(logits))
     found = [ask(scripted(logits), "12", Effort(0.0, max_fed, paths=16), seed=draw) for draw in range(80)]
@@ -183,7 +186,8 @@ def test_what_is_unexplored_is_estimated_without_bias(seed, max_fed):
     error = estimates.std(ddof=1) / math.sqrt(len(found))
     assert estimates.mean() == pytest.approx(entropy, abs=4 * error + 0.02)  # a ratio's bias is of second order
     assert np.mean([f.invalid for f in found]) == pytest.approx(invalid, abs=0.02)
-    assert np.sqrt(np.mean([f.entropy_se**2 for f in found])) == pytest.approx(estimates.std(ddof=1), rel=0.35)
+    reported = np.sqrt(np.mean([f.entropy_se**2 for f in found]))
+    assert 0.7 * estimates.std(ddof=1) <= reported <= 2.5 * estimates.std(ddof=1)
 
 
 def test_an_unexplored_spelling_of_a_known_answer_adds_no_entropy():
@@ -191,9 +195,27 @@ def test_an_unexplored_spelling_of_a_known_answer_adds_no_entropy():
     known = {(b"12", b"\n"): 0.5, (b"12", b".", b"\n"): 0.2, (b"2", b"\n"): 0.3}
     entropy = -(0.7 * math.log(0.7) + 0.3 * math.log(0.3))
     little = ask(scripted(script(known)), "2", Effort(0.0, 2, paths=8))
-    assert little.residual > 0.1
+    open_ = ask(scripted(script(known)), "2", Effort(0.0, 2, paths=0))
+    assert open_.residual > 0.1
+    assert open_.entropy > entropy + 0.1
     assert little.entropy == pytest.approx(entropy, abs=1e-3)
-    assert ask(scripted(script(known)), "2", Effort(0.0, 2, paths=0)).entropy > entropy + 0.1
+
+
+def test_what_the_paths_read_is_known_though_it_came_after_the_estimate():
+    """Three answers too unlikely to be searched: the paths meet them, and nothing is left open."""
+    known = {(b"1", b"\n"): 0.3, (b"2", b"\n"): 0.3, (b"0", b"\n"): 0.4}
+    found = ask(scripted(script(known)), "2", Effort(0.0, 1, paths=200))
+    assert found.probs == pytest.approx({"0": 0.4, "1": 0.3, "2": 0.3}, abs=1e-6)
+    assert found.residual < 1e-4
+    assert found.entropy == pytest.approx(-sum(p * math.log(p) for p in known.values()), abs=1e-3)
+
+
+def test_a_search_leaves_unlikely_branches_to_the_paths():
+    """Of branches less likely than one in `max_fed` not all could be searched; where nothing is drawn, they are."""
+    logits = short_answers(2, 2.0)
+    assert ask(scripted(logits), "", Effort(0.0, 30, paths=0)).n_fed > 30
+    drawn = ask(scripted(logits), "", Effort(0.0, 30, paths=1))
+    assert drawn.n_fed < 30
 
 
 def test_an_answer_that_nothing_gives_has_no_entropy():
@@ -277,7 +299,7 @@ def test_a_truth_that_the_format_cannot_hold_costs_nothing(truth):
 def test_only_a_certain_leader_is_named():
     """One digit ends early: after little search it is found first, but a longer answer may be likelier."""
     known = {(b" ", b"1", b"\n"): 0.2, (b" ", b"2", b"0", b"0", b"0", b"\n"): 0.8}
-    leaders = [ask(scripted(script(known)), "1", Effort(0.0, n)).leader for n in (0, 2, 30)]
+    leaders = [ask(scripted(script(known)), "1", Effort(0.0, n, paths=0)).leader for n in (0, 2, 30)]
     assert leaders == [None, None, "2000"]
 
 
@@ -361,7 +383,7 @@ def test_labels_merge_their_spellings():
     with np.errstate(divide="ignore"):
         tables = np.log(mass), np.log(after_space)
     engine = ScriptedEngine(ScriptedVocab(pieces), lambda t: tables[t[-1] == 7])
-    found = ask(engine, "B", Effort(0.0, 20), ChoiceGrammar(pieces, ["A", "B"]), cue=(0,))
+    found = ask(engine, "B", Effort(0.0, 20, paths=0), ChoiceGrammar(pieces, ["A", "B"]), cue=(0,))
     a, b = 0.35 + 0.2 * 0.5, 0.25 + 0.2 * 0.25
     # "\n" may open the answer too; its own branch leads back to the first table and is explored in turn.
     assert found.probs["A"] / found.probs["B"] == pytest.approx(a / b, rel=0.01)

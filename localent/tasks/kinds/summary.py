@@ -60,23 +60,26 @@ class Summary:
     entropy_upper: float | None
 
 
-def summarise(found: Explored, drawn: Drawn = NOTHING_DRAWN) -> Summary:
+def summarise(found: Explored, drawn: Drawn = NOTHING_DRAWN, known: Explored | None = None) -> Summary:
     """The distribution given an answer: H = ln Z + L / Z, where Z is the mass of answers and L = sum of -m ln m.
 
     Z and L are exact for what was explored and estimated for the rest, so that the error is that of a ratio.
+    known: what the paths have explored beside it. It may not enter the estimate, which would be biased towards what
+    happened to be drawn; it says between which values Z and H lie.
     """
-    residual = found.residual
-    explored = math.fsum(found.answers.values())
-    mass = explored + residual + _mean(drawn.mass)
+    known = known or found
+    explored, residual = math.fsum(known.answers.values()), known.residual
+    estimate = math.fsum(found.answers.values()) + found.residual + _mean(drawn.mass)
+    mass = min(max(estimate, explored), explored + residual)
     if not mass > 0:
         return Summary({}, 0.0, 1.0, 0.0, None, None, None, None)
     entropy = math.log(mass) + (plogp([*found.answers.values(), *found.branches]) + _mean(drawn.entropy)) / mass
-    lower, upper = bounds(found)
-    ranked = sorted(found.answers.items(), key=lambda item: (-item[1], item[0]))
+    lower, upper = bounds(known)
+    ranked = sorted(known.answers.items(), key=lambda item: (-item[1], item[0]))
     return Summary(
         answers={value: min(1.0, m / mass) for value, m in ranked},
         mass=mass,
-        invalid=min(1.0, max(0.0, 1.0 - mass / (explored + found.invalid + residual))),
+        invalid=min(1.0, max(0.0, 1.0 - mass / (explored + known.invalid + residual))),
         residual=residual,
         entropy=min(max(entropy, lower), upper),
         entropy_se=_standard_error(drawn, mass, entropy) if residual > 0 else 0.0,
@@ -130,4 +133,5 @@ def _standard_error(drawn: Drawn, mass: float, entropy: float) -> float | None:
         return None
     slope = (1.0 + math.log(mass) - entropy) / mass  # of H in Z; in L it is 1 / Z
     influence = drawn.entropy / mass + drawn.mass * slope
-    return float(influence.std(ddof=1) / math.sqrt(len(influence)))
+    steps = np.diff(influence)  # neighbours are of neighbouring strata, so most alike (Wolter 2007, section 8.2)
+    return math.sqrt(float(steps @ steps) / (2 * len(steps) * len(influence)))
