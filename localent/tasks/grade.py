@@ -43,8 +43,9 @@ def extract(text: str, kind: Kind, choices: Sequence[Choice] = (), thought: Thou
 
 
 def grade(extraction: Extraction, problem: Problem, kind: Kind) -> bool:
-    """True if the extracted answer agrees with the true one (see Kind.agree). A missing answer is wrong."""
-    return extraction.value is not None and kind.agree(extraction.value, problem.answer)
+    """True if the extracted answer agrees with the true one (see Kind.agree). Where either is missing, it does not."""
+    value, truth = extraction.value, problem.answer
+    return value is not None and truth != "" and kind.agree(value, truth)
 
 
 def answer_start(text: str, kind: Kind, choices: Sequence[Choice] = (), thought: ThoughtFormat = DEFAULT) -> int | None:
