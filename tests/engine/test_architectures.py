@@ -91,6 +91,18 @@ def test_a_state_taken_up_again_is_the_same_state(random_model, shape):
     assert np.abs(first - direct).max() < 0.05 * np.abs(direct).max()
 
 
+def test_a_mark_of_a_hybrid_model_costs_its_recurrent_part_alone(random_model):
+    """Of a lane's state the keys and values grow with the text; what a mark copies does not."""
+    sizes = []
+    with open_model(random_model("tiny-lfm2")) as model:
+        with model.lanes(Options(n_lanes=1, n_ctx=128, n_threads=1)) as lanes:
+            for n in (4, 100):
+                lanes.rewind(0, 0)
+                lanes.prefill(0, Prompt(list(range(1, n + 1))))
+                sizes.append(len(lanes._state(0)))
+    assert sizes[0] == sizes[1]
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_whole_run_with_probes_is_the_run_without_them(random_model, tmp_path, shape):
     """From the task to the database: same tokens, same entropies."""

@@ -18,6 +18,7 @@ from localent.engine.llama.context import Batch, check_options, decode, new_cont
 from localent.engine.llama.weights import Weights
 from localent.errors import LocalentError
 
+PARTIAL: int = C.LLAMA_STATE_SEQ_FLAGS_PARTIAL_ONLY  # the recurrent part of a state alone
 State = ctypes.Array[ctypes.c_uint8]  # of one lane, as llama.cpp saves it
 
 
@@ -149,10 +150,10 @@ class LlamaEngine(Engine):
         marks = self._marks[lane]
         if n_tokens < self._lengths[lane]:
             start = max((n for n in marks.states if n <= n_tokens), default=0)
-            self._remove(lane, 0)
-            self._lengths[lane] = start
-            if start:
+            if start:  # before the attention's part is cut: a recurrent part cannot be cut anywhere else
                 self._set_state(lane, marks.states[start])
+            self._remove(lane, start)
+            self._lengths[lane] = start
             rest, marks.fed = marks.fed[start:n_tokens], marks.fed[:start]
             self._feed(lane, rest)
         known = {n: state for n, state in marks.states.items() if n <= n_tokens}
@@ -161,15 +162,15 @@ class LlamaEngine(Engine):
         self._marks[lane] = _Marks(marks.fed, known)
 
     def _state(self, lane: int) -> State:
-        """A copy of a lane's state in the context."""
-        size = C.llama_state_seq_get_size_ext(self._context, lane, 0)
+        """A copy of what a lane cannot forget: its recurrent state. The attention's part can be cut."""
+        size = C.llama_state_seq_get_size_ext(self._context, lane, PARTIAL)
         state: State = (ctypes.c_uint8 * size)()
-        if C.llama_state_seq_get_data_ext(self._context, state, size, lane, 0) != size:
+        if C.llama_state_seq_get_data_ext(self._context, state, size, lane, PARTIAL) != size:
             raise LocalentError(f"llama.cpp could not save a state of {self.model.path.name}: use --no-probe.")
         return state
 
     def _set_state(self, lane: int, state: State) -> None:
-        if not C.llama_state_seq_set_data_ext(self._context, state, len(state), lane, 0):
+        if not C.llama_state_seq_set_data_ext(self._context, state, len(state), lane, PARTIAL):
             raise LocalentError(f"llama.cpp could not restore a state of {self.model.path.name}: use --no-probe.")
 
     def _remove(self, lane: int, n_tokens: int) -> None:
