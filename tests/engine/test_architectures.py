@@ -94,12 +94,12 @@ def test_a_state_taken_up_again_is_the_same_state(random_model, shape):
 def test_a_mark_of_a_hybrid_model_costs_its_recurrent_part_alone(random_model):
     """Of a lane's state the keys and values grow with the text; what a mark copies does not."""
     sizes = []
-    with open_model(random_model("tiny-lfm2")) as model:
-        with model.lanes(Options(n_lanes=1, n_ctx=128, n_threads=1)) as lanes:
-            for n in (4, 100):
-                lanes.rewind(0, 0)
-                lanes.prefill(0, Prompt(list(range(1, n + 1))))
-                sizes.append(len(lanes._state(0)))
+    options = Options(n_lanes=1, n_ctx=128, n_threads=1)
+    with open_model(random_model("tiny-lfm2")) as model, model.lanes(options) as lanes:
+        for n in (4, 100):
+            lanes.rewind(0, 0)
+            lanes.prefill(0, Prompt(list(range(1, n + 1))))
+            sizes.append(len(lanes._state(0)))
     assert sizes[0] == sizes[1]
 
 
