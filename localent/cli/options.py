@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,8 +14,15 @@ from localent.report.measures import MEASURES
 if TYPE_CHECKING:
     from localent.tasks import Task
 
-COLUMNS = {"question": "the question", "answer": "the true answer", "choices": "the options", "id": "an id"}
-ANSWER_IS = ("label", "text", "index0", "index1")  # tasks.kinds.ANSWER_IS, which help must not wait for
+COLUMNS = {
+    "question": "the question",
+    "answer": "the true answer (one inside another: answers.text)",
+    "choices": "the options (in several columns: A,B,C,D)",
+    "context": "text before the question, or 'none'",
+    "id": "an id",
+}
+ANSWER_IS = ("label", "text", "index", "index0", "index1")  # tasks.kinds.ANSWER_IS, which help must not wait for
+KINDS = ("number", "choice", "yes/no")  # those of tasks.kinds that a file of one's own may have
 DEFAULT_DB = "localent.db"
 PATH = click.Path(path_type=Path)
 
@@ -51,13 +58,15 @@ class ProblemFile:
     """A file of problems, the meaning of its columns, and the way it names the true option."""
 
     path: Path | None
-    columns: dict[str, str]  # fields of tasks.Columns that were given
+    columns: dict[str, Any]  # fields of tasks.Columns that were given
+    skip_unreadable: bool = False
 
     def load(self, task: str) -> Task:
         """The task of that name."""
         from localent import tasks
 
-        return tasks.load(task, self.path, tasks.Columns(**self.columns) if self.columns else None)
+        columns = tasks.Columns(**self.columns) if self.columns else None
+        return tasks.load(task, self.path, columns, skip_unreadable=self.skip_unreadable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +82,20 @@ class Problems:
         return self.data.load(self.task).first(self.n)
 
 
-def _problem_file(data: Path | None, answer_is: str | None, **columns: str | None) -> ProblemFile:
-    named = {name: column for name in COLUMNS if (column := columns[f"{name}_column"])}
-    return ProblemFile(data, named | ({"answer_is": answer_is} if answer_is else {}))
+def _problem_file(data: Path | None, skip_unreadable: bool, **given: Any) -> ProblemFile:
+    columns = {name.removesuffix("_column"): value for name, value in given.items() if value is not None}
+    return ProblemFile(data, columns, skip_unreadable)
+
+
+def _header(context: click.Context, param: click.Parameter, names: str | None) -> tuple[str, ...] | None:
+    """The names of the columns of a file without a header."""
+    return tuple(name.strip() for name in names.split(",")) if names else None
 
 
 data_options = Group(
     "data",
     _problem_file,
-    click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV) or folder."),
+    click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV, Parquet) or folder."),
     *(
         click.option(f"--{name}", f"{name}_column", help=f"Column of --data that holds {text}.")
         for name, text in COLUMNS.items()
@@ -89,8 +103,13 @@ data_options = Group(
     click.option(
         "--answer-is",
         type=click.Choice(ANSWER_IS),
-        help="How the answers of --data name the true option: by label, text, or index from 0 or 1.",
+        help="How the answers of --data name the true option: by label, text, or index. index0: the first option is 0; "
+        "index1: it is 1; index: one of both, as the whole file shows.",
     ),
+    click.option("--kind", type=click.Choice(KINDS), help="Kind of the answers of --data. Default: as they show."),
+    click.option("--columns", "header", callback=_header, help="Names of all columns of a CSV file without a header."),
+    click.option("--shuffle-options", "shuffle", type=int, metavar="SEED", help="Give options in a seeded order."),
+    click.option("--skip-unreadable", is_flag=True, help="Leave out rows that hold no problem, and list them."),
 )
 DATA = tuple(data_options.fields)
 

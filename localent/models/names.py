@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import string
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from importlib import resources
 from pathlib import Path
+from typing import Any
 
+from localent import lists
 from localent.errors import LocalentError, UsageError
 
+FILE = "models.toml"
 SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")  # one part of a repository, file or model name
 QUANT = re.compile(r"[A-Za-z0-9_]{1,16}")
 BOOL = (bool, "true or false")
-KINDS = {"gated": BOOL, "bos": BOOL, "thinks": BOOL, "context": (int, "a number of tokens")}
+KINDS: lists.Kinds = {"gated": BOOL, "bos": BOOL, "thinks": BOOL, "context": (int, "a number of tokens")}
 KINDS |= {"quants": (list, "a list of quants"), "sha256": (dict, "a table of digests")}
 KINDS |= {"recommended": (dict, "a table of sampling settings")}  # all others are texts
 SAMPLING = ("temperature", "top_p", "top_k", "min_p", "repeat_penalty", "presence_penalty", "frequency_penalty")
@@ -80,7 +80,7 @@ class Entry:
 def entries() -> dict[str, Entry]:
     """All known models by name: ours, then the user's own, which win."""
     found: dict[str, Entry] = {}
-    for path in (our_list(), user_list()):
+    for path in (lists.ours(FILE), lists.users(FILE)):
         if path.is_file():
             found |= _parse(path)
     return found
@@ -112,40 +112,12 @@ def recommended(text: str) -> dict[str, float]:
     return dict(entry.recommended)
 
 
-def our_list() -> Path:
-    """models.toml: next to the package in a checkout, inside it when installed."""
-    package = Path(str(resources.files("localent")))
-    inside, beside = package / "models.toml", package.parent / "models.toml"
-    return inside if inside.is_file() else beside
-
-
-def user_list() -> Path:
-    """models.toml in the user's configuration folder."""
-    base = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(base) / "localent" / "models.toml"
-
-
 def _parse(path: Path) -> dict[str, Entry]:
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(
-            f"{path} cannot be read ({error}): see the format at the top of localent's models.toml."
-        ) from None
-    return {name: _entry(path, name, table) for name, table in tables.items()}
+    return {name: _entry(path, name, table) for name, table in lists.tables(path)}
 
 
-def _entry(path: Path, name: str, table: object) -> Entry:
-    if not isinstance(table, dict):
-        raise UsageError(f"{path}: '{name}' is not a table: write [{name}] and its fields below it.")
-    if unknown := set(table) - {field.name for field in fields(Entry)}:
-        raise UsageError(
-            f"{path}: [{name}] has an unknown field '{min(unknown)}': see the top of localent's models.toml."
-        )
-    for field, value in table.items():
-        kind, words = KINDS.get(field, (str, "a text in quotes"))
-        if not isinstance(value, kind):
-            raise UsageError(f"{path}: [{name}] has {field} = {value!r}; write {words}.")
+def _entry(path: Path, name: str, table: dict[str, Any]) -> Entry:
+    lists.check_fields(path, name, table, {field.name for field in fields(Entry)}, KINDS)
     pairs = {field: tuple(dict(table.get(field, {})).items()) for field in ("sha256", "recommended")}
     try:
         entry = Entry(name=name, **table | {"quants": tuple(table.get("quants", ())), **pairs})

@@ -1,9 +1,10 @@
 """Problems: where they come from, how a model is asked, what it answered, and how its text falls into steps."""
 
 from localent.records import text_of
+from localent.tasks.columns import Columns
 from localent.tasks.grade import answer_start, extract, grade, is_answered
 from localent.tasks.kinds import CHOICE, NUMBER, OPTION_TEXT, Kind
-from localent.tasks.load import BUNDLED, PUBLIC, Columns, Task, load
+from localent.tasks.load import BUNDLED, PUBLIC, Task, load
 from localent.tasks.numbers import normalise_number
 from localent.tasks.prompt import PromptOptions, PromptText, Segment, cue_after, render
 from localent.tasks.steps import ends_step, of_trace, split, to_token_steps

@@ -5,24 +5,32 @@ A problem that a file repeats (same question, answer and options) is asked once;
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from localent.errors import UsageError
 from localent.records import Problem
 from localent.tasks import kinds
+from localent.tasks.columns import Columns, fits, unfit
 from localent.tasks.grade import answer_start
 from localent.tasks.identity import data_id
 from localent.tasks.kinds import CHOICE, OPTION_TEXT, Kind
 from localent.tasks.kinds.option_text import with_solution
-from localent.tasks.problems import Columns, problem_of
-from localent.tasks.rows import read_rows
+from localent.tasks.options import with_index
+from localent.tasks.problems import problem_of
+from localent.tasks.rows import ENDINGS, Row, read_rows
+from localent.tasks.unused import check_unused
 
 __all__ = ["BUNDLED", "PUBLIC", "Columns", "Task", "load"]
 
+LOG = logging.getLogger("localent")
+LISTED = 50  # rows that were left out and are listed one by one
 SHOTS = 4  # worked examples that a model without chat template gets
 OPENING = 8  # problems
 POOL = 64  # worked problems of a file that may serve as examples: its first ones, so that -n does not change them
@@ -64,36 +72,38 @@ class Public:
 
     files: tuple[str, ...]  # patterns, best first
     home: str
-    columns: Columns
+    layouts: tuple[Columns, ...]  # of its files, best first
 
 
 def _arc(split: str) -> Public:
     files = (f"ARC-{split}-Test.jsonl", f"ARC-{split}/ARC-{split}-Test.jsonl", f"ARC-{split}-Test*.jsonl")
-    return Public(files, "https://allenai.org/data/arc", Columns(answer="answerKey", answer_is="label"))
+    return Public(files, "https://allenai.org/data/arc", (Columns(answer="answerKey", answer_is="label"),))
 
 
 PUBLIC = {
-    "gsm8k": Public(("test.jsonl",), "https://github.com/openai/grade-school-math", Columns()),
+    "gsm8k": Public(("test.jsonl",), "https://github.com/openai/grade-school-math", (Columns(),)),
     "svamp": Public(
         ("SVAMP.json",),
         "https://github.com/arkilpatel/SVAMP",
-        Columns(question="Question", answer="Answer", id="ID", context="Body"),
+        (Columns(question="Question", answer="Answer", id="ID", context="Body"),),
     ),
     "arc-easy": _arc("Easy"),
     "arc-challenge": _arc("Challenge"),
 }
 
 
-def load(name: str, data: Path | None = None, columns: Columns | None = None) -> Task:
+def load(name: str, data: Path | None = None, columns: Columns | None = None, *, skip_unreadable: bool = False) -> Task:
     """The task `name`. data: its file, or a folder that holds it; columns: for files of one's own.
 
-    The whole file is read and checked. Raises UsageError.
+    The whole file is read and checked. skip_unreadable: leave rows that hold no problem out, and log a warning that
+    lists them. Raises UsageError.
     """
     if columns is not None and (name in PUBLIC or name in BUNDLED):
         raise UsageError(f"Column options are for your own data: leave them out, or give {name} another name.")
-    path, own_columns = _find(name, data), columns or (PUBLIC[name].columns if name in PUBLIC else Columns())
-    found = [problem_of(row, own_columns, path.name, where) for where, row in read_rows(path)]
-    kind = _kind(found, path)
+    path = _find(name, data)
+    read = _read(path, columns or Columns(), PUBLIC[name].layouts if name in PUBLIC else ())
+    found = list(_problems(read, path, skip_unreadable=skip_unreadable))
+    kind = _kind(found, path, read.columns.kind)
     first = {p.problem_id: p for p in reversed(found)}
     problems = tuple(p for p in found if first[p.problem_id] is p)
     return Task(
@@ -110,9 +120,71 @@ def load(name: str, data: Path | None = None, columns: Columns | None = None) ->
     )
 
 
-def _kind(problems: list[Problem], path: Path) -> Kind:
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """The rows of a file, and what its columns mean."""
+
+    rows: list[Row]
+    columns: Columns
+
+    @property
+    def good(self) -> list[dict[str, Any]]:
+        """The rows that are rows at all."""
+        return [entry for _, entry in self.rows if not isinstance(entry, UsageError)]
+
+
+def _read(path: Path, columns: Columns, layouts: Sequence[Columns]) -> _Read:
+    """The rows of a public set in the first of its layouts that fits, or those of a user's own file, checked."""
+    if layouts:
+        return _in_layout(path, layouts)
+    read = _Read(list(read_rows(path, columns.header)), columns)
+    check_unused(read.good, columns, path.name)
+    return replace(read, columns=with_index(read.good, columns, path.name))
+
+
+def _in_layout(path: Path, layouts: Sequence[Columns]) -> _Read:
+    """Raises the error of the first layout where none fits."""
+    faults = []
+    for columns in layouts:
+        try:
+            read = _Read(list(read_rows(path, columns.header)), columns)
+        except UsageError as error:
+            faults.append(error)
+            continue
+        if not read.good or fits(read.good[0], columns):
+            return read
+        faults.append(unfit(read.good[0], columns, path.name))
+    raise faults[0]
+
+
+def _problems(read: _Read, path: Path, *, skip_unreadable: bool) -> Iterator[Problem]:
+    """The problems of a file. A row without one raises its UsageError, or is left out and told."""
+    faults: list[UsageError] = []
+    for where, entry in read.rows:
+        try:
+            if isinstance(entry, UsageError):
+                raise entry
+            yield problem_of(entry, read.columns, path.name, where)
+        except UsageError as error:
+            if not skip_unreadable:
+                raise
+            faults.append(error)
+    if faults:
+        _tell_skipped(faults, len(read.rows), path)
+
+
+def _tell_skipped(faults: Sequence[UsageError], n_rows: int, path: Path) -> None:
+    """Log how many rows were left out, and each of them with its fault."""
+    rest = f"\n... and {len(faults) - LISTED} more" if len(faults) > LISTED else ""
+    listed = "".join(f"\n  {error}" for error in faults[:LISTED])
+    LOG.warning("%d of the %d rows of %s are left out:%s%s", len(faults), n_rows, path, listed, rest)
+
+
+def _kind(problems: list[Problem], path: Path, asked: str | None) -> Kind:
     if not problems:
         raise UsageError(f"{path} has no problems in it: expected a header and at least one row.")
+    if asked is not None:
+        return kinds.named(asked)
     kind, *others = dict.fromkeys(kinds.of_answer(p.answer, p.choices) for p in problems)
     if others:
         odd = next(p for p in problems if kinds.of_answer(p.answer, p.choices) is others[0])
@@ -141,7 +213,7 @@ def _find(name: str, data: Path | None) -> Path:
             raise UsageError(f"{name} is bundled and takes no --data: choose another name for your own problems.")
         return Path(__file__).parents[1] / "demo" / f"{name}.jsonl"
     if data is not None:
-        return _inside(data, PUBLIC[name].files if name in PUBLIC else ("*.jsonl", "*.json", "*.csv", "*.tsv"))
+        return _inside(data, PUBLIC[name].files if name in PUBLIC else tuple(f"*{ending}" for ending in ENDINGS))
     if name not in PUBLIC:
         raise UsageError(_unknown(name))
     return _cached(name)

@@ -4,56 +4,46 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from localent.errors import UsageError
 from localent.records import Choice, Problem
 from localent.tasks import kinds
+from localent.tasks.columns import NO_CONTEXT, Columns, cell, is_of_csv, value_of
 from localent.tasks.identity import problem_id
-from localent.tasks.kinds import ANSWER_IS, Gold
+from localent.tasks.kinds import Gold, Kind
+from localent.tasks.options import choices_of, is_one_hot, shuffled
 
 CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K: "48/2 = <<48/2=24>>24"
 STEP_DIGITS = 9  # more cannot be a number of steps, and SQLite holds 18 digits only
-LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The meaning of the columns of a data file, and the way it names the true option.
-
-    id, solution, choices, context and n_steps may be absent from the file.
-    """
-
-    question: str = "question"
-    answer: str = "answer"
-    choices: str = "choices"
-    id: str = "id"
-    solution: str = "solution"
-    context: str | None = None  # text that comes before the question
-    n_steps: str = "n_steps"
-    answer_is: str | None = None  # what names the true option: one of ANSWER_IS; None: the file is unambiguous
-
-    def __post_init__(self) -> None:
-        if self.answer_is not in (None, *ANSWER_IS):
-            raise UsageError(f"The answer is one of {', '.join(ANSWER_IS)}, got {self.answer_is!r}.")
 
 
 def problem_of(row: Mapping[str, Any], columns: Columns, file: str, where: str) -> Problem:
     """The problem in one row of `file`, found at `where` ("line 57"). Raises UsageError for a row that holds none."""
     place = f"{file}, {where}"
-    question, choices = _question(row, columns, place), _choices(row, columns, place)
+    question, choices = _question(row, columns, place), choices_of(row, columns, place)
     answer, solution = _answer(row, columns, choices, place)
+    if columns.shuffle is not None:
+        mixed = _mixed(choices, columns.shuffle, question, place)
+        choices, answer = tuple(sorted(mixed.values(), key=lambda c: c.label)), mixed[answer].label
+        solution = None  # it may speak of the options by the labels that they had
+    given = value_of(row, columns.id)
     return Problem(
         problem_id=_id(question, answer, choices, place),
-        source_id=where.split()[-1] if row.get(columns.id) in (None, "") else str(row[columns.id]),
+        source_id=where.split()[-1] if given in (None, "") else str(given),
         question=question,
         answer=answer,
         choices=choices,
         solution=solution,
-        n_steps=_n_steps(row.get(columns.n_steps), solution, "####" in str(row[columns.answer]), place),
+        n_steps=_n_steps(value_of(row, columns.n_steps), solution, "####" in str(value_of(row, columns.answer)), place),
     )
+
+
+def _mixed(choices: Sequence[Choice], seed: int, question: str, place: str) -> dict[str, Choice]:
+    if not choices:
+        raise UsageError(f"{place} has no options, so --shuffle-options has no effect: leave it out.")
+    return shuffled(choices, seed, question)
 
 
 def _id(question: str, answer: str, choices: Sequence[Choice], place: str) -> str:
@@ -63,86 +53,99 @@ def _id(question: str, answer: str, choices: Sequence[Choice], place: str) -> st
         raise UsageError(f"{place} has invalid Unicode (a lone surrogate): fix or remove the row.") from None
 
 
-def _cell(row: Mapping[str, Any], column: str, place: str) -> Any:
-    if column not in row:
-        there = ", ".join(map(repr, row)) or "none"
-        raise UsageError(f"{place} has no column {column!r} (it has {there}): name yours with the column options.")
-    return row[column]
-
-
 def _question(row: Mapping[str, Any], columns: Columns, place: str) -> str:
-    cell = _cell(row, columns.question, place)
-    text = cell.get("stem") if isinstance(cell, Mapping) else cell  # ARC: {"stem": ..., "choices": [...]}
+    held = cell(row, columns.question, place)
+    text = held.get("stem") if isinstance(held, Mapping) else held  # ARC: {"stem": ..., "choices": [...]}
     if not isinstance(text, str) or not text.strip():
         raise UsageError(f"{place} has no question text in column {columns.question!r}: fill it in or remove the row.")
-    context = str(row.get(columns.context) or "").strip() if columns.context else ""
-    if context and context[-1] not in ".!?,;:":
-        context += "."  # SVAMP leaves the full stop out in a third of its stories
+    context = _context(row, columns, place)
     return f"{context} {text.strip()}".strip()
 
 
-def _choices(row: Mapping[str, Any], columns: Columns, place: str) -> tuple[Choice, ...]:
-    question = row.get(columns.question)
-    cell = question.get("choices") if isinstance(question, Mapping) else row.get(columns.choices)
-    choices = tuple(_options(cell, place))
-    labels = [c.label for c in choices]
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice is not None:
-        raise UsageError(f"{place} has two options labelled {twice!r}: give every option a label of its own.")
-    if len(choices) == 1 or any(not c.label for c in choices):
-        raise UsageError(f"{place} needs at least two options, each with a label: fix or remove the row.")
-    return choices
-
-
-def _options(cell: Any, place: str) -> list[Choice]:
-    """Options of every layout: [{"label", "text"}], {"label": [...], "text": [...]}, ["..."], or "a | b" in CSV."""
-    if isinstance(cell, str) and cell.strip():
-        cell = _unpacked(cell.strip(), place)
-    if cell in (None, "", []) or (isinstance(cell, str) and not cell.strip()):
-        return []
-    match cell:
-        case {"text": [*texts], "label": [*labels]} if len(texts) == len(labels):
-            return [_choice(label, text) for label, text in zip(labels, texts, strict=True)]
-        case [*entries] if all(isinstance(e, Mapping) and {"label", "text"} <= set(e) for e in entries):
-            return [_choice(e["label"], e["text"]) for e in entries]
-        case [*texts] if all(isinstance(text, str | int | float) for text in texts) and len(texts) <= len(LABELS):
-            return [_choice(label, text) for label, text in zip(LABELS, texts, strict=False)]
-    raise UsageError(f'{place} has options in an unknown layout: expected [{{"label": "A", "text": "..."}}, ...].')
-
-
-def _choice(label: Any, text: Any) -> Choice:
-    return Choice(str(label).strip(), str(text).strip())
-
-
-def _unpacked(cell: str, place: str) -> Any:
-    if cell[0] not in "[{":
-        return [part.strip() for part in cell.split("|")]
-    try:
-        return json.loads(cell)
-    except ValueError:
-        raise UsageError(f'{place} has broken JSON as options: write ["first", "second"] or first | second.') from None
+def _context(row: Mapping[str, Any], columns: Columns, place: str) -> str:
+    """The text that comes before the question."""
+    if columns.context in (None, NO_CONTEXT):
+        return ""
+    context = str(cell(row, str(columns.context), place) or "").strip()
+    if context and context[-1] not in ".!?,;:":
+        context += "."  # SVAMP leaves the full stop out in a third of its stories
+    return context
 
 
 def _answer(
     row: Mapping[str, Any], columns: Columns, choices: tuple[Choice, ...], place: str
 ) -> tuple[str, str | None]:
     """(true answer, worked solution). An answer "steps #### 18" holds both."""
-    cell = _cell(row, columns.answer, place)
-    if isinstance(cell, bool) or not isinstance(cell, str | int | float):
-        raise UsageError(f"{place} has the answer {json.dumps(cell)[:40]}: give a number, or a text in quotes.")
-    answer = str(cell).strip()
-    solution = str(row.get(columns.solution) or "").strip() or None
-    if "####" in answer:
-        worked, answer = answer.rsplit("####", 1)
-        solution = CALCULATOR.sub("", worked).strip() + f"\nThe answer is {answer.strip()}."
-    gold = Gold(answer.strip(), choices, place, columns.answer_is)
-    return kinds.of_answer(gold.answer, choices).normalise(gold), solution
+    held = cell(row, columns.answer, place)
+    if choices and is_one_hot(list(held.values()) if isinstance(held, Mapping) else held):
+        return _marked(held, choices, place), None
+    accepted = list(_accepted(held, columns, choices, place))
+    solution = str(value_of(row, columns.solution) or "").strip() or None
+    if "####" in accepted[0]:
+        worked, accepted[0] = accepted[0].rsplit("####", 1)
+        solution = CALCULATOR.sub("", worked).strip() + f"\nThe answer is {accepted[0].strip()}."
+    golds = [Gold(answer.strip(), choices, place, columns.answer_is) for answer in accepted]
+    return _kind(columns, golds[0]).gold_of(golds), solution
 
 
-def _n_steps(cell: Any, solution: str | None, gsm8k: bool, place: str) -> int | None:
+def _kind(columns: Columns, gold: Gold) -> Kind:
+    """The kind that was asked for, else the one that the answer shows."""
+    if columns.kind is None:
+        return kinds.of_answer(gold.answer, gold.choices)
+    kind = kinds.named(columns.kind)
+    if kind.takes_options != bool(gold.choices):
+        fault = "has no options to choose from" if kind.takes_options else "has options"
+        raise UsageError(f"{gold.place} {fault}, which the kind {kind.name} does not fit: choose another --kind.")
+    return kind
+
+
+def _marked(held: Any, choices: Sequence[Choice], place: str) -> str:
+    """The label of the option that has the 1 in a list of zeros."""
+    marks = list(held.values()) if isinstance(held, Mapping) else held
+    if len(marks) != len(choices):
+        raise UsageError(f"{place} has {len(marks)} marks for {len(choices)} options: fix or remove the row.")
+    return choices[marks.index(1)].label
+
+
+def _accepted(held: Any, columns: Columns, choices: Sequence[Choice], place: str) -> Iterator[str]:
+    """The answers that a cell names as right, as texts: one, or each of a list."""
+    if isinstance(held, str) and is_of_csv(place) and held.strip()[:1] == "[" and _reads_lists(columns):
+        held = _list_in(held)
+    for one in held if isinstance(held, list) and held else [held]:
+        if isinstance(one, bool) and not choices:
+            yield "yes" if one else "no"
+        elif isinstance(one, bool) or not isinstance(one, str | int | float):
+            raise UsageError(f"{place} has the answer {_shown(held)}: {_way_out(one, columns.answer)}.")
+        else:
+            yield str(one).strip()
+
+
+def _reads_lists(columns: Columns) -> bool:
+    return columns.kind is None or kinds.named(columns.kind).reads_lists
+
+
+def _list_in(text: str) -> Any:
+    """The list that a cell of a CSV file holds as JSON; any other text as it is."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _shown(held: Any) -> str:
+    return json.dumps(held, default=str)[:40]
+
+
+def _way_out(held: Any, column: str) -> str:
+    if isinstance(held, Mapping) and held:
+        return f"name a column inside it, such as --answer {column}.{next(iter(held))}"
+    return "give a number, or a text in quotes"
+
+
+def _n_steps(held: Any, solution: str | None, gsm8k: bool, place: str) -> int | None:
     """The difficulty that the data set states; GSM8K states it as lines before the answer."""
-    if isinstance(cell, int | str) and str(cell).isascii() and str(cell).isdigit():
-        if len(str(cell)) > STEP_DIGITS:
-            raise UsageError(f"{place} counts {str(cell)[:20]}... steps: give a number of steps, or none.")
-        return int(cell)
+    if isinstance(held, int | str) and str(held).isascii() and str(held).isdigit():
+        if len(str(held)) > STEP_DIGITS:
+            raise UsageError(f"{place} counts {str(held)[:20]}... steps: give a number of steps, or none.")
+        return int(held)
     return len([line for line in (solution or "").splitlines() if line.strip()]) - 1 if gsm8k else None

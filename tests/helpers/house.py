@@ -31,6 +31,7 @@ class Room:
 ROOMS = {
     "errors": Room("the exceptions that a user meets"),
     "records": Room("the frozen records that travel between rooms"),
+    "lists": Room("models.toml and tasks.toml: where they lie, and how they are read", "errors"),
     "measure": Room(
         "entropy and divergence of next-token distributions, the meter that reads rows, sampling", "errors", "numpy"
     ),
@@ -47,8 +48,8 @@ ROOMS = {
     "machine": Room("cores, memory, GPUs; what fits; what doctor found", "errors records files engine"),
     "tasks": Room(
         "problems, loaders, prompts, templates, steps, grading; `kinds/`: one file per answer kind",
-        "errors records measure",
-        "jinja2 numpy",
+        "errors records lists measure",
+        "jinja2 numpy pyarrow",
     ),
     "tracing": Room(
         "coroutines that work in one lane: generate, probe, attempt, controls, rollout, given text",
@@ -62,7 +63,7 @@ ROOMS = {
     ),
     "models": Room(
         "names to files: models.toml, disk, hub, data sets",
-        "errors records files engine machine tasks",
+        "errors records lists files engine machine tasks",
         "huggingface_hub",
     ),
     "runs": Room(

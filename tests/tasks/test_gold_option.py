@@ -140,5 +140,5 @@ def test_the_help_knows_every_reading():
 
 
 def test_columns_know_no_other_reading():
-    with pytest.raises(UsageError, match="one of label, text, index0, index1, got 'letter'"):
+    with pytest.raises(UsageError, match="one of label, text, index, index0, index1, got 'letter'"):
         Columns(answer_is="letter")

@@ -1,4 +1,4 @@
-"""A new answer kind is one class: yes or no, from the data file to the figures of a run."""
+"""A new answer kind is one class: left or right, from the data file to the figures of a run."""
 
 import json
 import math
@@ -25,17 +25,17 @@ from localent.tracing.generate import Limits
 from localent.tracing.probe import Effort
 from localent.tracing.prompt_tokens import continued, prompt_tokens
 
-BOTH = ("yes", "no")
+BOTH = ("left", "right")
 
 
-class YesNoGrammar(ChoiceGrammar):
-    kind = "yes/no"
+class SideGrammar(ChoiceGrammar):
+    kind = "side"
 
 
-class YesNo(Kind):
-    name, noun, statement = "yes/no", "yes or no", "The verdict is"
-    instruction = 'Reason step by step. End with the line "The verdict is yes." or "The verdict is no."'
-    worked = (Worked("Is ice water?", "Ice is frozen water.", "yes"), Worked("Is 4 odd?", "4 is 2 * 2.", "no"))
+class Side(Kind):
+    name, noun, statement = "side", "side", "The verdict is"
+    instruction = 'Reason step by step. End with the line "The verdict is left." or "The verdict is right."'
+    worked = (Worked("Where is west?", "North is up.", "left"), Worked("Where is east?", "North is up.", "right"))
 
     def fits(self, answer, choices):
         return not choices and answer.lower() in BOTH
@@ -61,21 +61,21 @@ class YesNo(Kind):
         return Found(value, at, at + len(value), "last word") if at >= begin else None
 
     def grammar(self, pieces, choices):
-        return YesNoGrammar(pieces, BOTH)
+        return SideGrammar(pieces, BOTH)
 
 
-PIECES = [b"<end>", b"A step.\n", b" yes", b" no", *(bytes([i]) for i in range(128))]
-END, STEP, YES, NO = range(4)
+PIECES = [b"<end>", b"A step.\n", b" left", b" right", *(bytes([i]) for i in range(128))]
+END, STEP, LEFT, RIGHT = range(4)
 VOCAB = ScriptedVocab(PIECES, eog=frozenset([END]))
-P_YES = {0: 0.5, 1: 0.7, 2: 0.9}  # probability of "yes" after so many steps
-ROWS = [{"id": f"q{i}", "question": f"Is it {i}?", "answer": a} for i, a in enumerate(("Yes", "no", "yes"))]
+P_LEFT = {0: 0.5, 1: 0.7, 2: 0.9}  # probability of "left" after so many steps
+ROWS = [{"id": f"q{i}", "question": f"Where is {i}?", "answer": a} for i, a in enumerate(("Left", "right", "left"))]
 
 
 @pytest.fixture
-def yes_no(monkeypatch):
+def side_kind(monkeypatch):
     monkeypatch.setattr(kinds, "KINDS", dict(kinds.KINDS))
-    kinds.register(YesNo())
-    return kinds.named("yes/no")
+    kinds.register(Side())
+    return kinds.named("side")
 
 
 @pytest.fixture
@@ -86,14 +86,14 @@ def file(tmp_path):
 
 
 def engine_for(prompt):
-    """Two steps, then the verdict: yes at a probability that rises with the steps; after it the end."""
+    """Two steps, then the verdict: left at a probability that rises with the steps; after it the end."""
 
     def logits(tokens):
         written = b"".join(PIECES[i] for i in tokens)[len(prompt) :]
         probs = np.zeros(len(PIECES))
         if written.endswith(b"The verdict is"):
-            share = P_YES[written.count(b"A step.")]
-            probs[YES], probs[NO] = share, 1 - share
+            share = P_LEFT[written.count(b"A step.")]
+            probs[LEFT], probs[RIGHT] = share, 1 - share
         elif written.count(b"A step.") < 2:
             probs[STEP] = 1.0
         else:
@@ -119,31 +119,31 @@ def traced(task, problem):
     return next(drive(engine_for(text.text.encode()), [attempt(question, 0, setup)]))
 
 
-def test_a_file_of_yes_and_no_has_that_kind_and_its_own_prompt(yes_no, file):
+def test_a_file_of_sides_has_that_kind_and_its_own_prompt(side_kind, file):
     task = tasks.load("verdicts", file)
-    assert task.kind is yes_no
-    assert [p.answer for p in task.problems] == ["yes", "no", "yes"]
+    assert task.kind is side_kind
+    assert [p.answer for p in task.problems] == ["left", "right", "left"]
     prompt = tasks.render(task, task.problems[0], tasks.PromptOptions(shots=1))
     assert "The verdict is" in prompt.text
     assert tasks.cue_after(prompt, "A step.\n")[0].text == "The verdict is"
     chat = tasks.render(task, task.problems[0], tasks.PromptOptions("{{ messages[-1].content }}", shots=0))
-    assert chat.text.endswith(yes_no.instruction)
+    assert chat.text.endswith(side_kind.instruction)
 
 
 def test_without_the_kind_the_same_file_is_refused(file):
-    with pytest.raises(UsageError, match="'Yes', which is not one number"):
+    with pytest.raises(UsageError, match="'Left', which is not one number"):
         tasks.load("verdicts", file)
 
 
 def test_an_unknown_kind_is_named():
-    with pytest.raises(LocalentError, match="No answer kind 'yes/no': this version of localent knows number, choice"):
-        kinds.named("yes/no")
+    with pytest.raises(LocalentError, match="No answer kind 'side': this version of localent knows number, choice"):
+        kinds.named("side")
 
 
-def test_a_new_kind_goes_from_the_file_to_the_figures(yes_no, file, tmp_path):
+def test_a_new_kind_goes_from_the_file_to_the_figures(side_kind, file, tmp_path):
     task = tasks.load("verdicts", file)
     traces = [traced(task, problem) for problem in task.problems]
-    assert [(t.extraction.value, t.correct) for t in traces] == [("yes", True), ("yes", False), ("yes", True)]
+    assert [(t.extraction.value, t.correct) for t in traces] == [("left", True), ("left", False), ("left", True)]
     with open_db(tmp_path / "x.db") as store:
         store.add_model(MODEL)
         store.add_task("sums", task.kind.name)
@@ -152,21 +152,21 @@ def test_a_new_kind_goes_from_the_file_to_the_figures(yes_no, file, tmp_path):
         for trace in traces:
             store.add_trace(RUN.run_id, trace)
         rows = store.probe_rows(RUN.run_id, ("estimator", "k", "p_true", "entropy", "leader"))
-        assert set(rows["estimator"]) == {"yes/no"}
+        assert set(rows["estimator"]) == {"side"}
         assert sorted(rows["p_true"]) == pytest.approx([0.1, 0.3, *[0.5] * 3, 0.7, 0.7, 0.9, 0.9], abs=1e-6)
         found = summarise(load.traces(store, RUN.run_id), load.probes(store, RUN.run_id).own)
         ends = [p for (p,) in sql(tmp_path / "x.db", "select p_true_last from trace_summary")]
     assert sorted(ends) == pytest.approx([0.1, 0.9, 0.9], abs=1e-6)
     assert found.accuracy.value == pytest.approx(2 / 3)
-    assert (found.answers.estimator, found.answers.n_probed) == ("yes/no", 3)
+    assert (found.answers.estimator, found.answers.n_probed) == ("side", 3)
     assert found.answers.p_true_along.value[-1] == pytest.approx((0.9 + 0.1 + 0.9) / 3, abs=1e-6)
     entropy = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1))
     assert sum(abs(h - entropy) < 1e-5 for h in rows["entropy"]) == 3
 
 
-def test_chance_and_the_number_of_answers_belong_to_the_kind(yes_no, file):
+def test_chance_and_the_number_of_answers_belong_to_the_kind(side_kind, file):
     problem = tasks.load("verdicts", file).problems[0]
-    assert (yes_no.chance(problem), yes_no.ln_others([problem])) == (0.5, 0.0)
+    assert (side_kind.chance(problem), side_kind.ln_others([problem])) == (0.5, 0.0)
     options = tasks.load("demo-choice").first(1).problems
     assert tasks.CHOICE.chance(options[0]) == 1 / len(options[0].choices)
     assert tasks.CHOICE.ln_others(options) == pytest.approx(math.log(len(options[0].choices) - 1))

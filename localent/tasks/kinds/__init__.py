@@ -11,6 +11,7 @@ from localent.tasks.kinds.grammar import Grammar
 from localent.tasks.kinds.kind import ANSWER_IS, Clause, Gold, Kind, Worked
 from localent.tasks.kinds.number import NUMBER
 from localent.tasks.kinds.option_text import OPTION_TEXT
+from localent.tasks.kinds.yes_no import YES_NO
 
 __all__ = [
     "ANSWER_IS",
@@ -18,6 +19,7 @@ __all__ = [
     "KINDS",
     "NUMBER",
     "OPTION_TEXT",
+    "YES_NO",
     "Clause",
     "Gold",
     "Grammar",
@@ -51,3 +53,4 @@ def of_answer(answer: str, choices: Sequence[Choice] = ()) -> Kind:
 register(NUMBER)
 register(CHOICE)
 register(OPTION_TEXT)
+register(YES_NO)

@@ -95,6 +95,7 @@ class ChoiceKind(Kind):
     """One of a problem's options, by its label."""
 
     name = "choice"
+    takes_options = True
     noun = "option"
     instruction = (
         'Reason step by step, one step per line. On the last line, write "The answer is" and then the label of the '

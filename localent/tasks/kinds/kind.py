@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+from localent.errors import UsageError
 from localent.records import Choice, Problem
 from localent.tasks.identity import problem_id
 from localent.tasks.kinds.cues import Cue
 from localent.tasks.kinds.grammar import Grammar
 from localent.tasks.text import Found
 
-ANSWER_IS = ("label", "text", "index0", "index1")  # how a data file may name the true option
+# How a data file may name the true option. "index": counted from 0 or from 1, as the whole file shows.
+ANSWER_IS = ("label", "text", "index", "index0", "index1")
 
 
 class Clause(NamedTuple):
@@ -55,6 +57,8 @@ class Kind(ABC):
     worked: tuple[Worked, ...]
     statement: str = "The answer is"  # begins the answer statement that instruction and worked examples show
     lists_options: bool = True  # the question is followed by its options
+    takes_options: bool = False  # its problems have options
+    reads_lists: bool = True  # a list in a data file holds several answers; False: its brackets belong to one
 
     def __init_subclass__(cls) -> None:
         if "name" in cls.__dict__ and "form" not in cls.__dict__:
@@ -94,6 +98,16 @@ class Kind(ABC):
     @abstractmethod
     def normalise(self, gold: Gold) -> str:
         """The true answer in the form that grading compares. Raises UsageError if the data file leaves it open."""
+
+    def gold_of(self, golds: Sequence[Gold]) -> str:
+        """The true answer of a row that accepts several. Raises UsageError where they are not the same."""
+        values = list(dict.fromkeys(self.normalise(gold) for gold in golds))
+        if len(values) > 1:
+            raise UsageError(
+                f"{golds[0].place} accepts several answers ({', '.join(values[:3])}), and the kind {self.name} has one:"
+                " give one, or add --kind text."
+            )
+        return values[0]
 
     @abstractmethod
     def chance(self, problem: Problem) -> float:
