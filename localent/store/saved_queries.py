@@ -90,13 +90,14 @@ join traces t on t.trace_id = s.trace_id order by s.mean_surprisal desc""",
     ),
     Query(
         "turning-points",
-        "Single steps, probed before and after, that changed the probability of the true answer most, up or down.",
-        f"""with moves as (select b.trace_id, b.k, b.p_true - a.p_true as change, a.p_true as before, b.p_true as after
-  from probes b join probes a on a.trace_id = b.trace_id and a.k = b.k - 1 and a.estimator = b.estimator
-  where {OWN} order by abs(b.p_true - a.p_true) desc limit 20)
-select m.trace_id, t.correct, m.k as step, m.change, m.before, m.after, s.text
-from moves m join traces t on t.trace_id = m.trace_id
-left join steps s on s.trace_id = m.trace_id and s.step_index = m.k - 1 order by abs(m.change) desc""",
+        "Steps between two neighbouring probes that changed the probability of the true answer most, up or down.",
+        f"""with moves as (select b.trace_id, b.k, b.p_true, lag(b.k) over earlier as from_k, lag(b.p_true) over earlier as before
+  from probes b where {OWN} window earlier as (partition by b.trace_id order by b.k)),
+most as (select * from moves where before is not null order by abs(p_true - before) desc limit 20)
+select m.trace_id, t.correct, m.from_k as after_step, m.k as to_step, m.p_true - m.before as change, m.before,
+  m.p_true as after, (select group_concat(text, '') from (select s.text from steps s where s.trace_id = m.trace_id
+    and s.step_index >= m.from_k and s.step_index < m.k order by s.step_index)) as text
+from most m join traces t on t.trace_id = m.trace_id order by abs(m.p_true - m.before) desc""",
     ),
     Query(
         "answer-entropy-by-step",

@@ -9,6 +9,7 @@ from contextlib import closing
 import pytest
 from helpers.made import made
 from helpers.runs import call
+from helpers.stored import RUN, a_probe, a_trace, filled
 
 from localent.store import select
 from localent.store.saved_queries import QUERIES
@@ -63,6 +64,16 @@ def test_operator_entropy_counts_every_operator(db):
     columns, rows = select(db, next(q.sql for q in QUERIES if q.name == "operator-entropy"))
     counts = {row[0]: row[columns.index("n")] for row in rows}
     assert counts["+"] == counts["="] == len(list(select(db, "select 1 from tokens where text = ' ='")[1]))
+
+
+def test_a_turning_point_lies_between_neighbouring_probes_however_far_apart(tmp_path):
+    """Probed at the start and the end of two steps: one stretch, and the text of both."""
+    with filled(tmp_path / "runs.db") as store:
+        store.add_trace(RUN.run_id, a_trace(probes=(a_probe(0, 2, 0.1), a_probe(2, 2, 0.7))))
+    columns, [row] = select(tmp_path / "runs.db", next(q.sql for q in QUERIES if q.name == "turning-points"))
+    found = dict(zip(columns, row, strict=True))
+    assert (found["after_step"], found["to_step"], found["text"]) == (0, 2, "Step 1: 9 €\n")
+    assert found["change"] == pytest.approx(0.6)
 
 
 def test_flips_name_both_sides(tmp_path):
