@@ -91,7 +91,8 @@ join traces t on t.trace_id = s.trace_id order by s.mean_surprisal desc""",
     Query(
         "turning-points",
         "Steps between two neighbouring probes that changed the probability of the true answer most, up or down.",
-        f"""with moves as (select b.trace_id, b.k, b.p_true, lag(b.k) over earlier as from_k, lag(b.p_true) over earlier as before
+        f"""with moves as (select b.trace_id, b.k, b.p_true,
+    lag(b.k) over earlier as from_k, lag(b.p_true) over earlier as before
   from probes b where {OWN} window earlier as (partition by b.trace_id order by b.k)),
 most as (select * from moves where before is not null order by abs(p_true - before) desc limit 20)
 select m.trace_id, t.correct, m.from_k as after_step, m.k as to_step, m.p_true - m.before as change, m.before,
