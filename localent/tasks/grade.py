@@ -13,13 +13,20 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from localent.records import Choice, Extraction, Problem
-from localent.tasks.kinds.kind import Kind
+from localent.tasks.kinds.kind import ABSENT, Kind
 from localent.tasks.numbers import normalise_number
-from localent.tasks.statements import Statement, find_statements, has_marker
+from localent.tasks.statements import BLANK, Statement, corrected, find_statements, has_marker, is_taken_back
 from localent.tasks.text import Found, fold
 from localent.tasks.thought import DEFAULT, ThoughtFormat
 
 __all__ = ["answer_start", "extract", "grade", "is_answered", "normalise_number"]
+
+
+UNREAD = {
+    "none": "the answer statement gives no single {noun}",
+    BLANK: "an answer statement without a readable {noun}",
+    ABSENT: "the answer statement names no {noun} of the problem",
+}
 
 
 class Reading(NamedTuple):
@@ -36,10 +43,10 @@ def extract(text: str, kind: Kind, choices: Sequence[Choice] = (), thought: Thou
     if found is None:
         return Extraction(None, None, "none", _why_not(text, kind))
     raw = text[found.start : found.end]
+    if found.value is None:
+        return Extraction(None, raw, "none", UNREAD.get(found.method, UNREAD["none"]).format(noun=kind.noun))
     problem = f"{later} is stated after the final answer {found.value}" if later else None
-    return Extraction(
-        found.value, raw, found.method, problem if found.value else f"the answer statement gives no single {kind.noun}"
-    )
+    return Extraction(found.value, raw, found.method, problem)
 
 
 def grade(extraction: Extraction, problem: Problem, kind: Kind) -> bool:
@@ -76,21 +83,47 @@ def _read(text: str, kind: Kind, choices: Sequence[Choice], thought: ThoughtForm
 
 
 def _choose(folded: str, begin: int, statements: list[Statement], kind: Kind, choices: Sequence[Choice]) -> Reading:
-    readable = [s for s in statements if s.found.value is not None]
+    given = [s for s in statements if not s.is_blank]
+    at = next((i for i, s in enumerate(given) if s.is_final), None)
+    readable = [s for s in given if s.found.value is not None]
+    last = given[-1] if given and at is None else None
+    if (at is not None and given[at].found.value is None) or (last and last.found.value is None):
+        unread = given[-1 if at is None else at].found
+        instead = corrected(folded, unread, kind, choices)
+        return Reading(instead, instead.start) if instead else Reading(unread, None)
     if readable:
-        at = next((i for i, s in enumerate(readable) if s.is_final), len(readable) - 1)
-        chosen = readable[at].found
-        others = (s.found.value for s in readable[at + 1 :] if s.found.value != chosen.value)
-        return Reading(chosen, _start_of_last(folded, readable[: at + 1]), next(others, None))
-    if statements:
-        return Reading(statements[-1].found, None)
-    return Reading(kind.last(folded, begin, choices), None)
+        return _stated(folded, readable, kind, choices)
+    return _unstated(folded, begin, statements, kind, choices)
+
+
+def _stated(folded: str, readable: list[Statement], kind: Kind, choices: Sequence[Choice]) -> Reading:
+    """The first final statement, else the last, unless another takes its place."""
+    at = next((i for i, s in enumerate(readable) if s.is_final), len(readable) - 1)
+    later = next((i for i in range(at + 1, len(readable)) if is_taken_back(folded, readable[at], readable[i])), None)
+    at = at if later is None else later
+    chosen = readable[at].found
+    instead = corrected(folded, chosen, kind, choices)
+    if instead and instead.value != chosen.value:
+        return Reading(instead, instead.start)
+    others = (s.found.value for s in readable[at + 1 :] if s.found.value != chosen.value)
+    return Reading(chosen, _start_of_last(folded, readable[: at + 1]), next(others, None))
+
+
+def _unstated(folded: str, begin: int, blanks: list[Statement], kind: Kind, choices: Sequence[Choice]) -> Reading:
+    """The last answer in the text. Where a statement names none, one before it is not meant."""
+    if not blanks:
+        return Reading(kind.last(folded, begin, choices), None)
+    _, start, end, _ = blanks[-1].found
+    found = kind.last(folded[:end], start, choices)  # "not among the options, but the closest is (A)"
+    if found is None and folded[end:].partition("\n")[2].strip():
+        found = kind.last(folded, end, choices)
+    return Reading(found or blanks[-1].found, None)
 
 
 def _start_of_last(folded: str, statements: list[Statement]) -> int:
     """Index of the first in the last run of equal statements."""
-    start, last, _ = statements[-1]
-    for earlier_start, earlier, _ in reversed(statements[:-1]):
+    start, last = statements[-1][:2]
+    for earlier_start, earlier, *_ in reversed(statements[:-1]):
         if earlier.value != last.value or re.search(r"\w", _between(folded, earlier.end, start)):
             break
         start = earlier_start

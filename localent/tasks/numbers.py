@@ -12,22 +12,35 @@ import unicodedata
 from collections.abc import Iterator
 from fractions import Fraction
 
+from localent.tasks.beside import PLAIN, begins_tuple, stands_alone
 from localent.tasks.text import fold
 
 LONGEST = 400  # digits, and powers of ten: beyond it text is a runaway model, not a number
 LONG, CLOSE = 6, Fraction(1, 10**6)  # decimals that may have been cut off, and how far apart they may then be
-SCALES = {"k": 3, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+SCALES = {"k": 3, "hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
 
+OPENERS = re.compile(
+    r"\b(?:the|final|answer|total|is|are|of|equals|about|around|approximately|approx|roughly|exactly|only|just|nearly|"
+    r"almost|minus|negative)\b",
+    re.IGNORECASE,
+)
+PLAIN_COMMAND = rf"\\{PLAIN}|\\[,;:!\ ]"
+OPERATION = re.compile(
+    r"\\[a-zA-Z]|\w\s?\+|\+\s?\w|[<>]|=\s*\S|[\w)\]}]\s*\^\s*\{?\s*[a-zA-Z(\\]|\w\s*-\s*$|\^.*-\s*$|[a-zA-Z]\("
+)
+
 _PATTERN = r"""
   (?:\d{{4}}-\d\d?-\d\d?|\d+/\d+/\d+|\d+\.\d+\.\d[\d.]*|\d+:\d+(?::\d+)*)   # dates, versions, clock times, ratios
-| (?<![A-Za-z^])(?<!\w_)(?<!\^\{{)(?<!\d)(?<!\d[.,])
+| (?<![A-Za-z^])(?<![A-Za-z0-9)\]}}]_)(?<!_\{{)(?<!\^\{{)(?<!\d)(?<!\d[.,])
   (?P<sign>(?<![\w)\]}}%])[-+]|{sign})?
   (?:(?:\b(?:US|A|C))?\\?[$€£¥₹]\s?|\b(?:Rs\.?|USD|EUR|GBP)\s?)?
   (?P<inner>-)?
   (?P<number>
-      (?P<mixed>\d++)?\ ?\\[dt]?frac\s?\{{(?P<top>-?\d++)\}}\s?\{{(?P<bottom>\d++)\}}
+      (?P<mixed>\d++)?(?:\ |~|\\[,;!\ ])?\\[dtc]?frac\s?
+        (?:\{{\s?(?P<top>-?\d[\d,]*+(?:\.\d++)?)\s?\}}|(?P<top1>\d))\s?
+        (?:\{{\s?(?P<bottom>-?\d[\d,]*+(?:\.\d++)?)\s?\}}|(?P<bottom1>\d))
     | (?P<vulgar>\d*+\ ?[{vulgar}])
     | (?P<whole>\d++)\ (?P<part>\d++)/(?P<of>\d++)(?![/\d]|\.\d)
     | 10\^\s?\{{?\s?(?P<tens>-?\d++)\s?\}}?
@@ -37,13 +50,13 @@ _PATTERN = r"""
         |\s?(?:[x\u00d7*·]|\\times|\\cdot)\s?10(?:\^\s?\{{?\s?(?P<power>-?\d++)\s?\}}?|(?P<raised>[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]++)))?
       (?:/(?P<under>\d++)(?![/\d]|\.\d))?
   )
-  (?!\d|[.,]\d|\s?\^)
-  (?:(?P<k>(?-i:k))(?!\w)|\s?(?P<scale>thousand|million|billion|trillion)\b)?
+  (?!\d|[.,]\d)
+  (?:(?P<k>(?-i:k))(?!\w)|\s?(?P<scale>hundred|thousand|million|billion|trillion)\b)?
   (?P<ordinal>(?:st|nd|rd|th)\b)?
 | \d+(?:[.,]\d+)+
 | \d{{401,}}+   # longer than LONGEST: passed over at once, or its every digit would be tried
 """
-_GROUP = r"(?:,|，|\{{,\}}|\\[,!]|['\u00a0{space}])"
+_GROUP = r"(?:,\\!|,|，|\{{,\}}|\\[,!]|['\u00a0{space}])"
 NARROW = re.compile(
     _PATTERN.format(sign=r"\bnegative\s+", group=_GROUP.format(space=""), vulgar=VULGAR), re.VERBOSE | re.IGNORECASE
 )
@@ -63,8 +76,22 @@ def normalise_number(text: str) -> str | None:
     """
     if text.isascii() and text.isdigit() and len(text) <= LONGEST:
         return str(int(text))
-    found = list(WIDE.finditer(fold(text)))
-    return normal(found[0]) if len(found) == 1 else None
+    folded = fold(text)
+    found = list(WIDE.finditer(folded))
+    if len(found) != 1 or not stands_alone(folded, found[0]) or begins_tuple(folded, found[0], len(folded)):
+        return None
+    start, end = found[0].span()
+    return normal(found[0]) if _is_whole(folded[:start], found[0][0], folded[end:]) else None
+
+
+def _is_whole(before: str, number: str, after: str) -> bool:
+    """True if the text around a number is no more than its name, its sign of equality, its unit: not "June 20"."""
+    named = re.sub(PLAIN_COMMAND, " ", before).rstrip()
+    words = OPENERS.sub(" ", named)
+    is_named = named.endswith((":", "=", "####")) or not re.search(r"[A-Za-z]{2}", words)
+    is_pair = "," in number and re.search(r"[(\[]\s*$", before) and re.match(r"\s*[)\]]", after)
+    rest = re.sub(PLAIN_COMMAND, " ", after)
+    return is_named and not is_pair and not OPERATION.search(words) and not OPERATION.search(rest)
 
 
 def agree(value: str, gold: str) -> bool:
@@ -106,7 +133,7 @@ def normal(match: re.Match[str]) -> str | None:
     if value is None or abs(power) > LONGEST:
         return None
     negative = (match["sign"] or "").strip() not in ("", "+") or match["inner"] is not None
-    return _spell((-value if negative else value) * Fraction(10) ** power)
+    return spell((-value if negative else value) * Fraction(10) ** power)
 
 
 def _magnitude(match: re.Match[str]) -> Fraction | None:
@@ -117,9 +144,10 @@ def _magnitude(match: re.Match[str]) -> Fraction | None:
     if match["tens"]:
         return Fraction(1)
     whole = match["mixed"] or match["whole"] or "0"
-    top = match["top"] or match["part"] or re.sub(r"[^\d.]", "", match["value"] or "")
-    bottom = int(match["bottom"] or match["of"] or match["under"] or 1)
-    return int(whole) + Fraction(top) / bottom if bottom else None
+    top = match["top"] or match["top1"] or match["part"] or re.sub(r"[^\d.]", "", match["value"] or "")
+    bottom = match["bottom"] or match["bottom1"] or match["of"] or match["under"] or "1"
+    above, below = (Fraction(part.replace(",", "")) for part in (top, bottom))
+    return int(whole) + above / below if below else None
 
 
 def _power(match: re.Match[str]) -> int:
@@ -128,7 +156,7 @@ def _power(match: re.Match[str]) -> int:
     return int(match["e"] or match["power"] or match["tens"] or raised or 0) + SCALES.get(scale, 0)
 
 
-def _spell(value: Fraction) -> str:
+def spell(value: Fraction) -> str:
     """ "18", "0.5" or "1/3": digits where they end, else lowest terms."""
     places = _decimal_places(value.denominator)
     if places is None:

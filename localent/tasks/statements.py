@@ -8,7 +8,7 @@ from functools import cache
 from typing import NamedTuple
 
 from localent.records import Choice
-from localent.tasks.kinds.kind import Clause, Kind
+from localent.tasks.kinds.kind import ABSENT, Clause, Kind
 from localent.tasks.text import Found, sentence_ends
 
 LONGEST = 450  # characters of a clause (a longer one states nothing and costs quadratic time); no number ends past it
@@ -24,11 +24,18 @@ MARKER = re.compile(
       (?:\s*\([^)\n]{0,40}\)|\s+(?:to|for|of|in)\b[^.:=\n]{0,80}?)?
       (?:\s+(?:is|was|equals|would\ be|should\ be|must\ be|will\ be)\b|(?P<colon>\s*[:=]))
       [*_]{0,3}
+    | \b(?P<none>(?:the\s+)?(?:answer|solution|result)\s+(?:cannot|can't|can\s+not|could\s+not|couldn't)\s+be\b
+        |there\s+(?:is|are|was)(?:n't|\s+not|\s+no)\s+(?:(?:a|any|enough|sufficient|single|correct|right|valid)\s+){0,2}
+         (?:answers?|information|data|options?|solutions?|way\s+to\s+(?:tell|know|determine))\b
+        |(?:it\s+is|it's)\s+(?:impossible|not\s+possible)\s+to\s+(?:answer|determine|tell|say|know)\b)
+    | \b(?P<named>(?:is|as|be)\s+(?:the|my|our)\s+(?:(?:final|correct|right|best)\s+){0,3}
+        (?:answer|(?:option|choice)(?=[.!\s]*$)))\b(?!\s*[:=]|\s+(?:is|was|to|for|of|in)\b)
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
+BLANK = "blank"  # method of a Found without value: the statement names nothing of the kind
 BRACE = re.compile(r"[{}]")
-MARKUP = re.compile(r"(?:[\s*_:$>]|\\[\[(]|\\boxed\s*\{)*")
+MARKUP = re.compile(r"(?:[\s*:$>}]|_{1,2}(?=[^\s_])|\\[\[(]|\\boxed\s*\{)*")
 CORRECTION = re.compile(rf"not\b[^.\n]{{0,{LONGEST}}}?\bbut\s+(?:rather\s+)?", re.IGNORECASE)
 
 
@@ -41,25 +48,98 @@ SUPPOSED = re.compile(
 )
 
 
+# Words after "the answer is" that name no answer, and whose sentence is no statement.
+ABOUT = re.compile(
+    r"(?:therefore|thus|also|clearly|indeed|then|now|always|in|from|by|on|at|given|based|as|that|because|when|if|to|how|why|"
+    r"what|where|whether|found|obtained|calculated|computed|derived|determined|equal|same|the\s+(?:same|following|sum|product|"
+    r"difference|number|total|result)|correct|right|wrong|incorrect|true|false|clear|simple|obvious|straightforward|reasonable|"
+    r"verified|consistent|easy|important|likely|probably|positive|negative|rounded|expressed|written|shown|below|above|"
+    r"follows|just|only|simply|actually|really|very|quite|our|your|my|his|her|their|its|let|step|first|we|i|you|he|she|they)\b",
+    re.IGNORECASE,
+)
+RETRACTED = re.compile(
+    r"\b(?:wait|oops|sorry|hold\s+on|scratch\s+that|on\s+second\s+thought|correction|my\s+mistake|"
+    r"(?:made|was|there's|is)\s+an?\s+(?:\w+\s+)?(?:mistake|error)|let\s+me\s+(?:correct|fix|redo)|"
+    r"(?:that|this|it)(?:'s|\s+is|\s+was)\s+(?:not\s+(?:right|correct)|wrong|incorrect)|no,|actually)",
+    re.IGNORECASE,
+)
+CORRECTED = re.compile(  # what leads from a retraction to another answer
+    r"(?:\b(?:it|that|this|which|answer|result|total|value|number|option|choice|one)"
+    r"(?:'s|\s+(?:is|was|equals|should\s+be|must\s+be|would\s+be|has\s+to\s+be))"
+    r"|\b(?:make|makes|get|gets|gives|mean|meant)(?:\s+(?:that|it))?|[,:]|\bwait|\bno|\bsorry|\bactually)"
+    r"[\s*$(\"':,]*(?:(?:no|actually|really|in\s+fact|rather|instead|then|so|option|choice|the|answer|is|correct|right|one)[,:]?\s+[*$(\"']*)*",
+    re.IGNORECASE,
+)
+SUM = re.compile(r"=|^\s*\d+[.)]\s", re.MULTILINE)  # begins a worked solution, where it stands in a line of its own
+FACTORIAL = re.compile(r"(?<=\d!)\s?[-=+*/]")  # no sentence ends in "5! = 120"
+NEAR = 300  # characters after a statement in which it may be taken back
+
+
 class Statement(NamedTuple):
     """An answer stated in a text."""
 
     start: int  # where its opening words begin
     found: Found
     is_final: bool  # it closes its line, and nobody takes it back there: no question, no supposition, no partial answer
+    is_blank: bool = False  # its clause has nothing of the kind in it: "The answer is unclear"
 
 
 def find_statements(folded: str, kind: Kind, choices: Sequence[Choice]) -> Iterator[Statement]:
     """The answer statements of a text in order; markers that no answer follows are passed over."""
     for marker in marker_of(kind.statement).finditer(folded):
-        clause = _clause(folded, marker)
-        found = kind.stated(clause, choices)
-        bare = marker["colon"] and not marker["final"]
-        if found is None or (bare and kind.heads_solution(clause, found)):
-            continue
-        boxed = marker["boxed"] or "boxed" in folded[marker.end() : found.start]
-        is_final = found.value is not None and _is_final(clause, marker, bool(bare), found)
-        yield Statement(marker.start(), found._replace(method="boxed") if boxed and found.value else found, is_final)
+        statement = _statement(folded, marker, kind, choices)
+        if statement:
+            yield statement
+
+
+def _statement(folded: str, marker: re.Match[str], kind: Kind, choices: Sequence[Choice]) -> Statement | None:
+    clause = _clause(folded, marker)
+    found = kind.named(clause, choices) if marker["named"] else kind.stated(clause, choices)
+    if marker["none"] or found is None:
+        return _blank(marker, clause)
+    parted = "\n" in folded[marker.end() : clause.begin]
+    worked = parted and (found.value is None or SUM.search(folded, clause.begin, max(clause.end, clause.begin + 4)))
+    bare = (marker["colon"] and not marker["final"]) or worked
+    if bare and kind.heads_solution(clause, found):
+        return None
+    boxed = marker["boxed"] or "boxed" in folded[marker.end() : found.start]
+    is_final = (found.value is not None or found.method == ABSENT) and _is_final(clause, marker, bool(bare), found)
+    start = found.start if marker["named"] else marker.start()
+    return Statement(start, found._replace(method="boxed") if boxed and found.value else found, is_final)
+
+
+def _blank(marker: re.Match[str], clause: Clause) -> Statement | None:
+    """A statement that names no answer: "The answer is unclear", "Answer: ____". None where nothing is stated."""
+    text, begin, end = clause
+    words = text[begin:end].strip()
+    if marker["named"] or (not marker["none"] and (not _says_something(words) or marker[0].startswith("####"))):
+        return None
+    return Statement(marker.start(), Found(None, begin, end, BLANK), False, is_blank=True)
+
+
+def _says_something(words: str) -> bool:
+    return re.match(r"_{3,}|\.{3,}", words) is not None or (
+        re.match(r"\W*\w", words) is not None and not ABOUT.match(words)
+    )
+
+
+def corrected(folded: str, given: Found, kind: Kind, choices: Sequence[Choice]) -> Found | None:
+    """Another answer that takes the place of a given one: "... is 5. Wait, that is wrong: it is 6."."""
+    limit = min(len(folded), given.end + NEAR)
+    taken_back = RETRACTED.search(folded, given.end, limit)
+    for lead in CORRECTED.finditer(folded, taken_back.start(), limit) if taken_back else ():
+        line_end = folded.find("\n", lead.end())
+        line_end = min(limit, line_end if line_end >= 0 else len(folded))
+        end = next((stop for stop, _ in sentence_ends(folded, lead.end(), line_end)), line_end)
+        found = kind.stated(Clause(folded, lead.end(), end), choices)
+        if found and found.value is not None and found.start - lead.end() <= 1:
+            return found
+    return None
+
+
+def is_taken_back(folded: str, one: Statement, other: Statement) -> bool:
+    """True if the text takes back one statement before it makes the other."""
+    return RETRACTED.search(folded, one.found.end, min(other.start, one.found.end + NEAR)) is not None
 
 
 def has_marker(folded: str, kind: Kind) -> bool:
@@ -80,20 +160,29 @@ def _clause(folded: str, marker: re.Match[str]) -> Clause:
     """The text where the stated answer may stand: to the end of the box, else of the sentence or line."""
     if marker["boxed"]:
         return Clause(folded, marker.end(), _closing_brace(folded, marker.end()))
+    if marker["named"]:
+        return Clause(folded, _sentence_start(folded, marker.start()), marker.start())
     begin = MARKUP.match(folded, marker.end()).end()  # type: ignore[union-attr]  # it matches the empty string
     correction = CORRECTION.match(folded, begin)
     begin = correction.end() if correction else begin
-    line_end = folded.find("\n", begin)
-    line_end = len(folded) if line_end < 0 else line_end
+    line_end = _line_end(folded, begin)
+    if folded[begin:line_end].rstrip().endswith("="):  # the result stands in the next line
+        line_end = _line_end(folded, MARKUP.match(folded, line_end).end())  # type: ignore[union-attr]
     line_end = min(line_end, begin + LONGEST)
-    return Clause(folded, begin, next((stop for stop, _ in sentence_ends(folded, begin, line_end)), line_end))
+    stops = (stop for stop, past in sentence_ends(folded, begin, line_end) if not FACTORIAL.match(folded, past))
+    return Clause(folded, begin, next(stops, line_end))
 
 
 def _is_final(clause: Clause, marker: re.Match[str], bare: bool, found: Found) -> bool:
     text, begin, end = clause
-    line_end = text.find("\n", end)
-    line_end = len(text) if line_end < 0 else line_end
-    over = end if not marker["boxed"] else next((stop for _, stop in sentence_ends(text, end, line_end)), line_end)
+    end = max(end, marker.end())
+    line_end = text.find("\n", end, end + NEAR)
+    line_end = min(len(text), end + NEAR) if line_end < 0 else line_end
+    over = (
+        end
+        if not (marker["boxed"] or marker["named"])
+        else next((stop for _, stop in sentence_ends(text, end, line_end)), line_end)
+    )
     return not (
         re.search(r"\w", text[over:line_end])
         or text[over : over + 1] == "?"
@@ -101,6 +190,18 @@ def _is_final(clause: Clause, marker: re.Match[str], bare: bool, found: Found) -
         or INTERIM.search(marker[0])
         or SUPPOSED.search(text, max(0, marker.start() - 20), marker.start())
     )
+
+
+def _line_end(text: str, offset: int) -> int:
+    """End of the line that holds `offset`, looked for as far as a clause may reach."""
+    found = text.find("\n", offset, offset + LONGEST)
+    return found if found >= 0 else min(len(text), offset + LONGEST)
+
+
+def _sentence_start(text: str, end: int) -> int:
+    """Start of the sentence that text[:end] ends in, LONGEST characters back at most."""
+    begin = max(text.rfind("\n", 0, end) + 1, end - LONGEST)
+    return max([begin, *(stop for _, stop in sentence_ends(text, begin, end))])
 
 
 def _line_before(text: str, offset: int) -> str:

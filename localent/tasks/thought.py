@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 MARKER = re.compile(r"<[^<>\s]{1,40}>|\[/?[A-Z_]{3,30}\]")  # <think>, <|channel|>, [/THINK]
+CLOSED = re.compile(r"</(?:think|thinking|thought|thoughts|reasoning|reflection|scratchpad|analysis)>", re.IGNORECASE)
 ALWAYS = r"</?(?:think|thinking|reasoning|answer)>"  # tags that say nothing in any format
 
 
@@ -44,7 +45,8 @@ class ThoughtFormat:
     def end(self, text: str) -> int:
         """Offset one past the last closing text; 0 where there is none."""
         at = text.rfind(self.closing)
-        return at + len(self.closing) if at >= 0 else 0
+        others = (match.end() for match in CLOSED.finditer(text))
+        return max([at + len(self.closing) if at >= 0 else 0, *others])
 
     def to_answer(self, text: str) -> str:
         """Text that has to follow, the prompt left out, before the answer can begin; "" where none has to."""

@@ -128,6 +128,9 @@ class ChoiceKind(Kind):
     def stated(self, clause: Clause, choices: Sequence[Choice]) -> Found | None:
         return labels.stated(clause.text, clause.begin, clause.end, choices)
 
+    def named(self, clause: Clause, choices: Sequence[Choice]) -> Found | None:
+        return labels.named(clause.text, clause.begin, clause.end, choices)
+
     def heads_solution(self, clause: Clause, found: Found) -> bool:
         return found.method == "answer text" and re.search(r"\w", clause.text[clause.end :]) is not None
 

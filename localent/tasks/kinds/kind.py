@@ -18,6 +18,9 @@ from localent.tasks.text import Found
 ANSWER_IS = ("label", "text", "index", "index0", "index1")
 
 
+ABSENT = "absent"  # method of a Found without value: a definite answer that is none of the problem's options
+
+
 class Clause(NamedTuple):
     """text[begin:end], where an answer is stated. The text is folded (see tasks.text.fold)."""
 
@@ -126,6 +129,11 @@ class Kind(ABC):
     @abstractmethod
     def stated(self, clause: Clause, choices: Sequence[Choice]) -> Found | None:
         """The answer that a clause after "The answer is" gives; None if it gives none."""
+
+    def named(self, clause: Clause, choices: Sequence[Choice]) -> Found | None:
+        """The answer that a clause before "is the answer" gives: "So 12" """
+        found = self.last(clause.text[: clause.end], clause.begin, choices)
+        return found._replace(method="answer statement") if found and found.value is not None else None
 
     @abstractmethod
     def heads_solution(self, clause: Clause, found: Found) -> bool:

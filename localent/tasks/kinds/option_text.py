@@ -63,6 +63,9 @@ class OptionTextKind(ChoiceKind):
         words = clause.text[clause.begin : clause.end].strip()
         return found or (Found(words, clause.begin, clause.end, "answer text") if words else None)
 
+    def named(self, clause: Clause, choices: Sequence[Choice]) -> Found | None:
+        return None
+
     def heads_solution(self, clause: Clause, found: Found) -> bool:
         return False
 
