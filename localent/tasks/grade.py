@@ -113,11 +113,11 @@ def _unstated(folded: str, begin: int, blanks: list[Statement], kind: Kind, choi
     """The last answer in the text. Where a statement names none, one before it is not meant."""
     if not blanks:
         return Reading(kind.last(folded, begin, choices), None)
-    _, start, end, _ = blanks[-1].found
-    found = kind.last(folded[:end], start, choices)  # "not among the options, but the closest is (A)"
-    if found is None and folded[end:].partition("\n")[2].strip():
-        found = kind.last(folded, end, choices)
-    return Reading(found or blanks[-1].found, None)
+    blank = blanks[-1].found
+    if kind.settles:  # "not among the options, but the closest is (A)"
+        return Reading(kind.last(folded, blank.start, choices) or blank, None)
+    goes_on = folded[blank.end :].partition("\n")[2].strip()
+    return Reading((kind.last(folded, blank.end, choices) if goes_on else None) or blank, None)
 
 
 def _start_of_last(folded: str, statements: list[Statement]) -> int:

@@ -119,10 +119,12 @@ def _is_long(value: str) -> bool:
 
 
 def find_numbers(folded: str, start: int = 0, end: int = sys.maxsize, wide: bool = False) -> Iterator[re.Match[str]]:
-    """The readable numbers in folded text, in order; dates, clock times and broken groupings are passed over."""
+    """What may be numbers in folded text, in order; dates, clock times and broken groupings are passed over.
+
+    `normal` tells the value; none of those that divide by zero or are too long.
+    """
     pattern = WIDE if wide else NARROW
-    matches = pattern.finditer(folded, start, end)
-    return (m for m in matches if normal(m) is not None)
+    return (m for m in pattern.finditer(folded, start, end) if m["number"] is not None)
 
 
 def normal(match: re.Match[str]) -> str | None:

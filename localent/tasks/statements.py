@@ -57,12 +57,12 @@ ABOUT = re.compile(
     r"follows|just|only|simply|actually|really|very|quite|our|your|my|his|her|their|its|let|step|first|we|i|you|he|she|they)\b",
     re.IGNORECASE,
 )
-RETRACTED = re.compile(
-    r"\b(?:wait|oops|sorry|hold\s+on|scratch\s+that|on\s+second\s+thought|correction|my\s+mistake|"
-    r"(?:made|was|there's|is)\s+an?\s+(?:\w+\s+)?(?:mistake|error)|let\s+me\s+(?:correct|fix|redo)|"
-    r"(?:that|this|it)(?:'s|\s+is|\s+was)\s+(?:not\s+(?:right|correct)|wrong|incorrect)|no,|actually)",
-    re.IGNORECASE,
+_WRONG = (
+    r"\b(?:oops|sorry|scratch\s+that|correction|my\s+mistake|(?:made|was|there's|is)\s+an?\s+(?:\w+\s+)?(?:mistake|error)|"
+    r"let\s+me\s+(?:correct|fix|redo)|(?:that|this|it)(?:'s|\s+is|\s+was)\s+(?:not\s+(?:right|correct)|wrong|incorrect)"
 )
+WRONG = re.compile(rf"{_WRONG})", re.IGNORECASE)
+RETRACTED = re.compile(rf"{_WRONG}|wait|hold\s+on|on\s+second\s+thought|no,|actually)", re.IGNORECASE)
 CORRECTED = re.compile(  # what leads from a retraction to another answer
     r"(?:\b(?:it|that|this|which|answer|result|total|value|number|option|choice|one)"
     r"(?:'s|\s+(?:is|was|equals|should\s+be|must\s+be|would\s+be|has\s+to\s+be))"
@@ -72,7 +72,8 @@ CORRECTED = re.compile(  # what leads from a retraction to another answer
 )
 SUM = re.compile(r"=|^\s*\d+[.)]\s", re.MULTILINE)  # begins a worked solution, where it stands in a line of its own
 FACTORIAL = re.compile(r"(?<=\d!)\s?[-=+*/]")  # no sentence ends in "5! = 120"
-NEAR = 300  # characters after a statement in which it may be taken back
+MOST = 100  # statements that are read; a text with more runs in circles
+NEAR, SOON = 300, 120  # characters after a statement in which it may be taken back, and after that, corrected
 
 
 class Statement(NamedTuple):
@@ -85,15 +86,24 @@ class Statement(NamedTuple):
 
 
 def find_statements(folded: str, kind: Kind, choices: Sequence[Choice]) -> Iterator[Statement]:
-    """The answer statements of a text in order; markers that no answer follows are passed over."""
-    for marker in marker_of(kind.statement).finditer(folded):
-        statement = _statement(folded, marker, kind, choices)
+    """The answer statements of a text in order; markers that no answer follows are passed over.
+
+    The clause of each ends where the next begins, and of more than MOST only the first and the last are read, so that
+    the time is linear in the text.
+    """
+    markers = list(marker_of(kind.statement).finditer(folded))
+    stops = [marker.start() for marker in markers[1:]] + [len(folded)]
+    pairs = list(zip(markers, stops, strict=False))
+    for marker, stop in pairs if len(pairs) <= MOST else pairs[: MOST // 2] + pairs[-MOST // 2 :]:
+        statement = _statement(folded, marker, stop, kind, choices)
         if statement:
             yield statement
 
 
-def _statement(folded: str, marker: re.Match[str], kind: Kind, choices: Sequence[Choice]) -> Statement | None:
-    clause = _clause(folded, marker)
+def _statement(
+    folded: str, marker: re.Match[str], stop: int, kind: Kind, choices: Sequence[Choice]
+) -> Statement | None:
+    clause = _clause(folded, marker, stop)
     found = kind.named(clause, choices) if marker["named"] else kind.stated(clause, choices)
     if marker["none"] or found is None:
         return _blank(marker, clause)
@@ -125,8 +135,10 @@ def _says_something(words: str) -> bool:
 
 def corrected(folded: str, given: Found, kind: Kind, choices: Sequence[Choice]) -> Found | None:
     """Another answer that takes the place of a given one: "... is 5. Wait, that is wrong: it is 6."."""
-    limit = min(len(folded), given.end + NEAR)
-    taken_back = RETRACTED.search(folded, given.end, limit)
+    taken_back = RETRACTED.search(folded, given.end, min(len(folded), given.end + NEAR))
+    limit = min(len(folded), taken_back.start() + SOON) if taken_back else 0
+    if taken_back and "\n" in folded[given.end : taken_back.start()] and not WRONG.match(folded, taken_back.start()):
+        limit = min(limit, _line_end(folded, taken_back.start()))  # "Wait." alone takes nothing back
     for lead in CORRECTED.finditer(folded, taken_back.start(), limit) if taken_back else ():
         line_end = folded.find("\n", lead.end())
         line_end = min(limit, line_end if line_end >= 0 else len(folded))
@@ -138,8 +150,9 @@ def corrected(folded: str, given: Found, kind: Kind, choices: Sequence[Choice]) 
 
 
 def is_taken_back(folded: str, one: Statement, other: Statement) -> bool:
-    """True if the text takes back one statement before it makes the other."""
-    return RETRACTED.search(folded, one.found.end, min(other.start, one.found.end + NEAR)) is not None
+    """True if the text takes back one statement before it makes the other; one that is final, in so many words."""
+    retracted = WRONG if one.is_final else RETRACTED
+    return retracted.search(folded, one.found.end, min(other.start, one.found.end + NEAR)) is not None
 
 
 def has_marker(folded: str, kind: Kind) -> bool:
@@ -156,19 +169,19 @@ def marker_of(cue: str) -> re.Pattern[str]:
     return re.compile(rf"{MARKER.pattern} | \b{spaced}\b[*_]{{0,3}}", MARKER.flags)
 
 
-def _clause(folded: str, marker: re.Match[str]) -> Clause:
-    """The text where the stated answer may stand: to the end of the box, else of the sentence or line."""
+def _clause(folded: str, marker: re.Match[str], stop: int) -> Clause:
+    """The text where the stated answer may stand: to the end of the box, else of the sentence or line, or to `stop`."""
     if marker["boxed"]:
         return Clause(folded, marker.end(), _closing_brace(folded, marker.end()))
     if marker["named"]:
         return Clause(folded, _sentence_start(folded, marker.start()), marker.start())
-    begin = MARKUP.match(folded, marker.end()).end()  # type: ignore[union-attr]  # it matches the empty string
+    begin = MARKUP.match(folded, marker.end(), marker.end() + LONGEST).end()  # type: ignore[union-attr]  # it matches the empty string
     correction = CORRECTION.match(folded, begin)
     begin = correction.end() if correction else begin
     line_end = _line_end(folded, begin)
     if folded[begin:line_end].rstrip().endswith("="):  # the result stands in the next line
-        line_end = _line_end(folded, MARKUP.match(folded, line_end).end())  # type: ignore[union-attr]
-    line_end = min(line_end, begin + LONGEST)
+        line_end = _line_end(folded, MARKUP.match(folded, line_end, line_end + LONGEST).end())  # type: ignore[union-attr]
+    line_end = min(line_end, begin + LONGEST, stop if stop >= begin else len(folded))
     stops = (stop for stop, past in sentence_ends(folded, begin, line_end) if not FACTORIAL.match(folded, past))
     return Clause(folded, begin, next(stops, line_end))
 

@@ -97,6 +97,7 @@ class ChoiceKind(Kind):
     name = "choice"
     takes_options = True
     noun = "option"
+    settles = True
     instruction = (
         'Reason step by step, one step per line. On the last line, write "The answer is" and then the label of the '
         "right option."

@@ -59,6 +59,7 @@ class Kind(ABC):
     instruction: str  # follows the question in a chat
     worked: tuple[Worked, ...]
     statement: str = "The answer is"  # begins the answer statement that instruction and worked examples show
+    settles: bool = False  # `last` reads nothing that is only mentioned, also after a statement that gives no answer
     lists_options: bool = True  # the question is followed by its options
     takes_options: bool = False  # its problems have options
     reads_lists: bool = True  # a list in a data file holds several answers; False: its brackets belong to one

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import zip_longest
@@ -86,6 +85,8 @@ POINTS = re.compile(  # to a label right after it
 )
 MATH = re.compile(r"\$\$?|\\[\[\]()]|\n")
 MATH_SIGN = re.compile(r"[\\=^_{}<>+*/]")
+MENTIONS = 100  # labels that are looked at, from the last: a text with more runs in circles
+SENTENCE = 1000  # characters of the last sentence
 REACH = 160  # characters before and after a label that are looked at
 LISTED = 3  # options that follow each other are a list; two may be an answer and why the other one is wrong
 LATEX_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mathbf|textrm)(?=\{)")
@@ -154,15 +155,16 @@ def last(text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
 def _settled(text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
     label = re.compile(rf"(?<![\w'’°^_-])(?P<label>{_any(choices)}){AFTER_LABEL}", re.IGNORECASE)
     text, lines = without_math(text), text
-    stops = [
-        begin,
-        *sorted({stop for _, stop in sentence_ends(text, begin)} | {m.end() for m in re.finditer("\n", text)}),
-    ]
-    for match in reversed(list(label.finditer(text, begin))):
-        start = stops[bisect_right(stops, match.start()) - 1]
-        if _is_settled(text, lines, max(start, match.start() - REACH), match, choices):
+    for match in reversed(list(label.finditer(text, begin))[-MENTIONS:]):
+        if _is_settled(text, lines, _sentence_start(text, begin, match.start()), match, choices):
             return Found(_spelled(match["label"], choices), match.start(), match.end(), "last label")
     return None
+
+
+def _sentence_start(text: str, begin: int, at: int) -> int:
+    """Start of the sentence or line that holds `at`, REACH characters before it at most."""
+    begin = max(begin, at - REACH)
+    return max([begin, text.rfind("\n", begin, at) + 1, *(stop for _, stop in sentence_ends(text, begin, at))])
 
 
 def _is_settled(text: str, lines: str, sentence: int, match: re.Match[str], choices: Sequence[Choice]) -> bool:
@@ -248,6 +250,7 @@ def _polar(text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
 def _in_last_sentence(text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
     """The option whose text the last sentence comes to; a sentence that is cut off comes to nothing."""
     end = len(text.rstrip())
+    begin = max(begin, end - SENTENCE)
     ends = [stop for _, stop in sentence_ends(text, begin) if stop < end]
     start = max([begin, text.rfind("\n", begin, end), *ends[-1:]])
     sentence = text[start:end]
@@ -417,6 +420,7 @@ def _is_given(option: str, said: str, plain: str) -> bool:
     return alone is not None and (plain.startswith(words) or plain.endswith(words) or n_numbers == 1)
 
 
+@lru_cache(maxsize=256)
 def _words(text: str) -> str:
     """Lower-case words between single spaces, articles left out, padded so that only whole words match."""
     words = re.findall(r"[^\W_]+(?:[.,]\d+)*", text.casefold())

@@ -56,6 +56,7 @@ COMPOUND = re.compile(  # "3 hours 30 minutes", "5 ft 10 in", "2h 5m"
     re.IGNORECASE,
 )
 TIMES_BEFORE = re.compile(r"[a-z]\s+(?:times|plus|minus|multiplied\s+by|divided\s+by)\s+$", re.IGNORECASE)
+FOLLOWS = 2000  # characters after a heading in which a solution has its first number
 AND_PART = re.compile(
     r"\s+and\s+(?:(?P<word>a|an|one|three)[\s-]+(?P<part>half|quarter|third)s?\b|(?P<top>\d)/(?P<bottom>\d))"
 )
@@ -179,7 +180,7 @@ class NumberKind(Kind):
         first = next(find_numbers(text, begin, end, wide=True), None)
         counted = COUNTER.match(text, begin)  # "1. First, ..."
         plain = first and first.start() == begin and not counted and not _calculates(text, first, end)
-        return not plain and next(find_numbers(text, end), None) is not None
+        return not plain and next(find_numbers(text, end, end + FOLLOWS), None) is not None
 
     def last(self, text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
         """The last number that is neither a list counter ("3. Then ...", "Step 3:") nor an ordinal.
@@ -187,11 +188,12 @@ class NumberKind(Kind):
         None where it is only a part of an expression ("9\\pi"): an earlier number is not the answer.
         """
         counters = {m.end() for m in COUNTER.finditer(text, begin)}
-        numbers = (m for m in find_numbers(text, begin) if not m["ordinal"])
-        found = [m for m in numbers if not counters & {m.end(), m.end() + 1}]
-        if not found or not stands_alone(text, found[-1]) or is_operand(text, found[-1]):
+        numbers = (m for m in reversed(list(find_numbers(text, begin))) if not m["ordinal"])
+        counted = (m for m in numbers if not counters & {m.end(), m.end() + 1})
+        value, last = next(((value, m) for m in counted if (value := normal(m)) is not None), (None, None))
+        if last is None or not stands_alone(text, last) or is_operand(text, last):
             return None
-        return Found(normal(found[-1]), found[-1].start(), found[-1].end(), "last number")
+        return Found(value, last.start(), last.end(), "last number")
 
     def grammar(self, pieces: Sequence[bytes], choices: Sequence[Choice]) -> Grammar:
         return NumberGrammar(pieces)
@@ -213,7 +215,8 @@ def _first_stated(clause: Clause) -> Found | None:
 
 
 def _found(number: re.Match[str]) -> Found:
-    return Found(normal(number), number.start(), number.end(), "answer statement")
+    value = normal(number)
+    return Found(value, number.start(), number.end(), "none" if value is None else "answer statement")
 
 
 def _with_part(clause: Clause, number: re.Match[str]) -> Found:
