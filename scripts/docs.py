@@ -33,6 +33,7 @@ HELP = re.compile(r"(<!-- help (\w+) -->\n).*?<!-- end -->\n", re.DOTALL)
 MASKS = (
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "2026-01-31T12:00:00.000000Z"),  # sessions say when they ran
     (r"\d+(\.\d+)? (tok/s|traces/s)", r"… \2"),
+    (r"(?m)^About .* on this machine; --minutes M stops in time\.\n", ""),  # on a slow machine only
 )
 STEADY = """# localent as it is, but for the number of lanes: the fastest is measured, and may be another the next time
 from localent.cli import main

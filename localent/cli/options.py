@@ -12,6 +12,7 @@ from localent.cli.arguments import Decorator, Function, Group
 from localent.report.measures import MEASURES
 
 if TYPE_CHECKING:
+    from localent.runs.clock import Time
     from localent.tasks import Task
 
 COLUMNS = {
@@ -76,6 +77,7 @@ class Problems:
     task: str
     data: ProblemFile
     n: int | None = None  # the first n; None: all
+    samples: int = 1  # traces of each
 
     def load(self) -> Task:
         """The task, cut to these problems."""
@@ -122,3 +124,19 @@ def n_option(text: str = "Number of problems: the first n. Default: all.", defau
 def samples_option(default: int = 1, text: str = "Traces per problem.") -> Decorator:
     """--samples: how many traces of each problem."""
     return click.option("--samples", type=int, default=default, show_default=True, help=text)
+
+
+# ── time ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _time(context: click.Context, param: click.Parameter, minutes: float | None) -> Time:
+    """The time that the command may take, from now on."""
+    from localent.runs.clock import UNLIMITED, limited
+
+    return UNLIMITED if minutes is None else limited(minutes)
+
+
+def minutes_option(text: str = "The same command again goes on.") -> Decorator:
+    """--minutes: when to stop. text: what becomes of the rest."""
+    help_text = f"Stop in time, after so many minutes. {text} Default: never."
+    return click.option("--minutes", "time", type=float, callback=_time, help=help_text)

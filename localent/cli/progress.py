@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from localent.runs import Listener
+    from localent.runs.clock import Time
 
 PAUSE = 0.2  # seconds between two drawings
 
@@ -39,6 +43,16 @@ class Bar:
         """Show the current activity."""
         if not self._bar.disable:
             self._bar.set_description(text)
+
+    def note(self, text: str) -> None:
+        """Print a line that stays, above the bar."""
+        self._bar.write(text, file=sys.stderr)
+
+    def listener(self, time: Time) -> Listener:
+        """What reports to this bar, with the time that the work may take."""
+        from localent.runs import Listener
+
+        return Listener(self, self.say, self.note, time)
 
     def add(self, n: int = 1) -> None:
         """Count n more of a total that is not known."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from localent.cli.arguments import Group
-from localent.cli.options import Problems, data_options, db_option, n_option, samples_option
+from localent.cli.options import Problems, data_options, db_option, minutes_option, n_option, samples_option
 from localent.cli.output import dump_summary, show_summary, summary_of
 from localent.cli.progress import Bar
 from localent.cli.settings import (
@@ -27,12 +27,12 @@ from localent.cli.settings import (
 
 if TYPE_CHECKING:
     from localent.runs import Outcome, Settings
+    from localent.runs.clock import Time
 
 
 @click.command("run")
 @click.argument("model")
-@Group("problems", Problems, click.argument("task"), n_option(), data_options)
-@samples_option()
+@Group("problems", Problems, click.argument("task"), n_option(), data_options, samples_option())
 @settings_options(
     seed_option("Seed of sampling and of the choice of worked examples."),
     temperature_option(),
@@ -56,9 +56,10 @@ if TYPE_CHECKING:
     lanes_option("Traces at a time. Default: the fastest number, measured once and remembered."),
     hardware_options,
 )
+@minutes_option()
 @db_option
 @click.option("--json", "json_", is_flag=True, help="Print the summary as JSON.")
-def command(model: str, problems: Problems, samples: int, settings: Settings, db: Path, json_: bool) -> None:
+def command(model: str, problems: Problems, settings: Settings, time: Time, db: Path, json_: bool) -> None:
     """Run MODEL on TASK and store every trace, token, step and probe. A stopped run continues where it was.
 
     MODEL is a name of models.toml, NAME:QUANT, OWNER/REPO:QUANT of the hub, or a path to any GGUF. TASK is gsm8k,
@@ -72,18 +73,26 @@ def command(model: str, problems: Problems, samples: int, settings: Settings, db
     """
     from localent import runs
 
-    task = problems.load()
+    task, samples = problems.load(), problems.samples
     with Bar() as bar:
-        listener = runs.Listener(bar, bar.say)
-        outcome = runs.run(model, task, db=db, samples=samples, settings=settings, listener=listener)
+        outcome = runs.run(model, task, db=db, samples=samples, settings=settings, listener=bar.listener(time))
     click.echo(described(outcome, db), err=True)
+    if outcome.n_left:
+        click.echo(unfinished(outcome, "trace", time), err=True)
     (dump_summary if json_ else show_summary)(summary_of(db, outcome.run_id))
 
 
 def described(outcome: Outcome, db: str | Path) -> str:
     """One line on what an invocation did."""
     total = outcome.n_before + outcome.n_new
-    if not outcome.n_new:
+    if not (outcome.n_new or outcome.n_left):
         return f"Run {outcome.run_id} has all {total} traces already: nothing to do. They are in {db}."
     before = f", {outcome.n_before} were there before" if outcome.n_before else ""
     return f"Run {outcome.run_id}: {outcome.n_new} new traces{before}. They are in {db}."
+
+
+def unfinished(outcome: Outcome, unit: str, time: Time) -> str:
+    """One line on what there was no time for."""
+    from localent.runs.progress import unfinished
+
+    return unfinished(outcome.n_done, outcome.n_done + outcome.n_left, unit, time)

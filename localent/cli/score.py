@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from localent.cli.arguments import Group, refuse_unused
-from localent.cli.options import DATA, ProblemFile, data_options, db_option, format_options, n_option
+from localent.cli.options import DATA, ProblemFile, data_options, db_option, format_options, minutes_option, n_option
 from localent.cli.output import print_records, say
 from localent.cli.progress import Bar
+from localent.cli.run import unfinished
 from localent.cli.settings import (
     effort_options,
     gpu_layers_option,
@@ -25,6 +26,7 @@ from localent.cli.settings import (
 if TYPE_CHECKING:
     from localent.analysis.gold import Gold
     from localent.runs import Settings
+    from localent.runs.clock import Time
 
 
 # options that a plain text does not use
@@ -70,9 +72,10 @@ class Source:
     threads_option,
     gpu_layers_option,
 )
+@minutes_option("The same command again goes on; of a plain text, what was read counts.")
 @db_option
 @format_options
-def command(model: str, source: Source, settings: Settings, db: Path, form: str | None) -> None:
+def command(model: str, source: Source, settings: Settings, time: Time, db: Path, form: str | None) -> None:
     """Take the same measures on existing text: MODEL reads FILE, or with --gold the worked solutions of TASK.
 
     \b
@@ -85,27 +88,33 @@ def command(model: str, source: Source, settings: Settings, db: Path, form: str 
 
     if source.gold:
         refuse_unused("--gold", "window")
-        score_gold(model, source, settings, db, form)
+        score_gold(model, source, settings, time, db, form)
         return
     text = source.text()  # before the options are checked: a missing --gold is the likelier mistake
     refuse_unused("A plain text", *OF_GOLD)
-    print_records([score_text(model, text, window=source.window, settings=settings)], text_table, form)
+    with Bar() as bar:
+        found = score_text(model, text, window=source.window, settings=settings, listener=bar.listener(time))
+    print_records([found], text_table, form)
+    if found.n_left:
+        n = found.n_windows + found.n_left
+        sentence = f"{found.n_windows} of {n} windows read in {time.minutes:g} min: the figures are of these."
+        click.echo(sentence, err=True)
 
 
-def score_gold(model: str, source: Source, settings: Settings, db: Path, form: str | None) -> None:
+def score_gold(model: str, source: Source, settings: Settings, time: Time, db: Path, form: str | None) -> None:
     """Read the worked solutions of a task that the database lacks, and print a summary of all of them."""
     from localent.analysis import load
     from localent.analysis.family import caveat
     from localent.analysis.gold import gold
     from localent.report.science import gold_table
-    from localent.runs import Listener
     from localent.runs.gold import read_solutions
     from localent.store import open_db
 
     task = source.data.load(source.name)
     with Bar() as bar:
-        listener = Listener(bar, bar.say)
-        outcome = read_solutions(model, task, db=db, n=source.n, settings=settings, listener=listener)
+        outcome = read_solutions(model, task, db=db, n=source.n, settings=settings, listener=bar.listener(time))
+    if outcome.n_left:
+        click.echo(unfinished(outcome, "solution", time), err=True)
     with open_db(db, readonly=True) as store:
         found = gold(load.solutions(store, outcome.run_id))
     print_records(found.steps, gold_table, form)

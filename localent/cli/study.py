@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 import click
 
 from localent.cli.arguments import Group, refuse_unused
-from localent.cli.options import ProblemFile, data_options, db_option, format_options, n_option, samples_option
+from localent.cli.options import (
+    ProblemFile,
+    data_options,
+    db_option,
+    format_options,
+    minutes_option,
+    n_option,
+    samples_option,
+)
 from localent.cli.output import print_table, say
 from localent.cli.progress import Bar
 from localent.cli.settings import (
@@ -27,6 +35,7 @@ from localent.cli.settings import (
 
 if TYPE_CHECKING:
     from localent.runs import Settings
+    from localent.runs.clock import Time
     from localent.study import Study
     from localent.tasks import Task
 
@@ -58,14 +67,20 @@ class Probing:
     """The number of traces per problem, and the probes added to them."""
 
     samples: int
-    controls_at: str
+    controls_at: str | None
     control_samples: int
     rollouts: int
     rolled: int
+    time: Time  # for all of it
 
     def __post_init__(self) -> None:
         if not self.rollouts:
             refuse_unused("--rollouts 0", "rolled")
+
+    @property
+    def at(self) -> str:
+        """Where controls are read."""
+        return self.controls_at or ("ends" if self.time.is_limited else "every")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +122,8 @@ class Output:
     click.option(
         "--controls-at",
         type=click.Choice(["every", "ends"]),
-        default="every",
-        show_default=True,
-        help="Probe controls wherever the trace is probed, or half-way and at the end.",
+        help="Probe controls wherever the trace is probed, or half-way and at the end. Default: every; with --minutes,"
+        " ends.",
     ),
     click.option(
         "--control-samples",
@@ -120,6 +134,7 @@ class Output:
     ),
     click.option("--rollouts", type=int, default=16, show_default=True, help="Continuations per prefix; 0: none."),
     click.option("--rolled", type=int, default=12, show_default=True, help="Traces per run that are rolled out."),
+    minutes_option("Half for attempts, three tenths for controls, the rest for rollouts; the same command goes on."),
 )
 @db_option
 @Group(
@@ -148,19 +163,20 @@ def command(
     """
     from localent import study as science
     from localent.report.science import sentences
-    from localent.runs import Listener
 
     design = science.Design(
         settings=settings,
         n=problems.n,
         samples=probing.samples,
-        at=probing.controls_at,
+        at=probing.at,
         control_samples=probing.control_samples,
         m=probing.rollouts,
         n_rolled=probing.rolled,
     )
     with Bar() as bar:
-        found = science.study(models, problems.load(), design, db=db, listener=Listener(bar, bar.say))
+        found = science.study(models, problems.load(), design, db=db, listener=bar.listener(probing.time))
+    for sentence in found.unfinished:
+        click.echo(sentence, err=True)
     print_study(found, output)
     stored = f"Study {found.study_id}, stored in {db}."
     say([*STAGE_NOTES, *sentences(found.subjects), *found.notes, *seed_sentences(found), stored], output.form)

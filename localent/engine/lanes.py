@@ -46,19 +46,23 @@ Coroutine = Generator[Request, Any, T]
 
 
 def drive(
-    engine: Engine, coroutines: Iterable[Coroutine[T]], *, on_decode: Callable[[int], object] = lambda n_live: None
+    engine: Engine,
+    coroutines: Iterable[Coroutine[T]],
+    *,
+    on_decode: Callable[[int], object] = lambda n_live: None,
+    go_on: Callable[[], bool] = lambda: True,
 ) -> Iterator[T]:
     """Run the coroutines through the engine's lanes; yield their results in the order in which they finish.
 
     New coroutines are drawn only when a lane is free, so an endless or lazy iterable is fine. `on_decode` is called
-    after every decode with the number of lanes at work.
+    after every decode with the number of lanes at work, `go_on` before each: False abandons those that are under way.
     """
     scheduler = _Scheduler(engine, iter(coroutines))
     try:
         while True:
             yield from scheduler.settle()
             n_live = scheduler.n_live
-            if not n_live:
+            if not (n_live and go_on()):
                 return
             scheduler.advance()
             on_decode(n_live)

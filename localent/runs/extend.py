@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from localent import tasks
-from localent.engine import Coroutine, drive
+from localent.engine import Coroutine
 from localent.errors import UsageError
 from localent.measure.sampling import rng
 from localent.records import Probe, Run
@@ -52,6 +52,15 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Added:
+    """What an invocation did for the traces that lacked probes."""
+
+    n_new: int  # traces that have all of them now
+    n_left: int  # traces that there was no time for
+    longest: float = 0.0  # seconds of the longest of them
+
+
+@dataclass(frozen=True, slots=True)
 class Lack:
     """The probes that one trace is missing."""
 
@@ -63,20 +72,21 @@ class Lack:
 
 def add_probes(
     model: str, task: tasks.Task, run_id: str, *, db: str | Path, wanted: Wanted, listener: Listener = SILENT
-) -> int:
-    """Add the missing control probes and rollouts to a run's traces; returns the number of traces changed.
+) -> Added:
+    """Add the missing control probes and rollouts to a run's traces.
 
     Controls from other traces are drawn among those that count. A trace's probes are one transaction, so
-    that a call that was stopped can be repeated.
+    that a call that was stopped, also by the listener's time, can be repeated.
     """
     with open_db(db) as store:
-        run, traces = store.run(run_id), [w for w in stored(store, run_id) if wanted.counts(w.problem_id, w.sample)]
+        run = store.run(run_id)
+        traces = [w for w in stored(store, run_id) if wanted.counts(w.problem_id, w.sample)]
         lacking = sorted(_lacking(store, run, traces, wanted), key=lambda lack: lack.own.problem_id)  # share a prompt
-        if lacking:
-            listener.status(f"adding probes to {len(lacking)} traces")
-            with _opened(model, task, run, traces) as asked:
-                _add(store, asked, traces, lacking, listener)
-    return len(lacking)
+        if not (lacking and listener.time.allows(listener.time.unit)):
+            return Added(0, len(lacking), listener.time.unit)
+        listener.status(f"adding probes to {len(lacking)} traces")
+        with _opened(model, task, run, traces) as asked:
+            return _add(store, asked, run.run_id, traces, lacking, listener)
 
 
 @contextmanager
@@ -157,55 +167,56 @@ class _Adding:
     """The probes of one trace while they are made: a job for all of its controls, one for each part of its rollouts."""
 
     lack: Lack
+    question: Question
+    begun: float  # on the clock
     n_open: int = 0  # jobs without a result
-    probes: tuple[Probe, ...] = ()
-    continued: dict[int, dict[int, list[Continued]]] = field(default_factory=dict)  # k -> first j of a part -> its
+    probes: tuple[Probe, ...] = ()  # of controls
+    continued: dict[Part, list[Continued]] = field(default_factory=dict)
 
-    def controls(self, question: Question, how: Setup, traces: Sequence[Written]) -> Coroutine[_Adding]:
-        """Coroutine: the probes of the controls."""
+    def jobs(self, how: Setup, traces: Sequence[Written]) -> list[Coroutine[_Adding]]:
+        """The coroutines that make the probes. traces: what controls are drawn from."""
+        found = [self._controls(how, traces)] if self.lack.ks else []
+        if self.lack.m:
+            limits = how.asking(self.question).limits
+            rolling = Rollouts(self.lack.m, how.sampler, how.seed, limits, how.kind)
+            ks = probed_at(self.lack.own.n_steps, how.probes)
+            found += [self._rollouts(part, rolling, how) for part in parts(ks, self.lack.m)]
+        self.n_open = len(found)
+        return found
+
+    def _controls(self, how: Setup, traces: Sequence[Written]) -> Coroutine[_Adding]:
         own, draw, filler = self.lack.own, self.lack.draw, how.vocab.tokenize(FILLER)
         for control, ks in self.lack.ks.items():
             prefixes = [p for p in prefixes_of(control, own, traces, filler, draw) if p.k in ks]
-            self.probes += yield from control_probes(question, own, control, prefixes, how)
+            self.probes += yield from control_probes(self.question, own, control, prefixes, how)
         return self
 
-    def rollouts(self, question: Question, part: Part, rolling: Rollouts, how: Setup) -> Coroutine[_Adding]:
-        """Coroutine: some of the continuations."""
-        done = yield from continuations(question, self.lack.own, part, rolling, how.vocab, how.meter)
-        self.continued.setdefault(part.k, {})[part.js.start] = done
+    def _rollouts(self, part: Part, rolling: Rollouts, how: Setup) -> Coroutine[_Adding]:
+        found = yield from continuations(self.question, self.lack.own, part, rolling, how.vocab, how.meter)
+        self.continued[part] = found
         return self
 
-    def made(self, truth: str) -> tuple[Probe, ...]:
+    def made(self) -> tuple[Probe, ...]:
         """All probes, once no job is open."""
-        ended = {k: [one for _, some in sorted(parts.items()) for one in some] for k, parts in self.continued.items()}
-        return (*self.probes, *rollouts_of(self.lack.own, ended, truth))
+        ended: dict[int, list[Continued]] = {}
+        for part in sorted(self.continued, key=lambda part: (part.k, part.js.start)):
+            ended.setdefault(part.k, []).extend(self.continued[part])
+        return (*self.probes, *rollouts_of(self.lack.own, ended, self.question.problem.answer))
 
 
 def _add(
-    store: Database, asked: Session, traces: Sequence[Written], lacking: Sequence[Lack], listener: Listener
-) -> None:
+    store: Database, asked: Session, run_id: str, traces: Sequence[Written], lacking: Sequence[Lack], listener: Listener
+) -> Added:
     """Make the probes; those of a trace are one transaction."""
-    questions, tally = {q.problem.problem_id: q for q in asked.questions}, Tally(listener.report, len(lacking))
+    questions = {q.problem.problem_id: q for q in asked.questions}
     with asked.engine() as lanes:
-        setup = asked.setup(lanes)
-        jobs = (job for lack in lacking for job in _jobs(lack, questions[lack.own.problem_id], setup, traces))
-        for adding in drive(lanes, jobs, on_decode=tally.fed):
+        setup, tally = asked.setup(lanes), Tally(listener, len(lacking), lanes.n_lanes)
+        begun = (_Adding(lack, questions[lack.own.problem_id], listener.time.clock()) for lack in tally.begin(lacking))
+        jobs = (job for adding in begun for job in adding.jobs(setup, traces))
+        for adding in tally.drive(lanes, jobs):
             adding.n_open -= 1
             if not adding.n_open:
-                own = adding.lack.own
-                probes = adding.made(questions[own.problem_id].problem.answer)
-                store.add_probes(asked.record.run_id, own.trace_id, probes)
+                tally.ended(adding.begun)
+                store.add_probes(run_id, adding.lack.own.trace_id, adding.made())
                 tally.done()
-
-
-def _jobs(lack: Lack, question: Question, how: Setup, traces: Sequence[Written]) -> list[Coroutine[_Adding]]:
-    """The coroutines that make the probes of one trace."""
-    adding, jobs = _Adding(lack), []
-    if lack.ks:
-        jobs.append(adding.controls(question, how, traces))
-    if lack.m:
-        ks = probed_at(lack.own.n_steps, how.probes)
-        rolling = Rollouts(lack.m, how.sampler, how.seed, how.asking(question).limits, how.kind)
-        jobs += [adding.rollouts(question, part, rolling, how) for part in parts(ks, lack.m)]
-    adding.n_open = len(jobs)
-    return jobs
+        return Added(tally.n_done, tally.n_left, tally.longest)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from localent import tasks
-from localent.engine import Model, drive
+from localent.engine import Model
 from localent.errors import UsageError
 from localent.runs import room, session
 from localent.runs.progress import SILENT, Listener, Outcome, Tally
@@ -44,8 +44,9 @@ def read_solutions(
     file = session.usable(model, listener.status)
     with open_db(db) as store, session.opened(file, task, settings, room=to_read) as asked:
         todo = [question for question, _ in missing(store, asked, samples=1)]
-        n_new = _read(store, asked, todo, listener) if todo else 0
-        return Outcome(asked.record.run_id, len(task.problems) - n_new, n_new, asked.options.n_lanes)
+        n_new, n_left = _read(store, asked, todo, listener) if todo else (0, 0)
+        n_before = len(task.problems) - n_new - n_left
+        return Outcome(asked.record.run_id, n_before, n_new, asked.options.n_lanes, n_left)
 
 
 def _solved(task: tasks.Task, n: int | None) -> tasks.Task:
@@ -76,9 +77,10 @@ def _size(settings: Settings, weights: Model, question: Question) -> int:
     return len(question.prompt.tokens) + n_solution + room.to_probe(settings, [question])
 
 
-def _read(store: Database, asked: Session, todo: Sequence[Question], listener: Listener) -> int:
-    """Read the solutions; returns how many were new to the store."""
+def _read(store: Database, asked: Session, todo: Sequence[Question], listener: Listener) -> tuple[int, int]:
+    """Read the solutions; returns how many were new to the store, and how many there was no time for."""
     with asked.engine() as lanes:
-        setup, tally = asked.setup(lanes), Tally(listener.report, len(todo))
+        setup, tally = asked.setup(lanes), Tally(listener, len(todo), lanes.n_lanes, unit="solution")
         jobs = (read_solution(q, solution_tokens(q, lanes.vocab), setup) for q in todo)
-        return stored(store, enter(store, asked), drive(lanes, jobs, on_decode=tally.fed), tally)
+        n_new = stored(store, enter(store, asked), tally.driven(lanes, jobs), tally)
+        return n_new, tally.n_left

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from localent import tasks
-from localent.engine import Coroutine, Engine, drive
+from localent.engine import Coroutine, Engine
 from localent.errors import UsageError
 from localent.machine import findings
 from localent.records import Run, Trace
@@ -32,16 +32,20 @@ def run(
     """Make the traces that are missing: `samples` of each problem. `task.first(n)` limits the problems.
 
     model: a name of models.toml, NAME:QUANT, or a path to a GGUF file. Every finished trace is stored at once: stop
-    the run in any way and call it again. Raises LocalentError or UsageError before anything is written.
+    the run in any way, also by the listener's time, and call it again. Raises LocalentError or UsageError before
+    anything is written.
     """
     if samples < 1:
         raise UsageError(f"--samples must be at least 1, got {samples}.")
     file = session.usable(model, listener.status)
     with open_db(db) as store, session.opened(file, task, settings, store=store, status=listener.status) as asked:
         todo = missing(store, asked, samples)
-        n_new = _made(store, asked, todo, listener) if todo else 0
-        n_before = len(task.problems) * samples - n_new
-        return Outcome(asked.record.run_id, n_before, n_new, asked.options.n_lanes)
+        n_all, lanes = len(task.problems) * samples, asked.options.n_lanes
+        if not todo:
+            return Outcome(asked.record.run_id, n_all, 0, lanes)
+        n_new, tally = _made(store, asked, todo, listener)
+        n_before = n_all - n_new - tally.n_left
+        return Outcome(asked.record.run_id, n_before, n_new, lanes, tally.n_left, tally.longest)
 
 
 def missing(store: Database, asked: Session, samples: int) -> Todo:
@@ -51,13 +55,13 @@ def missing(store: Database, asked: Session, samples: int) -> Todo:
     return [(q, sample) for q, sample in pairs if (q.problem.problem_id, sample) not in done]
 
 
-def _made(store: Database, asked: Session, todo: Todo, listener: Listener) -> int:
-    """Make the traces; returns how many were new to the store."""
+def _made(store: Database, asked: Session, todo: Todo, listener: Listener) -> tuple[int, Tally]:
+    """Make the traces there is time for; returns how many were new to the store, and the counts of the work."""
     with asked.engine() as lanes:
         record = enter(store, asked)
         name = f"{store.model(record.model_sha256).name} on {asked.task.name}"
-        tally = Tally(listener.report, len(todo), name)
-        return stored(store, record, drive(lanes, attempts(lanes, asked, todo), on_decode=tally.fed), tally)
+        tally = Tally(listener, len(todo), lanes.n_lanes, name)
+        return stored(store, record, tally.driven(lanes, attempts(lanes, asked, todo)), tally), tally
 
 
 def enter(store: Database, asked: Session) -> Run:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from localent.engine import Vocab, drive
-from localent.errors import UsageError
+from localent.engine import Coroutine, Engine, Vocab
+from localent.errors import LocalentError, UsageError
 from localent.measure.meter import Meter
 from localent.records import Token
 from localent.runs import session
+from localent.runs.progress import SILENT, Listener, Tally
 from localent.runs.settings import Settings
 from localent.tracing.given import read_window
 
@@ -25,6 +26,7 @@ class Text:
 
     n_tokens: int
     n_windows: int
+    n_left: int  # windows that there was no time for
     surprisal: float  # nats a token
     perplexity: float
     entropy: float  # nats a token
@@ -32,11 +34,13 @@ class Text:
     top1: float  # share of tokens that were the most likely
 
 
-def score_text(model: str, text: str, *, window: int = WINDOW, settings: Settings | None = None) -> Text:
-    """Token measures of a text, in independent windows.
+def score_text(
+    model: str, text: str, *, window: int = WINDOW, settings: Settings | None = None, listener: Listener = SILENT
+) -> Text:
+    """Token measures of a text, in independent windows: the first ones, as many as there is time for.
 
     settings: lanes, threads and GPU layers count; default: 8 lanes. Raises UsageError for a text of less than two
-    tokens.
+    tokens, LocalentError where the time is up before the first window.
     """
     if window < 2:
         raise UsageError(f"--window must be at least 2 tokens, got {window}.")
@@ -48,8 +52,17 @@ def score_text(model: str, text: str, *, window: int = WINDOW, settings: Setting
         windows = windows_of(text, size, vocab)
         with ready.with_ctx(size + 1).engine() as lanes:
             meter = Meter(lanes.n_vocab)
-            found = list(drive(lanes, (read_window(w, meter, vocab) for w in windows)))
-    return _summed([token for part in found for token in part], len(windows))
+            tally = Tally(listener, len(windows), lanes.n_lanes, name=f"reading {len(windows)} windows", unit="window")
+            found = list(_read(tally, lanes, (read_window(w, meter, vocab) for w in windows)))
+    if not found:
+        raise LocalentError(f"No window was read in {listener.time.minutes:g} min: give more --minutes.")
+    return _summed([token for part in found for token in part], len(found), len(windows) - len(found))
+
+
+def _read(tally: Tally, lanes: Engine, jobs: Iterable[Coroutine[list[Token]]]) -> Iterator[list[Token]]:
+    for tokens in tally.driven(lanes, jobs):
+        tally.done()
+        yield tokens
 
 
 def windows_of(text: str, size: int, vocab: Vocab) -> list[list[int]]:
@@ -61,11 +74,12 @@ def windows_of(text: str, size: int, vocab: Vocab) -> list[list[int]]:
     return [w for w in windows if len(w) > 1 or vocab.bos is not None]
 
 
-def _summed(tokens: Sequence[Token], n_windows: int) -> Text:
+def _summed(tokens: Sequence[Token], n_windows: int, n_left: int) -> Text:
     surprisal = float(np.mean([t.surprisal for t in tokens]))
     return Text(
         n_tokens=len(tokens),
         n_windows=n_windows,
+        n_left=n_left,
         surprisal=surprisal,
         perplexity=float(np.exp(surprisal)),
         entropy=float(np.mean([t.entropy for t in tokens])),

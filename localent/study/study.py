@@ -16,10 +16,10 @@ from localent.analysis.family import FAMILY, MECHANISM, is_family
 from localent.analysis.intervals import Resampling
 from localent.analysis.probed import Probed
 from localent.errors import LocalentError
-from localent.runs import extend
 from localent.runs.extend import Wanted
 from localent.runs.progress import SILENT
 from localent.store import Database, open_db
+from localent.study.making import Work, make
 from localent.study.seeds import STORED, OtherSeed, other_seeds, study_id
 from localent.study.subjects import ModelRun, Subject, ln_others, read_run, subject
 from localent.tracing.controls import COMPARED, EVERY
@@ -57,6 +57,18 @@ class Design:
             n_rolled=self.n_rolled,
         )
 
+    def works(self, names: Sequence[str], task_list: Sequence[tasks.Task], db: str | Path) -> list[Work]:
+        """The runs of the study, task by task, with the probes that are wanted."""
+        wanted = self.wanted(task_list)
+        return [
+            Work(name, _shuffled(task.first(self.n)), wanted, self.settings, db) for task in task_list for name in names
+        ]
+
+
+def _shuffled(task: tasks.Task) -> tasks.Task:
+    """The task in the order of its problems' ids, which are hashes."""
+    return replace(task, problems=tuple(sorted(task.problems, key=lambda problem: problem.problem_id)))
+
 
 @dataclass(frozen=True, slots=True)
 class Study:
@@ -67,6 +79,7 @@ class Study:
     verdicts: tuple[tuple[str, Verdict], ...]  # (task, verdict)
     notes: tuple[str, ...]
     seeds: tuple[OtherSeed, ...] = ()  # the same study under other seeds, where the database has it
+    unfinished: tuple[str, ...] = ()  # what there was no time for, a sentence for each run
 
 
 def study(
@@ -82,26 +95,19 @@ def study(
     names: models, earlier stages first; none: the bundled family.
     """
     names, bundled = list(names) or family(), not names
-    wanted, found = design.wanted(task_list), []
-    for task in task_list:
-        for name in names:
-            listener.status(f"{name} on {task.name}")
-            found.append(_run(name, task, design, wanted, db, listener))
+    wanted, works = design.wanted(task_list), design.works(names, task_list, db)
+    make(works, listener)
+    found = [work.run for work in works if work.n_traces]
+    if not found:
+        raise LocalentError(
+            f"No trace was finished in {listener.time.minutes:g} min: give more --minutes, or lower --max-tokens."
+        )
     listener.status("judging")
     with open_db(db) as store:
         judged = analyse(store, found, wanted, family=bundled or is_family(names))
         keep(store, judged, found)
-        return replace(judged, seeds=tuple(other_seeds(store, found, wanted)))
-
-
-def _run(
-    name: str, task: tasks.Task, design: Design, wanted: Wanted, db: str | Path, listener: runs.Listener
-) -> ModelRun:
-    """The run of one model on one task, with the probes that are wanted: made, or taken from the database."""
-    samples, settings = design.samples, design.settings
-    outcome = runs.run(name, task.first(design.n), db=db, samples=samples, settings=settings, listener=listener)
-    extend.add_probes(name, task, outcome.run_id, db=db, wanted=wanted, listener=listener)
-    return ModelRun(name, task.name, outcome.run_id)
+        left = tuple(filter(None, (work.unfinished(listener.time) for work in works)))
+        return replace(judged, seeds=tuple(other_seeds(store, found, wanted)), unfinished=left)
 
 
 def family() -> list[str]:

@@ -14,7 +14,7 @@ from localent.errors import LocalentError
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler
 from localent.records import Choice, Problem
-from localent.runs.extend import Wanted, add_probes
+from localent.runs.extend import Added, Wanted, add_probes
 from localent.runs.run import run
 from localent.store import open_db
 from localent.tasks.kinds import CHOICE
@@ -144,9 +144,9 @@ def test_no_prefix_reads_what_the_probe_before_the_first_step_read(made):
 
 def test_probes_are_added_once_and_in_pieces_or_at_once_alike(made, tmp_path):
     model, task, db, run_id = made
-    n = add(made, controls=CONTROLS, m=16, n_rolled=4)
-    assert n > 0
-    assert add(made, controls=CONTROLS, m=16, n_rolled=4) == 0
+    added = add(made, controls=CONTROLS, m=16, n_rolled=4)
+    assert added.n_new > 0
+    assert add(made, controls=CONTROLS, m=16, n_rolled=4) == Added(0, 0)
     other = tmp_path / "other.db"
     run(model, task, db=other, samples=2, settings=SETTINGS)
     add_probes(model, task, run_id, db=other, wanted=Wanted(controls=("filler", "other-question"), at=ENDS))
