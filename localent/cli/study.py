@@ -134,7 +134,7 @@ class Output:
     ),
     click.option("--rollouts", type=int, default=16, show_default=True, help="Continuations per prefix; 0: none."),
     click.option("--rolled", type=int, default=12, show_default=True, help="Traces per run that are rolled out."),
-    minutes_option("Half for attempts, three tenths for controls, the rest for rollouts; the same command goes on."),
+    minutes_option(),
 )
 @db_option
 @Group(
@@ -155,11 +155,14 @@ def command(
     The defaults fit the bundled family, four models on two tasks, into about seven minutes on two cores that feed 4,000
     tokens a second: some 0.8 million tokens one by one and 0.9 million as prompts. Two fifths are attempts and their
     probes (-n, --samples), a quarter controls (--control-samples, --controls-at), a third rollouts (--rolled).
+    With --minutes, half of the time is for attempts and three tenths for controls, the rest for rollouts; what one part
+    does not use goes to the next.
 
     \b
     localent study
     localent study --seed 1
     localent study base.gguf tuned.gguf --task gsm8k --data test.jsonl -n 200
+    localent study model.gguf --task gsm8k --data test.jsonl --minutes 30
     """
     from localent import study as science
     from localent.report.science import sentences
