@@ -17,6 +17,7 @@ from localent.cli import (
     doctor,
     export,
     inspect,
+    merge,
     models,
     plot,
     prompt,
@@ -39,7 +40,7 @@ from localent.cli.group import Commands, Notes
 COMMANDS = (
     *(demo, run, runs, sql, models, pull, prompt, doctor),
     *(study, signals, replay, score, inspect, quantize, compare, show, schema),
-    *(ask, plot, report, export, serve),
+    *(ask, plot, report, export, merge, serve),
 )
 
 

@@ -13,6 +13,7 @@ from localent.cli.output import dump_summary, show_summary, summary_of
 from localent.cli.progress import Bar
 from localent.cli.settings import (
     effort_options,
+    file_of_part,
     filter_options,
     hardware_options,
     lanes_option,
@@ -21,6 +22,7 @@ from localent.cli.settings import (
     recommended_option,
     seed_option,
     settings_options,
+    shard_option,
     temperature_option,
     trace_options,
 )
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     ),
     lanes_option("Traces at a time. Default: the fastest number, measured once and remembered."),
     hardware_options,
+    shard_option,
 )
 @minutes_option()
 @db_option
@@ -70,10 +73,12 @@ def command(model: str, problems: Problems, settings: Settings, time: Time, db: 
     localent run qwen2.5-0.5b-instruct:Q8_0 gsm8k -n 100 --samples 4
     localent run model.gguf mine --data mine.csv --question prompt --answer gold
     localent run base.gguf arc-easy --answer-by text --option-score sum
+    localent run model.gguf gsm8k --shard 3/16
     """
     from localent import runs
 
     task, samples = problems.load(), problems.samples
+    db = file_of_part(db, settings)
     with Bar() as bar:
         outcome = runs.run(model, task, db=db, samples=samples, settings=settings, listener=bar.listener(time))
     click.echo(described(outcome, db), err=True)

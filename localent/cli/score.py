@@ -15,9 +15,11 @@ from localent.cli.progress import Bar
 from localent.cli.run import unfinished
 from localent.cli.settings import (
     effort_options,
+    file_of_part,
     gpu_layers_option,
     lanes_option,
     settings_options,
+    shard_option,
     shots_option,
     template_options,
     threads_option,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
 
 # options that a plain text does not use
-OF_GOLD = (*DATA, "n", "shots", "system", "template_vars", "chat_template", "cue", "max_fed", "paths", "db")
+OF_GOLD = (*DATA, "n", "shots", "system", "template_vars", "chat_template", "cue", "max_fed", "paths", "shard", "db")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,7 @@ class Source:
     lanes_option("Texts at a time.", default=8),
     threads_option,
     gpu_layers_option,
+    shard_option,
 )
 @minutes_option("The same command again goes on; of a plain text, what was read counts.")
 @db_option
@@ -88,7 +91,7 @@ def command(model: str, source: Source, settings: Settings, time: Time, db: Path
 
     if source.gold:
         refuse_unused("--gold", "window")
-        score_gold(model, source, settings, time, db, form)
+        score_gold(model, source, settings, time, file_of_part(db, settings), form)
         return
     text = source.text()  # before the options are checked: a missing --gold is the likelier mistake
     refuse_unused("A plain text", *OF_GOLD)

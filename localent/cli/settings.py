@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from localent.cli.arguments import Decorator, Group, refuse_unused, together
 from localent.cli.options import PATH
 
 if TYPE_CHECKING:
     from localent.runs import Settings
+    from localent.runs.shard import Shard
 
 
 MAX_TOKENS = "Maximum tokens per trace. Default: 512, 4096 for a model that thinks; less for models of short context."
@@ -194,6 +197,37 @@ after_answer_option = click.option(
 think_budget_option = click.option(
     "--think-budget", type=int, help="Close a thought after so many tokens and go on to the answer. Default: never."
 )
+
+
+# ── a part of a run ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _shard(context: click.Context, param: click.Parameter, given: str | None) -> Shard | None:
+    """The part that was asked for, or that of a task of a SLURM job array, which is told."""
+    from localent.runs.shard import of_array_job, parse
+
+    if given is not None:
+        return parse(given)
+    found = of_array_job(os.environ)
+    if found:
+        click.echo(f"A task of a SLURM job array: this is shard {found}; --shard 1/1 makes all of the run.", err=True)
+    elif "PBS_ARRAY_INDEX" in os.environ:
+        click.echo("A PBS job array: give --shard $PBS_ARRAY_INDEX/N, or every job makes all of the run.", err=True)
+    return found
+
+
+shard_option = click.option(
+    "--shard",
+    metavar="K/N",
+    callback=_shard,
+    help="Make part K of N, in a file of its own, for 'localent merge'. Default: a SLURM job array's own, else all.",
+)
+
+
+def file_of_part(db: Path, settings: Settings) -> Path:
+    """The database of a part of a run: beside the default one, unless another was named."""
+    named = click.get_current_context().get_parameter_source("db") is not ParameterSource.DEFAULT
+    return db if named or settings.shard is None else settings.shard.file(db)
 
 
 # ── hardware and context ──────────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from localent.engine import Model
 from localent.errors import UsageError
 from localent.runs import room, session
 from localent.runs.progress import SILENT, Listener, Outcome, Tally
-from localent.runs.run import enter, missing, stored
+from localent.runs.run import enter, missing, stored, wanted
 from localent.runs.session import Session
 from localent.runs.settings import GO_ON, LETTER, Settings
 from localent.store import Database, open_db
@@ -45,7 +45,7 @@ def read_solutions(
     with open_db(db) as store, session.opened(file, task, settings, room=to_read) as asked:
         todo = [question for question, _ in missing(store, asked, samples=1)]
         n_new, n_left = _read(store, asked, todo, listener) if todo else (0, 0)
-        n_before = len(task.problems) - n_new - n_left
+        n_before = len(wanted(asked, samples=1)) - n_new - n_left
         return Outcome(asked.record.run_id, n_before, n_new, asked.options.n_lanes, n_left)
 
 

@@ -1,7 +1,7 @@
 """The identity of a run: a hash of everything that can change one bit of its rows.
 
 Model, task, its data, prompts, sampling, lanes, threads and build are in it. Which of the problems and how many samples
-is not, so a run can be extended, split and joined; nor is the size of the context, which changes no bit
+is not, so a run can be extended, split (runs/shard.py) and joined; nor is the size of the context, which changes no bit
 (tests/engine/test_llama.py). Two files under one task name are two runs; a bundled task has no file of its own, and is
 told by the version in the build.
 """
@@ -22,6 +22,7 @@ from localent.records import Run
 from localent.runs.questions import Prompts
 from localent.runs.settings import DEFAULTS, GO_ON, TEXT, Settings
 
+NO_BITS = ("ctx", "shard")  # settings that change no bit of a trace
 LATER = (  # settings that did not exist for earlier runs
     *("alternatives", "system", "template_vars", "chat_template", "think_budget", "noise_of"),
     *("min_p", "repeat_penalty", "presence_penalty", "frequency_penalty", "repeat_last_n"),
@@ -40,7 +41,7 @@ def record_of(model_sha256: str, prompts: Prompts, build: dict[str, object]) -> 
 
 def _recorded(settings: Settings) -> dict[str, object]:
     """The settings that identify a run; those of LATER only where they are used, so that ids of old runs stay."""
-    chosen = {name: value for name, value in asdict(settings).items() if name != "ctx"}
+    chosen = {name: value for name, value in asdict(settings).items() if name not in NO_BITS}
     usual = asdict(DEFAULTS)
     chosen = {name: value for name, value in chosen.items() if name not in LATER or (value and value != usual[name])}
     as_before = {"after_answer": GO_ON, "end_loops": False}  # what earlier runs, which record neither, did

@@ -40,7 +40,7 @@ def run(
     file = session.usable(model, listener.status)
     with open_db(db) as store, session.opened(file, task, settings, store=store, status=listener.status) as asked:
         todo = missing(store, asked, samples)
-        n_all, lanes = len(task.problems) * samples, asked.options.n_lanes
+        n_all, lanes = len(wanted(asked, samples)), asked.options.n_lanes
         if not todo:
             return Outcome(asked.record.run_id, n_all, 0, lanes)
         n_new, tally = _made(store, asked, todo, listener)
@@ -48,11 +48,17 @@ def run(
         return Outcome(asked.record.run_id, n_before, n_new, lanes, tally.n_left, tally.longest)
 
 
-def missing(store: Database, asked: Session, samples: int) -> Todo:
-    """The questions and samples whose traces the store lacks, problem by problem: its samples share the prompt."""
-    done = store.finished(asked.record.run_id)
+def wanted(asked: Session, samples: int) -> Todo:
+    """The questions and samples of this part of the run, problem by problem: its samples share the prompt."""
+    shard = asked.settings.shard
     pairs = ((q, sample) for q in asked.questions for sample in range(samples))
-    return [(q, sample) for q, sample in pairs if (q.problem.problem_id, sample) not in done]
+    return [(q, sample) for q, sample in pairs if shard is None or shard.has(q.problem.problem_id, sample)]
+
+
+def missing(store: Database, asked: Session, samples: int) -> Todo:
+    """Those of them whose traces the store lacks."""
+    done = store.finished(asked.record.run_id)
+    return [(q, sample) for q, sample in wanted(asked, samples) if (q.problem.problem_id, sample) not in done]
 
 
 def _made(store: Database, asked: Session, todo: Todo, listener: Listener) -> tuple[int, Tally]:

@@ -21,6 +21,7 @@ from localent.measure.meter import Meter
 from localent.records import Run
 from localent.runs import cue as cues
 from localent.runs import room as rooms
+from localent.runs import shard
 from localent.runs.identity import build_of, record_of
 from localent.runs.progress import Status, ignore
 from localent.runs.questions import Prompts, answered_by
@@ -235,6 +236,8 @@ def _lanes(session: Session, store: Database | None, status: Status) -> int:
     earlier = store and store.find_run(begun.model_sha256, begun.task, begun.settings, begun.build)
     if earlier and (known := settings_of(earlier).lanes):
         return known
+    if settings.shard is not None:
+        return shard.LANES
     status("measuring how many lanes are fastest")
     what = {"lanes for": begun.model_sha256, "threads": settings.threads, "layers": settings.gpu_layers} | begun.build
     return rooms.fastest_lanes(session.weights, rooms.options_of(replace(settings, lanes=1)), what)

@@ -9,6 +9,7 @@ from typing import Any
 from localent.errors import UsageError
 from localent.measure.sampling import Penalties, Sampler
 from localent.records import Run
+from localent.runs.shard import Shard
 from localent.tasks.kinds.option_text import SCORES
 from localent.tracing import places
 from localent.tracing.probe import Effort
@@ -54,6 +55,7 @@ class Settings:
     end_loops: bool = True  # end a trace that repeats itself
     answer_by: str = AUTO  # how choice tasks are answered: by a letter, or by the text of an option
     option_score: str = "character"  # by text: what the softmax is taken of, one of tasks.kinds.option_text.SCORES
+    shard: Shard | None = None  # the part of the attempts that is made here; None: all
     noise_of: str | None = None  # the run that this one repeats in other lanes, as the noise floor of a comparison
 
     def __post_init__(self) -> None:
