@@ -15,12 +15,17 @@ from localent import tasks
 from localent.engine import Coroutine, Engine, drive
 from localent.measure.sampling import rng
 from localent.records import INVALID_LIMIT
+from localent.runs.progress import Status, ignore
 from localent.tracing.attempt import Place, Question, Setup, prefix_ends, probed, steps_of
 from localent.tracing.generate import generate
 from localent.tracing.probe import Effort
 
 N_PROBLEMS = 4
 MAX_TOKENS = 256  # of each trace
+KEPT = (  # settings of the run at which cues are measured: those of the prompt, and of the bits of a logit
+    *("shots", "system", "template_vars", "chat_template", "answer_by", "option_score"),
+    *("threads", "gpu_layers"),
+)
 LOOK = Effort(epsilon=0.01, max_fed=3, paths=0)  # enough to see past blanks and brackets
 TIED = 0.01  # cues whose invalid mass differs by less are taken in the order of their kind
 LOG = logging.getLogger("localent")
@@ -44,10 +49,19 @@ def first_problems(task: tasks.Task) -> tasks.Task:
     return replace(task, problems=chosen[:N_PROBLEMS])
 
 
-def measured(lanes: Engine, asked: Mapping[str, Sequence[Question]], how: Setup) -> tuple[Candidate, ...]:
+def measured(
+    lanes: Engine, asked: Mapping[str, Sequence[Question]], how: Setup, status: Status = ignore
+) -> tuple[Candidate, ...]:
     """Every cue's invalid mass. asked: cue -> the questions with it; all have the same prompts."""
+    n_fed = 0
+
+    def fed(n_tokens: int) -> None:
+        nonlocal n_fed
+        n_fed += n_tokens
+        status(f"finding the cue that fits the model, once: {n_fed:,} tokens")
+
     by_problem = [dict(zip(asked, questions, strict=True)) for questions in zip(*asked.values(), strict=True)]
-    traces = list(drive(lanes, (_read(cues, how) for cues in by_problem)))
+    traces = list(drive(lanes, (_read(cues, how) for cues in by_problem), on_decode=fed))
     n = len(traces)
     return tuple(_candidate(key, [sum(t[key][i] for t in traces) / n for i in range(3)]) for key in asked)
 

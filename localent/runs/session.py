@@ -197,28 +197,37 @@ def _with_cue(ready: Loaded, task: tasks.Task, status: Status) -> Loaded:
 def cue_candidates(ready: Loaded, task: tasks.Task, status: Status = ignore) -> tuple[cues.Candidate, ...]:
     """Measure how well each cue of the task's kind fits a model, once on this machine.
 
-    A cue that the model's template has no room for is left out.
+    Measured at the default settings of a run but for those that make the prompt or change a bit of a logit, so that
+    runs that differ in anything else take the same cue. A cue that the model's template has no room for is left out.
     """
-    status("finding the cue that fits the model")
-    task, settings = cues.first_problems(task), ready.settings
-    most = min(settings.max_tokens or cues.MAX_TOKENS, cues.MAX_TOKENS, ready.weights.n_ctx_train // 2)
-    named = replace(settings, lanes=len(task.problems), max_tokens=most, ctx=None, alternatives=0, cue=None)
+    task, named = cues.first_problems(task), _to_measure(ready)
+    named = replace(named, settings=replace(named.settings, lanes=len(task.problems)))
     asked: dict[str, Session] = {}
     for cue in task.kind.cues:
         with suppress(*(LocalentError, UsageError) * cue.turn):  # of a template without room for it
-            asked[cue.key] = _asked(replace(ready, settings=replace(named, cue=cue.key)), task, rooms.to_generate)
+            settings = replace(named.settings, cue=cue.key)
+            asked[cue.key] = _asked(replace(named, settings=settings), task, rooms.to_generate)
 
     def measure() -> object:
         longest = max(asked.values(), key=lambda session: session.settings.ctx or 0)
         engine.check_options(longest.options, ready.file.path)
         with longest.engine() as lanes:
             questions = {key: session.questions for key, session in asked.items()}
-            return cues.to_json(cues.measured(lanes, questions, longest.setup(lanes)))
+            return cues.to_json(cues.measured(lanes, questions, longest.setup(lanes), status))
 
-    run, ids = next(iter(asked.values())).record, [problem.problem_id for problem in task.problems]
-    texts = [repr(session.prompts.cue) for session in asked.values()]
-    what: dict[str, object] = {"cue for": run.run_id, "problems": ids, "cues": texts}
+    settings, sha256, path = named.settings, ready.file.header.model.sha256, ready.file.path
+    what: dict[str, object] = {"cue for": sha256, "prompts": [session.prompts.digest() for session in asked.values()]}
+    what |= {"problems": [problem.problem_id for problem in task.problems], "max_tokens": settings.max_tokens}
+    what |= {"threads": settings.threads, "layers": settings.gpu_layers} | build_of(path, settings.gpu_layers or 0)
     return choose_once(what, cues.from_json, measure)
+
+
+def _to_measure(ready: Loaded) -> Loaded:
+    """The same model with the settings that cues are measured at."""
+    given = ready.settings
+    most = min(given.max_tokens or cues.MAX_TOKENS, cues.MAX_TOKENS, ready.weights.n_ctx_train // 2)
+    chosen = {name: getattr(given, name) for name in cues.KEPT}
+    return replace(ready, settings=Settings(max_tokens=most, **chosen))
 
 
 def _asked(ready: Loaded, task: tasks.Task, room: rooms.Room) -> Session:

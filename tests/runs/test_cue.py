@@ -97,11 +97,36 @@ def test_the_choice_is_recorded_and_does_not_depend_on_how_much_is_asked(tmp_pat
 
 def test_every_cue_of_a_kind_is_measured(monkeypatch, tmp_path):
     monkeypatch.setenv("LOCALENT_CACHE", str(tmp_path))
-    task = tasks.load("demo-number")
+    task, said = tasks.load("demo-number"), []
     with session.loaded(session.usable("abacus-sft"), Settings(**SHORT)) as ready:
-        found = session.cue_candidates(ready, task)
+        found = session.cue_candidates(ready, task, said.append)
         assert [one.key for one in found] == [one.key for one in NUMBER.cues]
+        assert said[-1].startswith("finding the cue that fits the model, once: ")
+        assert int(said[-1].split()[-2].replace(",", "")) > 4 * 24
         assert all(0 <= mass <= 1 for one in found for mass in one.invalid)
         assert session.cue_candidates(ready, task.first(1)) == found
     means = {one.key: one.mean for one in found}
     assert means["sentence"] < 0.05 < 0.5 < means["bold"]
+
+
+def test_cues_are_measured_once_for_all_runs_with_the_same_prompts(monkeypatch, tmp_path):
+    """Seed, probes and sampling do not matter; worked examples and threads, which change a bit, do."""
+    monkeypatch.setenv("LOCALENT_CACHE", str(tmp_path))
+    task, measured = tasks.load("demo-number"), []
+
+    def stub(lanes, asked, how, status):
+        measured.append(how)
+        return candidates(**dict.fromkeys(asked, 0.1))
+
+    monkeypatch.setattr(cue, "measured", stub)
+
+    def candidates_with(**settings):
+        with session.loaded(session.usable("abacus-sft"), Settings(**SHORT | settings)) as ready:
+            return session.cue_candidates(ready, task)
+
+    for same in ("seed", 1), ("probes", None), ("probes", 3), ("temperature", 0.0), ("max_fed", 40), ("ctx", 400):
+        assert candidates_with(**dict([same])) == candidates_with()
+    assert len(measured) == 1
+    for other in ("shots", 2), ("threads", 2), ("system", "Be brief."), ("max_tokens", 30):
+        candidates_with(**dict([other]))
+    assert len(measured) == 5
