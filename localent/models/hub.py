@@ -20,6 +20,7 @@ from localent.files.header import PART, parts
 from localent.files.identity import file_sha256
 from localent.machine.hardware import free_disk
 from localent.models import repos
+from localent.models.answers import guard_client, remove_blob
 from localent.models.names import Entry
 from localent.models.repos import Repo
 
@@ -201,6 +202,7 @@ def _head(source: Source, name: str) -> Remote | None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
+    guard_client()
     url = hf_hub_url(source.repo, name, revision=source.revision, endpoint=endpoint())
     try:
         seen = get_hf_file_metadata(url, token=_token(), endpoint=endpoint())
@@ -264,14 +266,14 @@ def _fetch(source: Source, remote: Remote, known: str | None) -> Path:
     repo, name = source.repo, remote.name
     if known and remote.etag != known:
         raise LocalentError(f"{repo}/{name} is another file than models.toml knows: has it been replaced?")
+    guard_client()
     with _explained(source, name):
         found = hf_hub_download(
             repo, name, revision=source.revision, cache_dir=hub_cache(), endpoint=endpoint(), token=_token()
         )
     path = Path(found)
     if not _is_itself(path, remote):
-        for damaged in (path.resolve(), path):
-            damaged.unlink(missing_ok=True)
+        remove_blob(path, _repo_folder(repo) / "blobs")
         raise LocalentError(f"{repo}/{name} came damaged (its sha256 is not the hub's) and was removed: pull it again.")
     return path
 

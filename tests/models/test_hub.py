@@ -38,6 +38,7 @@ class Stub:
         self.fault = None  # "gated", "forbidden", "truncated", ...
         self.faults_left = 10**6
         self.asked = []
+        self.lies, self.honest, self.n_answered = {}, 0, 0  # headers, after so many honest answers
         self.hub = self.cdn = ""
 
     def take_fault(self, *names):
@@ -93,6 +94,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         content = stub.files[file]
         head = {"Location": f"{stub.cdn}/cdn/{file}?signed=1", "X-Repo-Commit": COMMIT}
         head |= {"X-Linked-Size": str(len(content)), "X-Linked-Etag": f'"{hashlib.sha256(content).hexdigest()}"'}
+        stub.n_answered += 1
+        if stub.n_answered > stub.honest:
+            head |= stub.lies
         self.reply(302, head)
 
     def send_content(self, stub, file):
@@ -236,6 +240,39 @@ def test_after_a_failure_the_cache_is_clean_and_the_next_call_succeeds(stub, mon
         resolve("mine")
     stub.fault = None
     assert fetch().path.read_bytes() == CONTENT
+
+
+LIES = [
+    {"X-Linked-Etag": '"../../../../{}"'},
+    {"X-Linked-Etag": '"/{}"'},
+    {"X-Linked-Etag": 'W/"..%2f{}"'},
+    {"X-Linked-Etag": '"{}.pth"'},
+    {"X-Repo-Commit": "../../{}"},
+    {"X-Repo-Commit": "{}"},
+    {"X-Xet-Hash": "../{}", "Link": '<https://localhost/x>; rel="xet-auth"'},
+]
+
+
+@pytest.mark.parametrize("honest", [0, 1])
+@pytest.mark.parametrize("lie", LIES, ids=str)
+def test_what_a_hub_calls_its_files_cannot_lead_out_of_the_cache(stub, tmp_path, lie, honest):
+    """Neither in its first answer nor in the second, which the hub's own client asks for."""
+    stub.lies, stub.honest = {name: value.format("evil") for name, value in lie.items()}, honest
+    with pytest.raises(LocalentError, match="names no file of a hub"):
+        fetch()
+    assert blobs() == []
+    assert not [path for path in tmp_path.rglob("*") if "evil" in path.name]
+
+
+def test_a_users_own_file_in_the_cache_is_not_removed(stub, tmp_path):
+    """Linked into the snapshot by hand; it is not what the hub has, but it is theirs."""
+    path, own = fetch().path, tmp_path / "own.gguf"
+    own.write_bytes(CONTENT[:-1] + b"!")
+    path.unlink()
+    path.symlink_to(own)
+    with pytest.raises(LocalentError, match="came damaged"):
+        fetch()
+    assert own.exists()
 
 
 def test_a_dropped_connection_is_taken_up_where_it_broke(stub, monkeypatch):
