@@ -34,6 +34,7 @@ MARKER = re.compile(
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
 BLANK = "blank"  # method of a Found without value: the statement names nothing of the kind
+EMPTY = re.compile(r"\s*\\[hv]?phantom\b")  # a box to fill in, not an answer in a box
 BRACE = re.compile(r"[{}]")
 MARKUP = re.compile(r"(?:[\s*:$>}]|_{1,2}(?=[^\s_])|\\[\[(]|\\boxed\s*\{)*")
 CORRECTION = re.compile(rf"not\b[^.\n]{{0,{LONGEST}}}?\bbut\s+(?:rather\s+)?", re.IGNORECASE)
@@ -172,7 +173,8 @@ def marker_of(cue: str) -> re.Pattern[str]:
 def _clause(folded: str, marker: re.Match[str], stop: int) -> Clause:
     """The text where the stated answer may stand: to the end of the box, else of the sentence or line, or to `stop`."""
     if marker["boxed"]:
-        return Clause(folded, marker.end(), _closing_brace(folded, marker.end()))
+        end = min(stop, _closing_brace(folded, marker.end()))
+        return Clause(folded, end if EMPTY.match(folded, marker.end()) else marker.end(), end)
     if marker["named"]:
         return Clause(folded, _sentence_start(folded, marker.start()), marker.start())
     begin = MARKUP.match(folded, marker.end(), marker.end() + LONGEST).end()  # type: ignore[union-attr]  # it matches the empty string

@@ -9,6 +9,7 @@ import pytest
 
 from localent.records import Choice, Extraction, Problem
 from localent.tasks import CHOICE, NUMBER, answer_start, extract, grade, load, normalise_number
+from localent.tasks.statements import MOST
 
 EXCERPTS = Path(__file__).parents[1] / "data"  # our own wording, in the layouts of the public sets
 CHOICES = (
@@ -402,3 +403,25 @@ def test_a_model_that_runs_in_circles_is_graded_in_linear_time(loop):
     """About 0.3 s; quadratic reading took minutes, which the suite's timeout ends."""
     for kind in (NUMBER, CHOICE):
         extract(loop * (10000 // len(loop)), kind, CHOICES)
+
+
+@pytest.mark.parametrize(
+    "loop", ["Answer: 1:2 ", "####1", "The answer is 12 or 13, ", "\\boxed{1", "12 is the answer. ", "Answer:\n"]
+)
+@pytest.mark.parametrize("kind", [NUMBER, CHOICE], ids=["number", "choice"])
+def test_the_characters_that_are_read_are_linear_in_the_text(loop, kind, monkeypatch):
+    """Clauses do not overlap, and of many statements only the first and the last are read."""
+    read = []
+    for name in ("stated", "named"):
+        reader = getattr(type(kind), name)
+
+        def count(self, clause, choices, reader=reader):
+            read.append(clause.end - clause.begin)
+            return reader(self, clause, choices)
+
+        monkeypatch.setattr(type(kind), name, count)
+    for n in (2000, 16000):
+        read.clear()
+        extract((loop * n)[:n], kind, CHOICES)
+        assert sum(read) <= n + 1000
+        assert len(read) <= MOST + 50
