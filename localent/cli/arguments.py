@@ -91,13 +91,9 @@ class File(click.Path):
     """A path; a pipe or a device is refused, because it may never end, or never begin."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        path = super().convert(value, param, ctx)
+        path: Any = super().convert(value, param, ctx)
         if is_special(Path(path)):
-            self.fail(
-                f"{click.format_filename(path)} is a pipe or a device: save what it holds to a file, and name that.",
-                param,
-                ctx,
-            )
+            self.fail(f"{path} is a pipe or a device: save what it holds to a file, and name that.", param, ctx)
         return path
 
 
