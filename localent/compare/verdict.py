@@ -9,7 +9,7 @@ from typing import Protocol
 
 from localent.analysis import quantities
 from localent.analysis.divergence import TeacherForced
-from localent.analysis.intervals import Estimate
+from localent.analysis.intervals import MIN_PROBLEMS, Estimate
 from localent.analysis.pairs import FreeRunning
 from localent.analysis.prefixes import Trajectory
 from localent.analysis.quantities import Figure
@@ -46,6 +46,7 @@ class Check:
     differs: bool
     numbers: str  # what the judgement rests on
     p: float | None = None  # that there is no difference; None: settled without a test
+    few: str = ""  # why too little was seen for a difference to show
 
     @property
     def text(self) -> str:
@@ -68,8 +69,13 @@ class Verdict:
 
     @property
     def same(self) -> tuple[Check, ...]:
-        """The checks that found none."""
-        return tuple(check for check in self.checks if not check.differs)
+        """The checks that found none, though one could have shown."""
+        return tuple(check for check in self.checks if not check.differs and not check.few)
+
+    @property
+    def open(self) -> tuple[Check, ...]:
+        """The checks in which none could have shown."""
+        return tuple(check for check in self.checks if not check.differs and check.few)
 
     @property
     def sentence(self) -> str:
@@ -82,6 +88,7 @@ class Verdict:
         if self.same:
             other = "it" if parts else "the reference"
             parts.append(f"cannot be told apart from {other} in {_listed(self.same)}")
+        parts += [f"shows too little to tell in {check.aspect.title}: {check.few}" for check in self.open]
         return f"{self.name} {'; it '.join(parts)}."
 
 
@@ -204,7 +211,15 @@ def _token_entropy(change: Figure, low: float, high: float, floor: TeacherForced
 
 def _accuracy(free: FreeRunning) -> Check:
     reference, candidate = _percent(free.accuracy_reference), _percent(free.accuracy_candidate)
-    return Check(ACCURACY, False, f"{candidate} against {reference}, McNemar's test", free.mcnemar_p)
+    return Check(ACCURACY, False, f"{candidate} against {reference}, McNemar's test", free.mcnemar_p, _few(free))
+
+
+def _few(free: FreeRunning) -> str:
+    """Why accuracies cannot be compared: "neither solved one"."""
+    both = {free.accuracy_reference.value, free.accuracy_candidate.value}
+    if both in ({0.0}, {1.0}):
+        return "neither solved one" if both == {0.0} else "both solved all"
+    return f"only {free.n_problems} problems" if free.n_problems < MIN_PROBLEMS else ""
 
 
 def _of_free_runs(free: FreeRunning, f: TeacherForced) -> Iterator[Check]:

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from localent.analysis import claims
 from localent.analysis.claims import Claim, Verdict
-from localent.analysis.curves import FLOORED
 from localent.analysis.family import FAMILY
+from localent.analysis.information import RECALIBRATED
 from localent.analysis.intervals import Estimate
 from localent.analysis.pairs import FreeRunning
 from localent.analysis.prefixes import Trajectory
@@ -35,7 +35,7 @@ STAGES = (
 GAIN = (
     "How to read it: gained is the increase of ln p(true answer) since before the first step, in nats, mean of traces:"
     " 0.69 is twice as likely, below 0 less likely. Slope: the same over a whole trace, from a line fitted to all its"
-    f" steps. {FLOORED}",
+    f" steps. {RECALIBRATED}",
     "[ ]: 95 % interval, clustered by problem.",
 )
 OUTCOME = (
@@ -45,9 +45,9 @@ OUTCOME = (
     " Cliff's delta, above 0 where wrong traces lock in later. * Right and wrong are known only at the end.",
 )
 VERDICTS = (
-    "Supported: the whole interval is on the claimed side, and the effect is large enough to matter. Refuted: the whole"
-    " interval is below that size. Undecided: anything else. 'localent study' adds the controls that such claims"
-    " need."
+    "Supported: the whole interval is on the claimed side, and the effect is large enough to matter. Smaller than X:"
+    " the whole interval is below X, the least that would matter. Undecided: anything else. All after Holm's rule."
+    " 'localent study' adds the controls that such claims need."
 )
 QUANTED = (
     "The fine-tuned model and six quants of it. First all of them read the same traces, which the unquantized model"
@@ -236,7 +236,7 @@ def told_apart(c: Comparison) -> list[str]:
     """For each aspect, the quants that can be told apart from the reference."""
     found: dict[Aspect, list[str]] = {}
     for verdict in verdicts(c.candidates, c.noise.forced if c.noise else None):
-        for check in (*verdict.differs, *verdict.same):
+        for check in verdict.checks:
             found.setdefault(check.aspect, []).extend([verdict.name] * check.differs)
     n, quant = len(c.candidates), reference_of(c).quant
     listed = {a.title: f"all {n}" if len(names) == n else ", ".join(names) or "none" for a, names in found.items()}

@@ -597,6 +597,19 @@ def test_accuracy_differs_only_after_holm():
     assert any("McNemar's test, p = 0.086)" in check.text for check in more.same)  # and two of prefixes: times 4
 
 
+@pytest.mark.parametrize(
+    ("right", "n", "words"),
+    [(False, 20, "neither solved one"), (True, 20, "both solved all"), (None, 6, "only 6 problems")],
+)
+def test_accuracies_that_could_not_differ_are_not_called_alike(right, n, words):
+    _, (one,) = teacher_forced(0.1)
+    flags = [(i % 2 == 0,) * 2 if right is None else (right,) * 2 for i in range(n)]
+    free = pairs.free_running([a_pair(str(i), r, ([1], [1])) for i, r in enumerate(flags)])
+    (found,) = verdict.verdicts([candidate(one, "A", free)], None)
+    assert f"it shows too little to tell in accuracy: {words}." in found.sentence
+    assert "% against" not in found.sentence
+
+
 def test_one_candidate_is_one_family_whatever_the_others_are():
     _, (one, other) = teacher_forced(0.1, 0.3)
     alone = verdict.verdicts([candidate(one, "A")], None)
