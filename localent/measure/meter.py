@@ -135,7 +135,8 @@ class Meter:
         log_probs = logits - reading.max_logit - reading.log_normaliser
         partial = float(entropy(log_probs))
         renormalised = float(entropy(log_softmax(log_probs)))
-        return TopK(-float(log_probs.mean()), reading.entropy - partial, reading.entropy - renormalised)
+        left_out = max(0.0, reading.entropy - partial)  # all terms of the difference are positive: below 0 is rounding
+        return TopK(-float(log_probs.mean()), left_out, reading.entropy - renormalised)
 
     def largest(self, row: Row, reading: Reading, k: int) -> tuple[NDArray[np.intp], Array]:
         """Ids and logits of the k largest logits, largest first, ties by id: -> (k,), (k,) float64.

@@ -134,9 +134,9 @@ TABLES_1 = (
   position real not null,              -- k / K; 0 where K is 0
   entropy real not null,               -- nats. Of the answer, given that there is one; null: none was found. Computed
                                        -- where explored, estimated without bias elsewhere; rollout: Miller and Madow's
-  entropy_lower real not null,         -- nats. A certified bound: all of the residual on the most likely answer;
+  entropy_lower real not null,         -- nats. A bound, for this shape of call: the residual on the leading answer;
                                        -- rollout: the plug-in entropy, which is biased low and no bound
-  entropy_upper real not null,         -- nats. A certified bound: the residual spread over all answers there are;
+  entropy_upper real not null,         -- nats. A bound, for this shape of call: the residual over all answers;
                                        -- rollout: ln of those with an answer, the most that so many can show
   residual real not null,              -- probability of what was not explored; rollout: 0
   invalid real not null,               -- probability of no answer; rollout: share that cannot be parsed
@@ -236,7 +236,8 @@ TABLES_4 = (
   task text not null references tasks, -- the set of problems
   subject text not null,               -- a model, or "earlier -> later"
   claim text not null,                 -- what is claimed, in words
-  verdict text not null,               -- "supported" | "refuted" | "undecided" | "explained by length" | "withheld"
+  verdict text not null,               -- "supported" | "smaller than X" | "undecided" | "explained by length" or
+                                       -- "by the question" | "reported": no claim | "withheld"
   effect real,                         -- in `unit`; positive: as claimed; null: see note
   low real,                            -- lower end of the 95 % interval, clustered by problem
   high real,                           -- upper end of it

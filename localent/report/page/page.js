@@ -123,7 +123,7 @@
     const top = 1.25 * Math.max(...probes.map((p) => p[2]), 0.1), n = Math.max(probes.length - 1, 1);  // the upper bounds may lie far above
     const at = (k, h) => `${(34 + (k / n) * 380).toFixed(1)} ${(60 - (Math.min(h, top) / top) * 50).toFixed(1)}`;
     const band = probes.map((p, k) => at(k, p[4])).concat(probes.map((p, k) => at(k, p[3])).reverse());
-    const node = svg("svg", { viewBox: "0 0 420 74", class: "spark", role: "img", "aria-label": "answer entropy by step, with certified bounds" });
+    const node = svg("svg", { viewBox: "0 0 420 74", class: "spark", role: "img", "aria-label": "answer entropy by step, with bounds" });
     const label = (x, y, text, anchor) => { const t = svg("text", { x, y, class: "tick " + anchor }); t.textContent = text; return t; };
     node.append(svg("path", { class: "grid", d: "M34 60L414 60M34 10L414 10" }), svg("path", { class: "band c0", d: "M" + band.join("L") + "Z" }),
       svg("path", { class: "curve c0", d: "M" + probes.map((p, k) => at(k, p[2])).join("L") }),
