@@ -6,20 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from localent.analysis.curves import GRID, Curve, curve
+from localent.analysis.curves import FLOOR, GRID, Curve, curve
+from localent.analysis.information import readable
 from localent.analysis.intervals import DEFAULT, Resampling
 from localent.analysis.metrics import Array
 from localent.analysis.probed import Probed
 
 
-def gap_to(p: Probed, control: Probed) -> Array:
-    """ln p_k(a*) after the trace's own steps minus the same after the control's: (n, K_max + 1) nats, 0 at k = 0.
+def gap_to(p: Probed, control: Probed, floor: float = FLOOR) -> Array:
+    """Information after the trace's own steps minus that after the control's: (n, K_max + 1) nats, 0 at k = 0.
 
-    Both gains count from the same k = 0, which cancels. NaN where the control was not read.
+    Each recalibrated by itself (information.readable). Both gains count from the same k = 0, which cancels. NaN where
+    the control was not read.
     """
     width = min(p.p_true.shape[1], control.p_true.shape[1])
     gaps = np.full(p.p_true.shape, np.nan)
-    gaps[:, :width] = p.log_true[:, :width] - control.log_true[:, :width]
+    gaps[:, :width] = readable(p, floor)[:, :width] - readable(control, floor)[:, :width]
     gaps[:, 0] = np.where(control.there_at_all & p.there, 0.0, np.nan)
     return gaps
 

@@ -1,9 +1,16 @@
-"""The claims that a study judges, and when one is supported, refuted or undecided.
+"""The claims that a study judges, and when one is supported, smaller than a stated size, or undecided.
 
 A claim is supported if its whole interval is on the claimed side of 0, the effect reaches the smallest size that would
-count, and p is below 0.05 after Holm's correction; refuted if the interval is below that size and has a width (without
-variation nothing was tested); undecided otherwise. If right and wrong are compared, an effect that passes, but vanishes
-with length held fixed, is "explained by length".
+count, and p is below 0.05 after Holm's correction. It is "smaller than X" if its whole interval is below that size X,
+has a width (without variation nothing was tested), and the p that the effect is X is below 0.05 after the same
+correction. It is undecided otherwise. Of a claim's two hypotheses, no effect and an effect of at least X, at most one
+is true, so that a family has as many true hypotheses as claims, and Holm's rule over one p a claim bounds the chance of
+any false verdict, supported or smaller [ours].
+
+What measures confidence as well as knowledge, the raw probability of the true answer, is reported without a verdict.
+
+If right and wrong are compared, an effect that passes but vanishes with length held fixed is "explained by length", one
+that vanishes within questions "explained by the question": see held.py.
 """
 
 from __future__ import annotations
@@ -11,29 +18,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from localent.analysis import held
 from localent.analysis.curves import FLOOR, FLOORED
-from localent.analysis.intervals import Estimate
+from localent.analysis.intervals import MIN_TOLD, Estimate
 from localent.analysis.signatures import LOCK, SLACK
 from localent.analysis.significance import holm
 
-SUPPORTED, REFUTED, UNDECIDED, LENGTH = "supported", "refuted", "undecided", "explained by length"
+SUPPORTED, UNDECIDED = "supported", "undecided"
+SMALLER = "smaller than"  # begins the verdict that names the size
+REPORTED = "reported"  # an effect that is no claim: confidence alone moves it
+LENGTH, QUESTION = held.LENGTH, held.QUESTION
 WITHHELD = "withheld"  # the measurement itself does not work: see the note
-FLIPS, DELONG, GAP = "sign flips of problem means", "clustered DeLong", "clustered t"  # tests
-INTERVAL = "interval alone"
+FLIPS, DELONG, GAP, ORDER = (  # tests
+    "sign flips of problem means", "clustered DeLong", "clustered t", "order of probes, sign flips",
+)  # fmt: skip
+NONE = "no test"
 NO_SPREAD = "nothing varies"
-ALPHA = 0.05
+ALPHA = held.ALPHA
 SMALLEST = {  # the smallest effect that would count, by unit
-    "nats a trace": 0.1, "nats": 0.05, "nats a nat": 0.05, "share": 0.05, "AUROC - 0.5": 0.05, "AUROC": 0.05,
+    "nats a trace": 0.1, "nats": 0.05, "share": 0.05, "AUROC - 0.5": 0.05, "AUROC": 0.05,
     "Cliff's delta": 0.1,
 }  # fmt: skip
+OF_UNIT = {"share": "", "AUROC - 0.5": " in AUROC", "AUROC": " in AUROC", "Cliff's delta": " in Cliff's delta"}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The thresholds that verdicts rest on. All are ours; study --sensitivity moves them."""
+
+    floor: float = FLOOR  # the probability of a blind guess where answers cannot be guessed
+    lock: float = LOCK  # nats: an answer entropy at or below it is locked in
+    slack: float = SLACK  # nats: smaller rises do not count
+    scale: float = 1.0  # of all smallest effects that count
+
+    def smallest(self, unit: str) -> float:
+        """The smallest effect that would count, in this unit."""
+        return self.scale * SMALLEST[unit]
+
+
+DEFAULT_RULES = Rules()
 _SIZES = ", ".join(f"{size:g} {unit}" for unit, size in SMALLEST.items())
+_KNOBS = (
+    f" Locked in: answer entropy of {LOCK:g} nats or less. A rise: more than {SLACK:g} nats and two standard errors."
+    f" Smallest effects that count: {_SIZES}. Right and wrong are compared where each has traces of {MIN_TOLD} problems"
+    " or more."
+)
 THRESHOLDS = (  # as people read them
-    f"{FLOORED} Locked in: answer entropy of {LOCK:g} nats or less. A rise: more than {SLACK:g} nats."
-    f" Smallest effects that count: {_SIZES}."
+    "Information is that of recalibrated distributions (see 'calibration' for the raw ones); a number that cannot be"
+    f" guessed is one of {1 / FLOOR:,.0f}.{_KNOBS} 'localent study --sensitivity' shows the verdicts under others."
 )
 RULES = (  # part of the identity of every study: with other words, a stored study would not be found
-    f"A true answer less likely than {FLOOR:g} counts as {FLOOR:g}. Locked in: answer entropy of {LOCK:g} nats or less."
-    f" A rise: more than {SLACK:g} nats. Smallest effects that count: {_SIZES}."
+    f"{FLOORED} Information: linear pool, cross-fitted by halves. Length: strata of steps and tokens. Question: pairs"
+    f" of one question. Saturation: order of probes.{_KNOBS}"
 )
 
 
@@ -50,9 +86,10 @@ class Claim:
 
 
 GAIN_RISES = Claim("gain_rises", "information gain rises with steps", "nats a trace", FLIPS)
-GAIN_RISES_NO_FLOOR = Claim("gain_rises_no_floor", "information gain rises with steps, no floor", "nats a trace", FLIPS)
+CALIBRATION = Claim("calibration", "calibration: raw ln p(true answer), rise", "nats a trace", NONE)
+LEADER_RISES = Claim("leader_rises", "accuracy of the leading answer rises", "share", FLIPS)
 GAIN_BY_HALF = Claim("gain_by_half", "gain by half of the steps", "nats", FLIPS)
-P_TRUE_RISES = Claim("p_true_rises", "probability of the true answer rises", "share", FLIPS)
+P_TRUE_RISES = Claim("p_true_rises", "raw probability of the true answer, rise", "share", NONE)
 GAIN_RISES_ROLLOUTS = Claim("gain_rises_rollouts", "information gain rises, by rollouts", "nats a trace", FLIPS)
 EXCEEDS_ALL = Claim("exceeds_controls", "exceeds every control", "nats", FLIPS)
 EXCEEDS_ALL_HALF = Claim("exceeds_controls_half", "exceeds every control, t = 0.5", "nats", FLIPS)
@@ -64,7 +101,7 @@ EARLY_GAIN = Claim("early_separability_gain", "early separability beyond the sta
 EARLY_ANY = Claim("early_separability_any", "early separability, t = 0.5, any K", "AUROC - 0.5", DELONG, True)
 WITHIN = Claim("within_question", "within-question separability, t = 0.5", "AUROC - 0.5", DELONG, True)
 MONOTONICITY = Claim("monotonicity", "monotonicity: wrong traces rise more often", "share", GAP, True)
-SATURATION = Claim("saturation", "saturation: steps shrink near the floor", "nats a nat", INTERVAL)
+SATURATION = Claim("saturation", "saturation: falls early, then flattens", "nats", ORDER)
 TRAINING = Claim("training", "training increases the gain", "nats a trace", FLIPS)
 
 
@@ -83,27 +120,62 @@ class Verdict:
     effect: Estimate  # positive: as claimed
     unit: str
     test: str
-    p: float | None  # two-sided
+    p: float | None  # two-sided, that there is no effect; of a supported one: none beyond length and question
     verdict: str
-    given_length: Estimate | None  # rank correlation with being wrong, length held fixed; None: no such comparison
+    given_length: Estimate | None  # AUROC - 0.5, length held fixed; None: no such comparison
     selected: bool  # compares right and wrong traces, which are selected on the outcome
     note: str = ""
-    p_holm: float | None = None  # adjusted over the claims about this subject
+    p_holm: float | None = None  # of the verdict, adjusted over the claims about this subject
+    given_question: Estimate | None = None  # AUROC - 0.5 among traces of one question
+    p_smaller: float | None = None  # two-sided, that the effect is the smallest that would count; 1 where it is above
+    smallest: float = 0.0  # that size
+
+    @property
+    def is_smaller(self) -> bool:
+        """True if the effect is shown to be smaller than the smallest that would count."""
+        return self.verdict.startswith(SMALLER)
 
 
-def judged(claim: Claim, subject: str, effect: Estimate, p: float | None, note: str = "") -> Verdict:
+@dataclass(frozen=True, slots=True)
+class Ps:
+    """The p-values of one claim, two-sided; None: none can be had."""
+
+    none: float | None  # that there is no effect
+    smaller: float | None  # that the effect is the smallest that would count; 1 where it is found to be above
+
+
+def judged(
+    claim: Claim, subject: str, effect: Estimate, ps: Ps, note: str = "", rules: Rules = DEFAULT_RULES
+) -> Verdict:
     """The claim by its interval and the smallest effect that counts."""
-    about = (claim.title, claim.key, subject, effect, claim.unit, claim.test, p)
-    return Verdict(*about, decide(effect, claim.unit), None, claim.selected, note)
+    about = (claim.title, claim.key, subject, effect, claim.unit, claim.test, ps.none)
+    found = Verdict(*about, decide(effect, claim.unit, rules), None, claim.selected, note)
+    return replace(found, p_smaller=ps.smaller, smallest=rules.smallest(claim.unit))
 
 
-def decide(effect: Estimate, unit: str) -> str:
-    """Supported, refuted or undecided, from the interval and the smallest effect that counts."""
+def decide(effect: Estimate, unit: str, rules: Rules = DEFAULT_RULES) -> str:
+    """Supported, smaller than the smallest effect that counts, or undecided, from the interval."""
+    size = rules.smallest(unit)
     if effect.value is None or not effect.known:
         return UNDECIDED
-    if effect.below(SMALLEST[unit]):
-        return UNDECIDED if effect.flat else REFUTED
-    return SUPPORTED if effect.above(0) and effect.value >= SMALLEST[unit] else UNDECIDED
+    if effect.below(size):
+        return UNDECIDED if effect.flat else smaller_than(size, unit)
+    return SUPPORTED if effect.above(0) and effect.value >= size else UNDECIDED
+
+
+def smaller_than(size: float, unit: str) -> str:
+    """ "smaller than 0.1 nats a trace"."""
+    return f"{SMALLER} {size:g}{OF_UNIT.get(unit, f' {unit}')}"
+
+
+def undecided(v: Verdict, why: str) -> Verdict:
+    """The claim left open, with the reason."""
+    return replace(v, verdict=UNDECIDED, note=why)
+
+
+def reported(claim: Claim, subject: str, effect: Estimate, note: str) -> Verdict:
+    """An effect without a verdict, outside the family of claims."""
+    return replace(judged(claim, subject, effect, Ps(None, None), note), verdict=REPORTED)
 
 
 def withheld(v: Verdict, why: str) -> Verdict:
@@ -112,21 +184,22 @@ def withheld(v: Verdict, why: str) -> Verdict:
 
 
 def varying(effect: Estimate) -> Estimate:
-    """The effect; if its interval has no width, with the reason why it refutes nothing."""
+    """The effect; if its interval has no width, with the reason why nothing follows from it."""
     return replace(effect, reason=NO_SPREAD) if effect.flat else effect
 
 
 def settled(family: Sequence[Verdict]) -> list[Verdict]:
-    """The verdicts after Holm's rule: an effect, also one of length, needs an adjusted p below ALPHA.
+    """The verdicts after Holm's rule: each, also that an effect is small, needs an adjusted p below ALPHA.
 
-    Claims without p stay as they are.
+    Each claim is in the family with the p of its verdict; claims without p stay as they are.
     """
-    adjusted = holm([v.p for v in family])
+    adjusted = holm([v.p_smaller if v.is_smaller else v.p for v in family])
     return [_settled(v, p) for v, p in zip(family, adjusted, strict=True)]
 
 
 def _settled(v: Verdict, p_holm: float | None) -> Verdict:
-    if v.verdict in (SUPPORTED, LENGTH) and p_holm is not None and p_holm >= ALPHA:
+    decided = v.is_smaller or v.verdict in (SUPPORTED, LENGTH, QUESTION)
+    if decided and p_holm is not None and p_holm >= ALPHA:
         return replace(v, verdict=UNDECIDED, p_holm=p_holm, note=f"p is {p_holm:.2f} after Holm's rule")
     return replace(v, p_holm=p_holm)
 

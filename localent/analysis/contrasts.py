@@ -15,23 +15,44 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from localent.analysis import claims
-from localent.analysis.claims import GAP, LENGTH, SMALLEST, SUPPORTED, UNDECIDED, Claim, Verdict, judged, varying
-from localent.analysis.curves import HALF
+from localent.analysis import claims, held
+from localent.analysis.claims import (
+    DEFAULT_RULES,
+    GAP,
+    LENGTH,
+    QUESTION,
+    SMALLEST,
+    SUPPORTED,
+    Claim,
+    Ps,
+    Rules,
+    Verdict,
+    judged,
+    undecided,
+    varying,
+)
+from localent.analysis.curves import GRID, HALF
+from localent.analysis.held import Compared, Held
 from localent.analysis.intervals import (
     DEFAULT,
+    MIN_TOLD,
     Estimate,
     Resampling,
     estimate,
     if_enough,
     in_pair,
+    n_rarer,
     of_those,
     separation,
 )
 from localent.analysis.metrics import Array, Statistic, UndefinedError, auroc, auroc_of, gap_of
 from localent.analysis.probed import Probed
-from localent.analysis.signatures import gap_values, lock_time, modal_lock, saturation, violations
-from localent.analysis.significance import gap_p, partial_rank_of, separation_gain_p, separation_p
+from localent.analysis.saturation import early, saturation
+from localent.analysis.signatures import gap_values, lock_time, modal_lock, violations
+from localent.analysis.significance import Shift, gap_shift, separation_gain_shift, separation_shift
+
+FEW_TOLD = f"right or wrong traces of fewer than {MIN_TOLD} problems"
+ONE_SAMPLE = "questions are not held fixed: too few have right and wrong traces"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +63,7 @@ class Sample:
     p: Probed
     length: Array  # (n,) tokens
     resampling: Resampling = DEFAULT
+    rules: Rules = DEFAULT_RULES
 
     @property
     def anywhere(self) -> Array:
@@ -49,31 +71,51 @@ class Sample:
         return np.zeros(len(self.p.wrong), int)
 
 
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One score per trace, higher = as claimed for wrong ones. Arrays are (n,), NaN: the trace lacks it."""
+
+    values: Array
+    strata: Array  # only pairs from one stratum count
+    se: Array | None = None  # standard error of each, in nats, where it is estimated; None: not in nats, or exact
+    by_question: bool = False  # the strata are the questions
+
+
 def signatures(s: Sample) -> Iterator[Verdict]:
     """The verdicts on all signatures of right against wrong traces."""
-    p, n_up = s.p, violations(s.p.entropy)
+    p, rules = s.p, s.rules
+    n_up = violations(p.entropy, p.entropy_se, rules.slack)
     rises = np.where(np.isnan(n_up), np.nan, n_up > 0)
-    yield contrast(claims.LOCK_IN, s, lock_time(p.entropy, p.position))
-    yield contrast(claims.LOCK_IN_LEADER, s, modal_lock(p.leader, p.position))
-    yield contrast(claims.SEPARABILITY, s, gap_values(p))
-    at_any = contrast(claims.EARLY_ANY, s, p.at(p.entropy, HALF))
+    locked = lock_time(p.entropy, p.position, rules.lock)
+    yield contrast(claims.LOCK_IN, s, Scored(locked, s.anywhere))
+    yield contrast(claims.LOCK_IN_LEADER, s, Scored(modal_lock(p.leader, p.position), s.anywhere))
+    yield contrast(claims.SEPARABILITY, s, Scored(gap_values(p), s.anywhere, _mean_se(p)))
+    at_any = contrast(claims.EARLY_ANY, s, Scored(p.at(p.entropy, HALF), s.anywhere, p.at(p.entropy_se, HALF)))
     yield from _early(s)
     yield replace(at_any, note=at_any.note or "traces of one step are read at their start")
-    yield _within(s)
-    yield contrast(claims.MONOTONICITY, s, rises)
-    effect, note = saturation(p, s.resampling), "noise around a level gives a positive slope as well"
-    yield judged(claims.SATURATION, s.subject, effect, None, note)
+    within = Scored(p.half_way(p.entropy), p.problems, p.half_way(p.entropy_se), by_question=True)
+    yield contrast(claims.WITHIN, s, within)
+    yield contrast(claims.MONOTONICITY, s, Scored(rises, s.anywhere))
+    yield _saturates(s)
 
 
-def contrast(claim: Claim, s: Sample, scores: Array) -> Verdict:
-    """The claim by one score (n,), higher = as claimed for wrong traces."""
+def _mean_se(p: Probed) -> Array:
+    """Root mean square over t of the standard errors of a trace's entropies: (n,) nats."""
+    found: Array = np.sqrt((np.nan_to_num(p.at(p.entropy_se, GRID)) ** 2).mean(1))
+    return found
+
+
+def contrast(claim: Claim, s: Sample, x: Scored) -> Verdict:
+    """The claim by one score."""
+    p, kept = s.p, in_pair(x.values, s.p.wrong, x.strata)
     if claim.test == GAP:
-        effect = estimate(gap_of, scores, s.p.wrong, problems=s.p.problems, resampling=s.resampling)
+        effect = estimate(gap_of, x.values, p.wrong, problems=p.problems, resampling=s.resampling)
     else:
-        effect = scaled(
-            separation(scores, s.p.wrong, s.p.problems, resampling=s.resampling), claim.scale, -0.5 * claim.scale
-        )
-    return _beside_length(claim, s, scores, effect, s.anywhere)
+        found = separation(x.values, p.wrong, p.problems, x.strata, s.resampling)
+        effect = scaled(found, claim.scale, -0.5 * claim.scale)
+    effect = varying(if_enough(_comparable(effect, x.values, p.wrong), p.problems[kept], p.wrong[kept]))
+    verdict = judged(claim, s.subject, effect, _ps(claim, s, x), rules=s.rules)
+    return _told(resolved(beside(verdict, s, x), s, x), p.problems[kept], p.wrong[kept])
 
 
 def _comparable(effect: Estimate, scores: Array, wrong: Array) -> Estimate:
@@ -87,16 +129,122 @@ def _comparable(effect: Estimate, scores: Array, wrong: Array) -> Estimate:
     return effect
 
 
+def _ps(claim: Claim, s: Sample, x: Scored) -> Ps:
+    """The p-values of a difference between right and wrong traces."""
+    known, labels = ~np.isnan(x.values), (x.values, s.p.wrong, s.p.problems)
+    if claim.test == GAP:
+        return _ps_of(claim, s, _shift_of(known, gap_shift, *labels))
+    return _ps_of(claim, s, _shift_of(known, separation_shift, *labels, x.strata))
+
+
+def _ps_of(claim: Claim, s: Sample, shift: Shift | None) -> Ps:
+    size = s.rules.smallest(claim.unit) / claim.scale
+    return Ps(None, None) if shift is None else Ps(shift.p(), shift.p_below(size))
+
+
+def _shift_of(known: Array, test: Callable[..., Shift], *arrays: Array) -> Shift | None:
+    try:
+        return test(*(array[known] for array in arrays))
+    except UndefinedError:
+        return None
+
+
+def _told(v: Verdict, problems: Array, wrong: Array) -> Verdict:
+    """The verdict, left open where one class is small."""
+    few = v.verdict != claims.UNDECIDED and n_rarer(problems, wrong) < MIN_TOLD
+    return undecided(v, FEW_TOLD) if few else v
+
+
+# --- length and question held fixed -----------------------------------------------------------------------------------
+
+
+def beside(v: Verdict, s: Sample, x: Scored) -> Verdict:
+    """The verdict with length and the question held fixed: of a supported one, what is left decides."""
+    length, question, whole = held_fixed(s, x)
+    v = replace(v, given_length=length.left, given_question=question.left)
+    if v.verdict != SUPPORTED or whole is None:
+        return v
+    why, note = held.decide(whole, length, None if x.by_question else question)
+    if why in (LENGTH, QUESTION):
+        return replace(v, verdict=why)
+    if note:
+        return undecided(v, note)
+    ps = [one for one in (v.p, length.p, question.p) if one is not None]
+    return replace(v, p=max(ps, default=None), note=v.note or (ONE_SAMPLE if question.p is None else ""))
+
+
+def held_fixed(s: Sample, x: Scored) -> tuple[Held, Held, float | None]:
+    """What length leaves, what the question leaves, and the whole separation, AUROC minus 0.5, of the same pairs."""
+    compared = Compared.of(x.values, s.p.wrong, s.p.problems, s.p.n_steps, s.length)
+    question = held.by_question(compared)
+    whole = _shift_of(~np.isnan(x.values), separation_shift, x.values, s.p.wrong, s.p.problems, x.strata)
+    length = held.by_both(compared) if x.by_question else held.by_length(compared)
+    return length, question, None if whole is None else whole.value
+
+
+# --- what the estimates resolve ---------------------------------------------------------------------------------------
+
+
+def resolved(v: Verdict, s: Sample, x: Scored) -> Verdict:
+    """The verdict, left open where the estimates cannot show the difference that it is about."""
+    known, wrong = ~np.isnan(x.values), s.p.wrong
+    if v.verdict == claims.UNDECIDED or not (known & wrong).any() or not (known & ~wrong).any():
+        return v
+    why = _tied(v, x, s) or ("" if x.se is None else _noisy(v, x, s))
+    return undecided(v, why) if why else v
+
+
+def _tied(v: Verdict, x: Scored, s: Sample) -> str:
+    """An AUROC is bounded by the pairs that differ at all; where most are tied, nothing is shown to be small."""
+    if not v.is_smaller or v.test == GAP:
+        return ""
+    known = ~np.isnan(x.values)
+    below, above = (x.values[known & side] for side in (s.p.wrong, ~s.p.wrong))
+    tied = float((below[:, None] == above[None, :]).mean())
+    return f"{tied:.0%} of the pairs are tied: it does not resolve them" if tied > 0.5 else ""
+
+
+def _noisy(v: Verdict, x: Scored, s: Sample) -> str:
+    """A difference inside the standard error of the entropies decides nothing; nor does noise show that it is small."""
+    known = ~np.isnan(x.values)
+    values, wrong = x.values[known], s.p.wrong[known]
+    noise = float(np.sqrt((np.nan_to_num(x.se[known]) ** 2).mean())) if x.se is not None else 0.0
+    gap = abs(float(values[wrong].mean() - values[~wrong].mean()))
+    limit = s.rules.smallest("nats") if v.unit == "nats" else float(values.std()) / 2
+    if (v.is_smaller and noise > limit) or (not v.is_smaller and gap <= noise):
+        return f"inside the standard error of the entropies: {gap:.2g} nats apart, {noise:.2g} each"
+    return ""
+
+
+# --- single claims ----------------------------------------------------------------------------------------------------
+
+
 def _early(s: Sample) -> Iterator[Verdict]:
     """Early separability between traces of equally many steps, and what it has beyond the start: see above."""
     p, half = s.p, s.p.half_way(s.p.entropy)
     start = np.where(np.isnan(half), np.nan, p.entropy[:, 0])
-    effect = scaled(separation(half, p.wrong, p.problems, p.n_steps, resampling=s.resampling), 1, -0.5)
-    found = _beside_length(claims.EARLY, s, half, effect, p.n_steps)
+    x = Scored(half, p.n_steps, p.half_way(p.entropy_se))
+    found = contrast(claims.EARLY, s, x)
     yield replace(found, note=found.note or "pairs of equally many steps, two or more")
     gain = gain_of_separation(half, start, p.wrong, p.problems, p.n_steps, resampling=s.resampling)
-    test = _p_of(~np.isnan(half), separation_gain_p, half, start, p.wrong, p.problems, p.n_steps)
-    yield judged(claims.EARLY_GAIN, s.subject, gain, test, "of the same pairs, AUROC at half minus at k = 0")
+    known = ~np.isnan(half)
+    shift = _shift_of(known, separation_gain_shift, half, start, p.wrong, p.problems, p.n_steps)
+    note = "of the same pairs, AUROC at half minus at k = 0"
+    beyond = judged(claims.EARLY_GAIN, s.subject, gain, _ps_of(claims.EARLY_GAIN, s, shift), note, s.rules)
+    kept = in_pair(half, p.wrong, p.n_steps)
+    yield _told(resolved(beside(beyond, s, x), s, x), p.problems[kept], p.wrong[kept])
+
+
+def _saturates(s: Sample) -> Verdict:
+    """The claim by both contrasts of saturation.py; where nothing falls, nothing can flatten."""
+    found, size = saturation(s.p, s.resampling), s.rules.smallest(claims.SATURATION.unit)
+    ps = Ps(found.p, found.p_smaller(size, s.p.problems, early(s.p)))
+    verdict = judged(claims.SATURATION, s.subject, varying(found.effect), ps, rules=s.rules)
+    if claims.decide(found.fall, claims.SATURATION.unit, s.rules) != SUPPORTED:
+        return undecided(verdict, "the answer entropy is not shown to fall")
+    if verdict.verdict != claims.UNDECIDED and abs(found.effect.value or 0.0) <= found.noise:
+        return undecided(verdict, f"inside the standard error of the entropies, {found.noise:.2g} nats each")
+    return verdict
 
 
 def gain_of_separation(
@@ -124,50 +272,6 @@ def _gain_of(after: Array, before: Array, wrong: Array, strata: Array, problems:
     """AUROC of `after` minus that of `before`, over the same pairs."""
     one, other = (auroc_of(values, wrong, strata, problems) for values in (after, before))
     return lambda counts: one(counts) - other(counts)
-
-
-def _within(s: Sample) -> Verdict:
-    """Pairs of one question, of two steps or more: at k = 0 all its traces have the same prefix."""
-    p, half = s.p, s.p.half_way(s.p.entropy)
-    effect = scaled(separation(half, p.wrong, p.problems, p.problems, resampling=s.resampling), 1, -0.5)
-    return _beside_length(claims.WITHIN, s, half, effect, p.problems)
-
-
-def _beside_length(claim: Claim, s: Sample, scores: Array, effect: Estimate, strata: Array) -> Verdict:
-    """The verdict on an effect within strata (n,), and the effect that is left with length held fixed."""
-    p, kept = s.p, in_pair(scores, s.p.wrong, strata)
-    effect = varying(if_enough(_comparable(effect, scores, p.wrong), p.problems[kept], p.wrong[kept]))
-    found = judged(claim, s.subject, effect, _p_between(claim, s, scores, strata))
-    given, verdict, note = _rank_correlation(s, scores, s.length, strata), found.verdict, ""
-    if verdict == SUPPORTED and not given.above(0):
-        verdict, note = _without_length(given, _rank_correlation(s, scores, 0 * s.length, strata))
-    return replace(found, verdict=verdict, given_length=given, note=note)
-
-
-def _p_between(claim: Claim, s: Sample, scores: Array, strata: Array) -> float | None:
-    """Two-sided p that right and wrong traces do not differ."""
-    known, labels = ~np.isnan(scores), (scores, s.p.wrong, s.p.problems)
-    return _p_of(known, gap_p, *labels) if claim.test == GAP else _p_of(known, separation_p, *labels, strata)
-
-
-def _rank_correlation(s: Sample, scores: Array, given: Array, strata: Array) -> Estimate:
-    """Rank correlation of scores and being wrong, `given` (n,) held fixed, over the traces that are in a pair."""
-    ranked = np.where(in_pair(scores, s.p.wrong, strata), scores, np.nan)
-    return estimate(partial_rank_of, ranked, s.p.wrong, given, strata, problems=s.p.problems, resampling=s.resampling)
-
-
-def _without_length(given: Estimate, at_any: Estimate) -> tuple[str, str]:
-    """Verdict and note on an effect that ranks at equal length do not show. at_any: the same at any length."""
-    if not given.known:
-        return UNDECIDED, "length cannot be held fixed"
-    return (LENGTH, "") if at_any.above(0) else (UNDECIDED, "by ranks nothing is shown")
-
-
-def _p_of(known: Array, test: Callable[..., float], *arrays: Array) -> float | None:
-    try:
-        return test(*(array[known] for array in arrays))
-    except UndefinedError:
-        return None
 
 
 def scaled(found: Estimate, factor: float, shift: float) -> Estimate:

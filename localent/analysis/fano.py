@@ -34,12 +34,12 @@ def _solve(entropy: float, ln_others: float) -> float:
     top = 1 / (1 + math.exp(-ln_others))  # 1 - 1/n_answers, where the left side is largest
     if entropy <= 0:
         return 0.0
-    if entropy >= _most(top, ln_others):
+    if entropy >= most_entropy(top, ln_others):
         return top
-    return brentq(lambda p: _most(p, ln_others) - entropy, 0.0, top, xtol=1e-15)
+    return brentq(lambda p: most_entropy(p, ln_others) - entropy, 0.0, top, xtol=1e-15)
 
 
-def _most(error: float, ln_others: float) -> float:
+def most_entropy(error: float, ln_others: float) -> float:
     """The largest entropy at this error: h_b(P) + P ln(n_answers - 1), nats."""
     binary = -sum(p * math.log(p) for p in (error, 1 - error) if p > 0)
     return binary + error * ln_others

@@ -20,6 +20,7 @@ LEVEL, SEED = 0.95, 0
 CHUNK = 1 << 20  # counts in memory at a time: 8 MB
 MIN_PROBLEMS = 10  # with fewer problems that move the statistic there is no interval: it would be far too narrow
 MIN_RARER = 5  # the same for right against wrong, by the number of problems that have a trace of the rarer class
+MIN_TOLD = 10  # the same where a sentence or a verdict is to follow from the comparison
 TOO_FEW = "too few right or wrong traces for an interval"
 MAX_UNDEFINED = 0.05  # the same where the statistic is undefined in a larger share of the resamples
 

@@ -108,6 +108,7 @@ def probes(db: Database, run_id: str) -> Probes:
 def _each(db: Database, run_id: str) -> Iterator[Probed]:
     """The probes of each estimator and each control."""
     of = db.traces(run_id, ("trace_id", "problem_id", "correct", "true_answer"))
+    of |= {"guess": _chance(db, db.run(run_id).task, of["problem_id"]).tolist()}
     ids = np.array(of["trace_id"], np.int64)
     rows = _arrays(db.probe_rows(run_id, (*OF_PROBES, *NUMBERS)))
     answers = _arrays(db.answers(run_id, ("trace_id", "k", "estimator", "value", "prob")))
@@ -163,6 +164,7 @@ def _probed(of: dict[str, list[Any]], probes: Columns, answers: Columns) -> Prob
         trace_ids=ids,
         problems=np.array(of["problem_id"]),
         wrong=~np.array(of["correct"], bool),
+        guess=np.array(of["guess"], float),
         n_rollouts=n_rollouts,
         leader=leader,
         leader_true=leader_true,

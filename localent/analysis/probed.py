@@ -43,6 +43,7 @@ class Probed:
     n_fed: Array  # tokens that the probe cost
     motion: Array  # (n, J_max) total variation between the distributions of neighbouring probes
     net_motion: Array  # (n,) total variation between the first distribution and the last
+    guess: Array | None = None  # (n,) probability that a blind guess is right; 0: no guessing; None: not known
 
     @property
     def there(self) -> Array:
@@ -78,7 +79,9 @@ class Probed:
 
     def among(self, kept: Array) -> Probed:
         """Some of the traces: kept (n,) bool, or their indices."""
-        return replace(self, **{f.name: getattr(self, f.name)[kept] for f in fields(self) if f.name not in KINDS})
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in KINDS}
+        cut: dict[str, Any] = {name: None if array is None else array[kept] for name, array in arrays.items()}
+        return replace(self, **cut)
 
     def by_id(self) -> Probed:
         """The traces that have probes, by trace id.

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from localent.analysis import curves, scores
+from localent.analysis import curves, information, scores
 from localent.analysis.curves import GRID
 from localent.analysis.fano import fano_bound
 from localent.analysis.intervals import DEFAULT, Estimate, Resampling, estimate, separation
-from localent.analysis.metrics import Array, Statistic, gap_of, mean_of
+from localent.analysis.metrics import Array, gap_of, mean_of
 from localent.analysis.probed import Probed
 
 LOCK = 0.1  # nats: an answer entropy at or below it is locked in
@@ -51,9 +51,13 @@ def _since(holds: Array, position: Array) -> Array:
     return np.where(there.any(1), np.where(to_the_end.any(1), first, np.inf), np.nan)
 
 
-def violations(entropy: Array, slack: float = SLACK) -> Array:
-    """Number of probes that find the answer entropy higher than the one before, by `slack` nats: (n,); 0: monotone."""
-    return np.where(np.isnan(entropy[:, 0]), np.nan, (np.diff(entropy, axis=1) > slack).sum(1))
+def violations(entropy: Array, se: Array | None = None, slack: float = SLACK) -> Array:
+    """Number of probes that find the answer entropy higher than the one before, by `slack` nats: (n,); 0: monotone.
+
+    With `se`, the standard errors of the entropies, a rise also has to exceed two standard errors of the difference.
+    """
+    noise = 0.0 if se is None else 2 * np.sqrt(np.nan_to_num(se[:, 1:]) ** 2 + np.nan_to_num(se[:, :-1]) ** 2)
+    return np.where(np.isnan(entropy[:, 0]), np.nan, (np.diff(entropy, axis=1) > np.maximum(slack, noise)).sum(1))
 
 
 def coherence(entropy: Array) -> Array:
@@ -107,7 +111,7 @@ class Signatures:
     t: Array
     entropy: curves.Curve  # mean answer entropy of all traces
     by_class: curves.ByClass  # of right and of wrong traces: selected on the outcome
-    gain: curves.Curve  # mean information gained about the true answer, all traces
+    gain: curves.Curve  # mean information gained about the true answer, recalibrated, all traces
     p_true: curves.Curve
     support: curves.Curve  # effective number of answers, e^H
     drift: curves.Curve  # calibration drift
@@ -120,7 +124,6 @@ class Signatures:
     lock_wrong: float | None
     modal_right: float | None  # median of the modal lock
     modal_wrong: float | None
-    saturation: Estimate  # slope of |H_k+1 - H_k| on H_k
     early_drop: Estimate  # H_0 - H_half minus H_half - H_1, traces of two steps or more
     tail_slope: Estimate  # of H over the last third of the grid, nats per whole trace
     decay: Decay | None
@@ -142,13 +145,13 @@ def signatures(p: Probed, *, ln_others: float, resampling: Resampling = DEFAULT)
 
     mean_entropy = along(entropy)
     found = [separation(entropy[:, i], p.wrong, p.problems, resampling=resampling) for i in range(len(GRID))]
-    error, bound = _error(p), fano_bound(mean_entropy.value, ln_others=ln_others)
+    error, bound, gain = _error(p), fano_bound(mean_entropy.value, ln_others=ln_others), information.gain(p)
     locks, modal_locks = lock_time(p.entropy, p.position), modal_lock(p.leader, p.position)
     return Signatures(
         t=np.array(GRID),
         entropy=mean_entropy,
         by_class=curves.by_class(GRID, entropy, p.wrong, p.problems, resampling),
-        gain=along(p.at(p.gain, GRID)),
+        gain=along(p.at(gain, GRID)),
         p_true=along(p.at(p.p_true, GRID)),
         support=along(np.exp(entropy)),
         drift=along(p.at(drift(p), GRID)),
@@ -162,23 +165,22 @@ def signatures(p: Probed, *, ln_others: float, resampling: Resampling = DEFAULT)
         error=error,
         fano=bound,
         fano_violated=bound > error,
-        **_means(p, entropy, resampling),
+        **_means(p, entropy, gain, resampling),
     )
 
 
-def _means(p: Probed, entropy: Array, resampling: Resampling) -> dict[str, Estimate]:
-    """The fields of Signatures that are one estimate each. entropy: (n, n_t) nats over GRID."""
+def _means(p: Probed, entropy: Array, gain: Array, resampling: Resampling) -> dict[str, Estimate]:
+    """The fields of Signatures that are one estimate each. entropy: (n, n_t) nats over GRID; gain: see information."""
 
     def mean(values: Array, among: Array | slice = slice(None)) -> Estimate:
         return estimate(mean_of, values[among], problems=p.problems[among], resampling=resampling)
 
-    rises = violations(p.entropy)
+    rises = violations(p.entropy, p.entropy_se)
     monotone, drop = np.where(np.isnan(rises), np.nan, rises == 0), coherence(p.entropy)
     return dict(
         gap_area=estimate(gap_of, gap_values(p), p.wrong, problems=p.problems, resampling=resampling),
-        gain_per_step=mean(last(p.gain) / np.where(p.n_steps > 0, p.n_steps, np.nan)),
-        share_positive=mean(share_positive(p.gain)),
-        saturation=saturation(p, resampling),
+        gain_per_step=mean(last(gain) / np.where(p.n_steps > 0, p.n_steps, np.nan)),
+        share_positive=mean(share_positive(gain)),
         early_drop=mean(entropy[:, 0] - 2 * entropy[:, 5] + entropy[:, 10], p.n_steps >= 2),
         tail_slope=mean(slope(entropy[:, 7:], np.tile(GRID[7:], (len(entropy), 1)))),
         monotone_right=mean(monotone, ~p.wrong),
@@ -201,29 +203,6 @@ def gap_values(p: Probed) -> Array:
     Its gap between wrong and right traces is the area under the gap curve.
     """
     return scores.mean(p.at(p.entropy, GRID))
-
-
-def saturation(p: Probed, resampling: Resampling = DEFAULT) -> Estimate:
-    """Slope of |H_(j+1) - H_j| on H_j over neighbouring probes of all traces: positive if moves shrink near the floor.
-
-    Noise around a level gives a positive slope as well: read it beside the decay and the early drop.
-    """
-    change, level = np.abs(np.diff(p.entropy, axis=1)), p.entropy[:, :-1]
-    there = ~np.isnan(change)
-    problems = np.repeat(p.problems, there.sum(1))
-    return estimate(slope_of, change[there], level[there], problems=problems, resampling=resampling)
-
-
-def slope_of(y: Array, x: Array) -> Statistic:
-    """Least-squares slope of y on x: counts (..., n) -> (...); NaN where x does not vary."""
-    moments = np.stack([np.ones(len(x)), x, y, x * x, x * y], 1)
-
-    def statistic(counts: Array) -> Array:
-        n, sx, sy, sxx, sxy = np.moveaxis(np.asarray(counts, float) @ moments, -1, 0)
-        spread = n * sxx - sx * sx
-        return np.divide(n * sxy - sx * sy, spread, out=np.full(spread.shape, np.nan), where=spread > 1e-12 * n * sxx)
-
-    return statistic
 
 
 def decay(mean_entropy: Array) -> Decay | None:

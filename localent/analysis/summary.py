@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from localent.analysis import information
 from localent.analysis.chance import Chance, against_chance
 from localent.analysis.curves import GRID, HALF, QUARTERS, ByClass, Curve, by_class, curve
 from localent.analysis.intervals import (
@@ -18,6 +19,7 @@ from localent.analysis.intervals import (
     separation,
     share,
 )
+from localent.analysis.judgement import Judgement
 from localent.analysis.metrics import Array, Statistic, auroc_of, gap_of, mean_of
 from localent.analysis.probed import Probed
 from localent.analysis.recorded import Traces
@@ -94,10 +96,13 @@ class Summary:
     token_entropy: Contrast  # mean entropy of a trace's tokens
     signal: Signal  # the mean token entropy
     answers: Answers | None  # None: not probed
+    judgement: Judgement | None = None  # what is shown about it; None: not judged
 
 
-def summarise(traces: Traces, p: Probed | None, resampling: Resampling = DEFAULT) -> Summary:
-    """Summary of one run. p: the probes of its own prefixes; None: not probed.
+def summarise(
+    traces: Traces, p: Probed | None, resampling: Resampling = DEFAULT, judgement: Judgement | None = None
+) -> Summary:
+    """Summary of one run. p: the probes of its own prefixes; None: not probed. judgement: its sentences rest on it.
 
     A run with no traces, one class or no probes gives reasons, not errors.
     """
@@ -123,6 +128,7 @@ def summarise(traces: Traces, p: Probed | None, resampling: Resampling = DEFAULT
         token_entropy=contrast(judged.mean_entropy, *labels, resampling),
         signal=signal(judged.mean_entropy, judged.n_tokens, *labels, resampling=resampling),
         answers=None if p is None else _answers(p, traces, resampling),
+        judgement=judgement,
     )
 
 
@@ -184,7 +190,7 @@ def _answers(p: Probed, traces: Traces, resampling: Resampling) -> Answers:
     """The part of the summary that needs probes, over the probed traces."""
     n_tokens = dict(zip(traces.trace_ids.tolist(), traces.n_tokens.tolist(), strict=True))
     p = p.by_id()
-    half = p.at(p.entropy, HALF)
+    half, gain = p.at(p.entropy, HALF), information.gain(p)
     points = range(p.entropy.shape[1]) if p.every_step else QUARTERS
 
     def along(values: Array) -> Array:  # traces probed at other steps each have no step in common
@@ -207,6 +213,6 @@ def _answers(p: Probed, traces: Traces, resampling: Resampling) -> Answers:
         p_true_along=curve(points, along(p.p_true), p.problems, resampling),
         residual_along=curve(points, along(p.residual), p.problems, resampling),
         invalid_along=curve(points, along(p.invalid), p.problems, resampling),
-        gain_half=mean(p.half_way(p.gain)),
-        gain_end=mean(p.at(p.gain, 1.0)),
+        gain_half=mean(p.half_way(gain)),
+        gain_end=mean(p.at(gain, 1.0)),
     )

@@ -73,6 +73,7 @@ class Signal:
     calibrated: bool = False  # 1 - value is a stated probability of being right
     mirrors: bool = False  # leaves out the trace that it judges, and so mirrors its label within a question
     oracle: bool = False  # consults the true answer: nothing to act on
+    se: Callable[[Evidence], Array] | None = None  # -> (n,) nats, its standard errors; None: exact, or not in nats
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +82,17 @@ class Score:
 
     signal: Signal
     values: Array  # (n_traces,); NaN: the trace lacks it
+    se: Array | None = None  # (n_traces,) nats: its standard errors; None: exact, or not in nats
 
     def among(self, kept: Array) -> Score:
         """The same for some of the traces: kept (n,) bool."""
-        return replace(self, values=self.values[kept])
+        return replace(self, values=self.values[kept], se=None if self.se is None else self.se[kept])
 
 
 def read(run: Recorded, at: float = 1.0) -> list[Score]:
     """Every signal of a run's traces, from the first share `at` of each trace."""
     seen = Evidence.of(run, at)
-    return [Score(signal, signal.of(seen)) for signal in signals_of(seen, at)]
+    return [Score(one, one.of(seen), one.se and one.se(seen)) for one in signals_of(seen, at)]
 
 
 def signals_of(seen: Evidence, at: float = 1.0) -> tuple[Signal, ...]:
@@ -213,7 +215,8 @@ def _by_position(make: Make, at: float, entropy: tuple[str, str], leader: tuple[
     places = ([(HALF, ("half", "half"))] if at > HALF else []) + [(at, end)]
     found: list[Signal] = []
     for t, (key, title) in places:
-        found.append(make(f"{entropy[0]}_{key}", f"{entropy[1]} at {title}", partial(_entropy_at, t=t), t))
+        spread = make(f"{entropy[0]}_{key}", f"{entropy[1]} at {title}", partial(_entropy_at, t=t), t)
+        found.append(replace(spread, se=partial(_se_at, t=t) if make is _answer else None))
         doubt = make(f"{leader[0]}_{key}", f"{leader[1]} at {title}", partial(_doubt_at, t=t), t)
         found.append(replace(doubt, calibrated=True))
     return tuple(found)
@@ -221,6 +224,10 @@ def _by_position(make: Make, at: float, entropy: tuple[str, str], leader: tuple[
 
 def _entropy_at(p: Probed, t: float) -> Array:
     return p.at(p.entropy, t)
+
+
+def _se_at(x: Evidence, t: float) -> Array:
+    return x.nothing if x.own is None else x.own.at(x.own.entropy_se, t)
 
 
 def _doubt_at(p: Probed, t: float) -> Array:
@@ -240,7 +247,7 @@ def _rollouts_at(at: float) -> tuple[Signal, ...]:
 ANSWER_AT_START = _answer("answer_entropy_start", "answer entropy at start", lambda p: p.entropy[:, 0], 0.0)
 ANSWERS = (
     _answer("answer_drop", "drop of answer entropy, negative", lambda p: -coherence(p.entropy)),
-    _answer("answer_rises", "rises of answer entropy", lambda p: violations(p.entropy)),
+    _answer("answer_rises", "rises of answer entropy", lambda p: violations(p.entropy, p.entropy_se)),
     _answer("lock_in", "lock-in time", lambda p: lock_time(p.entropy, p.position)),
     _answer("leader_lock_in", "lock-in of the leader", lambda p: modal_lock(p.leader, p.position)),
     _answer("leader_switches", "switches of the leader", switches),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from localent.analysis import claims
+from localent.analysis import claims, information
 from localent.analysis.beyond_controls import gap_to
 from localent.analysis.claims import (
-    REFUTED,
+    DEFAULT_RULES,
     SUPPORTED,
     UNDECIDED,
     Claim,
+    Ps,
+    Rules,
     Verdict,
     by_length,
     exceeds,
@@ -23,13 +25,15 @@ from localent.analysis.claims import (
 )
 from localent.analysis.contrasts import Sample, signatures
 from localent.analysis.curves import FLOOR, log_true
-from localent.analysis.intervals import DEFAULT, Resampling, estimate
+from localent.analysis.fano import most_entropy
+from localent.analysis.intervals import DEFAULT, Estimate, Resampling, estimate
 from localent.analysis.metrics import Array, mean_of
 from localent.analysis.probed import Probed
 from localent.analysis.scores import mean
 from localent.analysis.signatures import slope
 from localent.analysis.significance import sign_flip_p
 
+RESAMPLING = Resampling(1000)  # of every verdict that is told
 BY_OUTCOME = ("wrong-trace",)  # controls that are chosen by how a trace ended
 
 
@@ -48,34 +52,57 @@ def judge(s: Sample, controls: dict[str, Probed], rolled: Probed | None = None, 
 
 
 def _information(s: Sample) -> Iterator[Verdict]:
-    p = s.p
-    exact = np.log(np.where(p.p_true > 0, p.p_true, np.nan))
-    floored, unfloored = f"floor {FLOOR:g}", "one answer thought impossible can rule this mean"
-    yield _of_means(claims.GAIN_RISES, s, gain_slope(p), floored)
-    yield _of_means(claims.GAIN_RISES_NO_FLOOR, s, slope(exact, p.position), unfloored)
-    yield _of_means(claims.GAIN_BY_HALF, s, gain_half(p), f"{floored}; traces of two steps or more")
-    yield _of_means(claims.P_TRUE_RISES, s, slope(p.p_true, p.position))
+    p, gains = s.p, information.gain(s.p, s.rules.floor)
+    raw = slope(log_true(p.p_true, s.rules.floor), p.position)
+    leads = slope(np.where(p.open_leader, np.nan, p.leader_true), p.position)
+    yield _of_means(claims.GAIN_RISES, s, slope(gains, p.position), allowed(p, s.rules.floor))
+    yield _of_means(claims.GAIN_BY_HALF, s, p.half_way(gains), "traces of two steps or more")
+    yield _of_means(claims.LEADER_RISES, s, leads)
+    for claim, values, note in (
+        (claims.P_TRUE_RISES, slope(p.p_true, p.position), "rises with confidence alone where most leaders are right"),
+        (claims.CALIBRATION, raw, f"floor {s.rules.floor:g}; falls where confidence outruns accuracy"),
+    ):
+        effect = varying(estimate(mean_of, values, problems=p.problems, resampling=s.resampling))
+        yield claims.reported(claim, s.subject, effect, note)
 
 
 def gain_slope(p: Probed) -> Array:
     """Slope of the information gain over k/K, in nats per whole trace: (n,); NaN for a trace without steps."""
-    return slope(p.gain, p.position)
+    return slope(information.gain(p), p.position)
 
 
 def gain_half(p: Probed) -> Array:
     """Information gained by half of the steps: (n,) nats; see Probed.half_way."""
-    return p.half_way(p.gain)
+    return p.half_way(information.gain(p))
+
+
+def allowed(p: Probed, floor: float = FLOOR) -> str:
+    """The uncertainty that the leader's errors allow before the first step and after the last, by Fano's inequality."""
+    rates = [1 - np.where(p.open_leader, np.nan, p.leader_true)[:, :1], p.at_end(1 - p.leader_true)]
+    errors = [float(np.nanmean(rate)) if not np.isnan(rate).all() else np.nan for rate in rates]
+    ln_others = float(np.log(np.maximum(1 / information.blind(p, floor) - 1, 1)).mean()) if len(p.wrong) else np.nan
+    open_ = [most_entropy(error, ln_others) for error in errors]
+    if np.isnan(open_).any():
+        return ""
+    return f"by Fano, the leader's errors leave at most {open_[0]:.2f} nats at the start, {open_[1]:.2f} at the end"
 
 
 def _of_means(claim: Claim, s: Sample, values: Array, note: str = "") -> Verdict:
     """The claim by the mean of one value per trace, (n,)."""
     effect = varying(estimate(mean_of, values, problems=s.p.problems, resampling=s.resampling))
-    return judged(claim, s.subject, effect, sign_flip_p(values, s.p.problems), note)
+    return judged(claim, s.subject, effect, ps_of_mean(claim, effect, values, s.p.problems, s.rules), note, s.rules)
+
+
+def ps_of_mean(claim: Claim, effect: Estimate, values: Array, problems: Array, rules: Rules = DEFAULT_RULES) -> Ps:
+    """The p-values of a mean over traces: sign flips of the means of problems, from 0 and from the smallest effect."""
+    size = rules.smallest(claim.unit)
+    above = effect.value is None or effect.value >= size
+    return Ps(sign_flip_p(values, problems), 1.0 if above else sign_flip_p(values, problems, size))
 
 
 def _by_rollouts(s: Sample, rolled: Probed, m: int) -> Verdict:
-    """The first claim by the other estimator: the reasoning is continued, not cut off; floor 1/(2m)."""
-    values = slope(log_true(rolled.p_true, 1 / (2 * m)), rolled.position)
+    """The first claim by the other estimator: the reasoning is continued, not cut off."""
+    values = slope(information.gain(rolled, s.rules.floor), rolled.position)
     return _of_means(claims.GAIN_RISES_ROLLOUTS, s, values, f"{m} rollouts a prefix; the traces that have them")
 
 
@@ -84,7 +111,7 @@ def _by_rollouts(s: Sample, rolled: Probed, m: int) -> Verdict:
 
 def _controls(s: Sample, controls: dict[str, Probed]) -> Iterator[Verdict]:
     """Each control over all steps, the least of them, and the least of them by half of the steps."""
-    gaps = {name: gap_to(s.p, control) for name, control in controls.items()}
+    gaps = {name: gap_to(s.p, control, s.rules.floor) for name, control in controls.items()}
     whole = {name: _over(s, name, mean(gap[:, 1:])) for name, gap in gaps.items()}
     by_half = {name: _over(s, name, s.p.half_way(gap)) for name, gap in gaps.items()}
     yield from whole.values()
@@ -103,12 +130,14 @@ def _over(s: Sample, control: str, gaps: Array) -> Verdict:
 def least_of(claim: Claim, found: dict[str, Verdict]) -> Verdict:
     """The verdict over all controls, by name: the least effect of that verdict, with the largest p.
 
-    Supported if every control is exceeded, refuted if one is not.
+    Supported if every control is exceeded; smaller if one is not, by the smallest p times the number of controls.
     """
     known = {name: v for name, v in found.items() if v.effect.value is not None}
-    verdict = _over_all({v.verdict for v in found.values()})
-    shown = {name: v for name, v in known.items() if v.verdict == verdict} or known
+    wanted = _over_all([*found.values()])
+    shown = {name: v for name, v in known.items() if wanted(v)} or known
     name = min(shown, key=lambda one: shown[one].effect.value or 0.0, default=next(iter(found)))
+    verdict = found[name].verdict if shown is not known or all(map(wanted, found.values())) else UNDECIDED
+    small = [v.p_smaller for v in known.values() if v.p_smaller is not None]
     note = f"the least of {len(shown)}" + (f" {verdict}" if len(shown) < len(known) else "") + f": {name}"
     missing = ", ".join(name for name in found if name not in known)
     return replace(
@@ -116,17 +145,20 @@ def least_of(claim: Claim, found: dict[str, Verdict]) -> Verdict:
         claim=claim.title,
         key=claim.key,
         p=max((v.p for v in known.values() if v.p is not None), default=None),
+        p_smaller=min(1.0, min(small) * len(small)) if small else None,
         verdict=verdict,
         selected=any(v.selected for v in known.values()),
         note=note + (f"; none to be had: {missing}" if missing else ""),
     )
 
 
-def _over_all(verdicts: set[str]) -> str:
-    """The verdict on "every control" from the verdicts on each."""
-    if REFUTED in verdicts:
-        return REFUTED
-    return SUPPORTED if verdicts == {SUPPORTED} else UNDECIDED
+def _over_all(verdicts: Sequence[Verdict]) -> Callable[[Verdict], bool]:
+    """Which verdicts on single controls make the one on "every control"."""
+    if any(v.is_smaller for v in verdicts):
+        return lambda v: v.is_smaller
+    if all(v.verdict == SUPPORTED for v in verdicts):
+        return lambda v: v.verdict == SUPPORTED
+    return lambda v: v.verdict == UNDECIDED
 
 
 # --- training -------------------------------------------------------------------------------------------------------
@@ -138,7 +170,8 @@ def training(earlier: tuple[str, Probed], later: tuple[str, Probed], resampling:
     gains = gain_slope(a), gain_slope(b)
     values, problems = _differences(gains, (a.problems, b.problems))
     effect = varying(estimate(mean_of, values, problems=problems, resampling=resampling))
-    return judged(claims.TRAINING, f"{name_a} -> {name_b}", effect, sign_flip_p(values, problems))
+    ps = ps_of_mean(claims.TRAINING, effect, values, problems)
+    return judged(claims.TRAINING, f"{name_a} -> {name_b}", effect, ps)
 
 
 def _differences(values: Sequence[Array], problems: Sequence[Array]) -> tuple[Array, Array]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import click
 
 from localent.cli.arguments import refuse_unused
-from localent.cli.output import echo
 from localent.cli.settings import gpu_layers_option
 
 if TYPE_CHECKING:
@@ -61,16 +60,16 @@ def command(model: str, quick: bool, gpu_layers: int | None, json_: bool) -> Non
 
 def _say(text: str) -> None:
     if sys.stderr.isatty():
-        echo(f"{text} ...", err=True)
+        click.echo(f"{text} ...", err=True)
 
 
 def _show(title: str, findings: Sequence[Finding]) -> None:
     if not findings:
         return
-    echo(f"\n{title}")
+    click.echo(f"\n{title}")
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        echo(f" {MARK[finding.ok]} {finding.name:<{width}}  {_line(finding)}")
+        click.echo(f" {MARK[finding.ok]} {finding.name:<{width}}  {_line(finding)}")
 
 
 def _line(finding: Finding) -> str:

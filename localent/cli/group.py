@@ -54,6 +54,4 @@ class Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        from localent.report.table import harmless
-
-        tqdm.write(harmless(f"localent: {record.getMessage()}"), file=sys.stderr)
+        tqdm.write(f"localent: {record.getMessage()}", file=sys.stderr)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from localent.cli.output import echo
-
 if TYPE_CHECKING:
     from localent.files.tensors import Details
 
@@ -39,12 +37,12 @@ def command(files: tuple[str, ...], json_: bool) -> None:
         return
     facts = [_facts(details) for details in found]
     names = list(dict.fromkeys(name for fact in facts for name in fact))
-    echo(_side_by_side(names, facts))
+    click.echo(_side_by_side(names, facts))
     for details in found:
         if sentence := fallback_sentence(details):
-            echo(f"\nWarning: {sentence}")
+            click.echo(f"\nWarning: {sentence}")
     for sentence in _differences(found):
-        echo(f"\n{sentence}")
+        click.echo(f"\n{sentence}")
 
 
 def _facts(details: Details) -> dict[str, str]:

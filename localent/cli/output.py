@@ -30,13 +30,6 @@ def print_table(
         click.echo(table.table(columns, rows, markdown=form == "md", max_width=max_width))
 
 
-def echo(text: object = "", *, err: bool = False) -> None:
-    """Print text in which names from outside may stand: what could control a terminal is escaped."""
-    from localent.report.table import harmless
-
-    click.echo(harmless(str(text)), err=err)
-
-
 def print_records(records: Sequence[object], table: Callable[[Any], Table], form: str | None) -> None:
     """A short table for people, every field for --json and --csv."""
     from localent.report.science import full_table
@@ -50,17 +43,19 @@ def say(lines: Iterable[str], form: str | None) -> None:
     from localent.report.terminal import paragraphs
 
     for line in ["", *paragraphs(list(lines), 100)]:
-        echo(line, err=form in ("csv", "json"))
+        click.echo(line, err=form in ("csv", "json"))
 
 
 def summary_of(db: str | Path, run_id: str) -> Summary:
     """The summary of a stored run."""
     from localent.analysis import load
+    from localent.analysis.judgement import judgement
     from localent.analysis.summary import summarise
     from localent.store import open_db
 
     with open_db(db, readonly=True) as store:
-        return summarise(load.traces(store, run_id), load.probes(store, run_id).own)
+        run = load.run(store, run_id)
+    return summarise(run.traces, run.probes.own, judgement=judgement(run))
 
 
 def show_summary(summary: Summary, echo: Callable[[str], object] = click.echo) -> None:

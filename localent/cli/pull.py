@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from localent.cli.output import echo
 from localent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,12 +38,12 @@ def command(name: str, revision: str | None) -> None:
     if name in datasets.NAMES:
         _refuse_revision(revision, f"the data set {name} is pinned")
         for path in datasets.pull(name):
-            echo(path)
+            click.echo(path)
         return
     if wanted := repos.parse(name):
-        echo(_told(hub.pull_repo(wanted, revision, status=_say)))
+        click.echo(_told(hub.pull_repo(wanted, revision, status=_say)))
         return
-    echo(_pulled(*names.find(name, also=datasets.NAMES), revision))
+    click.echo(_pulled(*names.find(name, also=datasets.NAMES), revision))
 
 
 def _refuse_revision(revision: str | None, why: str) -> None:
@@ -72,4 +71,4 @@ def _told(found: Fetched) -> Path:
 
 def _say(text: str) -> None:
     if sys.stderr.isatty():
-        echo(text, err=True)
+        click.echo(text, err=True)

@@ -7,15 +7,18 @@ from pathlib import Path
 import click
 
 from localent.cli.options import db_option, format_options
-from localent.cli.output import echo, print_records, say
+from localent.cli.output import print_records, say
 
 SIGNALS_NOTES = (
     "AUROC: probability that a wrong trace scores above a right one; 0.5 is chance. [ ]: 95 % interval, clustered by"
     " problem.",
-    "given length: rank correlation with being wrong, length held fixed. within question: AUROC over pairs of traces of"
-    " one question. PRR: 1 is an oracle, 0 is chance. ECE, Brier: for signals that state a probability.",
-    "explained by length: the interval of 'given length' includes 0. undecided beyond length: there is no interval, or"
-    " Holm's rule rejects it. too few: right or wrong traces of fewer than five problems.",
+    "within length: AUROC over pairs of traces of equally many steps and like numbers of tokens. within question: over"
+    " pairs of one question. PRR: 1 is an oracle, 0 is chance. ECE, Brier: for signals that state a probability.",
+    "Readings, by Holm's rule over all signals. beyond length and question: it separates with each held fixed. question"
+    " open: too few questions have right and wrong traces, or the signal is of the other samples. explained by: with"
+    " that held fixed nothing is shown, and less than the whole. undecided beyond: neither is shown. inside the noise:"
+    " right and wrong differ by less than the standard error of one estimate. too few: right or wrong traces of fewer"
+    " than ten problems.",
 )
 
 
@@ -44,7 +47,7 @@ def command(run_id: str, db: Path, form: str | None, finished_only: bool, at: fl
     which = "finished traces" if finished_only else "traces"
     counts = f"{found.n_traces:,} {which} of {found.n_problems:,} problems, {found.n_wrong:,} wrong"
     counts += "" if at == 1 else f"; signals of their first {at:.0%}"
-    echo(f"Run {found.run_id}: {counts}.\n", err=form in ("csv", "json"))
+    click.echo(f"Run {found.run_id}: {counts}.\n", err=form in ("csv", "json"))
     print_records(found.rows, signals_table, form)
     lacking = dict.fromkeys(f"{row.missing}: {row.auroc.n_missing} traces" for row in found.rows if row.missing)
     missing = (f"Missing values are left out, never imputed. {why}." for why in lacking)

@@ -18,7 +18,7 @@ from localent.cli.options import (
     n_option,
     samples_option,
 )
-from localent.cli.output import echo, print_table, say
+from localent.cli.output import print_table, say
 from localent.cli.progress import Bar
 from localent.cli.settings import (
     effort_options,
@@ -88,7 +88,12 @@ class Output:
     """Which tables are printed, and in which form."""
 
     curves: bool
+    sensitivity: bool
     form: str | None
+
+    def __post_init__(self) -> None:
+        if self.curves:
+            refuse_unused("--curves", "sensitivity")
 
     @property
     def for_machines(self) -> bool:
@@ -141,6 +146,7 @@ class Output:
     "output",
     Output,
     click.option("--curves", is_flag=True, help="Print the course of the traces at t = 0, 0.1, ..., 1 instead."),
+    click.option("--sensitivity", is_flag=True, help="Add the verdicts that other thresholds move; in --json, always."),
     format_options,
 )
 def command(
@@ -175,11 +181,12 @@ def command(
         control_samples=probing.control_samples,
         m=probing.rollouts,
         n_rolled=probing.rolled,
+        sensitivity=output.sensitivity or output.form == "json",
     )
     with Bar() as bar:
         found = science.study(models, problems.load(), design, db=db, listener=bar.listener(probing.time))
     for sentence in found.unfinished:
-        echo(sentence, err=True)
+        click.echo(sentence, err=True)
     print_study(found, output)
     stored = f"Study {found.study_id}, stored in {db}."
     say([*STAGE_NOTES, *sentences(found.subjects), *found.notes, *seed_sentences(found), stored], output.form)
@@ -187,20 +194,23 @@ def command(
 
 def print_study(found: Study, output: Output) -> None:
     """The tables of a study."""
-    from localent.report.science import curve_table, mechanism_table, shape_table, stage_table
+    from localent.report.science import curve_table, mechanism_table, sensitivity_table, shape_table, stage_table
 
     if output.curves:
         print_table(*curve_table(found.subjects), output.form)
         return
     print_verdicts(found, output.form)
     for table in [] if output.for_machines else (stage_table, shape_table, mechanism_table):
-        echo()
+        click.echo()
         print_table(*table(found.subjects), output.form)
+    if output.sensitivity and not output.for_machines:
+        click.echo()
+        print_table(*sensitivity_table(found), output.form)
 
 
 def print_verdicts(found: Study, form: str | None) -> None:
     """The verdicts, with those of other seeds: a short table for people, every field for --json and --csv."""
-    from localent.report.science import full_table, verdict_table
+    from localent.report.science import full_table, under_other_thresholds, verdict_table
 
     if form not in ("csv", "json"):
         print_table(*verdict_table(found.verdicts, found.seeds), form)
@@ -208,8 +218,14 @@ def print_verdicts(found: Study, form: str | None) -> None:
     columns, rows = full_table([verdict for _, verdict in found.verdicts])
     others = [f"verdict_seed_{other.seed}" for other in found.seeds]
     told = [[other.verdict_of(task, v) for other in found.seeds] for task, v in found.verdicts]
-    rows = [[task, *row, *more] for (task, _), row, more in zip(found.verdicts, rows, told, strict=True)]
-    print_table(["task", *columns, *others], rows, form)
+    under = [under_other_thresholds(found, task, v) for task, v in found.verdicts]
+    names = list(dict.fromkeys(name for one in under for name in one))
+    moved = [[one.get(name) for name in names] for one in under]
+    rows = [
+        [task, *row, *more, *others_]
+        for (task, _), row, more, others_ in zip(found.verdicts, rows, told, moved, strict=True)
+    ]
+    print_table(["task", *columns, *others, *names], rows, form)
 
 
 def seed_sentences(found: Study) -> list[str]:
@@ -219,7 +235,7 @@ def seed_sentences(found: Study) -> list[str]:
         same, opposite, n = other.agreement(found.verdicts)
         said.append(
             f"Under seed {other.seed} (study {other.study_id}) {same} of {n} verdicts are the same, {opposite} opposite"
-            " (supported and refuted). Where they differ, rely on neither: the effect is close to the threshold, or the"
-            " sample is too small."
+            " (supported, and smaller than what counts). Where they differ, rely on neither: the effect is close to the"
+            " threshold, or the sample is too small."
         )
     return said

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from localent.analysis import curves, intervals, load
+from localent.analysis import curves, information, intervals, load
 from localent.analysis.curves import GRID, HALF
 from localent.analysis.intervals import Estimate
+from localent.analysis.judgement import judgement
 from localent.analysis.metrics import aurc_of, mean_of, risk_coverage
 from localent.analysis.probed import Probed
-from localent.analysis.summary import summarise
+from localent.analysis.summary import Summary, summarise
 from localent.errors import UsageError
 from localent.report.numbers import short
 from localent.report.table import cell_text
@@ -94,6 +95,10 @@ class RunFacts:
         self.settings: dict[str, object] = {"task": self.summary.task} | run.settings
         self.bits: float = db.model(run.model_sha256).bits_per_weight
 
+    def judged(self, db: Database) -> Summary:
+        """The summary with what is shown about the run, which needs its tokens."""
+        return replace(self.summary, judgement=judgement(load.run(db, self.run_id)))
+
     @property
     def by_id(self) -> Probed | None:
         """The traces that have probes, by trace id; None for a run without any."""
@@ -165,12 +170,12 @@ def gain_panel(runs: Sequence[RunFacts]) -> Panel | None:
     lines = []
     for i, run in enumerate(runs):
         if (p := run.by_id) is not None:
-            mean = curves.curve(GRID, p.at(p.gain, GRID), p.problems, RESAMPLING)
+            mean = curves.curve(GRID, p.at(information.gain(p), GRID), p.problems, RESAMPLING)
             lines.append(of_curve(run.name, str(i), mean))
     if not lines:
         return None
     caption = f"{sizes(runs)}; all traces, right and wrong. {BAND}"
-    title, y_label = "Information gained about the true answer", "ln p(true) minus its start (nats)"
+    title, y_label = "Information gained about the true answer", "recalibrated ln p(true) minus its start (nats)"
     return Panel("gain", title, POSITION, y_label, shown(lines), caption, level=0.0)
 
 

@@ -10,14 +10,15 @@ from typing import Any
 import numpy as np
 
 from localent.analysis.beyond_controls import untested
-from localent.analysis.claims import LENGTH, WITHHELD, Verdict
+from localent.analysis.claims import LENGTH, QUESTION, WITHHELD, Verdict
 from localent.analysis.curves import Curve
 from localent.analysis.gold import HumanStep
 from localent.analysis.intervals import Estimate
 from localent.analysis.replay import Outcome, RiskCoverage
+from localent.analysis.sensitivity import MEANING
 from localent.analysis.signals import Judged
 from localent.report.numbers import short
-from localent.study import Agreement, OtherSeed, Subject
+from localent.study import Agreement, OtherSeed, Study, Subject
 
 Table = tuple[list[str], list[list[Any]]]  # columns, rows
 
@@ -67,11 +68,11 @@ def full_table(records: Sequence[object]) -> Table:
 
 def signals_table(rows: Iterable[Judged]) -> Table:
     """The columns of `signals` that fit a terminal."""
-    columns = ["signal", "kind", "AUROC", "p (Holm)", "given length", "within question", "PRR", "AURC", "ECE", "Brier"]
+    columns = ["signal", "kind", "AUROC", "p (Holm)", "within length", "within question", "PRR", "AURC", "ECE", "Brier"]
     columns += ["n", "missing", "reading"]
     found = []
     for row in rows:
-        estimates = [short(row.auroc), p_cell(row.p_holm), short(row.given_length, 2), short(row.within_question, 2)]
+        estimates = [short(row.auroc), p_cell(row.p_holm), short(row.within_length, 2), short(row.within_question, 2)]
         points = [cell(value) for value in (row.prr, row.aurc, row.ece, row.brier)]
         found.append([row.name, row.family, *estimates, *points, row.auroc.n, row.auroc.n_missing, row.reading])
     return columns, found
@@ -109,9 +110,32 @@ def verdict_table(found: Iterable[tuple[str, Verdict]], seeds: Sequence[OtherSee
     return columns, rows
 
 
+def under_other_thresholds(study: Study, task: str, v: Verdict) -> dict[str, str]:
+    """ "verdict_floor_0.01" -> the verdict on the same claim about the same subject; empty where none was asked for."""
+    return {
+        f"verdict_{one.setting}_{one.value:g}": one.verdict.verdict
+        for of, one in study.alternatives
+        if (of, one.verdict.subject, one.verdict.key) == (task, v.subject, v.key)
+    }
+
+
+def sensitivity_table(study: Study) -> Table:
+    """The verdicts that another threshold moves. One is moved at a time; those that are not listed move none."""
+    told = {(task, v.subject, v.key): v.verdict for task, v in study.verdicts}
+    columns, rows = ["task", "model", "claim", "verdict", "if", "is", "then"], []
+    for task, one in study.alternatives:
+        v = one.verdict
+        now = told[task, v.subject, v.key]
+        if v.verdict.split(" ")[0] != now.split(" ")[0]:
+            rows.append([task, v.subject, v.claim, now, MEANING[one.setting], f"{one.value:g}", v.verdict])
+    return columns, rows
+
+
 def _note(v: Verdict) -> str:
-    if v.verdict == LENGTH and v.given_length is not None and v.effect.excludes(0):
-        return f"with length held fixed: rank correlation {short(v.given_length, 2)}"
+    left = {LENGTH: ("length", v.given_length), QUESTION: ("the question", v.given_question)}
+    name, found = left.get(v.verdict, ("", None))
+    if found is not None and v.effect.excludes(0):
+        return f"with {name} held fixed: AUROC - 0.5 is {short(found, 2)}"
     return v.note if v.verdict == WITHHELD else v.effect.reason or v.note
 
 

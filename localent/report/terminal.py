@@ -6,9 +6,22 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from localent.analysis.curves import FLOORED, ByClass, Curve
-from localent.analysis.intervals import Estimate
-from localent.analysis.summary import SELECTION, Answers, Contrast, Signal, Summary
+from localent.analysis.claims import GAIN_RISES, SUPPORTED
+from localent.analysis.curves import ByClass, Curve
+from localent.analysis.held import LENGTH, QUESTION
+from localent.analysis.information import RECALIBRATED
+from localent.analysis.intervals import MIN_TOLD, Estimate
+from localent.analysis.signals import (
+    BEYOND_BOTH,
+    BEYOND_LENGTH,
+    NOISE,
+    NOT_SHOWN,
+    OPEN_LENGTH,
+    OPEN_QUESTION,
+    Reading,
+    as_auroc,
+)
+from localent.analysis.summary import SELECTION, Answers, Contrast, Summary
 from localent.report.chart import line_chart
 from localent.report.numbers import decimals_for, negated, number, percent, point
 from localent.report.table import cell_text
@@ -17,7 +30,7 @@ WIDTH = 80
 UNITS = {"nats": 1.0, "bits": 1 / math.log(2)}
 MAX_STEPS = 10  # rows of the table by step
 AUROC = (
-    "AUROC: how often a wrong trace scores above a right one; 0.5 is chance. Beyond length: AUROC minus the AUROC of"
+    "AUROC: how often a wrong trace scores above a right one; 0.5 is chance. Last column: AUROC minus the AUROC of"
     " length, taken in the direction in which length separates better."
 )
 HALF_WAY = (
@@ -27,6 +40,16 @@ HALF_WAY = (
 NO_ANSWER = (
     "No answer: probability that none follows the cue, mean of traces; the entropy is that of the answers given."
 )
+TAILS = {  # the end of a sentence on a signal that separates, by its reading
+    BEYOND_BOTH: "also with length held fixed ({length}) and among traces of one question ({question}), {holm}",
+    BEYOND_LENGTH: "also with length held fixed ({length}), {holm}; the question is not held fixed: too few questions"
+    " have right and wrong traces",
+    LENGTH: "but length explains it: {length} among traces of like length",
+    QUESTION: "but the question explains it: {question} among traces of one question",
+    OPEN_LENGTH: "but not for certain beyond length: {length} among traces of like length",
+    OPEN_QUESTION: "but not for certain beyond the question: {question} among traces of one question",
+}
+BEYOND = (BEYOND_BOTH, BEYOND_LENGTH)
 SMALL_CLASS = 20  # fewer right or wrong traces than this add a warning
 
 
@@ -110,7 +133,7 @@ def _signals(s: Summary) -> list[str]:
         return []
     cells = [[number(found, 1, 3) for found in (x.auroc, x.length, x.advantage)] for _, x in rows]
     return [
-        _columns("entropy", "AUROC", "AUROC of length", "beyond length"),
+        _columns("entropy", "AUROC", "AUROC of length", "above length's"),
         *(_columns(name, *three) for (name, _), three in zip(rows, cells, strict=True)),
     ]
 
@@ -162,34 +185,45 @@ def _class_cells(curve: Curve, k: int, scale: float) -> str:
 
 
 def reading(s: Summary, unit: str = "nats") -> list[str]:
-    """The findings in plain words, a sentence or two for each."""
+    """The findings in plain words, a sentence or two for each: those of the run's judgement, and no others."""
     if not s.n_traces:
         return ["No trace is finished yet."]
     if s.chance is not None and s.chance.at_chance:
         return [s.chance.sentence]
     if s.validity is not None and s.validity.doubtful:
         return [s.validity.sentence]
-    signals = [("the mean token entropy", s.signal)]
-    if s.answers is not None:
-        signals += [("the answer entropy half-way", s.answers.signal_half)]
-        signals += [("the answer entropy half-way among traces of equally many steps", s.answers.signal_half_equal)]
-    sentences = [] if s.answers is None else [_gap_sentence(s.answers.half.gap, unit)]
-    if s.signal.auroc.value is None:
-        sentences += [f"Right and wrong traces cannot be compared: {s.signal.auroc.reason}."]
-    else:
-        sentences += [_signal_sentence(name, signal) for name, signal in signals]
-    sentences += [] if s.answers is None else [_gain_sentence(s.answers, unit)]
+    sentences = [*_comparisons(s, unit), *([] if s.answers is None else [_gain_sentence(s, s.answers, unit)])]
     return [sentence for sentence in [*sentences, _care_sentence(s)] if sentence]
 
 
+def _comparisons(s: Summary, unit: str) -> list[str]:
+    """Right against wrong traces; one sentence where they cannot be compared."""
+    if s.signal.auroc.value is None:
+        return [f"Right and wrong traces cannot be compared: {s.signal.auroc.reason}."]
+    if s.judgement is None:
+        return []
+    token = s.judgement.readings["mean_entropy"]
+    if token.n_rarer < MIN_TOLD:
+        return [_few_sentence(s, token.n_rarer)]
+    found = [_signal_sentence("the mean token entropy", token, s.signal.auroc)]
+    half = s.judgement.readings.get("answer_entropy_half")
+    if s.answers is not None and half is not None:
+        answers = s.answers
+        found += [_signal_sentence("the answer entropy half-way", half, answers.signal_half.auroc)]
+        found += [_gap_sentence(answers.half.gap, unit)] if half.reading in BEYOND else []
+    return found
+
+
+def _few_sentence(s: Summary, n_problems: int) -> str:
+    """In place of all sentences on right and wrong traces."""
+    n, name = _smaller_class(s)
+    which = f"Only {n} {name} {'trace' if n == 1 else 'traces'}, of {n_problems} problem{'s' * (n_problems != 1)}"
+    return f"{which}: too few to say what tells right from wrong ({MIN_TOLD} problems with each are needed)."
+
+
 def _gap_sentence(gap: Estimate, unit: str) -> str:
-    if gap.value is None:
+    if not gap.known or not gap.excludes(0):
         return ""
-    if not gap.known:
-        return f"Half-way, answer entropy of wrong minus right traces is {_in_unit(gap, unit)}; {gap.reason}."
-    if not gap.excludes(0):
-        size = _in_unit(gap, unit)
-        return f"Half-way, the answer entropy of wrong and right traces cannot be told apart: wrong minus right {size}."
     if gap.above(0):
         size = _in_unit(gap, unit)
         return f"Wrong traces stay uncertain: half-way their answer entropy is {size} above that of right ones."
@@ -197,46 +231,54 @@ def _gap_sentence(gap: Estimate, unit: str) -> str:
     return f"Wrong traces are more certain: half-way their answer entropy is {size} below that of right ones."
 
 
-def _signal_sentence(name: str, signal: Signal) -> str:
-    auroc, found = signal.auroc, f"AUROC {number(signal.auroc, 1, 2)}"
-    if auroc.value is None:
-        return f"The AUROC of {name} is undefined: {auroc.reason}."
-    if not auroc.known:
-        return f"No conclusion from {name}: {found}, {auroc.reason}."
-    if not auroc.excludes(0.5):
-        return f"By {name}, wrong and right traces cannot be told apart: {found} includes 0.5."
-    if auroc.below(0.5):
-        return f"{_capital(name)} is lower in wrong traces than in right ones: {found}."
-    return f"{_capital(name)} tells wrong traces from right ones: {found}{_against_length(signal)}."
+def _signal_sentence(name: str, r: Reading, auroc: Estimate) -> str:
+    """The reading of one signal, as 'localent signals' gives it."""
+    found, holm = f"AUROC {number(auroc, 1, 2)}", f"after Holm's rule over {r.n_signals} signals"
+    if r.reading == NOT_SHOWN:
+        p = f"p = {r.p_holm:.2f}" if r.p_holm is not None else "no p"
+        return f"By {name}, wrong and right traces are not told apart: {found}, {p} {holm}."
+    if r.reading == NOISE:
+        return f"{_capital(name)} differs by less than the standard error of one estimate: {found}."
+    if r.reading not in TAILS:
+        return f"The AUROC of {name} is undefined: {auroc.reason}." if auroc.value is None else ""
+    below = auroc.value is not None and auroc.value < 0.5
+    tells = "is lower in wrong traces than in right ones" if below else "tells wrong traces from right ones"
+    return f"{_capital(name)} {tells}: {found}, {TAILS[r.reading].format(**_left(r), holm=holm)}."
 
 
-def _against_length(signal: Signal) -> str:
-    length = f"the trace's length ({number(signal.length, 1, 2)})"
-    if not signal.advantage.excludes(0):
-        return f", but is not shown to beat {length}"
-    return f", {'better' if signal.advantage.above(0) else 'worse'} than {length}"
+def _left(r: Reading) -> dict[str, str]:
+    """The AUROC with length and with the question held fixed, in words."""
+    return {"length": number(as_auroc(r, r.length.left), 1, 2), "question": number(as_auroc(r, r.question.left), 1, 2)}
 
 
-def _gain_sentence(answers: Answers, unit: str) -> str:
-    """The gain over all traces, so that nothing is selected on the outcome."""
+def _gain_sentence(s: Summary, answers: Answers, unit: str) -> str:
+    """The verdict on the gain, over all traces, so that nothing is selected on the outcome."""
     end = answers.gain_end
     if answers.every_step and len(answers.p_true_along.at) == 1:
         return "No trace reasons before its answer: the answer is read after the question alone."
-    if not end.known:
+    verdict = None if s.judgement is None else s.judgement.verdicts.get(GAIN_RISES.key)
+    if not end.known or verdict is None:
         return ""
     size, half = _in_unit(end, unit), _in_words(answers.gain_half, UNITS[unit])
-    if not end.excludes(0):
-        return f"No clear evidence that the reasoning gathers information about the true answer: {size} by its end."
-    if end.below(0):
-        return f"The reasoning leads away from the true answer: {size} of information by its end, {half} half-way."
-    return f"The reasoning gathers information about the true answer: {size} by its end, {half} half-way."
+    if verdict.verdict == SUPPORTED:
+        return f"The reasoning gathers information about the true answer: {size} by its end, {half} half-way."
+    if verdict.is_smaller:
+        least = f"{verdict.smallest * UNITS[unit]:.2g} {unit}"
+        return f"Over a trace the reasoning gathers less than {least} about the true answer: {size} by its end."
+    return f"No clear evidence that the reasoning gathers information about the true answer: {size} by its end."
 
 
 def _care_sentence(s: Summary) -> str:
     """A warning where one class is small."""
-    n_right = round((s.accuracy.value or 0.0) * s.n_traces)
-    n, name = min((n_right, "right"), (s.n_traces - n_right, "wrong"))
+    n, name = _smaller_class(s)
+    if s.judgement is not None and s.judgement.readings["mean_entropy"].n_rarer < MIN_TOLD:
+        return ""  # said already
     return f"Only {n} {name} {'trace' if n == 1 else 'traces'}: a small sample." if 0 < n < SMALL_CLASS else ""
+
+
+def _smaller_class(s: Summary) -> tuple[int, str]:
+    n_right = round((s.accuracy.value or 0.0) * s.n_traces)
+    return min((n_right, "right"), (s.n_traces - n_right, "wrong"))
 
 
 def _footer(s: Summary) -> list[str]:
@@ -244,7 +286,7 @@ def _footer(s: Summary) -> list[str]:
     if not s.n_traces:
         return []
     brackets = f"[ ]: {s.level * 100:g} % interval, clustered by problem."
-    read = [] if s.answers is None else [NO_ANSWER, FLOORED]
+    read = [] if s.answers is None else [NO_ANSWER, RECALIBRATED]
     if s.signal.auroc.value is None:
         return [" ".join([brackets, *read])]
     return [" ".join([brackets, AUROC, SELECTION]), *([] if s.answers is None else [HALF_WAY]), *read]

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
-from localent.analysis.claims import REFUTED, RULES, SUPPORTED, Verdict
+from localent.analysis.claims import RULES, SMALLER, SUPPORTED, Verdict
 from localent.records import Run
 from localent.runs import settings_of
 from localent.runs.extend import Wanted
@@ -34,11 +34,15 @@ class OtherSeed:
     def agreement(self, found: Sequence[tuple[str, Verdict]]) -> tuple[int, int, int]:
         """(verdicts that are the same, opposite verdicts, verdicts that both studies have), given (task, verdict).
 
-        Opposite: supported in one, refuted in the other.
+        Opposite: supported in one, shown to be smaller than the smallest effect that counts in the other.
         """
         both = [(v.verdict, other) for task, v in found if (other := self.verdict_of(task, v)) is not None]
-        opposite = sum({here, there} == {SUPPORTED, REFUTED} for here, there in both)
+        opposite = sum(_opposite(here, there) or _opposite(there, here) for here, there in both)
         return sum(here == there for here, there in both), opposite, len(both)
+
+
+def _opposite(one: str, other: str) -> bool:
+    return one == SUPPORTED and other.startswith(SMALLER)
 
 
 def study_id(run_ids: Sequence[str], wanted: Wanted) -> str:

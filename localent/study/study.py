@@ -15,6 +15,8 @@ from localent.analysis.contrasts import Sample
 from localent.analysis.family import FAMILY, MECHANISM, is_family
 from localent.analysis.intervals import Resampling
 from localent.analysis.probed import Probed
+from localent.analysis.sensitivity import Alternative, sensitivity
+from localent.analysis.verdicts import RESAMPLING
 from localent.errors import LocalentError
 from localent.runs.extend import Wanted
 from localent.runs.progress import SILENT
@@ -24,7 +26,6 @@ from localent.study.seeds import STORED, OtherSeed, other_seeds, study_id
 from localent.study.subjects import ModelRun, Subject, ln_others, read_run, subject
 from localent.tracing.controls import COMPARED, EVERY
 
-RESAMPLING = Resampling(1000)
 ARROW = " -> "  # between the stages that a verdict on training is about
 SELECTED = (
     "Claims marked * compare right and wrong traces, or use a wrong one as control. Right and wrong are known only at"
@@ -44,6 +45,7 @@ class Design:
     control_samples: int | None = 1  # traces per problem that get controls; None: all
     m: int = 0  # rollouts per prefix; 0: none
     n_rolled: int | None = 12  # traces per run that are rolled out; None: all
+    sensitivity: bool = False  # judge under other thresholds as well
 
     def wanted(self, task_list: Sequence[tasks.Task]) -> Wanted:
         """The traces and probes that count, of runs on these tasks."""
@@ -79,6 +81,7 @@ class Study:
     verdicts: tuple[tuple[str, Verdict], ...]  # (task, verdict)
     notes: tuple[str, ...]
     seeds: tuple[OtherSeed, ...] = ()  # the same study under other seeds, where the database has it
+    alternatives: tuple[tuple[str, Alternative], ...] = ()  # (task, claim under another threshold); empty: not asked
     unfinished: tuple[str, ...] = ()  # what there was no time for, a sentence for each run
 
 
@@ -107,6 +110,8 @@ def study(
         judged = analyse(store, found, wanted, family=bundled or is_family(names))
         keep(store, judged, found)
         left = tuple(filter(None, (work.unfinished(listener.time) for work in works)))
+        if design.sensitivity:
+            judged = replace(judged, alternatives=tuple(alternatives(store, found, wanted, judged.subjects)))
         return replace(judged, seeds=tuple(other_seeds(store, found, wanted)), unfinished=left)
 
 
@@ -151,6 +156,19 @@ def analyse(
         judged += [(task, v) for v in _unless_unfit(trained, [s for s in subjects if s.task == task])]
     notes = (SELECTED, THRESHOLDS, *([MECHANISM] if family else []))
     return Study(study_id([run.run_id for run in found], wanted), tuple(subjects), tuple(judged), notes)
+
+
+def alternatives(
+    store: Database, found: Sequence[ModelRun], wanted: Wanted, subjects: Sequence[Subject]
+) -> list[tuple[str, Alternative]]:
+    """The claims about each model under other thresholds; withheld where they are withheld."""
+    moved: list[tuple[str, Alternative]] = []
+    for run, about in zip(found, subjects, strict=True):
+        read = read_run(store, run.run_id, wanted)
+        others = sensitivity(Sample(run.model, read.own, read.n_tokens, RESAMPLING), read.controls, read.rolled, read.m)
+        told = _unless_unfit([other.verdict for other in others], [about])
+        moved += [(run.task, replace(other, verdict=v)) for other, v in zip(others, told, strict=True)]
+    return moved
 
 
 def _unless_unfit(found: Sequence[Verdict], subjects: Sequence[Subject]) -> list[Verdict]:

@@ -10,6 +10,7 @@ import numpy as np
 from localent.analysis import beyond_controls, load, signatures, verdicts
 from localent.analysis.chance import Chance, against_chance
 from localent.analysis.curves import HALF, Curve
+from localent.analysis.information import readable
 from localent.analysis.intervals import Estimate, Resampling, estimate, problem_index, separation, share
 from localent.analysis.metrics import Array, mean_of
 from localent.analysis.probed import Probed, only
@@ -58,7 +59,7 @@ class Subject:
     truncated: float  # share of traces that ran into the token limit
     looped: float  # share of traces that repeat themselves: they count for the accuracy, and are in no comparison
     no_answer: float  # share of traces in which no answer was found
-    gain: Estimate  # slope of the information gain, nats per whole trace
+    gain: Estimate  # slope of the information gain, recalibrated, nats per whole trace
     gain_half: Estimate  # nats gained by half of the steps, traces of two or more
     auroc_half: Estimate  # of the answer entropy at half, traces of equally many steps, two or more
     auroc_half_any: Estimate  # the same, any trace with any other; one-step traces are read at their start
@@ -205,7 +206,8 @@ def subject(run: ModelRun, read: Reading, ln_wrong: float, resampling: Resamplin
 
 def gain_of_control(p: Probed, control: Probed) -> Array:
     """Information gained at the last k of a control's text, from the trace's own start: (n,) nats."""
-    return signatures.last(control.log_true) - p.log_true[:, 0]
+    found: Array = signatures.last(readable(control)) - readable(p)[:, 0]
+    return found
 
 
 def agreement(p: Probed, rolled: Probed, m: int = LEAST) -> Agreement:

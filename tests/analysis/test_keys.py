@@ -48,8 +48,9 @@ def reworded(monkeypatch):
 
 def test_keys_are_one_to_a_claim_and_know_the_wording_of_older_files():
     found = titled(claims, Claim).values()
-    assert len({one.key for one in found}) == len(found) == len(CLAIM_KEYS)
-    assert set(CLAIM_KEYS.values()) == {one.key for one in found}
+    keys = {one.key for one in found}
+    assert len(keys) == len(found)
+    assert set(CLAIM_KEYS.values()) - keys == {"gain_rises_no_floor"}  # no longer judged
 
 
 def test_reworded_claims_are_the_same_claims(tmp_path, reworded):

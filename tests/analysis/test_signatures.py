@@ -64,13 +64,6 @@ def test_violations_coherence_and_slope():
         assert found == pytest.approx(expected, nan_ok=True)
 
 
-def test_the_slope_over_steps_is_least_squares_under_any_counts():
-    rng = np.random.default_rng(0)
-    x, y, counts = rng.normal(size=50), rng.normal(size=50), rng.integers(0, 3, 50)
-    expected = stats.linregress(x.repeat(counts), y.repeat(counts)).slope
-    assert float(signatures.slope_of(y, x)(counts.astype(float))) == pytest.approx(expected)
-
-
 def test_decay_finds_the_parameters_of_an_exponential():
     t = np.linspace(0, 1, 11)
     found = signatures.decay(0.4 + 1.6 * np.exp(-3.0 * t))

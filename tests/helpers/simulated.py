@@ -6,6 +6,7 @@ import numpy as np
 import scipy.stats
 
 from localent.analysis import load
+from localent.analysis.judgement import judgement
 from localent.analysis.probed import Probed
 from localent.analysis.recorded import Traces
 from localent.analysis.summary import Summary, summarise
@@ -53,8 +54,18 @@ class Simulated:
     def answers(self, _, names):
         return {name: [] for name in names}
 
+    def tokens(self, _, names):
+        """Every token of a trace has its mean entropy, whatever is measured."""
+        each = np.repeat(np.maximum(self.columns[0]["mean_entropy"], 0.01), self.columns[0]["n_tokens"])
+        return dict.fromkeys(names, each)
+
+    def steps(self, _, names):
+        n = sum(self.columns[0]["n_steps"])
+        return {name: ["reasoning"] * n if name == "kind" else np.ones(n) for name in names}
+
     def summary(self) -> Summary:
-        return summarise(load.traces(self, ""), load.probes(self, "").own)
+        run = load.run(self, "")
+        return summarise(run.traces, run.probes.own, judgement=judgement(run))
 
 
 def labelled(wrong, problems, n_tokens) -> Traces:
@@ -97,7 +108,7 @@ def simulated_columns(run):
         entropy = 0.5 + excess + 0.1 * r.normal() + run.entropy_effect * wrong
         steps = 1 + int(r.integers(6))
         row = dict(trace_id=i, problem_id=problem, sample=i % run.samples, correct=int(not wrong), finish="stop")
-        row |= dict(n_tokens=n_tokens, n_steps=steps, problem_steps=steps, mean_entropy=float(entropy))
+        row |= dict(n_tokens=n_tokens, n_steps=steps, problem_steps=steps, mean_entropy=float(entropy), true_answer="1")
         append(traces, row | dict(answer="0" if wrong else "1"))
         for k in range(steps + 1) if run.probed else ():
             h = max(0.0, 2.0 * (1 - k / steps) + 10 * run.entropy_effect * wrong * k / steps + 0.1 * r.normal())

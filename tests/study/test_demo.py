@@ -112,7 +112,7 @@ def judged(tmp_path_factory):
 
 def test_words_on_stages_follow_the_verdicts(judged):
     gathers, increases, _ = report.stage_sentences(judged)
-    assert "early refuted, sft supported" in gathers
+    assert "early smaller than 0.1 nats a trace, sft supported" in gathers
     assert increases == "On demo-choice, training increases that gain: early -> sft supported."
 
 

@@ -12,8 +12,8 @@ from helpers.runs import query
 from scipy import stats
 
 from localent import study, tasks
-from localent.analysis import beyond_controls, claims, contrasts, load, scores, verdicts
-from localent.analysis.claims import LENGTH, REFUTED, SUPPORTED, UNDECIDED, WITHHELD
+from localent.analysis import beyond_controls, claims, contrasts, information, load, scores, verdicts
+from localent.analysis.claims import LENGTH, REPORTED, SUPPORTED, UNDECIDED, WITHHELD, Ps
 from localent.analysis.curves import Curve
 from localent.analysis.intervals import Estimate, Resampling
 from localent.analysis.probed import Probed
@@ -27,6 +27,7 @@ from localent.study import Design, ModelRun
 from localent.study.subjects import gain_of_control
 
 FEW = Resampling(300)
+SMALL = "smaller than 0.05 in AUROC"
 PLANTED = synthetic.Law(gain=5, gain_wrong=1, noise=0.2, control_gain=0.0)
 EVERY, EVERY_HALF = claims.EXCEEDS_ALL.key, claims.EXCEEDS_ALL_HALF.key
 GAIN, BY_HALF, ROLLED = claims.GAIN_RISES.key, claims.GAIN_BY_HALF.key, claims.GAIN_RISES_ROLLOUTS.key
@@ -68,8 +69,8 @@ def test_two_seeds_give_the_same_verdicts_on_what_was_planted(tmp_path):
 
 def test_no_effect_is_refuted_or_undecided(tmp_path):
     found = judged(tmp_path, synthetic.Law(control_gain=0.0))
-    assert found[GAIN].verdict == REFUTED
-    assert found[EVERY].verdict == REFUTED
+    assert found[GAIN].is_smaller
+    assert found[EVERY].is_smaller
     assert SUPPORTED not in {v.verdict for v in found.values()}
 
 
@@ -77,7 +78,7 @@ def test_a_gain_that_the_controls_have_too_is_refuted(tmp_path):
     """Entropy falls and the true answer rises, but as much under any text: not gathered by this reasoning."""
     found = judged(tmp_path, synthetic.Law(gain=3, control_gain=3))
     assert found[GAIN].verdict == SUPPORTED
-    assert found[EVERY].verdict == REFUTED
+    assert found[EVERY].is_smaller
 
 
 def test_an_effect_of_length_alone_is_explained_by_length(tmp_path):
@@ -85,7 +86,7 @@ def test_an_effect_of_length_alone_is_explained_by_length(tmp_path):
     law = synthetic.Law(by_length=1.2, entropy_by_length=0.5, gain=2.0)
     found = judged(tmp_path, law, n_problems=200)
     assert found[PLAIN].effect.low > 0.1
-    assert not found[PLAIN].given_length.excludes(0)
+    assert not found[PLAIN].given_length.above(0)
     assert not found[EARLY].effect.excludes(0)
     assert found[PLAIN].verdict == found[EARLY].verdict == LENGTH
 
@@ -109,7 +110,7 @@ def test_what_the_question_alone_tells_is_not_gained_by_reasoning(tmp_path):
     told = replace(p, entropy=np.where(np.isnan(p.position), np.nan, level[:, None] + noise))
     found = claims_of("m", told, {}, np.ones(len(p.wrong)))
     assert found[EARLY].effect.low > 0.1
-    assert found[BEYOND].verdict == REFUTED
+    assert found[BEYOND].is_smaller
     later = replace(p, entropy=np.where(p.position > 0, told.entropy, 1.0 + noise))
     found = claims_of("m", later, {}, np.ones(len(p.wrong)))
     assert found[BEYOND].verdict == SUPPORTED
@@ -125,7 +126,7 @@ def test_reasoning_replaced_by_filler_is_refuted(tmp_path):
     as_if = synthetic.replaced(own, filler)
     lengths = np.ones(len(own.wrong))
     by_claim = claims_of("filler", as_if, {}, lengths)
-    assert by_claim[GAIN].verdict == REFUTED
+    assert by_claim[GAIN].is_smaller
     assert (as_if.n_steps == own.n_steps).all()
     assert as_if.p_true[:, 0] == pytest.approx(own.p_true[:, 0])
 
@@ -139,7 +140,7 @@ def test_training_is_judged_between_stages_over_the_same_problems(tmp_path):
     training = {v.subject: v for _, v in found.verdicts if v.key == claims.TRAINING.key}
     assert list(training) == ["early -> base", "base -> tuned", "early -> tuned"]
     assert training["early -> base"].verdict == SUPPORTED
-    assert training["base -> tuned"].verdict in (REFUTED, UNDECIDED)
+    assert training["base -> tuned"].is_smaller or training["base -> tuned"].verdict == UNDECIDED
     text = verdict_table(found.verdicts), stage_table(found.subjects), mechanism_table(found.subjects)
     assert all(len(row) == len(columns) for columns, rows in text for row in rows)
     assert any("exp(-" in line for line in sentences(found.subjects))
@@ -180,7 +181,7 @@ def test_traces_that_repeat_themselves_are_not_wrong_reasoning(tmp_path):
 
 @pytest.mark.parametrize(
     ("ends", "verdict"),
-    [((0.3, 0.2, 0.4), SUPPORTED), ((0.02, 0.01, 0.03), REFUTED), ((-0.5, -0.6, -0.4), REFUTED),
+    [((0.3, 0.2, 0.4), SUPPORTED), ((0.02, 0.01, 0.03), SMALL), ((-0.5, -0.6, -0.4), SMALL),
      ((0.1, -0.1, 0.3), UNDECIDED), ((0.06, 0.01, 0.2), SUPPORTED), ((0.04, 0.01, 0.2), UNDECIDED),
      ((0.3, None, None), UNDECIDED), ((None, None, None), UNDECIDED)],
 )  # fmt: skip
@@ -191,10 +192,20 @@ def test_the_rule_of_verdicts(ends, verdict):
 
 def test_a_claim_that_holms_rule_does_not_pass_is_undecided():
     effect = Estimate(0.3, 0.2, 0.4)
-    family = [claims.judged(claims.GAIN_BY_HALF, "m", effect, p) for p in (0.001, 0.03, 0.04, None)]
+    family = [claims.judged(claims.GAIN_BY_HALF, "m", effect, Ps(p, 1.0)) for p in (0.001, 0.03, 0.04, None)]
     found = claims.settled(family)
     assert [v.verdict for v in found] == [SUPPORTED, UNDECIDED, UNDECIDED, SUPPORTED]
     assert [v.p_holm for v in found] == pytest.approx([0.003, 0.06, 0.06, None])
+
+
+def test_that_an_effect_is_small_is_in_the_same_family():
+    """By the p that it is the smallest that counts, not by the p that there is none."""
+    small, large = Estimate(0.01, -0.02, 0.04), Estimate(0.3, 0.2, 0.4)
+    family = [claims.judged(claims.GAIN_BY_HALF, "m", small, Ps(0.5, p)) for p in (0.001, 0.03)]
+    family.append(claims.judged(claims.GAIN_BY_HALF, "m", large, Ps(0.04, 1.0)))
+    found = claims.settled(family)
+    assert [v.verdict for v in found] == ["smaller than 0.05 nats", UNDECIDED, UNDECIDED]
+    assert [v.p_holm for v in found] == pytest.approx([0.003, 0.06, 0.06])
 
 
 def test_gains_of_controls_are_read_at_their_last_k(tmp_path):
@@ -203,10 +214,10 @@ def test_gains_of_controls_are_read_at_their_last_k(tmp_path):
     with open_db(path) as db:
         found = load.probes(db, run_id)
     own, control = found.own, found.controls["shuffled"]
-    gains = gain_of_control(own, control)
+    gains, before, after = gain_of_control(own, control), information.readable(own), information.readable(control)
     for i in range(10):
         k = int(own.n_steps[i])
-        assert gains[i] == pytest.approx(control.log_true[i, k] - own.log_true[i, 0])
+        assert gains[i] == pytest.approx(after[i, k] - before[i, 0])
 
 
 def test_agreement_of_an_estimator_with_itself_is_perfect(tmp_path):
@@ -254,8 +265,8 @@ def test_a_trained_model_whose_text_is_replaced_by_filler_is_refuted(bundled, tm
     as_if = synthetic.replaced(own, filler)
     assert (filler.there_at_all == (own.n_steps > 0)).all()
     by_claim = claims_of("filler", as_if, {}, np.ones(len(own.wrong)))
-    assert by_claim[GAIN].verdict == REFUTED
-    assert by_claim[claims.P_TRUE_RISES.key].verdict == REFUTED
+    assert by_claim[GAIN].is_smaller
+    assert by_claim[claims.P_TRUE_RISES.key].verdict == REPORTED
 
 
 def test_a_study_is_kept_and_made_once(random_model, tmp_path):
@@ -353,7 +364,7 @@ def test_studies_under_other_seeds_are_laid_beside(tmp_path):
     assert same[2] == len(studies[0].verdicts)
     columns, rows = verdict_table(studies[0].verdicts, others)
     gain = dict(zip(columns, next(row for row in rows if row[2] == claims.GAIN_RISES.title), strict=True))
-    assert (gain["verdict"], gain["seed 2"], gain["seed 3"]) == (SUPPORTED, "same", REFUTED)
+    assert (gain["verdict"], gain["seed 2"], gain["seed 3"]) == (SUPPORTED, "same", "smaller than 0.1 nats a trace")
 
 
 def test_controls_are_exceeded_along_the_trace_not_only_at_its_end(tmp_path):
@@ -367,7 +378,9 @@ def test_controls_are_exceeded_along_the_trace_not_only_at_its_end(tmp_path):
     assert curve.value[0] == 0
     assert (np.diff(curve.value[curve.n > 0]) > -0.2).all()
     assert beyond_controls.earliest_over([curve]) <= 0.5
-    late = replace(own, p_true=np.where((own.position > 0) & (own.position < 1), own.p_true[:, :1], own.p_true))
+    between = (own.position > 0) & (own.position < 1)
+    p_true, leads = (np.where(between, x[:, :1], x) for x in (own.p_true, own.leader_true))
+    late = replace(own, p_true=p_true, leader_true=leads)
     late_curve = beyond_controls.along(late, controls["filler"], resampling=FEW)
     assert beyond_controls.earliest_over([late_curve]) == 1.0
     lengths = np.ones(len(own.wrong))
@@ -385,7 +398,7 @@ def test_a_control_that_was_not_read_at_a_step_is_missing_there(tmp_path):
     filler = replace(found.controls["filler"], p_true=np.where(read, found.controls["filler"].p_true, np.nan))
     gaps = beyond_controls.gap_to(found.own, filler)
     assert np.isnan(gaps[:, [1, 3]]).all()
-    own, control = found.own.log_true, filler.log_true
+    own, control = information.readable(found.own), information.readable(filler)
     assert gaps[:, 4] == pytest.approx(own[:, 4] - control[:, 4])
     assert scores.mean(gaps[:, 1:]) == pytest.approx(gaps[:, [2, 4]].mean(1))
 
@@ -440,7 +453,7 @@ def test_traces_of_one_step_have_no_half_way():
     k, p_true_there = (np.where(np.isnan(short), np.nan, values) for values in (p.k, p_true))
     p = replace(p, p_true=p_true_there, position=short, k=k)
     found = claims_of("m", p, {}, np.ones(40))[BY_HALF]
-    assert found.effect.value == pytest.approx(np.log(p_true[~one, 1] / p_true[~one, 0]).mean())
+    assert found.effect.value == pytest.approx(information.gain(p)[~one, 1].mean())
     assert (found.effect.n, found.effect.n_missing) == (20, 20)
 
 
@@ -456,7 +469,7 @@ def test_an_effect_of_length_that_holms_rule_does_not_pass_is_undecided():
     def family(p):
         found = [(claims.EARLY_ANY, effect, LENGTH, p), (claims.EARLY, none, UNDECIDED, 0.9)]
         found.append((claims.WITHIN, none, UNDECIDED, 0.8))
-        made = [replace(claims.judged(c, "m", e, q), verdict=told) for c, e, told, q in found]
+        made = [replace(claims.judged(c, "m", e, Ps(q, q)), verdict=told) for c, e, told, q in found]
         return [v.verdict for v in claims.by_length(claims.settled(made))]
 
     assert family(0.04) == [UNDECIDED, UNDECIDED, UNDECIDED]
@@ -494,17 +507,18 @@ def test_every_control_shows_the_one_that_decides():
     """The least effect of all may be undecided: what refutes is shown, what is not known has no say."""
 
     def one(name, told, *ends):
-        found = claims.judged(claims.exceeds(name, selected=False), "m", Estimate(*ends), 0.5)
+        found = claims.judged(claims.exceeds(name, selected=False), "m", Estimate(*ends), Ps(0.5, 0.01))
         return {name: replace(found, verdict=told)}
 
     def every(found):
         return verdicts.least_of(claims.EXCEEDS_ALL, found)
 
-    wide, low = one("wide", UNDECIDED, -0.2, -0.9, 0.5), one("low", REFUTED, 0.01, -0.01, 0.02)
+    wide, low = one("wide", UNDECIDED, -0.2, -0.9, 0.5), one("low", "smaller than 0.05 nats", 0.01, -0.01, 0.02)
     high, absent = one("high", SUPPORTED, 0.5, 0.4, 0.6), one("absent", UNDECIDED, None)
     found = every(wide | low | high | absent)
-    assert (found.verdict, found.effect, found.key) == (REFUTED, low["low"].effect, EVERY)
-    assert found.note == "the least of 1 refuted: low; none to be had: absent"
+    assert (found.verdict, found.effect, found.key) == ("smaller than 0.05 nats", low["low"].effect, EVERY)
+    assert found.note == "the least of 1 smaller than 0.05 nats: low; none to be had: absent"
+    assert found.p_smaller == pytest.approx(0.03)  # three controls that have an effect
     assert every(wide | high).effect == wide["wide"].effect
     assert every(high | absent).verdict == UNDECIDED
     assert every(high).note == "the least of 1: high"
@@ -557,10 +571,9 @@ def questioned(n=100, seed=0):
 
 def within(scores, wrong, problems, length):
     """The within-question claim by its own function, on scores that are already those of half-way."""
-    made = type("Made", (), dict(wrong=wrong, problems=problems))
-    effect = contrasts.scaled(contrasts.separation(scores, wrong, problems, problems, resampling=FEW), 1, -0.5)
+    made = type("Made", (), dict(wrong=wrong, problems=problems, n_steps=np.full(len(wrong), 3.0)))
     sample = contrasts.Sample("m", made, length, FEW)
-    return contrasts._beside_length(claims.WITHIN, sample, scores, effect, problems)
+    return contrasts.contrast(claims.WITHIN, sample, contrasts.Scored(scores, problems, by_question=True))
 
 
 def test_length_within_a_question_explains_what_it_explains_there():
@@ -580,11 +593,11 @@ def test_a_length_that_never_varies_explains_nothing():
     rng = np.random.default_rng(0)
     wrong = np.arange(200) < 100
     scores = np.where(wrong, np.where(np.arange(200) % 4 == 0, 2.5, 0.9), 1.0) + 0.01 * rng.normal(size=200)
-    made = type("Made", (), dict(wrong=wrong, problems=np.arange(200)))
+    made = type("Made", (), dict(wrong=wrong, problems=np.arange(200), n_steps=np.full(200, 3.0)))
     sample = contrasts.Sample("m", made, np.full(200, 50.0), FEW)
-    found = contrasts.contrast(claims.SEPARABILITY, sample, scores)
+    found = contrasts.contrast(claims.SEPARABILITY, sample, contrasts.Scored(scores, sample.anywhere))
     assert found.effect.low > 0
-    assert (found.verdict, found.note) == (UNDECIDED, "by ranks nothing is shown")
+    assert (found.verdict, found.note) == (UNDECIDED, "by ranks nothing is left")
     assert found.test == "clustered t"
     by_hand = stats.ttest_ind(scores[wrong], scores[~wrong], equal_var=False)
     assert stats.t.isf(found.p / 2, 99) == pytest.approx(abs(by_hand.statistic), rel=0.01)
@@ -597,9 +610,9 @@ def test_four_wrong_traces_support_no_contrast(claim):
     def verdict(n_wrong):
         wrong = np.arange(200) < n_wrong
         scores = 5.0 * wrong + np.random.default_rng(0).normal(size=200)
-        made = type("Made", (), dict(wrong=wrong, problems=np.arange(200)))
-        length = np.random.default_rng(1).normal(size=200)
-        return contrasts.contrast(claim, contrasts.Sample("m", made, length, FEW), scores)
+        made = type("Made", (), dict(wrong=wrong, problems=np.arange(200), n_steps=np.full(200, 3.0)))
+        sample = contrasts.Sample("m", made, np.random.default_rng(1).normal(size=200), FEW)
+        return contrasts.contrast(claim, sample, contrasts.Scored(scores, sample.anywhere))
 
     four, twenty = verdict(4), verdict(20)
     assert (four.verdict, four.p, four.effect.low) == (UNDECIDED, None, None)
@@ -609,9 +622,9 @@ def test_four_wrong_traces_support_no_contrast(claim):
 
 def test_a_refutation_is_not_overwritten_by_length():
     effect = Estimate(-0.2, -0.3, -0.1, 100, 0, 100)
-    shown = claims.judged(claims.EARLY, "m", effect, 0.001)
+    shown = claims.judged(claims.EARLY, "m", effect, Ps(0.001, 0.001))
     length = replace(shown, key=PLAIN, verdict=LENGTH)
-    assert [v.verdict for v in claims.by_length([shown, length])] == [REFUTED, LENGTH]
+    assert [v.verdict for v in claims.by_length([shown, length])] == [SMALL, LENGTH]
     nothing = replace(shown, effect=Estimate(0.0, -0.04, 0.04, 100, 0, 100))
     assert [v.verdict for v in claims.by_length([nothing, length])] == [LENGTH, LENGTH]
 
@@ -644,7 +657,7 @@ def test_study_on_the_command_line(random_model, tmp_path):
     other = CliRunner().invoke(main, [*arguments, "--seed", "1", "--json"])
     told = [json.loads(line) for line in other.stdout.splitlines() if line.startswith("{")]
     assert told
-    assert {row["verdict_seed_0"] for row in told} <= {SUPPORTED, REFUTED, UNDECIDED, LENGTH, WITHHELD}
+    assert {row["verdict_seed_0"] for row in told} <= {UNDECIDED, WITHHELD, REPORTED}
     assert "Under seed 0" in other.stderr
     chosen = ["--top-p", "0.9", "--top-k", "5", "--system", "Think."]
     more = CliRunner().invoke(main, [*arguments, *chosen, "--threads", "1", "--ctx", "1600", "--json"])
@@ -664,7 +677,7 @@ def test_signals_replay_and_study_speak_on_the_command_line(tmp_path):
     run_id = synthetic.write(path, PLANTED, n_problems=40, n_samples=2)
     for arguments, said in (
         (["signals", run_id[:6]], "beyond length"),
-        (["signals", run_id, "--json"], '"reading": "beyond length"'),
+        (["signals", run_id, "--json"], '"reading": "beyond length and question"'),
         (["replay", run_id, "--policy", "stop"], "length cap"),
     ):
         result = CliRunner().invoke(main, [*arguments, "--db", str(path)])

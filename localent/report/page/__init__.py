@@ -69,7 +69,7 @@ def write_page(
     text = render(
         title=title or title_of(runs),
         runs=[run_row(run, db) for run in runs],
-        verdicts=[(run.name, run.run_id, terminal.reading(run.summary)) for run in runs],
+        verdicts=[(run.name, run.run_id, terminal.reading(run.judged(db))) for run in runs],
         differences=differences(runs),
         figures=figures,
         comparisons=comparison_rows(db, runs),

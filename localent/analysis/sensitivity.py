@@ -1,0 +1,42 @@
+"""The same claims under other thresholds: which verdicts hang on a choice of ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from localent.analysis.claims import Rules, Verdict
+from localent.analysis.contrasts import Sample
+from localent.analysis.probed import Probed
+from localent.analysis.verdicts import judge
+
+KNOBS: dict[str, tuple[float, ...]] = {  # field of Rules -> other values than its default
+    "floor": (1e-2, 1e-4),
+    "lock": (0.05, 0.2, 0.5),
+    "slack": (0.0, 0.05),
+    "scale": (0.5, 2.0),
+}
+MEANING = {
+    "floor": "probability of a blind guess at a number",
+    "lock": "locked in, nats",
+    "slack": "a rise, nats",
+    "scale": "smallest effects, times",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """One claim about one subject with one threshold moved."""
+
+    setting: str  # field of Rules
+    value: float
+    verdict: Verdict
+
+
+def sensitivity(s: Sample, controls: dict[str, Probed], rolled: Probed | None = None, m: int = 0) -> list[Alternative]:
+    """Every claim under every other threshold, one moved at a time."""
+    found = []
+    for setting, values in KNOBS.items():
+        for value in values:
+            moved = replace(s, rules=replace(Rules(), **{setting: value}))
+            found += [Alternative(setting, value, v) for v in judge(moved, controls, rolled, m)]
+    return found
