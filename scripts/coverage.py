@@ -3,6 +3,7 @@
     python scripts/coverage.py                   # all rows, some minutes
     python scripts/coverage.py --samples 200     # rough, but quick
     python scripts/coverage.py --problems 100 --metric "AUROC, strata"
+    python scripts/coverage.py --worlds --samples 200   # how often claims are supported where there is nothing
 
 A problem has a hidden difficulty, normal, that makes its traces wrong and raises their score; a wrong trace scores
 higher by `--effect`. The truth is the same metric over 250,000 problems. One run in twenty may miss it; with
@@ -32,6 +33,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -138,6 +140,19 @@ def line(design: Design, name: str, true: float, known: list[Estimate], n_runs: 
     return f"{size}{100 - below - above:>10.1f}{below:>7.1f}{above:>7.1f}{width:>8.3f}{n_runs - len(known):>6}"
 
 
+def world_rows(n_runs: int) -> Iterator[str]:
+    """One line per world: how often any claim is supported, the claim that is most often, and how often, in %."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from helpers import worlds
+
+    yield f"{'world':<28}{'any':>6}{'most':>7}  claim"
+    for name, world in (worlds.NULL | worlds.PLANTED).items():
+        rates = worlds.supported(world, range(n_runs))
+        any_ = rates.pop("any")
+        claim = max(rates, key=lambda key: rates[key])
+        yield f"{name:<28}{100 * any_:>6.1f}{100 * rates[claim]:>7.1f}  {claim if rates[claim] else ''}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--samples", type=int, default=1000, help="simulated runs per row")
@@ -145,8 +160,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--problems", type=int, choices=sorted({d.n_problems for d in DESIGNS}), help="default: all")
     parser.add_argument("--metric", action="append", choices=list(METRICS), help="may be repeated; default: all")
+    parser.add_argument("--worlds", action="store_true", help="claims on tests/helpers/worlds.py instead")
     args = parser.parse_args()
     start = time.monotonic()
+    if args.worlds:
+        for text in world_rows(args.samples):
+            print(text, flush=True)
+        return
     designs = [d for d in DESIGNS if args.problems in (None, d.n_problems)]
     for text in rows(args.samples, args.effect, args.seed, designs, args.metric or list(METRICS)):
         print(text, flush=True)

@@ -12,8 +12,8 @@ from functools import cache
 import pytest
 from helpers.simulated import Simulated
 
+from localent.analysis import claims, held, signals
 from localent.analysis.intervals import Estimate
-from localent.analysis.summary import Signal
 from localent.report import chart, table, terminal
 
 # --- the summary --------------------------------------------------------------------------------------------------
@@ -38,7 +38,7 @@ entropy, nats                 right                wrong           wrong - right
 token mean     0.518 [0.474, 0.583]                0.698    0.180 [0.101, 0.249]
 answer at half    1.31 [1.14, 1.53]                 1.80       0.49 [0.26, 0.71]
 
-entropy                       AUROC      AUROC of length           beyond length
+entropy                       AUROC      AUROC of length          above length's
 token mean     0.930 [0.498, 0.989] 0.527 [0.302, 0.769]    0.402 [0.083, 0.632]
 answer at half 0.859 [0.573, 0.968] 0.527 [0.302, 0.769]    0.332 [0.128, 0.553]
   equal steps  1.000 [0.676, 1.000] 0.568 [0.267, 0.833]    0.432 [0.138, 0.740]
@@ -66,21 +66,13 @@ step  right  answer entropy       wrong  answer entropy      p(true)   no answer
    5      4  0.13                     3  1.67                  0.539       0.017
    6      1  0.08                     0  -                     0.900       0.014
 
-Wrong traces stay uncertain: half-way their answer entropy is 0.49 nats [0.26,
-  0.71] above that of right ones.
-By the mean token entropy, wrong and right traces cannot be told apart: AUROC
-  0.93 [0.50, 0.99] includes 0.5.
-The answer entropy half-way tells wrong traces from right ones: AUROC 0.86
-  [0.57, 0.97], better than the trace's length (0.53 [0.30, 0.77]).
-The answer entropy half-way among traces of equally many steps tells wrong
-  traces from right ones: AUROC 1.00 [0.68, 1.00], better than the trace's
-  length (0.57 [0.27, 0.83]).
+Only 8 wrong traces, of 8 problems: too few to say what tells right from wrong
+  (10 problems with each are needed).
 The reasoning gathers information about the true answer: 1.45 nats [1.00, 1.81]
-  by its end, 0.93 [0.59, 1.23] half-way.
-Only 8 wrong traces: a small sample.
+  by its end, 0.91 [0.57, 1.21] half-way.
 
 [ ]: 95 % interval, clustered by problem. AUROC: how often a wrong trace scores
-  above a right one; 0.5 is chance. Beyond length: AUROC minus the AUROC of
+  above a right one; 0.5 is chance. Last column: AUROC minus the AUROC of
   length, taken in the direction in which length separates better. Right and
   wrong are known only at the end: both groups are selected on the outcome.
 Half-way: after the last step in the first half of a trace's steps. In a trace
@@ -88,7 +80,8 @@ Half-way: after the last step in the first half of a trace's steps. In a trace
   pairs of a right and a wrong trace with the same number of steps.
 No answer: probability that none follows the cue, mean of traces; the entropy is
   that of the answers given.
-A true answer less likely than 0.001 counts as 0.001.
+Information is that of distributions recalibrated on the other half of the
+  problems, so that confidence alone neither gains nor loses any.
 """
 
 
@@ -168,53 +161,76 @@ def test_truncated_traces_are_shown_apart():
     [
         (Estimate(1.3, 1.1, 1.5), "stay uncertain: half-way their answer entropy is 1.30 nats [1.10, 1.50] above"),
         (Estimate(-1.3, -1.5, -1.1), "are more certain: half-way their answer entropy is 1.30 nats [1.10, 1.50] below"),
-        (Estimate(0.2, -0.1, 0.5), "cannot be told apart: wrong minus right 0.20 nats [-0.10, 0.50]"),
-        (Estimate(-1.3, reason="too few problems for an interval"), "is -1.30 nats; too few problems for an interval"),
     ],
 )
 def test_the_gap_sentence_follows_the_interval(seen, gap, words):
     half = replace(seen.answers.half, gap=gap)
-    assert words in terminal.reading(replace(seen, answers=replace(seen.answers, half=half)))[0]
+    assert words in " ".join(terminal.reading(replace(seen, answers=replace(seen.answers, half=half))))
 
 
-ABOVE, AROUND, BELOW = Estimate(0.7, 0.6, 0.8), Estimate(0.55, 0.45, 0.65), Estimate(0.3, 0.2, 0.4)
-MORE, SAME, LESS = Estimate(0.1, 0.05, 0.15), Estimate(0.1, -0.05, 0.15), Estimate(-0.1, -0.15, -0.05)
+def test_a_gap_that_is_not_shown_is_not_told(seen):
+    """Neither where its interval includes 0, nor where the signal does not pass Holm's rule."""
+    half = replace(seen.answers.half, gap=Estimate(0.2, -0.1, 0.5))
+    assert "stay uncertain" not in " ".join(terminal.reading(replace(seen, answers=replace(seen.answers, half=half))))
+    assert "stay uncertain" not in told(seen, "answer_entropy_half", reading=signals.NOT_SHOWN, p_holm=1.0)
 
 
-@pytest.mark.parametrize(
-    ("auroc", "advantage", "words"),
-    [
-        (ABOVE, MORE, "tells wrong traces from right ones: AUROC 0.70 [0.60, 0.80], better than the trace's length"),
-        (ABOVE, SAME, "0.70 [0.60, 0.80], but is not shown to beat the trace's length (0.55 [0.45, 0.65])"),
-        (ABOVE, LESS, "worse than the trace's length"),
-        (AROUND, MORE, "wrong and right traces cannot be told apart: AUROC 0.55 [0.45, 0.65] includes 0.5"),
-        (BELOW, MORE, "is lower in wrong traces than in right ones: AUROC 0.30"),
-        (
-            Estimate(0.7, reason="too few problems for an interval"),
-            MORE,
-            "No conclusion from the mean token entropy: AUROC 0.70, too few problems",
-        ),
-    ],
-)
-def test_the_signal_sentence_follows_the_interval(seen, auroc, advantage, words):
-    sentences = terminal.reading(replace(seen, signal=Signal(auroc, AROUND, advantage)))
-    assert words in next(s for s in sentences if "mean token entropy" in s)
+def told(summary, key, **changes):
+    """The sentences of a summary of which one reading is another."""
+    readings = dict(summary.judgement.readings)
+    readings[key] = replace(readings[key], **changes)
+    return " ".join(terminal.reading(replace(summary, judgement=replace(summary.judgement, readings=readings))))
+
+
+ENTROPY = "mean token entropy tells wrong traces from right ones: AUROC 0."
 
 
 @pytest.mark.parametrize(
-    ("gain", "words"),
+    ("reading", "words"),
     [
-        (Estimate(1.5, 1.0, 2.0), "gathers information about the true answer: 1.50 nats [1.00, 2.00] by its end"),
-        (Estimate(0.1, -0.2, 0.4), "No clear evidence"),
-        (Estimate(-1.5, -2.0, -1.0), "leads away from the true answer"),
+        (signals.BEYOND_BOTH, "also with length held fixed (0."),
+        (signals.BEYOND_LENGTH, "the question is not held fixed: too few questions have right and wrong traces."),
+        (held.LENGTH, "but length explains it: 0."),
+        (held.QUESTION, "but the question explains it: "),
+        (signals.OPEN_LENGTH, "but not for certain beyond length: 0."),
+        (signals.OPEN_QUESTION, "but not for certain beyond the question: "),
     ],
 )
-def test_the_gain_sentence_follows_the_interval(seen, gain, words):
-    assert words in " ".join(terminal.reading(replace(seen, answers=replace(seen.answers, gain_end=gain))))
+def test_the_sentence_on_a_signal_says_its_reading(seen, reading, words):
+    found = told(seen, "mean_entropy", reading=reading)
+    assert ENTROPY in found
+    assert words in found
+
+
+def test_a_signal_that_holms_rule_does_not_pass_tells_nothing(seen):
+    found = told(seen, "mean_entropy", reading=signals.NOT_SHOWN, p_holm=0.2)
+    assert ENTROPY not in found
+    assert "not told apart: AUROC 0.86 [0.80, 0.90], p = 0.20 after Holm's rule over" in found
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        (claims.SUPPORTED, "gathers information about the true answer: 1."),
+        (claims.UNDECIDED, "No clear evidence"),
+        ("smaller than 0.1 nats a trace", "gathers less than 0.1 nats about the true answer"),
+    ],
+)
+def test_the_gain_sentence_says_the_verdict(seen, verdict, words):
+    verdicts = dict(seen.judgement.verdicts)
+    verdicts["gain_rises"] = replace(verdicts["gain_rises"], verdict=verdict)
+    judged = replace(seen.judgement, verdicts=verdicts)
+    assert words in " ".join(terminal.reading(replace(seen, judgement=judged)))
+
+
+def test_of_few_wrong_traces_nothing_is_told_but_that():
+    words = " ".join(terminal.reading(Simulated(n_problems=60, share_wrong=0.04, entropy_effect=0.5).summary()))
+    assert "too few to say what tells right from wrong (10 problems with each are needed)" in words
+    assert "AUROC" not in words
 
 
 def test_a_small_class_is_named():
-    words = " ".join(terminal.reading(Simulated(n_problems=30).summary()))
+    words = " ".join(terminal.reading(Simulated(n_problems=40).summary()))
     assert "wrong traces: a small sample" in words
 
 
