@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import stat
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import click
@@ -71,3 +74,33 @@ def _is_given(context: click.Context, param: click.Parameter) -> bool:
 
 def _spelling(param: click.Parameter) -> str:
     return max(param.opts, key=len) if isinstance(param, click.Option) else param.human_readable_name
+
+
+# ── types of values ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Finite(click.FloatRange):
+    """A number within its range, and neither infinite nor nan, which every range lets through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        return number if math.isfinite(number) else self.fail(f"{value} is not a finite number.", param, ctx)
+
+
+class File(click.Path):
+    """A path; a pipe or a device is refused, because it may never end, or never begin."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        path: Any = super().convert(value, param, ctx)
+        if is_special(Path(path)):
+            self.fail(f"{path} is a pipe or a device: save what it holds to a file, and name that.", param, ctx)
+        return path
+
+
+def is_special(path: Path) -> bool:
+    """True for a pipe, a socket or a device."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))

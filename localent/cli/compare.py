@@ -12,6 +12,7 @@ import click
 
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.options import DATA, PATH, ProblemFile, data_options, db_option, n_option, samples_option
+from localent.cli.output import echo
 from localent.cli.progress import Bar
 from localent.cli.settings import (
     answer_options,
@@ -157,9 +158,9 @@ def command(models: tuple[str, ...], basis: Basis, settings: Settings, plan: Pla
         click.echo(json.dumps(everything(found), ensure_ascii=False, allow_nan=False))
         return
     if found.candidates:
-        click.echo(render(found, width=shutil.get_terminal_size((120, 24)).columns, full=output.full))
+        echo(render(found, width=shutil.get_terminal_size((120, 24)).columns, full=output.full))
     if basis.write_kld_base:
-        click.echo(f"Wrote {basis.write_kld_base}.", err=True)
+        echo(f"Wrote {basis.write_kld_base}.", err=True)
 
 
 def _check(models: tuple[str, ...], basis: Basis, plan: Plan) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from localent.cli.arguments import refuse_unused
+from localent.cli.output import echo
 from localent.cli.settings import gpu_layers_option
 
 if TYPE_CHECKING:
@@ -60,16 +61,16 @@ def command(model: str, quick: bool, gpu_layers: int | None, json_: bool) -> Non
 
 def _say(text: str) -> None:
     if sys.stderr.isatty():
-        click.echo(f"{text} ...", err=True)
+        echo(f"{text} ...", err=True)
 
 
 def _show(title: str, findings: Sequence[Finding]) -> None:
     if not findings:
         return
-    click.echo(f"\n{title}")
+    echo(f"\n{title}")
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        click.echo(f" {MARK[finding.ok]} {finding.name:<{width}}  {_line(finding)}")
+        echo(f" {MARK[finding.ok]} {finding.name:<{width}}  {_line(finding)}")
 
 
 def _line(finding: Finding) -> str:

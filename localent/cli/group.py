@@ -54,4 +54,6 @@ class Notes(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(f"localent: {record.getMessage()}", file=sys.stderr)
+        from localent.report.table import harmless
+
+        tqdm.write(harmless(f"localent: {record.getMessage()}"), file=sys.stderr)

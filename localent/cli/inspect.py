@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localent.cli.output import echo
+
 if TYPE_CHECKING:
     from localent.files.tensors import Details
 
@@ -37,12 +39,12 @@ def command(files: tuple[str, ...], json_: bool) -> None:
         return
     facts = [_facts(details) for details in found]
     names = list(dict.fromkeys(name for fact in facts for name in fact))
-    click.echo(_side_by_side(names, facts))
+    echo(_side_by_side(names, facts))
     for details in found:
         if sentence := fallback_sentence(details):
-            click.echo(f"\nWarning: {sentence}")
+            echo(f"\nWarning: {sentence}")
     for sentence in _differences(found):
-        click.echo(f"\n{sentence}")
+        echo(f"\n{sentence}")
 
 
 def _facts(details: Details) -> dict[str, str]:

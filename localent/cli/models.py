@@ -12,7 +12,7 @@ import click
 
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.options import PATH, format_options
-from localent.cli.output import print_table
+from localent.cli.output import echo, print_table
 from localent.cli.progress import Bar
 from localent.errors import LocalentError, UsageError
 
@@ -167,7 +167,7 @@ def _print(tables: Sequence[Table], form: str | None) -> None:
         fields = [dict(zip(names, row, strict=True)) | {"list": label} for label, names, rows in tables for row in rows]
         return print_table(columns, [[row.get(name) for name in columns] for row in fields], form)
     for i, (label, names, rows) in enumerate(tables):
-        click.echo("\n" * (i > 0) + {"known": "Known by name:", "here": "On this disk:"}[label])
+        echo("\n" * (i > 0) + {"known": "Known by name:", "here": "On this disk:"}[label])
         print_table(names, rows, form)
         if not rows:
-            click.echo("nothing")
+            echo("nothing")

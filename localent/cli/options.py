@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localent.cli.arguments import Decorator, Function, Group
+from localent.cli.arguments import Decorator, File, Finite, Function, Group
 from localent.report.measures import MEASURES
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ COLUMNS = {
 ANSWER_IS = ("label", "text", "index", "index0", "index1")  # tasks.kinds.ANSWER_IS, which help must not wait for
 KINDS = ("number", "choice", "yes/no")  # those of tasks.kinds that a file of one's own may have
 DEFAULT_DB = "localent.db"
-PATH = click.Path(path_type=Path)
+PATH = File(path_type=Path)
 
 
 # ── the database, and how results are printed ─────────────────────────────────────────────────────────────────────
@@ -139,4 +139,4 @@ def _time(context: click.Context, param: click.Parameter, minutes: float | None)
 def minutes_option(text: str = "The same command again goes on.") -> Decorator:
     """--minutes: when to stop. text: what becomes of the rest."""
     help_text = f"Stop in time, after so many minutes. {text} Default: never."
-    return click.option("--minutes", "time", type=float, callback=_time, help=help_text)
+    return click.option("--minutes", "time", type=Finite(), callback=_time, help=help_text)

@@ -30,6 +30,13 @@ def print_table(
         click.echo(table.table(columns, rows, markdown=form == "md", max_width=max_width))
 
 
+def echo(text: object = "", *, err: bool = False) -> None:
+    """Print text in which names from outside may stand: what could control a terminal is escaped."""
+    from localent.report.table import harmless
+
+    click.echo(harmless(str(text)), err=err)
+
+
 def print_records(records: Sequence[object], table: Callable[[Any], Table], form: str | None) -> None:
     """A short table for people, every field for --json and --csv."""
     from localent.report.science import full_table
@@ -43,7 +50,7 @@ def say(lines: Iterable[str], form: str | None) -> None:
     from localent.report.terminal import paragraphs
 
     for line in ["", *paragraphs(list(lines), 100)]:
-        click.echo(line, err=form in ("csv", "json"))
+        echo(line, err=form in ("csv", "json"))
 
 
 def summary_of(db: str | Path, run_id: str) -> Summary:

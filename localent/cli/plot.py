@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from localent.cli.options import PATH, db_option
+from localent.cli.output import echo
 from localent.cli.runs import chosen
 from localent.errors import LocalentError
 
@@ -43,4 +44,4 @@ def command(run: tuple[str, ...], kind: str, output: Path, db: Path) -> None:
     if not found:
         raise LocalentError(f"These runs have no data for '{kind}': {NEEDS.get(kind, 'nothing was probed')}.")
     save_figure(found, output)
-    click.echo(f"{output}: {', '.join(cell_text(panel.title) for panel in found)}.")
+    echo(f"{output}: {', '.join(cell_text(panel.title) for panel in found)}.")

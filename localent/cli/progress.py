@@ -6,6 +6,8 @@ import sys
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from localent.report.table import cell_text, harmless
+
 if TYPE_CHECKING:
     from localent.runs import Listener
     from localent.runs.clock import Time
@@ -42,11 +44,11 @@ class Bar:
     def say(self, text: str) -> None:
         """Show the current activity."""
         if not self._bar.disable:
-            self._bar.set_description(text)
+            self._bar.set_description(cell_text(text))
 
     def note(self, text: str) -> None:
         """Print a line that stays, above the bar."""
-        self._bar.write(text, file=sys.stderr)
+        self._bar.write(harmless(text), file=sys.stderr)
 
     def listener(self, time: Time) -> Listener:
         """What reports to this bar, with the time that the work may take."""
@@ -73,7 +75,7 @@ class Bar:
     def _begin(self, stage: str, total: int, unit: str) -> None:
         self._bar.unit = unit
         self._bar.set_postfix_str("", refresh=False)
-        self._bar.set_description(stage)
+        self._bar.set_description(cell_text(stage))  # names come from files, and may hold escape sequences
         self._bar.reset(total)
 
     def __call__(self, progress: Progress) -> None:

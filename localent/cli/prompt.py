@@ -9,7 +9,7 @@ import click
 
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.options import ProblemFile, data_options
-from localent.cli.output import print_table
+from localent.cli.output import echo, print_table
 from localent.cli.settings import answer_options, seed_option, settings_options, shots_option, template_options
 
 if TYPE_CHECKING:
@@ -80,16 +80,16 @@ def command(model: str, one: OneProblem, settings: Settings, only_text: bool, js
         settings = replace(settings, cue=candidates[0]["cue"])
     shown = _shown(model, task, problem, settings) | {"cues": candidates}
     if json_:
-        click.echo(json_text(shown))
+        echo(json_text(shown))
         return
     click.echo(harmless(_marked(shown["tokens"])))
     if not only_text:
         rows = [(i, t["id"], "special" if t["special"] else "", t["text"]) for i, t in enumerate(shown["tokens"])]
-        click.echo()
+        echo()
         print_table(("position", "id", "", "text"), rows, None)
-    click.echo(f"\n{_facts(shown)}")
+    echo(f"\n{_facts(shown)}")
     if candidates:
-        click.echo("\nProbability that no answer follows a cue, on prefixes of a few traces:")
+        echo("\nProbability that no answer follows a cue, on prefixes of a few traces:")
         print_table(("cue", "start", "half-way", "end", "mean"), [_cells(one) for one in candidates], None)
 
 

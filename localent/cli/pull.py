@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localent.cli.output import echo
 from localent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -38,12 +39,12 @@ def command(name: str, revision: str | None) -> None:
     if name in datasets.NAMES:
         _refuse_revision(revision, f"the data set {name} is pinned")
         for path in datasets.pull(name):
-            click.echo(path)
+            echo(path)
         return
     if wanted := repos.parse(name):
-        click.echo(_told(hub.pull_repo(wanted, revision, status=_say)))
+        echo(_told(hub.pull_repo(wanted, revision, status=_say)))
         return
-    click.echo(_pulled(*names.find(name, also=datasets.NAMES), revision))
+    echo(_pulled(*names.find(name, also=datasets.NAMES), revision))
 
 
 def _refuse_revision(revision: str | None, why: str) -> None:
@@ -71,4 +72,4 @@ def _told(found: Fetched) -> Path:
 
 def _say(text: str) -> None:
     if sys.stderr.isatty():
-        click.echo(text, err=True)
+        echo(text, err=True)

@@ -12,7 +12,7 @@ import click
 
 from localent.cli.arguments import Group
 from localent.cli.options import PATH
-from localent.cli.output import print_table
+from localent.cli.output import echo, print_table
 from localent.cli.progress import Bar
 from localent.cli.settings import threads_option
 
@@ -110,7 +110,7 @@ def _made(path: Path, target: Path, quant: str, options: QuantizeOptions) -> tup
         make(path, target, quant, options, lambda done, total: bar.show(quant, done, total, "tensor"))
     found = inspect(target)
     if sentence := fallback_sentence(found):
-        click.echo(f"Warning: {sentence}", err=True)
+        echo(f"Warning: {sentence}", err=True)
     return quant, str(target), found.model.file_bytes / 1e6, found.model.bits_per_weight, found.model.sha256[:12]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from localent.cli.options import db_option, format_options
-from localent.cli.output import print_records, print_table, say
+from localent.cli.output import echo, print_records, print_table, say
 
 REPLAY_NOTES = (
     "change: accuracy minus that of whole traces (stop), of the majority vote (vote), of answering all (abstain)."
@@ -39,9 +39,9 @@ def command(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> 
         found = replay(load.run(store, run_id), policy=policy, seed=seed)
     machine = form in ("csv", "json")
     chosen, reported = found.n_chosen_on, found.n_reported_on
-    click.echo(f"Run {found.run_id}: chosen on {chosen} problems, reported on {reported}.\n", err=machine)
+    echo(f"Run {found.run_id}: chosen on {chosen} problems, reported on {reported}.\n", err=machine)
     print_records(found.outcomes, replay_table, form)
     if not machine and policy in ("all", "abstain"):
-        click.echo()
+        echo()
         print_table(*risk_coverage_table(found.risk_coverage, COVERAGES), form)
     say([*REPLAY_NOTES, *found.notes], form)

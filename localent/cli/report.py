@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from localent.cli.options import PATH, db_option
+from localent.cli.output import echo
 from localent.cli.progress import Bar
 from localent.cli.runs import chosen
 
@@ -32,4 +33,4 @@ def command(run: tuple[str, ...], output: Path, title: str | None, db: Path) -> 
         runs = chosen(store, run)
         with Bar("traces") as bar:
             n_bytes = write_page(store, runs, output, title=title, report=bar.add)
-    click.echo(f"{output}: {n_bytes / 1e6:.1f} MB, {len(runs)} {'run' if len(runs) == 1 else 'runs'}.")
+    echo(f"{output}: {n_bytes / 1e6:.1f} MB, {len(runs)} {'run' if len(runs) == 1 else 'runs'}.")

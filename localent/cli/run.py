@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from localent.cli.arguments import Group
+from localent.cli.arguments import Finite, Group
 from localent.cli.options import Problems, data_options, db_option, minutes_option, n_option, samples_option
-from localent.cli.output import dump_summary, show_summary, summary_of
+from localent.cli.output import dump_summary, echo, show_summary, summary_of
 from localent.cli.progress import Bar
 from localent.cli.settings import (
     effort_options,
@@ -45,7 +45,11 @@ if TYPE_CHECKING:
     click.option("--probe/--no-probe", default=True, show_default=True, help="Probe the answer along each trace."),
     probes_option,
     click.option(
-        "--epsilon", type=float, default=0.01, show_default=True, help="A probe ends below this unexplored probability."
+        "--epsilon",
+        type=Finite(),
+        default=0.01,
+        show_default=True,
+        help="A probe ends below this unexplored probability.",
     ),
     effort_options(),
     click.option("--measure-top-k", type=int, default=0, help="Also store measures over the k most likely tokens."),
@@ -81,9 +85,9 @@ def command(model: str, problems: Problems, settings: Settings, time: Time, db: 
     db = file_of_part(db, settings)
     with Bar() as bar:
         outcome = runs.run(model, task, db=db, samples=samples, settings=settings, listener=bar.listener(time))
-    click.echo(described(outcome, db), err=True)
+    echo(described(outcome, db), err=True)
     if outcome.n_left:
-        click.echo(unfinished(outcome, "trace", time), err=True)
+        echo(unfinished(outcome, "trace", time), err=True)
     (dump_summary if json_ else show_summary)(summary_of(db, outcome.run_id))
 
 

@@ -10,7 +10,7 @@ import click
 
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.options import DATA, ProblemFile, data_options, db_option, format_options, minutes_option, n_option
-from localent.cli.output import print_records, say
+from localent.cli.output import echo, print_records, say
 from localent.cli.progress import Bar
 from localent.cli.run import unfinished
 from localent.cli.settings import (
@@ -101,7 +101,7 @@ def command(model: str, source: Source, settings: Settings, time: Time, db: Path
     if found.n_left:
         n = found.n_windows + found.n_left
         sentence = f"{found.n_windows} of {n} windows read in {time.minutes:g} min: the figures are of these."
-        click.echo(sentence, err=True)
+        echo(sentence, err=True)
 
 
 def score_gold(model: str, source: Source, settings: Settings, time: Time, db: Path, form: str | None) -> None:
@@ -117,7 +117,7 @@ def score_gold(model: str, source: Source, settings: Settings, time: Time, db: P
     with Bar() as bar:
         outcome = read_solutions(model, task, db=db, n=source.n, settings=settings, listener=bar.listener(time))
     if outcome.n_left:
-        click.echo(unfinished(outcome, "solution", time), err=True)
+        echo(unfinished(outcome, "solution", time), err=True)
     with open_db(db, readonly=True) as store:
         found = gold(load.solutions(store, outcome.run_id))
     print_records(found.steps, gold_table, form)

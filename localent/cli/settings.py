@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from localent.cli.arguments import Decorator, Group, refuse_unused, together
+from localent.cli.arguments import Decorator, Finite, Group, refuse_unused, together
 from localent.cli.options import PATH
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def seed_option(text: str = "Seed of sampling.") -> Decorator:
 
 def temperature_option(text: str = "0 always takes the most likely token.") -> Decorator:
     """--temperature of sampling."""
-    return click.option("--temperature", type=float, default=0.7, show_default=True, help=text)
+    return click.option("--temperature", type=Finite(), default=0.7, show_default=True, help=text)
 
 
 def max_tokens_option(text: str = MAX_TOKENS) -> Decorator:
@@ -111,7 +111,7 @@ def lanes_option(text: str = "Traces at a time.", default: int | None = None) ->
 
 top_p_option = click.option(
     "--top-p",
-    type=float,
+    type=Finite(),
     default=1.0,
     show_default=True,
     help="Sample from the most likely tokens that together have this probability.",
@@ -143,23 +143,27 @@ filter_options = together(  # and the penalties of recent tokens, with llama.cpp
     top_k_option,
     click.option(
         "--min-p",
-        type=float,
+        type=Finite(),
         default=0.0,
         show_default=True,
         help="Sample from the tokens of at least this share of the largest probability; 0: all.",
     ),
     click.option(
         "--repeat-penalty",
-        type=float,
+        type=Finite(),
         default=1.0,
         show_default=True,
         help="Divide the positive logits of recent tokens by this, multiply the others; 1: off.",
     ),
     click.option(
-        "--presence-penalty", type=float, default=0.0, show_default=True, help="Subtract from logits of recent tokens."
+        "--presence-penalty",
+        type=Finite(),
+        default=0.0,
+        show_default=True,
+        help="Subtract from logits of recent tokens.",
     ),
     click.option(
-        "--frequency-penalty", type=float, default=0.0, show_default=True, help="The same, for each time one came."
+        "--frequency-penalty", type=Finite(), default=0.0, show_default=True, help="The same, for each time one came."
     ),
     click.option(
         "--repeat-last-n",

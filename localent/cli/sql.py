@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from localent.cli.arguments import refuse_unused
+from localent.cli.arguments import Finite, refuse_unused
 from localent.cli.options import db_option, format_options
 from localent.cli.output import print_table
 from localent.errors import UsageError
@@ -19,8 +19,14 @@ from localent.errors import UsageError
 @db_option
 @format_options
 @click.option("--queries", is_flag=True, help="List the ready-made queries.")
-@click.option("--timeout", type=float, default=60.0, show_default=True, help="Time limit of a query in seconds.")
-@click.option("--limit", type=int, help="Maximum number of rows.")
+@click.option(
+    "--timeout",
+    type=Finite(0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Time limit of a query in seconds.",
+)
+@click.option("--limit", type=click.IntRange(0), help="Maximum number of rows.")
 def command(query: str | None, db: Path, form: str | None, queries: bool, timeout: float, limit: int | None) -> None:
     """Ask a database in SQL, read-only, also while a run is writing to it.
 

@@ -18,7 +18,7 @@ from localent.cli.options import (
     n_option,
     samples_option,
 )
-from localent.cli.output import print_table, say
+from localent.cli.output import echo, print_table, say
 from localent.cli.progress import Bar
 from localent.cli.settings import (
     effort_options,
@@ -186,7 +186,7 @@ def command(
     with Bar() as bar:
         found = science.study(models, problems.load(), design, db=db, listener=bar.listener(probing.time))
     for sentence in found.unfinished:
-        click.echo(sentence, err=True)
+        echo(sentence, err=True)
     print_study(found, output)
     stored = f"Study {found.study_id}, stored in {db}."
     say([*STAGE_NOTES, *sentences(found.subjects), *found.notes, *seed_sentences(found), stored], output.form)
@@ -201,7 +201,7 @@ def print_study(found: Study, output: Output) -> None:
         return
     print_verdicts(found, output.form)
     for table in [] if output.for_machines else (stage_table, shape_table, mechanism_table):
-        click.echo()
+        echo()
         print_table(*table(found.subjects), output.form)
     if output.sensitivity and not output.for_machines:
         click.echo()

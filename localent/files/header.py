@@ -114,6 +114,7 @@ class Header:
 def read_header(path: Path) -> Header:
     """Read a header. Raises DamagedError, or LocalentError where there is no GGUF file."""
     path = Path(path)
+    refuse_special(path)
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
             found = _Reader(view).read(path)
@@ -130,11 +131,18 @@ def read_purpose(path: Path) -> str:
 
     Raises LocalentError where there is no GGUF file.
     """
+    refuse_special(path)
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
             return _purpose(dict(_Reader(view).first_fields(path)))
     except (OSError, ValueError) as error:
         raise LocalentError(f"{path} cannot be read ({error}): check the path and its permissions.") from None
+
+
+def refuse_special(path: Path) -> None:
+    """Raise for a pipe or a device: opening it may wait for ever."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise LocalentError(f"{path} is a pipe or a device, not a GGUF file: save what it holds to a file first.")
 
 
 def _purpose(fields: dict[str, Any]) -> str:

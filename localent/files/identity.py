@@ -15,7 +15,7 @@ import gguf
 
 from localent.errors import LocalentError, UsageError
 from localent.files import cache
-from localent.files.header import MODEL, Header, parts, read_header
+from localent.files.header import MODEL, Header, parts, read_header, refuse_special
 from localent.records import Model
 
 CHUNK_BYTES = 1 << 22
@@ -56,6 +56,7 @@ def identify(path: Path) -> Identity:
 def _check_magic(path: Path) -> None:
     if path.is_dir():
         raise LocalentError(f"{path} is a folder: name a .gguf file in it.")
+    refuse_special(path)
     try:
         with path.open("rb") as file:
             magic = file.read(4)
