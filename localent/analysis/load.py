@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
+from localent.analysis.as_json import from_json
+from localent.analysis.calibration import Calibration
 from localent.analysis.metrics import Array
 from localent.analysis.probed import Listed, Probed, codes, moved
 from localent.analysis.recorded import Probes, Recorded, Solutions, Traces
 from localent.analysis.scores import padded
+from localent.errors import UsageError
 from localent.records import MEASURES, TOP_K_MEASURES
 from localent.store import Database
 from localent.tasks.kinds import KINDS
@@ -32,6 +36,15 @@ def run(db: Database, run_id: str) -> Recorded:
         tokens=_tokens(db, found),
         step_entropy=_of_steps(db, found, "mean_entropy"),
     )
+
+
+def calibration(db: Database, run_id: str) -> Calibration:
+    """The calibration of a run. Raises UsageError for one that was not calibrated."""
+    row, whole = db.calibration(run_id), db.run(run_id).run_id
+    if row is None:
+        raise UsageError(f"Run {whole} is not calibrated: 'localent calibrate {whole} --db {db.path}' does that.")
+    found: Calibration = from_json(Calibration, json.loads(row["figures"]))
+    return found
 
 
 def solutions(db: Database, run_id: str) -> Solutions:

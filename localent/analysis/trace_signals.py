@@ -74,6 +74,7 @@ class Signal:
     mirrors: bool = False  # leaves out the trace that it judges, and so mirrors its label within a question
     oracle: bool = False  # consults the true answer: nothing to act on
     se: Callable[[Evidence], Array] | None = None  # -> (n,) nats, its standard errors; None: exact, or not in nats
+    of_run: bool = False  # relative to the other traces of the run: a single trace has none
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +160,7 @@ SEQUENCES = (
     _sequence("entropy_q90", "90 % quantile of entropy", lambda h: scores.quantile(h, 0.9)),
     _sequence("log_prob", "-ln p(trace)", scores.total, "surprisal"),
     _sequence("spikes", f"spikes above {scores.SPIKE:g}", scores.spike_count),
-    _sequence("forking_share", "share of forking tokens", scores.forking_share),
+    replace(_sequence("forking_share", "share of forking tokens", scores.forking_share), of_run=True),
     _sequence("edis", f"EDIS, lag {scores.LAG}", scores.edis),
     _sequence("envelope_area", "area under suffix maximum", scores.envelope_area),
     _sequence("worst_window", f"worst {scores.WINDOW}-token entropy", scores.worst_window),

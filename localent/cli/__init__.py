@@ -12,6 +12,7 @@ import click
 import localent
 from localent.cli import (
     ask,
+    calibrate,
     compare,
     demo,
     doctor,
@@ -39,7 +40,7 @@ from localent.cli.group import Commands, Notes
 
 COMMANDS = (
     *(demo, run, runs, sql, models, pull, prompt, doctor),
-    *(study, signals, replay, score, inspect, quantize, compare, show, schema),
+    *(study, signals, calibrate, replay, score, inspect, quantize, compare, show, schema),
     *(ask, plot, report, export, merge, serve),
 )
 

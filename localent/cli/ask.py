@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import click
 
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.drawing import dumped, style
-from localent.cli.options import colour_option, measure_option
+from localent.cli.options import DEFAULT_DB, PATH, colour_option, measure_option
 from localent.cli.settings import (
     effort_options,
     gpu_layers_option,
@@ -23,14 +26,27 @@ from localent.cli.settings import (
 
 if TYPE_CHECKING:
     from localent.records import Probe, Problem, Trace
+    from localent.report.calibration import Belief
     from localent.report.trace import Style
     from localent.runs import Settings
+    from localent.tracing.watch import Watcher
 
 
 def _problem(question: str, answer: str, options: tuple[str, ...]) -> Problem:
     from localent.runs.ask import problem_of
 
     return problem_of(sys.stdin.read() if question == "-" else question, answer, options)
+
+
+SETTINGS = settings_options(
+    seed_option(),
+    temperature_option(),
+    trace_options,
+    prompt_options,
+    effort_options(),
+    gpu_layers_option,
+    click.option("--probe/--no-probe", default=True, show_default=True, help="Probe the answer after every step."),
+)
 
 
 @click.command("ask")
@@ -42,25 +58,29 @@ def _problem(question: str, answer: str, options: tuple[str, ...]) -> Problem:
     click.option("--answer", default="", help="The true answer, where you know it."),
     click.option("--option", "options", multiple=True, help="An option of a multiple-choice question; give several."),
 )
-@settings_options(
-    seed_option(),
-    temperature_option(),
-    trace_options,
-    prompt_options,
-    effort_options(),
-    gpu_layers_option,
-    click.option("--probe/--no-probe", default=True, show_default=True, help="Probe the answer after every step."),
+@SETTINGS
+@click.option(
+    "--calibrated",
+    metavar="RUN",
+    help="Say how likely the answer is right, by the calibration of this stored run; ask as it did.",
+)
+@click.option(
+    "--db", default=DEFAULT_DB, show_default=True, type=PATH, help="With --calibrated: the run's SQLite file."
 )
 @Group("how", style, measure_option, colour_option)
 @click.option("--json", "json_", is_flag=True, help="Print the whole trace as JSON, at the end.")
-def command(model: str, problem: Problem, settings: Settings, how: Style, json_: bool) -> None:
+def command(
+    model: str, problem: Problem, settings: Settings, calibrated: str | None, db: Path, how: Style, json_: bool
+) -> None:
     """Put one QUESTION to MODEL and watch: its tokens as they come, and the answer it would give after every step.
 
-    QUESTION "-" is read from stdin. Nothing is stored.
+    QUESTION "-" is read from stdin. Nothing is stored. With --calibrated, settings are those of the run, see 'localent
+    calibrate'; a question of another kind than the run's is refused.
 
     \b
     localent ask abacus-sft "Mia had 12 books and bought 7 more. How many books did she have then?"
     localent ask model.gguf "Which is a metal?" --option iron --option wood --answer A
+    localent ask model.gguf "Which is a metal?" --option iron --option wood --calibrated 3f2a
     """
     from localent.runs.ask import ask
     from localent.tracing.watch import Watcher
@@ -68,8 +88,32 @@ def command(model: str, problem: Problem, settings: Settings, how: Style, json_:
     if json_:
         refuse_unused("--json", "measure", "color")
     screen = Screen(how, problem.answer, silent=json_)
-    trace = ask(model, problem, settings, Watcher(screen.token, screen.probe))
-    click.echo(trace_json(trace) if json_ else screen.end(trace, problem), color=how.colour)
+    watcher = Watcher(screen.token, screen.probe)
+    if calibrated is None:
+        refuse_unused("A question without --calibrated", "db")
+        trace, belief = ask(model, problem, settings, watcher), None
+    else:
+        refuse_unused("--calibrated", *SETTINGS.fields)
+        trace, belief = _calibrated(model, problem, calibrated, db, watcher)
+    click.echo(trace_json(trace, belief) if json_ else screen.end(trace, problem), color=how.colour)
+    if belief and not json_:
+        click.echo("\n".join(textwrap.wrap(belief.sentence, how.width)))
+
+
+def _calibrated(model: str, problem: Problem, run_id: str, db: Path, watcher: Watcher) -> tuple[Trace, Belief]:
+    """The trace of a question asked as a stored run asked, and how likely its answer is right."""
+    from localent.analysis import load
+    from localent.analysis.calibration import value_of
+    from localent.report.calibration import belief
+    from localent.runs.ask import Like, ask_like
+    from localent.store import open_db
+
+    with open_db(db, readonly=True) as store:
+        found, like = load.calibration(store, run_id), Like.of(store, run_id)
+    with TemporaryDirectory() as folder, open_db(Path(folder) / "asked.db") as kept:
+        asked_id, trace = ask_like(model, problem, like, watcher, kept)
+        value = value_of(load.run(kept, asked_id), found.signal)
+    return trace, belief(found, value, trace, like.run.task)
 
 
 class Screen:
@@ -105,9 +149,10 @@ class Screen:
         return self.flow.line() + "\n" + closing(trace, problem, self.how)
 
 
-def trace_json(trace: Trace) -> str:
+def trace_json(trace: Trace, belief: Belief | None = None) -> str:
     """A trace that is in no database, as JSON."""
     from localent.records import token_texts
 
     found = {"trace": asdict(trace), "texts": token_texts([token.text for token in trace.tokens])}
+    found |= {"calibrated": asdict(belief)} if belief else {}
     return dumped(found)

@@ -221,7 +221,7 @@ def everything(found: Comparison) -> dict[str, object]:
     """A comparison with its sentences, as JSON values."""
     from dataclasses import asdict
 
-    from localent.compare.stored import plain
+    from localent.analysis.as_json import plain
     from localent.report.compare import sentences
 
     figures = {name: plain(value) for name, value in asdict(found).items()}

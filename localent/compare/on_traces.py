@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from localent import runs, tasks
+from localent.analysis.as_json import from_json
 from localent.analysis.pairs import free_running as figures_of_pairs
 from localent.analysis.prefixes import Trajectory, trajectory
 from localent.compare import free_running, prefixes, stored
@@ -162,9 +163,9 @@ class _Work:
         keys = [comparison_id(reference, model, source, self.plan) for model in candidates]
         if not keys or not all(key in known for key in keys):
             return None
-        found = [stored.from_json(Candidate, known[key]) for key in keys]
+        found = [from_json(Candidate, known[key]) for key in keys]
         named = tuple(replace(one, model=model) for one, model in zip(found, candidates, strict=True))
-        floor = stored.from_json(Candidate, known[keys[0]]["noise"])
+        floor = from_json(Candidate, known[keys[0]]["noise"])
         floor = floor and replace(floor, model=reference)
         return Comparison(reference, source.kind, source.name, len(texts), named, floor)
 

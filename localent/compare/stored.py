@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
-import types
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, fields, is_dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin, get_type_hints
-
-import numpy as np
+from typing import Any
 
 from localent import engine
 from localent.analysis import quantities
+from localent.analysis.as_json import plain
 from localent.compare.plan import Plan
 from localent.compare.positions import Positions
 from localent.compare.result import Candidate, Comparison
@@ -96,17 +93,6 @@ def _position_rows(found: Positions, i: int, texts: Sequence[Text]) -> Iterator[
         yield text, position, texts[text].trace_id, token, classes[j], *values
 
 
-def plain(value: object) -> object:
-    """A value in JSON's types: numbers that JSON lacks become None, tuples lists."""
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, float):
-        return float(value) if np.isfinite(value) else None
-    return value.item() if isinstance(value, np.generic) else value
-
-
 # --- reading back -----------------------------------------------------------------------------------------------------
 
 
@@ -118,23 +104,3 @@ def figures_on_run(store: Database, run_id: str, *, positions: bool) -> dict[str
     rows = [row for row in store.comparisons() if row["run_id"] == run_id]
     found = {str(row["comparison_id"]): json.loads(str(row["figures"])) for row in rows}
     return {k: v for k, v in found.items() if "noise" in v and (not positions or store.has_divergences(k))}
-
-
-def from_json(kind: Any, value: Any) -> Any:
-    """A record of type `kind` from its JSON. Null in the place of a number is NaN, which JSON lacks.
-
-    Fields that JSON of an earlier version lacks keep their defaults.
-    """
-    if value is None:
-        return math.nan if kind is float else None
-    if get_origin(kind) in (Union, types.UnionType):
-        return from_json(next(one for one in get_args(kind) if one is not type(None)), value)
-    if is_dataclass(kind):
-        hints = get_type_hints(kind)
-        stored = {f.name: from_json(hints[f.name], value[f.name]) for f in fields(kind) if f.name in value}
-        return kind(**stored)  # type: ignore[operator]
-    if get_origin(kind) is tuple:
-        return tuple(from_json(get_args(kind)[0], one) for one in value)
-    if get_origin(kind) is dict:
-        return {name: from_json(get_args(kind)[1], one) for name, one in value.items()}
-    return value

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from localent import models, tasks
 from localent.engine import drive
 from localent.errors import UsageError
-from localent.records import Choice, Problem, Trace
+from localent.records import Choice, Problem, Run, Trace
 from localent.runs import session
-from localent.runs.settings import Settings
+from localent.runs.run import enter
+from localent.runs.settings import Settings, settings_of
+from localent.store import Database
 from localent.tasks import kinds
 from localent.tasks.load import SHOTS
 from localent.tracing.watch import Watcher, watched
@@ -50,6 +52,67 @@ def ask(model: str, problem: Problem, settings: Settings, watcher: Watcher) -> T
         setup = asked.setup(lanes).asking(question)
         (trace,) = drive(lanes, [watched(question, setup, watcher)])
     return trace
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """A stored run that a question is asked like: the same model, kind of answer, prompt and settings."""
+
+    run: Run
+    model: str  # its name
+    form: str  # of the answers, as the database has it
+    n_choices: frozenset[int]  # numbers of options that its problems have
+
+    @classmethod
+    def of(cls, store: Database, run_id: str) -> Like:
+        """A run of a database."""
+        run = store.run(run_id)
+        sizes = frozenset(len(problem.choices) for problem in store.problems(run.task))
+        return cls(run, store.model(run.model_sha256).name, store.kind(run.task), sizes)
+
+    @property
+    def settings(self) -> Settings:
+        """The settings of the run, in one lane."""
+        mine = dict(lanes=1, gpu_layers=None, ctx=None, noise_of=None)
+        return replace(settings_of(self.run), **mine)  # type: ignore[arg-type]
+
+    def refuse(self, file: session.ModelFile, problem: Problem) -> None:
+        """Raise UsageError for another model, another kind of answer, or another number of options."""
+        name = f"Run {self.run.run_id} ({self.model} on {self.run.task})"
+        if file.header.model.sha256 != self.run.model_sha256:
+            raise UsageError(f"{name} is not of {file.path.name}, and says nothing about its answers: name its model.")
+        kind = kinds.of_answer(problem.answer, problem.choices)
+        if kind.form != self.form:
+            raise UsageError(f"{name} has answers of the kind {self.form}, this question one of the kind {kind.form}.")
+        if len(problem.choices) not in self.n_choices:
+            sizes = " or ".join(map(str, sorted(self.n_choices)))
+            raise UsageError(f"{name} has problems of {sizes} options, this question has {len(problem.choices)}.")
+
+    def refuse_prompt(self, asked: session.Session) -> None:
+        """Raise UsageError where a question of one's own is asked with another prompt than the run's."""
+        if asked.prompts.digest() != self.run.settings["prompt"]:
+            raise UsageError(
+                f"Run {self.run.run_id} used another prompt than a question of your own gets (worked examples of its"
+                " file, or another template), so it says nothing about its answer."
+            )
+
+
+def ask_like(model: str, problem: Problem, like: Like, watcher: Watcher, store: Database) -> tuple[str, Trace]:
+    """Ask as a stored run asked; the trace is kept in `store`, as a run of its own: its id, and the trace.
+
+    Raises UsageError where model, question or prompt are not those of the run: see `Like`.
+    """
+    file = session.usable(model, watcher.status)
+    like.refuse(file, problem)
+    task = task_of(problem, bundled=models.is_bundled(file.header.model))
+    with session.opened(file, task, like.settings) as asked:
+        like.refuse_prompt(asked)
+        with asked.engine() as lanes:
+            (question,) = asked.questions
+            (trace,) = drive(lanes, [watched(question, asked.setup(lanes).asking(question), watcher, as_run=True)])
+        run_id = enter(store, asked).run_id
+    store.add_trace(run_id, trace)
+    return run_id, trace
 
 
 def task_of(problem: Problem, *, bundled: bool) -> tasks.Task:

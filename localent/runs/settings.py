@@ -115,5 +115,6 @@ def settings_of(run: Run) -> Settings:
     known = {field.name for field in fields(Settings)}
     made: dict[str, Any] = {"answer_by": LETTER, "cue": "sentence", "probes": None, "paths": 0}
     made |= {"after_answer": GO_ON, "end_loops": False}
+    made |= {"cue": None} if run.settings.get("answer_by") == TEXT else {}  # by text there was no other
     made |= {name: v for name, v in run.settings.items() if name in known and v is not None}
     return Settings(**made)

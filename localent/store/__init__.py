@@ -13,6 +13,7 @@ What one row means:
   `answers`: one answer in it
 - `comparisons`: one candidate model compared with a reference; `divergences`: one scored position of it, on request
 - `checks`: one finding of `localent doctor` about the machine of a session
+- `calibrations`: a map from a signal of a run's traces to the probability of being right
 - `verdicts`: one claim about one model, judged by a study
 
 Views, the public interface: `trace_summary` (a row per trace), `step_entropy` (per probe), `run_summary` (per run).

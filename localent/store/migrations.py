@@ -13,7 +13,7 @@ import math
 import sqlite3
 from collections.abc import Callable, Iterator
 
-from localent.store.schema import APPLICATION_ID, TABLES_1, TABLES_2, TABLES_3, TABLES_4, TABLES_5, VIEWS
+from localent.store.schema import APPLICATION_ID, TABLES_1, TABLES_2, TABLES_3, TABLES_4, TABLES_5, TABLES_6, VIEWS
 
 
 def first(conn: sqlite3.Connection) -> None:
@@ -122,9 +122,15 @@ def ninth(conn: sqlite3.Connection) -> None:
     conn.execute(f"pragma schema_version = {conn.execute('pragma schema_version').fetchone()[0] + 1}")
 
 
+def tenth(conn: sqlite3.Connection) -> None:
+    """Version 10: probabilities of being right, calibrated on a run."""
+    for statement in TABLES_6:
+        conn.execute(statement)
+
+
 # The n-th makes version n.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...]
-MIGRATIONS = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth)
+MIGRATIONS = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth)
 
 
 def version(conn: sqlite3.Connection) -> int:

@@ -106,6 +106,10 @@ class Reader(File):
         sql = "select checks.* from checks join sessions using (session_id) where run_id = ? order by 1, 2, 3"
         return self.query(sql, self.run(run_id).run_id)
 
+    def calibration(self, run_id: str) -> Row | None:
+        """The row of the table calibrations for a run; None where it was not calibrated."""
+        return self.first("select * from calibrations where run_id = ?", self.run(run_id).run_id)
+
     # --- columns ------------------------------------------------------------------------------------------
 
     def traces(self, run_id: str, columns: Sequence[str] = ()) -> Columns:

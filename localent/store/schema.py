@@ -267,6 +267,21 @@ TABLES_5 = (
 ) strict, without rowid""",
 )
 
+TABLES_6 = (
+    """create table calibrations ( -- a map from one signal of a run's traces to the probability of being right
+  run_id text primary key references runs on delete cascade, -- the run that it was fitted on
+  signal text not null,                -- key of the signal, as in 'localent signals --json'
+  method text not null,                -- "isotonic" | "platt"
+  n integer not null,                  -- traces
+  n_problems integer not null,         -- problems of these traces
+  n_wrong integer not null,            -- wrong ones among the traces
+  brier real not null,                 -- mean squared error of the probabilities, cross-fitted by problem
+  brier_base real not null,            -- the same of the share of right traces alone
+  ece real not null,                   -- expected calibration error, cross-fitted by problem
+  figures text not null                -- JSON: the map, its interval, and everything that was found
+) strict""",
+)
+
 VIEWS = {
     "trace_summary": """-- one row per trace; entropies in nats
 -- answer_entropy_* and p_true_*: the answer distribution before the first step, after the last prefix that is at

@@ -109,6 +109,13 @@ class Writer(File):
         """Add rows of `checks`, by column, for one session: findings about its machine."""
         self._insert_all([rows.one("checks", {"session_id": session_id, **row}) for row in checks])
 
+    def add_calibration(self, **row: object) -> None:
+        """Add a row of `calibrations`, by column; it replaces an earlier one of the same run."""
+        new = self._checked(rows.one("calibrations", row))
+        with self.writing():
+            self.conn.execute("delete from calibrations where run_id = ?", (row["run_id"],))
+            self._insert(new)
+
     # --- sessions ---------------------------------------------------------------------------------------------
 
     def start_session(self, run_id: str, *, host: str | None = None) -> int:

@@ -12,7 +12,7 @@ from localent.measure.meter import Reading
 from localent.measure.sampling import rng
 from localent.records import Probe, Trace
 from localent.tasks.kinds import Kind
-from localent.tracing.attempt import Place, Question, Setup, finished, parts_of, probed, steps_of
+from localent.tracing.attempt import Place, Question, Setup, finished, parts_of, probe_steps, probed, steps_of
 from localent.tracing.generate import Generation, generate
 
 
@@ -33,21 +33,25 @@ class _Written:
     probes: list[Probe] = field(default_factory=list)
 
 
-def watched(question: Question, how: Setup, watcher: Watcher) -> Coroutine[Trace]:
+def watched(question: Question, how: Setup, watcher: Watcher, *, as_run: bool = False) -> Coroutine[Trace]:
     """Coroutine: the trace of `attempt`, but each step is probed when it is complete, not at the end.
 
-    The trace's text is the same as without probes: after each, the lane returns to where it was.
+    The trace's text is the same as without probes: after each, the lane returns to where it was. as_run: probe at the
+    end, at the places of a run, so that the trace is that of `attempt` in everything.
     """
     so_far, draws = _Written(), rng(how.seed, question.problem.problem_id, 0)
     writing = generate(question.prompt, how.sampler, draws, how.meter, how.vocab, how.limits)
     row = yield next(writing)
+    live = question.grammar is not None and not as_run
     while True:
-        if question.grammar is not None and step_ended(how.vocab, so_far.fed, question, how.kind) == len(so_far.probes):
+        if live and step_ended(how.vocab, so_far.fed, question, how.kind) == len(so_far.probes):
             row = yield from _probed(question, how, so_far, watcher)
         reading = how.meter.read(row)
         try:
             token_id = cast(int, writing.send(row))  # only its first request is a prompt
         except StopIteration as end:
+            if as_run:
+                return (yield from _as_attempted(question, how, end.value, watcher))
             return _whole(question, how.kind, end.value, so_far.probes)
         watcher.token(how.vocab.pieces[token_id], _measures(how, row, reading, token_id))
         so_far.fed.append(token_id)
@@ -87,6 +91,15 @@ def _measures(how: Setup, row: Row, reading: Reading, token_id: int) -> dict[str
     taken = how.meter.taken(row, reading, token_id)
     of_row = {"entropy": reading.entropy, "varentropy": reading.varentropy}
     return of_row | {"surprisal": taken.surprisal, "rank": taken.rank}
+
+
+def _as_attempted(question: Question, how: Setup, written: Generation, watcher: Watcher) -> Coroutine[Trace]:
+    """Coroutine: the trace with the probes of a run."""
+    parts = steps_of(question, written, how.kind)
+    probes = yield from probe_steps(question, 0, written, parts, how)
+    for one in probes:
+        watcher.probe(one)
+    return finished(question, 0, written, parts, probes, how.kind)
 
 
 def _whole(question: Question, kind: Kind, written: Generation, probes: Sequence[Probe]) -> Trace:

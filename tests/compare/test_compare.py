@@ -19,7 +19,7 @@ from coverage_compare import Series
 from helpers.rows import rows
 
 from localent import tasks
-from localent.analysis import divergence, neighbours, pairs, prefixes, quantities
+from localent.analysis import as_json, divergence, neighbours, pairs, prefixes, quantities
 from localent.analysis.pairs import Pair
 from localent.analysis.quantities import Figure
 from localent.cli import main
@@ -33,7 +33,6 @@ from localent.compare import (
     noise,
     on_traces,
     scoring,
-    stored,
     teacher_forcing,
     verdict,
 )
@@ -652,9 +651,9 @@ def test_the_cosines_of_an_interval_by_hand():
 
 def test_figures_stored_before_there_was_a_p_are_read_back():
     found = pairs.free_running([a_pair(str(i), (True, True), ([1], [1, 2])) for i in range(12)])
-    before = stored.plain(dataclasses.asdict(found))
+    before = as_json.plain(dataclasses.asdict(found))
     del before["length_p"]
-    assert stored.from_json(pairs.FreeRunning, before) == dataclasses.replace(found, length_p=None)
+    assert as_json.from_json(pairs.FreeRunning, before) == dataclasses.replace(found, length_p=None)
 
 
 def test_equal_distributions_are_not_called_equal_where_free_runs_or_answers_differ():

@@ -93,6 +93,8 @@ SCHEMA = {
     " answer TEXT answer_raw TEXT extraction_method TEXT! extraction_problem TEXT n_prompt INTEGER! n_tokens INTEGER!"
     " n_steps INTEGER! n_probe_tokens INTEGER! mean_entropy REAL max_entropy REAL mean_surprisal REAL log_prob REAL!"
     " text TEXT!",
+    "calibrations": "run_id TEXT! signal TEXT! method TEXT! n INTEGER! n_problems INTEGER! n_wrong INTEGER! brier REAL!"
+    " brier_base REAL! ece REAL! figures TEXT!",
     "checks": "session_id INTEGER! part TEXT! name TEXT! value TEXT number REAL unit TEXT ok INTEGER note TEXT",
     "verdicts": "study_id TEXT! task TEXT! subject TEXT! claim TEXT! verdict TEXT! effect REAL low REAL high REAL"
     " unit TEXT! test TEXT! p REAL n INTEGER! n_problems INTEGER! selected INTEGER! runs TEXT! note TEXT! p_holm REAL"
