@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localent.cli.arguments import Group, refuse_unused
-from localent.cli.options import DATA, PATH, ProblemFile, data_options, db_option, n_option, samples_option
+from localent.cli.options import (
+    DATA,
+    PATH,
+    ProblemFile,
+    data_options,
+    db_option,
+    minutes_option,
+    n_option,
+    samples_option,
+)
 from localent.cli.output import echo
 from localent.cli.progress import Bar
 from localent.cli.settings import (
@@ -31,10 +40,11 @@ from localent.errors import UsageError
 if TYPE_CHECKING:
     from localent.compare import Comparison, Plan
     from localent.runs import Settings
+    from localent.runs.clock import Time
 
 OF_TRACES = (  # how REF works on a task
     *("samples", "seed", "temperature", "max_tokens", "shots", "cue", "max_fed", "paths", "lanes"),
-    *("answer_by", "option_score"),
+    *("answer_by", "option_score", "time"),
 )
 OF_TEXT = ("ctx", "chunks")
 UNUSED = {  # by what is compared on
@@ -57,6 +67,7 @@ class Basis:
     data: ProblemFile
     n: int | None
     samples: int
+    time: Time
 
     @property
     def given(self) -> list[str]:
@@ -104,6 +115,7 @@ def _at_least(least: int, name: str, value: int | None) -> None:
     click.option("--write-kld-base", type=PATH, help="With --text: also write such a base file of REF. Large."),
     n_option("With --task or --run: the first n problems. Default: all."),
     samples_option(text="With --task: traces per problem."),
+    minutes_option("With --task: so many traces are made and compared as fit in; the same command goes on."),
     data_options,
 )
 @settings_options(
@@ -202,10 +214,10 @@ def _with_text(models: tuple[str, ...], basis: Basis, plan: Plan, db: Path, bar:
 def _with_traces(
     models: tuple[str, ...], basis: Basis, settings: Settings, plan: Plan, db: Path, bar: Bar
 ) -> Comparison:
-    from localent import compare, runs
+    from localent import compare
     from localent.store import open_db
 
-    listener = runs.Listener(bar, bar.say)
+    listener = bar.listener(basis.time)
     if basis.run_id:
         with open_db(db, create=False) as store:
             task = basis.data.load(store.run(basis.run_id).task)

@@ -23,16 +23,18 @@ from localent.compare.teacher_forcing import naming
 from localent.compare.text import Text, digest_of
 from localent.compare.token_classes import classes_of
 from localent.engine import Vocab
-from localent.errors import UsageError
+from localent.errors import LocalentError, UsageError
 from localent.records import Run
 from localent.runs import session
-from localent.runs.progress import SILENT, Listener, Progress, Report
+from localent.runs.clock import UNLIMITED
+from localent.runs.progress import SILENT, Listener, Progress, Report, about, ignore, no_trace, retold, unfinished
 from localent.runs.questions import Prompts, answered_by
 from localent.runs.session import Loaded, ModelFile
 from localent.runs.settings import DEFAULTS, Settings, settings_of
 from localent.store import open_db
 
 Traces = dict[Key, ProfiledTrace]
+OTHER_LANES, FORCED, PROBED = 1.5, 0.3, 0.5  # cost of a run in half as many lanes, of reading traces, of probing them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +65,42 @@ def compare_task(
     plan: Plan = DEFAULT,
     listener: Listener = SILENT,
 ) -> Comparison:
-    """Let the reference, the first of the models, work on a task (or resume its run), then compare on its traces."""
+    """Let the reference, the first of the models, work on a task (or resume its run), then compare on its traces.
+
+    In limited time it makes so many traces that what is done with them should be done in time too, for which nothing
+    is cut short: a comparison is of the same traces for all models.
+    """
     usable(models)  # refuse before any work
     n, samples, settings = attempts.n, attempts.samples, replace(attempts.settings, ctx=None)
     with _naming_free_run(models[0]):
-        heard = replace(listener, report=_renamed("reference", listener.report))
+        heard = _first_part(listener, passes(plan, len(models)))
         outcome = runs.run(models[0], task.first(n), db=db, samples=samples, settings=settings, listener=heard)
+    if not outcome.n_done:
+        raise LocalentError(no_trace(listener.time))
     made = RunTraces(run_id=outcome.run_id, task=task, n=n, samples=samples)
-    return compare_run(models, made, db=db, plan=plan, listener=listener)
+    found = compare_run(models, made, db=db, plan=plan, listener=replace(listener, time=UNLIMITED))
+    if outcome.n_left:
+        listener.note(unfinished(outcome.n_done, outcome.n_done + outcome.n_left, "trace", listener.time))
+    return found
+
+
+def passes(plan: Plan, n_models: int) -> float:
+    """The cost of the whole comparison, in free runs of the reference: its own is one."""
+    free = plan.free * (n_models - 1 + plan.noise * OTHER_LANES)
+    return 1 + free + n_models * (FORCED + plan.free * PROBED)
+
+
+def _first_part(listener: Listener, n_passes: float) -> Listener:
+    """The listener for the reference's traces, which get their part of the time and tell how long all takes."""
+    time = listener.time.share(1 / n_passes)
+
+    def told(seen: Sequence[Progress], spent: float) -> str:
+        last = seen[-1]
+        whole = spent * last.n_todo / last.n_done * n_passes
+        return about(whole, f"comparing on {last.n_todo} traces", listener.time)
+
+    heard = replace(listener, report=_renamed("reference", listener.report))
+    return replace(retold(heard, told), time=replace(time, end=time.until))
 
 
 def compare_run(
@@ -219,7 +249,7 @@ class _Work:
         """Let a model work on the problems of the traces; returns the id of its run."""
         order, path, settings = [p.problem_id for p in self.task.problems], str(file.path), replace(settings, ctx=None)
         n, samples = max(order.index(p) for p, _ in self.traces) + 1, max(s for _, s in self.traces) + 1
-        heard = replace(self.listener, report=_renamed(name, self.listener.report))
+        heard = replace(self.listener, report=_renamed(name, self.listener.report), note=ignore)
         with _naming_free_run(path):
             outcome = runs.run(path, self.task.first(n), db=self.db, samples=samples, settings=settings, listener=heard)
         return outcome.run_id

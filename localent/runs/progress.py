@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from localent.engine import Coroutine, Engine, drive
@@ -137,6 +137,21 @@ class Tally:
         self.listener.report(Progress(self.n_done, self.n_todo, self.n_tokens, trace, self.name))
 
 
+def retold(listener: Listener, tell: Callable[[Sequence[Progress], float], str]) -> Listener:
+    """The listener, for a run that is part of more work: where that would say how long it takes, `tell` says it.
+
+    tell: takes the reports of the finished traces and the seconds until the last of them, returns the sentence.
+    """
+    begun, seen = listener.time.clock(), list[Progress]()
+
+    def report(progress: Progress) -> None:
+        if progress.trace is not None:
+            seen.append(progress)
+        listener.report(progress)
+
+    return replace(listener, report=report, note=lambda _: listener.note(tell(seen, listener.time.clock() - begun)))
+
+
 def about(seconds: float, what: str, time: Time) -> str:
     """The sentence on how long work will take."""
     sentence = f"About {in_words(seconds)} for {what} on this machine"
@@ -148,3 +163,8 @@ def about(seconds: float, what: str, time: Time) -> str:
 def unfinished(n_done: int, n_all: int, unit: str, time: Time) -> str:
     """The sentence on what there was no time for."""
     return f"{n_done} of {n_all} {unit}s done in {time.minutes:g} min; run the same command again to go on."
+
+
+def no_trace(time: Time) -> str:
+    """The sentence of the error where the time was too short for anything."""
+    return f"No trace was finished in {time.minutes:g} min: give more --minutes, or lower --max-tokens."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -11,7 +10,7 @@ from localent import runs
 from localent.records import Trace
 from localent.runs.clock import in_words
 from localent.runs.extend import Wanted
-from localent.runs.progress import Progress, about
+from localent.runs.progress import Progress, about, retold
 from localent.tracing.controls import compared_at
 
 PREFILL = 0.3  # time of a token that is read in a chunk, beside one that is fed by itself
@@ -19,20 +18,13 @@ PREFILL = 0.3  # time of a token that is read in a chunk, beside one that is fed
 
 def forecast(name: str, wanted: Wanted, listener: runs.Listener) -> runs.Listener:
     """The listener, for the run; where that would be told how long the run takes, it is told how long all takes."""
-    begun, seen = listener.time.clock(), list[Progress]()
 
-    def report(progress: Progress) -> None:
-        if progress.trace is not None:
-            seen.append(progress)
-        listener.report(progress)
-
-    def note(of_run_alone: str) -> None:
-        spent = listener.time.clock() - begun
+    def told(seen: Sequence[Progress], spent: float) -> str:
         parts = {part: seconds for part, seconds in seconds_of(seen, spent, wanted).items() if seconds}
         named = ", ".join(f"{part} {in_words(seconds)}" for part, seconds in parts.items())
-        listener.note(about(sum(parts.values()), f"{name} ({named})", listener.time))
+        return about(sum(parts.values()), f"{name} ({named})", listener.time)
 
-    return replace(listener, report=report, note=note)
+    return retold(listener, told)
 
 
 def seconds_of(seen: Sequence[Progress], spent: float, wanted: Wanted) -> dict[str, float]:

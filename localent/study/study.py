@@ -19,7 +19,7 @@ from localent.analysis.sensitivity import Alternative, sensitivity
 from localent.analysis.verdicts import RESAMPLING
 from localent.errors import LocalentError
 from localent.runs.extend import Wanted
-from localent.runs.progress import SILENT
+from localent.runs.progress import SILENT, no_trace
 from localent.store import Database, open_db
 from localent.study.making import Work, make
 from localent.study.seeds import STORED, OtherSeed, other_seeds, study_id
@@ -102,9 +102,7 @@ def study(
     make(works, listener)
     found = [work.run for work in works if work.n_traces]
     if not found:
-        raise LocalentError(
-            f"No trace was finished in {listener.time.minutes:g} min: give more --minutes, or lower --max-tokens."
-        )
+        raise LocalentError(no_trace(listener.time))
     listener.status("judging")
     with open_db(db) as store:
         judged = analyse(store, found, wanted, family=bundled or is_family(names))

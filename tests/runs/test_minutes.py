@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 from helpers.runs import SETTINGS, call, content, query
 
-from localent import tasks
+from localent import compare, tasks
+from localent.compare.on_traces import passes
 from localent.engine import Prompt
 from localent.engine.scripted import ScriptedEngine, ScriptedVocab
 from localent.errors import LocalentError, UsageError
@@ -223,3 +224,39 @@ def test_a_command_that_is_out_of_time_says_what_it_left_out(bundled, tmp_path):
     assert "0 of 8 traces done in 1e-06 min; run the same command again to go on." in err.splitlines()
     assert "No trace is finished yet" in out
     assert "run the same command" not in call(*arguments)[2]
+
+
+# ── comparisons ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def compared(model, sums, db, seconds):
+    """(the comparison of a model with itself on its traces, the clock after it)."""
+    clock, settings = Clock(), replace(SETTINGS, probe=False)
+    attempts, plan = compare.Attempts(settings=settings), compare.Plan(noise=False, threads=1)
+    listener = clock.listener(seconds)
+    return compare.compare_task([model, model], sums, db=db, attempts=attempts, plan=plan, listener=listener), clock
+
+
+def test_a_comparison_is_of_as_many_traces_as_there_is_time_for(model, sums, tmp_path):
+    """Both run free on the same problems; what was left out is told, and the same command goes on."""
+    db, said = tmp_path / "runs.db", []
+    for _ in range(20):
+        found, clock = compared(model, sums, db, 150)
+        said.append(found.n_texts)
+        ((n,),) = query(db, "select count(*) from traces")
+        assert n == found.n_texts
+        assert clock.now <= 250
+        if found.n_texts == 12:
+            break
+        assert clock.notes[-1] == f"{n} of 12 traces done in 2.5 min; run the same command again to go on."
+    assert len(said) > 1
+    assert compared(model, sums, tmp_path / "once.db", math.inf)[0] == found
+    with pytest.raises(LocalentError, match=r"No trace was finished in 0\.05 min: give more --minutes"):
+        compared(model, sums, tmp_path / "none.db", 3)
+
+
+def test_a_comparison_counts_what_all_models_do():
+    """With one candidate: two free runs and one in other lanes, two readings, two times probes."""
+    plan = compare.Plan()
+    assert passes(plan, 2) == pytest.approx(1 + 1.5 + 1 + 2 * (0.3 + 0.5))
+    assert passes(replace(plan, free=False), 3) == pytest.approx(1 + 3 * 0.3)
