@@ -35,11 +35,12 @@ from localent.cli import (
     signals,
     sql,
     study,
+    tasks,
 )
 from localent.cli.group import Commands, Notes
 
 COMMANDS = (
-    *(demo, run, runs, sql, models, pull, prompt, doctor),
+    *(demo, run, runs, sql, models, pull, tasks, prompt, doctor),
     *(study, signals, calibrate, replay, score, inspect, quantize, compare, show, schema),
     *(ask, plot, report, export, merge, serve),
 )

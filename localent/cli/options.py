@@ -23,7 +23,8 @@ COLUMNS = {
     "id": "an id",
 }
 ANSWER_IS = ("label", "text", "index", "index0", "index1")  # tasks.kinds.ANSWER_IS, which help must not wait for
-KINDS = ("number", "choice", "yes/no")  # those of tasks.kinds that a file of one's own may have
+KINDS = ("number", "choice", "yes/no", "text", "expression")  # those of tasks.kinds that a file of one's own may have
+LEAST_ROLLOUTS = 16  # tracing.rollout.LEAST, which help must not wait for
 DEFAULT_DB = "localent.db"
 PATH = File(path_type=Path)
 
@@ -78,6 +79,13 @@ class Problems:
     data: ProblemFile
     n: int | None = None  # the first n; None: all
     samples: int = 1  # traces of each
+    rollouts: int = 0  # continuations of prefixes of each trace
+
+    def __post_init__(self) -> None:
+        if self.rollouts and self.rollouts < LEAST_ROLLOUTS:
+            raise click.UsageError(
+                f"--rollouts takes {LEAST_ROLLOUTS} or more, got {self.rollouts}: fewer mean little."
+            )
 
     def load(self) -> Task:
         """The task, cut to these problems."""
@@ -134,6 +142,15 @@ def _time(context: click.Context, param: click.Parameter, minutes: float | None)
     from localent.runs.clock import UNLIMITED, limited
 
     return UNLIMITED if minutes is None else limited(minutes)
+
+
+rollouts_option = click.option(
+    "--rollouts",
+    type=int,
+    default=0,
+    show_default=True,
+    help="Continuations sampled from prefixes of each trace, 16 or more: the answers that it may still come to.",
+)
 
 
 def minutes_option(text: str = "The same command again goes on.") -> Decorator:

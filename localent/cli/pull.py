@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--revision", help="Commit, tag or branch on the hub. Default: main.")
 def command(name: str, revision: str | None) -> None:
     """Fetch NAME: a model of models.toml (NAME or NAME:QUANT), any model of the hub (OWNER/REPO:QUANT), or a data set
-    (gsm8k, svamp, arc).
+    (gsm8k, svamp, arc, and others of tasks.toml: 'localent tasks' lists them).
 
     Of OWNER/REPO, QUANT is chosen from what the repository lists, or a file of it is named; without QUANT it is the
     repository's only model, or its Q4_K_M.
@@ -36,15 +36,25 @@ def command(name: str, revision: str | None) -> None:
     """
     from localent.models import datasets, hub, names, repos
 
-    if name in datasets.NAMES:
-        _refuse_revision(revision, f"the data set {name} is pinned")
+    if name in datasets.names():
+        _refuse_revision(revision, f"{name} is a data set")
         for path in datasets.pull(name):
             echo(path)
+        if note := _note(name):
+            echo(note, err=True)
         return
     if wanted := repos.parse(name):
         echo(_told(hub.pull_repo(wanted, revision, status=_say)))
         return
-    echo(_pulled(*names.find(name, also=datasets.NAMES), revision))
+    echo(_pulled(*names.find(name, also=datasets.names()), revision))
+
+
+def _note(name: str) -> str | None:
+    """The note of a task on its data."""
+    from localent import tasks
+
+    task = tasks.known().get(name)
+    return task.note if task else None
 
 
 def _refuse_revision(revision: str | None, why: str) -> None:

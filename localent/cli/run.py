@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from localent.cli.arguments import Finite, Group
-from localent.cli.options import Problems, data_options, db_option, minutes_option, n_option, samples_option
+from localent.cli.options import (
+    Problems,
+    data_options,
+    db_option,
+    minutes_option,
+    n_option,
+    rollouts_option,
+    samples_option,
+)
 from localent.cli.output import dump_summary, echo, show_summary, summary_of
 from localent.cli.progress import Bar
 from localent.cli.settings import (
@@ -34,7 +42,7 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.argument("model")
-@Group("problems", Problems, click.argument("task"), n_option(), data_options, samples_option())
+@Group("problems", Problems, click.argument("task"), n_option(), data_options, samples_option(), rollouts_option)
 @settings_options(
     seed_option("Seed of sampling and of the choice of worked examples."),
     temperature_option(),
@@ -69,8 +77,8 @@ if TYPE_CHECKING:
 def command(model: str, problems: Problems, settings: Settings, time: Time, db: Path, json_: bool) -> None:
     """Run MODEL on TASK and store every trace, token, step and probe. A stopped run continues where it was.
 
-    MODEL is a name of models.toml, NAME:QUANT, OWNER/REPO:QUANT of the hub, or a path to any GGUF. TASK is gsm8k,
-    svamp, arc-easy, arc-challenge, demo-number, demo-choice, or any name with --data FILE.
+    MODEL is a name of models.toml, NAME:QUANT, OWNER/REPO:QUANT of the hub, or a path to any GGUF. TASK is a name that
+    'localent tasks' lists, or any name with --data FILE.
 
     \b
     localent run abacus-sft demo-number -n 50
@@ -80,11 +88,16 @@ def command(model: str, problems: Problems, settings: Settings, time: Time, db: 
     localent run model.gguf gsm8k --shard 3/16
     """
     from localent import runs
+    from localent.runs import extend
 
     task, samples = problems.load(), problems.samples
     db = file_of_part(db, settings)
     with Bar() as bar:
-        outcome = runs.run(model, task, db=db, samples=samples, settings=settings, listener=bar.listener(time))
+        listener = bar.listener(time)
+        outcome = runs.run(model, task, db=db, samples=samples, settings=settings, listener=listener)
+        if problems.rollouts and not outcome.n_left:
+            wanted = extend.Wanted(problems=task.ids, samples=samples, m=problems.rollouts)
+            extend.add_probes(model, task, outcome.run_id, db=db, wanted=wanted, listener=listener)
     echo(described(outcome, db), err=True)
     if outcome.n_left:
         echo(unfinished(outcome, "trace", time), err=True)

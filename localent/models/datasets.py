@@ -1,5 +1,7 @@
 """The public problem sets from their sources: pinned, checked, kept where `localent run` looks for them.
 
+Tasks of tasks.toml name a file of the Hugging Face hub or an address; those of SETS came first and keep their own pins.
+
 A sha256 is given only where it was computed from the file itself; ARC's files come out of a large archive, whose
 own checksums (CRC-32) and row counts are checked instead.
 """
@@ -10,6 +12,7 @@ import hashlib
 import http.client
 import io
 import os
+import shutil
 import urllib.error
 import urllib.request
 import zipfile
@@ -18,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from localent.errors import LocalentError, UsageError
+from localent.files.identity import file_sha256
+from localent.models import hub
+from localent.tasks import Known, known
 from localent.tasks.load import data_home
 
 TIMEOUT_S = 60
@@ -32,7 +38,7 @@ class File:
     folder: str  # of the task that reads it
     name: str
     url: str
-    n_rows: int
+    n_rows: int | None = None
     sha256: str | None = None
     member: str | None = None  # its place in the archive at `url`
 
@@ -72,12 +78,43 @@ _FAULTS = (OSError, http.client.HTTPException, zipfile.BadZipFile, KeyError, Val
 NAMES = (*SETS, "arc-easy", "arc-challenge")
 
 
+def names() -> tuple[str, ...]:
+    """All data sets that can be pulled: those of SETS, and the tasks of tasks.toml that say where their file lies."""
+    return tuple(dict.fromkeys((*NAMES, *(name for name, task in known().items() if task.is_pulled))))
+
+
 def pull(name: str) -> list[Path]:
     """Fetch a data set, unless it is here; returns its files. Raises LocalentError with what to do."""
-    if name not in NAMES:
-        raise UsageError(f"No data set {name!r}: choose from {', '.join(NAMES)}.")
-    wanted = SETS.get(name) or tuple(file for file in SETS["arc"] if file.folder == name)
-    return [_kept(file) for file in wanted]
+    if name in NAMES:
+        wanted = SETS.get(name) or tuple(file for file in SETS["arc"] if file.folder == name)
+        return [_kept(file) for file in wanted]
+    if name not in names():
+        raise UsageError(_unknown(name))
+    task = known()[name]
+    if task.url:
+        return [_kept(File(name, task.url.split("/")[-1], task.url, sha256=task.sha256))]
+    return [_copied(task, path) for path in task.fetch]
+
+
+def _unknown(name: str) -> str:
+    task = known().get(name)
+    if task:
+        return f"No file of {name} is known: get it from {task.home} and name it with --data."
+    return f"No data set {name!r}: choose from {', '.join(names())}."
+
+
+def _copied(task: Known, name: str) -> Path:
+    """A file of a data set on the hub, in the folder where 'localent run' looks; unless it is there."""
+    target = data_home() / task.name / name.split("/")[-1]
+    if target.is_file() and (task.sha256 is None or file_sha256(target) == task.sha256):
+        return target
+    source = hub.Source(str(task.repo), task.revision or "main", task.licence, "dataset")
+    fetched = hub.pull_data(source, name, task.sha256)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    shutil.copyfile(fetched.path, partial)
+    partial.replace(target)
+    return target
 
 
 def _kept(file: File) -> Path:
@@ -100,7 +137,7 @@ def _fault(file: File, content: bytes) -> str | None:
     if file.sha256 and hashlib.sha256(content).hexdigest() != file.sha256:
         return "is not the pinned file (another sha256)"
     n_rows = content.count(b'"ID"') if file.name.endswith(".json") else len(content.splitlines())
-    return None if n_rows == file.n_rows else f"has {n_rows} rows, not {file.n_rows}"
+    return None if file.n_rows in (None, n_rows) else f"has {n_rows} rows, not {file.n_rows}"
 
 
 def _download(file: File) -> bytes:

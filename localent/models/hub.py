@@ -58,10 +58,11 @@ class Source:
     repo: str
     revision: str
     licence: str | None = None
+    kind: str = "model"  # or "dataset", as the hub names its kinds of repository
 
     @property
     def page(self) -> str:
-        return f"{ENDPOINT}/{self.repo}"
+        return f"{ENDPOINT}/{'datasets/' if self.kind == 'dataset' else ''}{self.repo}"
 
 
 def pull(
@@ -86,6 +87,21 @@ def pull_repo(wanted: Repo, revision: str | None = None, status: Callable[[str],
     with _explained(source, wanted.repo):
         first = repos.choose(wanted, _list_files(source))
     return _fetch_all(source, _parts_of(first, source), None, status)
+
+
+def pull_data(source: Source, name: str, sha256: str | None = None) -> Fetched:
+    """Fetch one file of a data set into the shared cache, checked against the hub's sha256, and against ours if any.
+
+    Raises LocalentError as `pull` does.
+    """
+    with _explained(source, name):
+        remote = _head(source, name)
+    if remote is None:
+        raise LocalentError(f"The hub has no {name} in {source.repo}: see {source.page} for what it has.")
+    fetched = _fetch_all(source, [remote], None, lambda text: None)
+    if sha256 and file_sha256(fetched.path) != sha256:  # a small file's etag is no sha256
+        raise LocalentError(f"{source.repo}/{name} is another file than tasks.toml knows: has it been replaced?")
+    return fetched
 
 
 def from_cache(entry: Entry, quant: str, *, check: bool = True) -> Path | None:
@@ -203,7 +219,7 @@ def _head(source: Source, name: str) -> Remote | None:
     from huggingface_hub.errors import EntryNotFoundError
 
     guard_client()
-    url = hf_hub_url(source.repo, name, revision=source.revision, endpoint=endpoint())
+    url = hf_hub_url(source.repo, name, repo_type=source.kind, revision=source.revision, endpoint=endpoint())
     try:
         seen = get_hf_file_metadata(url, token=_token(), endpoint=endpoint())
     except EntryNotFoundError:
@@ -248,7 +264,7 @@ def _gone(name: str) -> Remote:
 
 def _fetch_all(source: Source, remotes: list[Remote], known: str | None, status: Callable[[str], None]) -> Fetched:
     """All parts of a file; `known`: the sha256 that each must have, where one is known."""
-    _check_space(sum(remote.size or 0 for remote in remotes if not _is_cached(source.repo, remote)))
+    _check_space(sum(remote.size or 0 for remote in remotes if not _is_cached(source, remote)))
     paths, at = list[Path](), source
     for remote in remotes:
         status(f"{source.repo}/{remote.name}")
@@ -269,7 +285,13 @@ def _fetch(source: Source, remote: Remote, known: str | None) -> Path:
     guard_client()
     with _explained(source, name):
         found = hf_hub_download(
-            repo, name, revision=source.revision, cache_dir=hub_cache(), endpoint=endpoint(), token=_token()
+            repo,
+            name,
+            repo_type=source.kind,
+            revision=source.revision,
+            cache_dir=hub_cache(),
+            endpoint=endpoint(),
+            token=_token(),
         )
     path = Path(found)
     if not _is_itself(path, remote):
@@ -297,14 +319,14 @@ def _sha256_of(etag: str | None) -> str | None:
     return etag if etag and SHA256.fullmatch(etag) else None
 
 
-def _repo_folder(repo: str) -> Path:
+def _repo_folder(repo: str, kind: str = "model") -> Path:
     from huggingface_hub.file_download import repo_folder_name
 
-    return hub_cache() / repo_folder_name(repo_id=repo, repo_type="model")
+    return hub_cache() / repo_folder_name(repo_id=repo, repo_type=kind)
 
 
-def _is_cached(repo: str, remote: Remote) -> bool:
-    return (_repo_folder(repo) / "blobs" / str(remote.etag)).exists()
+def _is_cached(source: Source, remote: Remote) -> bool:
+    return (_repo_folder(source.repo, source.kind) / "blobs" / str(remote.etag)).exists()
 
 
 def _check_space(needed: int) -> None:

@@ -196,12 +196,12 @@ class _Adding:
         self.continued[part] = found
         return self
 
-    def made(self) -> tuple[Probe, ...]:
+    def made(self, kind: tasks.Kind) -> tuple[Probe, ...]:
         """All probes, once no job is open."""
         ended: dict[int, list[Continued]] = {}
         for part in sorted(self.continued, key=lambda part: (part.k, part.js.start)):
             ended.setdefault(part.k, []).extend(self.continued[part])
-        return (*self.probes, *rollouts_of(self.lack.own, ended, self.question.problem.answer))
+        return (*self.probes, *rollouts_of(self.lack.own, ended, self.question.problem.answer, kind))
 
 
 def _add(
@@ -217,6 +217,6 @@ def _add(
             adding.n_open -= 1
             if not adding.n_open:
                 tally.ended(adding.begun)
-                store.add_probes(run_id, adding.lack.own.trace_id, adding.made())
+                store.add_probes(run_id, adding.lack.own.trace_id, adding.made(asked.task.kind))
                 tally.done()
         return Added(tally.n_done, tally.n_left, tally.longest)

@@ -15,6 +15,7 @@ from localent.engine import Model
 from localent.errors import UsageError
 from localent.runs import room, session
 from localent.runs.progress import SILENT, Listener, Outcome, Tally
+from localent.runs.questions import no_probes
 from localent.runs.run import enter, missing, stored, wanted
 from localent.runs.session import Session
 from localent.runs.settings import GO_ON, LETTER, Settings
@@ -39,6 +40,8 @@ def read_solutions(
     Raises UsageError for a task without worked solutions, and for one whose longest does not fit the model's context.
     """
     task = _solved(task, n)
+    if not task.kind.exact:
+        raise UsageError(f"{no_probes(task)} --gold reads probes: take a task of another kind.")
     settings = replace(settings, lanes=settings.lanes or LANES, temperature=0.0, probes=None)
     settings = replace(settings, answer_by=LETTER, after_answer=GO_ON, end_loops=False)  # as the solutions are written
     file = session.usable(model, listener.status)

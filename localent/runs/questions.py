@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,8 @@ from localent.tasks.kinds.option_text import OptionTexts, are_texts, options_of
 from localent.tracing.attempt import Question
 from localent.tracing.prompt_tokens import continued, prompt_tokens
 
+LOG = logging.getLogger("localent")
+OF_PROBES = ("cue", "epsilon", "max_fed", "paths", "probes")  # settings that only probes use
 SPENT = "\n\nMy time to think is over, so I answer now.\n"  # ends a thought that has spent its budget
 
 
@@ -109,6 +112,32 @@ class Prompts:
     def _options(self, problem: Problem, prompt: Prompt) -> OptionTexts:
         before = prompt.tokens[-1]
         return options_of(problem, self.settings.option_score, before, lambda text: continued(text, self.vocab))
+
+
+def with_probes(task: tasks.Task, settings: Settings) -> Settings:
+    """The settings as this kind of answer can be probed: without an exact grammar, not at all.
+
+    Logs a warning that says so. Raises UsageError for settings of probes that would do nothing.
+    """
+    if task.kind.exact or not settings.probe:
+        return settings
+    usual = replace(settings, **{name: getattr(DEFAULTS, name) for name in OF_PROBES})
+    if settings != usual:
+        given = [name for name in OF_PROBES if getattr(settings, name) != getattr(DEFAULTS, name)]
+        options = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UsageError(f"{no_probes(task)} {options} has no effect: leave it out.")
+    LOG.warning(
+        "%s Traces are made and graded as usual; 'localent run --rollouts 16' samples answers.", no_probes(task)
+    )
+    return replace(settings, probe=False)
+
+
+def no_probes(task: tasks.Task) -> str:
+    """The sentence on a kind without an exact grammar."""
+    return (
+        f"{task.name} has answers of the kind {task.kind.name}, which no grammar enumerates: they are not probed, only"
+        " rolled out."
+    )
 
 
 def answered_by(task: tasks.Task, header: Identity, settings: Settings) -> tuple[tasks.Task, Settings]:

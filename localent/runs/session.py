@@ -24,10 +24,11 @@ from localent.runs import room as rooms
 from localent.runs import shard
 from localent.runs.identity import build_of, record_of
 from localent.runs.progress import Status, ignore
-from localent.runs.questions import Prompts, answered_by
+from localent.runs.questions import Prompts, answered_by, with_probes
 from localent.runs.settings import STOP, Settings, settings_of
 from localent.store import Database
 from localent.tasks.kinds.cues import cue_named
+from localent.tracing import places
 from localent.tracing.attempt import Question, Setup
 from localent.tracing.generate import Limits
 
@@ -95,7 +96,7 @@ class Session(Loaded):
             limits=self._limits(),
             kind=self.task.kind,
             effort=chosen.effort(),
-            probes=chosen.probes,
+            probes=chosen.probes if chosen.probe else places.DEFAULT,  # then only rollouts are made there
             stop_answered=chosen.after_answer == STOP,
             think_budget=chosen.think_budget,
         )
@@ -169,7 +170,7 @@ def opened(
     otherwise the fastest number is taken, measured once on this machine. Raises UsageError for settings that do not
     fit the model.
     """
-    with loaded(file, settings) as ready:
+    with loaded(file, with_probes(task, settings)) as ready:
         task, settings = answered_by(task, file.header, ready.settings)
         session = _asked(_with_cue(replace(ready, settings=settings), task, status), task, room)
         if session.settings.lanes is None:

@@ -17,9 +17,10 @@ from localent.analysis.intervals import Resampling
 from localent.analysis.probed import Probed
 from localent.analysis.sensitivity import Alternative, sensitivity
 from localent.analysis.verdicts import RESAMPLING
-from localent.errors import LocalentError
+from localent.errors import LocalentError, UsageError
 from localent.runs.extend import Wanted
 from localent.runs.progress import SILENT, no_trace
+from localent.runs.questions import no_probes
 from localent.store import Database, open_db
 from localent.study.making import Work, make
 from localent.study.seeds import STORED, OtherSeed, other_seeds, study_id
@@ -98,6 +99,9 @@ def study(
     names: models, earlier stages first; none: the bundled family.
     """
     names, bundled = list(names) or family(), not names
+    for task in task_list:
+        if not task.kind.exact:
+            raise UsageError(f"{no_probes(task)} A study reads probes: take a task of another kind.")
     wanted, works = design.wanted(task_list), design.works(names, task_list, db)
     make(works, listener)
     found = [work.run for work in works if work.n_traces]

@@ -4,7 +4,8 @@ from localent.records import text_of
 from localent.tasks.columns import Columns
 from localent.tasks.grade import answer_start, extract, grade, is_answered
 from localent.tasks.kinds import CHOICE, NUMBER, OPTION_TEXT, Kind
-from localent.tasks.load import BUNDLED, PUBLIC, Task, load
+from localent.tasks.load import BUNDLED, Task, load
+from localent.tasks.named import Known, known
 from localent.tasks.numbers import normalise_number
 from localent.tasks.prompt import PromptOptions, PromptText, Segment, cue_after, render
 from localent.tasks.steps import ends_step, of_trace, split, to_token_steps
@@ -15,9 +16,9 @@ __all__ = [
     "CHOICE",
     "NUMBER",
     "OPTION_TEXT",
-    "PUBLIC",
     "Columns",
     "Kind",
+    "Known",
     "PromptOptions",
     "PromptText",
     "Segment",
@@ -29,6 +30,7 @@ __all__ = [
     "extract",
     "grade",
     "is_answered",
+    "known",
     "load",
     "normalise_number",
     "of_trace",

@@ -10,7 +10,6 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,16 @@ from localent.records import Problem
 from localent.tasks import kinds
 from localent.tasks.columns import Columns, fits, unfit
 from localent.tasks.grade import answer_start
-from localent.tasks.identity import data_id
+from localent.tasks.identity import data_id, problem_id
 from localent.tasks.kinds import CHOICE, OPTION_TEXT, Kind
 from localent.tasks.kinds.option_text import with_solution
+from localent.tasks.named import Known, known, unknown
 from localent.tasks.options import with_index
 from localent.tasks.problems import problem_of
 from localent.tasks.rows import ENDINGS, Row, read_rows
 from localent.tasks.unused import check_unused
 
-__all__ = ["BUNDLED", "PUBLIC", "Columns", "Task", "load"]
+__all__ = ["BUNDLED", "Columns", "Task", "load"]
 
 LOG = logging.getLogger("localent")
 LISTED = 50  # rows that were left out and are listed one by one
@@ -52,6 +52,11 @@ class Task:
     n_duplicates: int = 0  # rows that repeat an earlier problem; they are not asked again
     data: str = ""  # hash of all problems of the file, whichever are asked; "": they come with localent
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """The ids of its problems."""
+        return frozenset(problem.problem_id for problem in self.problems)
+
     def first(self, n: int | None) -> Task:
         """The task with its first n problems only; None: all of them."""
         if n is not None and n < 1:
@@ -66,43 +71,20 @@ class Task:
         return replace(self, kind=OPTION_TEXT, pool=pool, instruction=instruction, shots=0)
 
 
-@dataclass(frozen=True, slots=True)
-class Public:
-    """A public set: the names its file goes by, and where it lives."""
-
-    files: tuple[str, ...]  # patterns, best first
-    home: str
-    layouts: tuple[Columns, ...]  # of its files, best first
-
-
-def _arc(split: str) -> Public:
-    files = (f"ARC-{split}-Test.jsonl", f"ARC-{split}/ARC-{split}-Test.jsonl", f"ARC-{split}-Test*.jsonl")
-    return Public(files, "https://allenai.org/data/arc", (Columns(answer="answerKey", answer_is="label"),))
-
-
-PUBLIC = {
-    "gsm8k": Public(("test.jsonl",), "https://github.com/openai/grade-school-math", (Columns(),)),
-    "svamp": Public(
-        ("SVAMP.json",),
-        "https://github.com/arkilpatel/SVAMP",
-        (Columns(question="Question", answer="Answer", id="ID", context="Body"),),
-    ),
-    "arc-easy": _arc("Easy"),
-    "arc-challenge": _arc("Challenge"),
-}
-
-
 def load(name: str, data: Path | None = None, columns: Columns | None = None, *, skip_unreadable: bool = False) -> Task:
     """The task `name`. data: its file, or a folder that holds it; columns: for files of one's own.
 
     The whole file is read and checked. skip_unreadable: leave rows that hold no problem out, and log a warning that
     lists them. Raises UsageError.
     """
-    if columns is not None and (name in PUBLIC or name in BUNDLED):
+    public = None if name in BUNDLED else known().get(name)
+    if columns is not None and (public or name in BUNDLED):
         raise UsageError(f"Column options are for your own data: leave them out, or give {name} another name.")
-    path = _find(name, data)
-    read = _read(path, columns or Columns(), PUBLIC[name].layouts if name in PUBLIC else ())
+    path = _find(name, public, data)
+    read = _read(path, columns or Columns(), public.layouts if public else ())
     found = list(_problems(read, path, skip_unreadable=skip_unreadable))
+    if public and public.prompt:
+        found = [_led(problem, public.prompt) for problem in found]
     kind = _kind(found, path, read.columns.kind)
     first = {p.problem_id: p for p in reversed(found)}
     problems = tuple(p for p in found if first[p.problem_id] is p)
@@ -110,7 +92,7 @@ def load(name: str, data: Path | None = None, columns: Columns | None = None, *,
         name=name,
         kind=kind,
         problems=problems,
-        pool=_pool(name, kind, problems),
+        pool=kind.examples if public else _pool(kind, problems),
         instruction="" if name in BUNDLED else kind.instruction,
         shots=0 if name in BUNDLED else SHOTS,
         source=str(path),
@@ -195,10 +177,16 @@ def _kind(problems: list[Problem], path: Path, asked: str | None) -> Kind:
     return kind
 
 
-def _pool(name: str, kind: Kind, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-    """The file's own worked problems where it has enough; never those of a public test set."""
+def _led(problem: Problem, prompt: str) -> Problem:
+    """The problem with a line before its question."""
+    question = f"{prompt}\n{problem.question}"
+    return replace(problem, question=question, problem_id=problem_id(question, problem.answer, problem.choices))
+
+
+def _pool(kind: Kind, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """The worked problems of a user's own file where it has enough; those of a public test set are never shown."""
     worked = tuple(p for p in problems if p.solution)[:POOL]
-    return worked if len(worked) > SHOTS and name not in PUBLIC else kind.examples
+    return worked if len(worked) > SHOTS else kind.examples
 
 
 def _ending_in_text(problem: Problem) -> Problem:
@@ -207,16 +195,16 @@ def _ending_in_text(problem: Problem) -> Problem:
     return with_solution(problem, solution[: answer_start(solution, CHOICE, problem.choices)])
 
 
-def _find(name: str, data: Path | None) -> Path:
+def _find(name: str, public: Known | None, data: Path | None) -> Path:
     if name in BUNDLED:
         if data is not None:
             raise UsageError(f"{name} is bundled and takes no --data: choose another name for your own problems.")
         return Path(__file__).parents[1] / "demo" / f"{name}.jsonl"
     if data is not None:
-        return _inside(data, PUBLIC[name].files if name in PUBLIC else tuple(f"*{ending}" for ending in ENDINGS))
-    if name not in PUBLIC:
-        raise UsageError(_unknown(name))
-    return _cached(name)
+        return _inside(data, public.files if public else tuple(f"*{ending}" for ending in ENDINGS))
+    if public is None:
+        raise UsageError(unknown(name, BUNDLED))
+    return _cached(public)
 
 
 def _inside(data: Path, patterns: tuple[str, ...]) -> Path:
@@ -235,8 +223,8 @@ def _inside(data: Path, patterns: tuple[str, ...]) -> Path:
     raise UsageError(f"{data} holds no {' or '.join(patterns)}: name the file itself with --data.")
 
 
-def _cached(name: str) -> Path:
-    public = PUBLIC[name]
+def _cached(public: Known) -> Path:
+    name = public.name
     for folder in (data_home() / name, data_home() / name.split("-")[0]):
         for pattern in public.files:
             for path in sorted(folder.glob(pattern)):
@@ -258,10 +246,3 @@ def data_home() -> Path:
     else:
         cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "localent" / "data"
-
-
-def _unknown(name: str) -> str:
-    names = (*BUNDLED, *PUBLIC)
-    near = get_close_matches(name.lower(), names, n=1)
-    guess = f"Did you mean {near[0]!r}? " if near else ""
-    return f"No task {name!r}. {guess}There are {', '.join(names)}, and any name with --data FILE."

@@ -196,4 +196,7 @@ def stated(question: Question, text: str, finish: str, kind: Kind) -> Extraction
     if _is_cut_off(question, text, finish):
         return LOOPING if looping else UNFINISHED
     found = tasks.extract(text, kind, question.problem.choices, question.thought)
-    return LOOPING if looping and found.method not in STATED else found
+    if looping and found.method not in STATED:
+        return LOOPING
+    (value,) = kind.merged([found.value], question.problem.answer)
+    return replace(found, value=value)

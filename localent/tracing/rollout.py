@@ -123,11 +123,13 @@ def _text(token_ids: Sequence[int], vocab: Vocab, more: bytes = b"") -> str:
     return tasks.text_of([*(vocab.pieces[i] for i in token_ids), more])
 
 
-def rollouts_of(own: Written, ended: Mapping[int, Sequence[Continued]], truth: str) -> tuple[Probe, ...]:
-    """The probe of each prefix, from its continuations: k -> all of them."""
+def rollouts_of(
+    own: Written, ended: Mapping[int, Sequence[Continued]], truth: str, kind: tasks.Kind
+) -> tuple[Probe, ...]:
+    """The probe of each prefix, from its continuations: k -> all of them. Answers that are the same count as one."""
     found = []
     for k, some in sorted(ended.items()):
-        answers, n_fed = [one.answer for one in some], sum(one.n_fed for one in some)
+        answers, n_fed = kind.merged([one.answer for one in some], truth), sum(one.n_fed for one in some)
         found.append(rollout_probe(k, own.n_steps, own.ends[k], answers, truth, n_fed))
     return tuple(found)
 

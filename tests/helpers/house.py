@@ -49,7 +49,7 @@ ROOMS = {
     "tasks": Room(
         "problems, loaders, prompts, templates, steps, grading; `kinds/`: one file per answer kind",
         "errors records lists measure",
-        "jinja2 numpy pyarrow",
+        "jinja2 math_verify numpy pyarrow",
     ),
     "tracing": Room(
         "coroutines that work in one lane: generate, probe, attempt, controls, rollout, given text",

@@ -75,8 +75,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.resolve(stub)
 
     def resolve(self, stub):
-        """/OWNER/NAME/resolve/REVISION/FILE: who may have it, and where it lies."""
-        _, owner, name, _resolve, revision, file = urllib.parse.unquote(self.path).split("/", 5)
+        """/OWNER/NAME/resolve/REVISION/FILE, of a data set after /datasets: who may have it, and where it lies."""
+        path = urllib.parse.unquote(self.path)
+        is_data, path = path.startswith("/datasets/"), path.removeprefix("/datasets")
+        _, owner, name, _resolve, revision, file = path.split("/", 5)
         refusals = {
             "gated": (401, "GatedRepo", "Access to model is restricted"),
             "forbidden": (403, "GatedRepo", "Your request to access is awaiting a review"),
@@ -89,7 +91,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.reply(code, {"X-Error-Code": error, "X-Error-Message": message})
         if revision not in ("main", COMMIT, "v1"):
             return self.reply(404, {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Invalid rev id"})
-        if (owner, name) != ("someone", "Mine-GGUF") or file not in stub.files:
+        if (owner, name) != ("someone", "Mine-Data" if is_data else "Mine-GGUF") or file not in stub.files:
             return self.reply(404, {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"})
         content = stub.files[file]
         head = {"Location": f"{stub.cdn}/cdn/{file}?signed=1", "X-Repo-Commit": COMMIT}
@@ -561,5 +563,87 @@ def test_a_damaged_archive_is_refused(mirror):
     mirror.files[path_of(datasets.ARC)] = CONTENT
     with pytest.raises(LocalentError, match="could not be fetched"):
         datasets.pull("arc-easy")
-    with pytest.raises(UsageError, match="No data set 'mmlu': choose from gsm8k"):
-        datasets.pull("mmlu")
+    with pytest.raises(UsageError, match="No data set 'nothing': choose from gsm8k"):
+        datasets.pull("nothing")
+
+
+# ── tasks of tasks.toml ─────────────────────────────────────────────────────────────────────────────────────────
+
+ROWS = b'{"q": "1 + 1?", "a": 2}\n{"q": "1 + 2?", "a": 3}\n'
+TASK = """
+[sums]
+about = "Sums."
+kind = "number"
+chance = 0
+licence = "MIT"
+home = "https://home"
+small = "-"
+files = ["test.jsonl"]
+layouts = [{question = "q", answer = "a"}]
+repo = "someone/Mine-Data"
+fetch = ["main/test.jsonl"]
+"""
+
+
+def add_task(tmp_path, more="", task=TASK):
+    (tmp_path / "config" / "localent" / "tasks.toml").write_text(task + more)
+
+
+@pytest.mark.parametrize("pin", ["", f'revision = "{COMMIT}"\n', f'sha256 = "{hashlib.sha256(ROWS).hexdigest()}"\n'])
+def test_a_task_is_pulled_from_its_data_set_and_found(stub, tmp_path, pin):
+    from localent import tasks
+
+    add_task(tmp_path, pin)
+    stub.files = {"main/test.jsonl": ROWS}
+    with pytest.raises(UsageError, match="sums is not on this disk: fetch it with 'localent pull sums'"):
+        tasks.load("sums")
+    [path] = datasets.pull("sums")
+    assert path == datasets.data_home() / "sums" / "test.jsonl"
+    assert [p.answer for p in tasks.load("sums").problems] == ["2", "3"]
+    assert {asked[1].split("/resolve/")[1].split("/")[0] for asked in stub.asked if "/resolve/" in asked[1]} == {
+        COMMIT if "revision" in pin else "main"
+    }
+    assert all(asked[1].startswith(("/datasets/someone/Mine-Data/", "/cdn/")) for asked in stub.asked)
+
+
+def test_another_file_than_the_pinned_one_is_refused_and_not_kept(stub, tmp_path):
+    add_task(tmp_path, f'sha256 = "{SHA256}"\n')
+    stub.files = {"main/test.jsonl": ROWS}
+    with pytest.raises(LocalentError, match=r"Mine-Data/main/test\.jsonl is another file than tasks\.toml knows"):
+        datasets.pull("sums")
+    assert not (datasets.data_home() / "sums").exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (
+            "gated",
+            r"someone/Mine-Data is gated: accept its licence \(MIT\) at .*/datasets/someone/Mine-Data, then set HF_T",
+        ),
+        ("no repository", "The hub has no someone/Mine-Data"),
+        ("broken", "could not be fetched"),
+        (None, r"The hub has no main/test\.jsonl in someone/Mine-Data: see .*/datasets/someone/Mine-Data"),
+    ],
+)
+def test_what_the_hub_refuses_of_a_data_set_is_explained(stub, tmp_path, fault, message):
+    add_task(tmp_path)
+    stub.files, stub.fault = {}, fault
+    with pytest.raises(LocalentError, match=message):
+        datasets.pull("sums")
+
+
+def test_a_file_elsewhere_is_pulled_by_its_pinned_hash(mirror, tmp_path):
+    elsewhere = TASK.partition("repo")[0] + 'url = "https://home/folder/test.jsonl"\n'
+    add_task(tmp_path, f'sha256 = "{hashlib.sha256(ROWS).hexdigest()}"\n', elsewhere)
+    mirror.files["/folder/test.jsonl"] = ROWS
+    assert [path.read_bytes() for path in datasets.pull("sums")] == [ROWS]
+    add_task(tmp_path, f'sha256 = "{SHA256}"\n', elsewhere)
+    with pytest.raises(LocalentError, match="is not the pinned file"):
+        datasets.pull("sums")
+
+
+def test_a_task_without_a_known_file_says_where_its_home_is(stub, tmp_path):
+    add_task(tmp_path, "", TASK.partition("repo")[0])
+    with pytest.raises(UsageError, match="No file of sums is known: get it from https://home and name it with --data"):
+        datasets.pull("sums")

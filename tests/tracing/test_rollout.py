@@ -65,7 +65,9 @@ def play(ks=(0, 1, 2), m=64, seed=0, n_lanes=1, limits=ROOM, own=OWN, question=Q
     ended = {k: {} for k in ks}
     for part, done in drive(engine, map(job, parts(ks, m))):
         ended[part.k] |= dict(zip(part.js, done, strict=True))
-    return rollouts_of(own, {k: [js[j] for j in sorted(js)] for k, js in ended.items()}, question.problem.answer)
+    return rollouts_of(
+        own, {k: [js[j] for j in sorted(js)] for k, js in ended.items()}, question.problem.answer, tasks.NUMBER
+    )
 
 
 def test_shares_of_continuations_are_the_models_own():

@@ -7,18 +7,22 @@ from collections.abc import Sequence
 from localent.errors import LocalentError
 from localent.records import Choice
 from localent.tasks.kinds.choice import CHOICE
+from localent.tasks.kinds.expression import EXPRESSION
 from localent.tasks.kinds.grammar import Grammar
 from localent.tasks.kinds.kind import ANSWER_IS, Clause, Gold, Kind, Worked
 from localent.tasks.kinds.number import NUMBER
 from localent.tasks.kinds.option_text import OPTION_TEXT
+from localent.tasks.kinds.text import TEXT
 from localent.tasks.kinds.yes_no import YES_NO
 
 __all__ = [
     "ANSWER_IS",
     "CHOICE",
+    "EXPRESSION",
     "KINDS",
     "NUMBER",
     "OPTION_TEXT",
+    "TEXT",
     "YES_NO",
     "Clause",
     "Gold",
@@ -54,3 +58,5 @@ register(NUMBER)
 register(CHOICE)
 register(OPTION_TEXT)
 register(YES_NO)
+register(TEXT)
+register(EXPRESSION)

@@ -62,6 +62,7 @@ class Kind(ABC):
     settles: bool = False  # `last` reads nothing that is only mentioned, also after a statement that gives no answer
     lists_options: bool = True  # the question is followed by its options
     takes_options: bool = False  # its problems have options
+    exact: bool = True  # it has a grammar, so that probes compute answer distributions; False: only rollouts
     reads_lists: bool = True  # a list in a data file holds several answers; False: its brackets belong to one
 
     def __init_subclass__(cls) -> None:
@@ -127,6 +128,11 @@ class Kind(ABC):
         """True if an extracted answer is the true one, both normalised."""
         return value == gold
 
+    def merged(self, values: Sequence[str | None], gold: str) -> list[str | None]:
+        """The answers of many texts, spelled as the true one where they are the same."""
+        settled = {value: gold if gold and self.agree(value, gold) else value for value in values if value is not None}
+        return [None if value is None else settled[value] for value in values]
+
     @abstractmethod
     def stated(self, clause: Clause, choices: Sequence[Choice]) -> Found | None:
         """The answer that a clause after "The answer is" gives; None if it gives none."""
@@ -146,6 +152,6 @@ class Kind(ABC):
 
     # --- probing ---
 
-    @abstractmethod
     def grammar(self, pieces: Sequence[bytes], choices: Sequence[Choice]) -> Grammar:
-        """The answers of this kind over a vocabulary."""
+        """The answers of this kind over a vocabulary, where it is `exact`."""
+        raise TypeError(f"answers of the kind {self.name} have no grammar")
