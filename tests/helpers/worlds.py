@@ -8,14 +8,17 @@ A world is a few numbers; `draw` makes a run of it, `supported` judges many.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from helpers.simulated import labelled
+from localent.analysis import signals, trace_signals
 from localent.analysis.claims import SUPPORTED, Verdict
 from localent.analysis.contrasts import Sample
 from localent.analysis.intervals import Resampling
 from localent.analysis.probed import Probed
+from localent.analysis.trace_signals import Score
 from localent.analysis.verdicts import judge
 
 N_OPTIONS = 4
@@ -147,6 +150,19 @@ def judged(w: World, seed: int, controls: bool = False) -> dict[str, Verdict]:
     """Key -> verdict of one draw."""
     p, n_tokens = draw(w, np.random.default_rng(seed))
     return {v.key: v for v in judge(Sample("made", p, n_tokens, FEW), {})}
+
+
+def beyond(w: World, seeds: range) -> float:
+    """Share of the draws in which `signals` would call the answer entropy half-way beyond length, shown alone."""
+    found = [read_half(w, seed) for seed in seeds]
+    return float(np.mean([reading.startswith("beyond") for reading in found]))
+
+
+def read_half(w: World, seed: int) -> str:
+    """The reading of the answer entropy half-way in one draw, with no other signal in its family."""
+    p, n_tokens = draw(w, np.random.default_rng(seed))
+    traces = replace(labelled(p.wrong, p.problems, n_tokens), n_steps=p.n_steps)
+    return signals._family([Score(trace_signals.ANSWERS[0], p.at(p.entropy, 0.5))], traces)[0].reading
 
 
 def supported(w: World, seeds: range, of: Callable[[World, int], dict[str, Verdict]] = judged) -> dict[str, float]:

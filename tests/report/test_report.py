@@ -223,6 +223,14 @@ def test_the_gain_sentence_says_the_verdict(seen, verdict, words):
     assert words in " ".join(terminal.reading(replace(seen, judgement=judged)))
 
 
+def test_information_that_is_lost_is_said_to_be_lost(seen):
+    verdicts, less = dict(seen.judgement.verdicts), Estimate(-1.5, -2.0, -1.0)
+    verdicts["gain_rises"] = replace(verdicts["gain_rises"], verdict="smaller than 0.1 nats a trace", effect=less)
+    judged = replace(seen.judgement, verdicts=verdicts)
+    summary = replace(seen, judgement=judged, answers=replace(seen.answers, gain_end=less))
+    assert "leads away from the true answer: -1.50 nats [-2.00, -1.00]" in " ".join(terminal.reading(summary))
+
+
 def test_of_few_wrong_traces_nothing_is_told_but_that():
     words = " ".join(terminal.reading(Simulated(n_problems=60, share_wrong=0.04, entropy_effect=0.5).summary()))
     assert "too few to say what tells right from wrong (10 problems with each are needed)" in words
