@@ -28,11 +28,13 @@ PRIOR = 1.0  # problems that each forecast is credited with before any is seen: 
 def readable(p: Probed, floor: float = FLOOR) -> Array:
     """ln q_k(a*), the recalibrated log probability of the true answer: (n, J_max + 1) nats, NaN where not probed.
 
-    q = w_1 p + w_2 [the leader] + w_3 u: the model's own distribution, its most likely answer alone, and a blind guess,
-    u = 1 / number of options (`floor` where answers cannot be guessed). The weights, at least 0 with sum 1, maximise
-    the likelihood over the other half of the problems, each of which counts once, at each part of the trace apart: the
-    start, each quarter, the end. Over-confidence goes to u, under-confidence to the leader. All NaN where no problem is
-    in the other half.
+    q is a weighted mean of the model's own distribution p, of its most likely answer alone, of the same two before the
+    first step, and of a blind guess, u = 1 / number of options (`floor` where answers cannot be guessed). The weights,
+    at least 0 with sum 1, maximise the likelihood over the other half of the problems, each of which counts once, at
+    each part of the trace apart: the start, each quarter, the end. Over-confidence goes to u, under-confidence to the
+    leader. A reader may ignore what it has read and keep to what it knew before: without that ("optional ignorance"),
+    a model that is mostly wrong in the end would have lost information though it is right more often than at the start.
+    All NaN where no problem is in the other half.
     Source: V-information, Xu et al. (2020), arXiv 2002.10689, with this family of readers; linear pools, Stone (1961);
     EM for mixture weights, Dempster et al. (1977). The family is ours.
     """
@@ -69,12 +71,13 @@ def blind(p: Probed, floor: float = FLOOR) -> Array:
 
 
 def _forecasts(p: Probed, floor: float) -> Array:
-    """The true answer's probability by the distribution, by its leader, and by guessing: (n, J_max + 1, 3).
+    """The true answer's probability by five forecasts (see `readable`): (n, J_max + 1, 5).
 
     Where what is unexplored could overtake the leader, the distribution stands in for it.
     """
     leads = np.where(p.open_leader, p.p_true, p.leader_true)
-    return np.stack([p.p_true, leads, np.broadcast_to(blind(p, floor)[:, None], leads.shape)], -1)
+    before = [np.broadcast_to(one[:, :1], leads.shape) for one in (p.p_true, leads)]
+    return np.stack([p.p_true, leads, *before, np.broadcast_to(blind(p, floor)[:, None], leads.shape)], -1)
 
 
 def _once(key: Array) -> Array:
@@ -85,11 +88,12 @@ def _once(key: Array) -> Array:
 
 
 def _weights(forecasts: Array, cell: Array, counts: Array, n_cells: int) -> Array:
-    """Weights of the forecasts in each cell: (m, 3), (m,) of cell numbers and counts -> (n_cells, 3), rows of sum 1."""
-    weights = np.full((n_cells, 3), 1 / 3)
+    """Weights of the forecasts in each cell: (m, f), (m,) of cell numbers and counts -> (n_cells, f), rows of sum 1."""
+    n = forecasts.shape[-1]
+    weights = np.full((n_cells, n), 1 / n)
     for _ in range(N_PASSES):
         shares = forecasts * weights[cell]
         shares = counts[:, None] * shares / shares.sum(-1, keepdims=True)
-        weights = PRIOR + np.stack([np.bincount(cell, shares[:, i], n_cells) for i in range(3)], -1)
+        weights = PRIOR + np.stack([np.bincount(cell, shares[:, i], n_cells) for i in range(n)], -1)
         weights = weights / weights.sum(-1, keepdims=True)
     return weights

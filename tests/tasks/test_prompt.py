@@ -81,7 +81,7 @@ def test_public_tasks_show_four_examples_to_base_models_and_none_in_a_chat(tmp_p
     task = load("gsm8k", tmp_path)
     assert render(task, task.problems[0]).text.count("The answer is") == 4
     chat = render(task, task.problems[0], CHATML)
-    assert chat.own[0].text.startswith("a?\n\nReason step by step, one step per line.")
+    assert chat.own[0].text.startswith("a?\n\nSolve the problem step by step, one step per line")
     assert chat.stops == ()
 
 

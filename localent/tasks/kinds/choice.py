@@ -12,7 +12,7 @@ from localent.tasks.kinds.choice_grammar import ChoiceGrammar
 from localent.tasks.kinds.cues import PARAGRAPH, Cue
 from localent.tasks.kinds.gold_option import label_of
 from localent.tasks.kinds.grammar import Grammar
-from localent.tasks.kinds.kind import Clause, Gold, Kind, Worked
+from localent.tasks.kinds.kind import STEPWISE, Clause, Gold, Kind, Worked
 from localent.tasks.text import Found
 
 _WORKED = (
@@ -98,10 +98,7 @@ class ChoiceKind(Kind):
     takes_options = True
     noun = "option"
     settles = True
-    instruction = (
-        'Reason step by step, one step per line. On the last line, write "The answer is" and then the label of the '
-        "right option."
-    )
+    instruction = STEPWISE + "the label of the right option."
     cues: tuple[Cue, ...] = (
         Cue("sentence", "The answer is"),
         Cue("parenthesis", "The answer is ("),

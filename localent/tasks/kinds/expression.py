@@ -18,7 +18,7 @@ from typing import Any
 
 from localent.errors import LocalentError, UsageError
 from localent.records import Choice, Problem
-from localent.tasks.kinds.kind import Clause, Gold, Kind, Worked
+from localent.tasks.kinds.kind import STEPWISE, Clause, Gold, Kind, Worked
 from localent.tasks.text import Found
 
 EXTRA = "Answers of the kind expression are compared by Math-Verify: pip install 'localent[math]'."
@@ -67,10 +67,7 @@ class ExpressionKind(Kind):
     noun = "expression"
     exact = False
     reads_lists = False  # [0, 1] is an interval
-    instruction = (
-        'Reason step by step, one step per line. On the last line, write "The answer is" and then the answer in '
-        "\\boxed{}."
-    )
+    instruction = STEPWISE + "the answer in \\boxed{}."
     worked = tuple(Worked(question, solution, answer) for question, solution, answer in _WORKED)
 
     def fits(self, answer: str, choices: Sequence[Choice]) -> bool:

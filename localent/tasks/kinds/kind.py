@@ -18,6 +18,8 @@ from localent.tasks.text import Found
 ANSWER_IS = ("label", "text", "index", "index0", "index1")
 
 
+# Begins an instruction. "Reason ... On the last line, write ..." led small models to write that line at once.
+STEPWISE = 'Solve the problem step by step, one step per line, and end with a line that says "The answer is" and then '
 ABSENT = "absent"  # method of a Found without value: a definite answer that is none of the problem's options
 
 

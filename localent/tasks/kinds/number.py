@@ -11,7 +11,7 @@ from localent.records import Choice, Problem
 from localent.tasks.beside import begins_tuple, is_operand, stands_alone
 from localent.tasks.kinds.cues import LINE, PARAGRAPH, Cue
 from localent.tasks.kinds.grammar import Grammar
-from localent.tasks.kinds.kind import Clause, Gold, Kind, Worked
+from localent.tasks.kinds.kind import STEPWISE, Clause, Gold, Kind, Worked
 from localent.tasks.kinds.number_grammar import LN_NUMBERS, NumberGrammar
 from localent.tasks.number_words import Worded, find_words
 from localent.tasks.numbers import agree, find_numbers, normal, normalise_number, spell
@@ -131,7 +131,7 @@ class NumberKind(Kind):
 
     name = "number"
     noun = "number"
-    instruction = 'Reason step by step, one step per line. On the last line, write "The answer is" and then the number.'
+    instruction = STEPWISE + "the number."
     cues: tuple[Cue, ...] = (
         Cue("sentence", "The answer is"),
         Cue("boxed", "The final answer is \\(\\boxed{", PARAGRAPH),

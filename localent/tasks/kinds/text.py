@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from localent.errors import UsageError
 from localent.records import Choice, Problem
-from localent.tasks.kinds.kind import Clause, Gold, Kind, Worked
+from localent.tasks.kinds.kind import STEPWISE, Clause, Gold, Kind, Worked
 from localent.tasks.text import Found
 
 BETWEEN = " | "  # joins the answers that a problem accepts; no normalised answer contains it
@@ -64,10 +64,7 @@ class TextKind(Kind):
     name = "text"
     noun = "answer"
     exact = False
-    instruction = (
-        'Reason step by step, one step per line. On the last line, write "The answer is" and then the answer in a few '
-        "words."
-    )
+    instruction = STEPWISE + "the answer in a few words."
     worked = tuple(Worked(question, solution, answer) for question, solution, answer in _WORKED)
 
     def fits(self, answer: str, choices: Sequence[Choice]) -> bool:

@@ -9,7 +9,7 @@ from localent.errors import UsageError
 from localent.records import Choice, Problem
 from localent.tasks.kinds.cues import PARAGRAPH, Cue
 from localent.tasks.kinds.grammar import Grammar
-from localent.tasks.kinds.kind import Clause, Gold, Kind, Worked
+from localent.tasks.kinds.kind import STEPWISE, Clause, Gold, Kind, Worked
 from localent.tasks.kinds.word_grammar import WordGrammar
 from localent.tasks.text import Found
 
@@ -68,7 +68,7 @@ class YesNoKind(Kind):
 
     name = "yes/no"
     noun = "yes or no"
-    instruction = 'Reason step by step, one step per line. On the last line, write "The answer is" and then yes or no.'
+    instruction = STEPWISE + "yes or no."
     cues: tuple[Cue, ...] = (
         Cue("sentence", "The answer is"),
         Cue("boxed", "The final answer is \\(\\boxed{", PARAGRAPH),
