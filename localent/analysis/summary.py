@@ -58,7 +58,7 @@ class Signal:
 class Answers:
     """The answer distribution along the traces. Entropies and information in nats."""
 
-    estimator: str  # "number" | "choice" | "option text"
+    estimator: str  # the kind of the answers, or "rollout"
     n_probed: int  # traces with probes
     half: Contrast  # answer entropy at t = 0.5
     signal_half: Signal  # the answer entropy at t = 0.5, over the traces that were probed

@@ -62,7 +62,10 @@ def summary_of(db: str | Path, run_id: str) -> Summary:
 
     with open_db(db, readonly=True) as store:
         run = load.run(store, run_id)
-    return summarise(run.traces, run.probes.own, judgement=judgement(run))
+    seen = (
+        run.probes.rolled if run.probes.own is None else run.probes.own
+    )  # a kind without a grammar is only rolled out
+    return summarise(run.traces, seen, judgement=judgement(run))
 
 
 def show_summary(summary: Summary, echo: Callable[[str], object] = click.echo) -> None:

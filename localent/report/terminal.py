@@ -74,7 +74,8 @@ def paragraphs(sentences: Sequence[str], width: int = WIDTH) -> list[str]:
 
 def _heading(s: Summary) -> list[str]:
     where = "at every step" if s.answers and s.answers.every_step else "along the way"
-    probed = "" if s.answers is None else f", {s.answers.n_probed:,} of them probed {where}"
+    how = "rolled out" if s.answers and s.answers.estimator == "rollout" else "probed"
+    probed = "" if s.answers is None else f", {s.answers.n_probed:,} of them {how} {where}"
     return [
         cell_text(f"{s.model} ({s.quant}) on {s.task}, run {s.run_id}"),
         f"{s.n_traces:,} traces of {s.n_problems:,} problems, {s.n_tokens:,} tokens{probed}",

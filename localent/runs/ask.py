@@ -34,7 +34,10 @@ def problem_of(question: str, answer: str = "", options: Sequence[str] = ()) -> 
 
 
 def _true_answer(text: str, choices: Sequence[Choice]) -> str:
-    """The answer in the form that grading compares: a label, or a number in its plain form."""
+    """The answer in the form that grading compares: a label, yes or no, or a number in its plain form."""
+    kind = kinds.of_answer(text.strip(), choices)
+    if kind is kinds.YES_NO:
+        return kind.normalise(kinds.Gold(text.strip(), (), "--answer"))
     labels = [choice.label for choice in choices]
     found = text.strip().upper() if choices else tasks.normalise_number(text)
     if found is None or (choices and found not in labels):
@@ -123,4 +126,4 @@ def task_of(problem: Problem, *, bundled: bool) -> tasks.Task:
     like = tasks.load(
         "demo-choice" if problem.choices else "demo-number"
     )  # its cue is fitted to what it was trained on
-    return replace(like, name="ask", problems=(problem,), source="")
+    return replace(like, name="ask", kind=kind, problems=(problem,), source="")

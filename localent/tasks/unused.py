@@ -15,7 +15,8 @@ from localent.tasks.columns import Columns, value_of
 from localent.tasks.options import is_one_hot
 
 LOOKED_AT = 50  # rows
-WORDS = 5  # fewer are no story
+WORDS = 5  # fewer are no story, unless its column is called one
+STORY = re.compile(r"story|passage|context|body|premise|paragraph|background|article|narrative|support", re.IGNORECASE)
 LONGEST = 20  # options
 ASIDE = re.compile(  # names of texts that are about a problem, not a part of it
     r"solution|explanation|rationale|reason|cot|hint|comment|note|source|url|link|id|category|topic|subject|canary|original"
@@ -120,14 +121,15 @@ def _text_columns(rows: Sequence[Mapping[str, Any]], columns: Columns) -> Iterat
     for name in rows[0]:
         aside = any(ASIDE.fullmatch(part) for part in re.split(r"[\W_]+|(?<=[a-z])(?=[A-Z])", name))
         if name not in columns.used and not aside:
-            stories = sum(_is_story(row.get(name), value_of(row, columns.question)) for row in rows)
+            least = 1 if STORY.search(name) else WORDS
+            stories = sum(_is_story(row.get(name), value_of(row, columns.question), least) for row in rows)
             if 2 * stories >= len(rows):
                 yield name
 
 
-def _is_story(held: Any, question: Any) -> bool:
-    """True for a text of several words that the question does not contain."""
-    return isinstance(held, str) and len(held.split()) >= WORDS and held.strip() not in str(question)
+def _is_story(held: Any, question: Any, least: int) -> bool:
+    """True for a text of so many words that the question does not contain."""
+    return isinstance(held, str) and len(held.split()) >= least and held.strip() not in str(question)
 
 
 def _quoted(name: str) -> str:

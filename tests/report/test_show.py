@@ -169,6 +169,7 @@ def test_options_make_it_a_choice(tiny):
 def test_a_true_answer_is_read_as_graded_answers_are():
     assert asking.problem_of("?", "1,000.0").answer == "1000"
     assert asking.problem_of("?", "b", ["this", "that"]).answer == "B"
+    assert asking.problem_of("?", "True").answer == "yes"
     assert asking.problem_of("?").answer == ""
 
 

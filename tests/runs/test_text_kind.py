@@ -65,8 +65,9 @@ def test_the_command_line_rolls_out(random_model, tmp_path):
     model, db, path = random_model("tiny-qwen2"), tmp_path / "runs.db", tmp_path / "words.jsonl"
     path.write_text('{"question": "Which?", "answer": "one"}')
     how = ("--data", path, "--kind", "text", "--max-tokens", 8, "--lanes", 2, "--threads", 1, "--gpu-layers", 0)
-    code, _, told = call("run", model, "words", *how, "--db", db, "--rollouts", 16)
+    code, out, told = call("run", model, "words", *how, "--db", db, "--rollouts", 16)
     assert code == 0, told
     assert query(db, "select distinct n_rollouts from probes") == [(16,)]
+    assert "1 of them rolled out" in out
     code, _, told = call("run", model, "words", *how, "--db", db, "--rollouts", 3)
     assert (code, "--rollouts takes 16 or more" in told) == (2, True)

@@ -183,6 +183,12 @@ def test_the_story_of_svamp_is_never_lost(tmp_path):
     refused(tmp_path, SVAMP, "line 1 has no column 'Story'", **named, context="Story")
 
 
+def test_a_story_may_be_short_where_its_column_is_called_one(tmp_path):
+    row = {"question": "How many?", "story": "Tim had 4 pens.", "colour": "light blue", "answer": 4}
+    refused(tmp_path, [row], "text in 'story' .* --context story")
+    assert loaded(tmp_path, [row], context="story").problems[0].question == "Tim had 4 pens. How many?"
+
+
 def test_texts_about_a_problem_are_no_stories(tmp_path):
     long = "a text of more than five words that is said about it"
     names = (

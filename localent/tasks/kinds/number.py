@@ -154,7 +154,7 @@ class NumberKind(Kind):
         if value is None:
             raise UsageError(
                 f"{gold.place} has the answer {gold.answer[:40]!r}, which is not one number: give one, or options to "
-                "choose from."
+                "choose from, or add --kind text or expression."
             )
         return value
 
