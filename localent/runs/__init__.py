@@ -1,8 +1,9 @@
 """Runs: a model, a task and settings, from a name to rows in the store.
 
 `session` is the one prologue of every command that runs a model; `identity`, `settings` and `room` say what a run is,
-`questions` what is asked. `run` is the main job; `extend` adds probes to stored traces; `gold` reads worked solutions;
-`text` plain text; `ask` one question that is not stored; `quantize` makes the files to compare.
+`questions` what is asked; `clock` how long it may take. `run` is the main job; `extend` adds probes to stored traces;
+`gold` reads worked solutions; `text` plain text; `ask` one question that is not stored; `quantize` makes the files to
+compare.
 """
 
 from localent.runs.progress import Listener, Outcome, Progress, Report, Status

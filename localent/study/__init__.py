@@ -1,7 +1,8 @@
 """Does a model gather information as it reasons? Runs, controls, and verdicts on the claims of SIA.
 
-`subjects` reads one run and computes its figures; `study` judges the claims; `seeds` finds the same study under other
-seeds; `demo` is the tour of the bundled models.
+`making` makes what is missing, in the time there is, and `forecast` says how long that takes; `subjects` reads one run
+and computes its figures; `study` judges the claims; `seeds` finds the same study under other seeds; `demo` is the tour
+of the bundled models.
 """
 
 from localent.study.seeds import STORED, OtherSeed, other_seeds, study_id
