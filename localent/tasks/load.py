@@ -30,7 +30,7 @@ from localent.tasks.unused import check_unused
 __all__ = ["BUNDLED", "Columns", "Task", "load"]
 
 LOG = logging.getLogger("localent")
-LISTED = 50  # rows that were left out and are listed one by one
+LISTED = 20  # rows that were left out and are listed with their faults
 SHOTS = 4  # worked examples that a model without chat template gets
 OPENING = 8  # problems
 POOL = 64  # worked problems of a file that may serve as examples: its first ones, so that -n does not change them
@@ -141,7 +141,7 @@ def _in_layout(path: Path, layouts: Sequence[Columns]) -> _Read:
 
 def _problems(read: _Read, path: Path, *, skip_unreadable: bool) -> Iterator[Problem]:
     """The problems of a file. A row without one raises its UsageError, or is left out and told."""
-    faults: list[UsageError] = []
+    faults: list[tuple[str, UsageError]] = []
     for where, entry in read.rows:
         try:
             if isinstance(entry, UsageError):
@@ -150,15 +150,16 @@ def _problems(read: _Read, path: Path, *, skip_unreadable: bool) -> Iterator[Pro
         except UsageError as error:
             if not skip_unreadable:
                 raise
-            faults.append(error)
+            faults.append((where, error))
     if faults:
         _tell_skipped(faults, len(read.rows), path)
 
 
-def _tell_skipped(faults: Sequence[UsageError], n_rows: int, path: Path) -> None:
-    """Log how many rows were left out, and each of them with its fault."""
-    rest = f"\n... and {len(faults) - LISTED} more" if len(faults) > LISTED else ""
-    listed = "".join(f"\n  {error}" for error in faults[:LISTED])
+def _tell_skipped(faults: Sequence[tuple[str, UsageError]], n_rows: int, path: Path) -> None:
+    """Log how many rows were left out, the first with their faults, the others by their places."""
+    others = ", ".join(where for where, _ in faults[LISTED:])
+    rest = f"\n  and {others}" if others else ""
+    listed = "".join(f"\n  {error}" for _, error in faults[:LISTED])
     LOG.warning("%d of the %d rows of %s are left out:%s%s", len(faults), n_rows, path, listed, rest)
 
 

@@ -19,6 +19,8 @@ from localent.tasks.kinds.expression import EXPRESSION, plain
         ("The answer is \\(9\\pi\\)", "9\\pi"),
         ("The answer is $x = 3$, so it is $\\left( 3, \\infty \\right)$.", "(3,\\infty)"),
         ("The answer is 3/4.", "3/4"),
+        ("The answer is $\\$ 3040$.", "\\$3040"),
+        ("It costs \\$5. The answer is $20$.", "20"),
         ("The answer is: **$7$**", "7"),
         ("I do not know, and it may be 4.", None),
         ("", None),

@@ -304,6 +304,15 @@ def test_unreadable_rows_are_left_out_only_when_asked_and_listed(tmp_path, caplo
     assert "2 of the 4 rows" in caplog.text
     assert "line 2 is not JSON" in caplog.text
     assert "line 3 has the answer 'Paris'" in caplog.text
+    caplog.clear()
+    with caplog.at_level(logging.WARNING, "localent"):
+        load(
+            "mine",
+            file_of(tmp_path, [*["{"] * 30, {"question": "a?", "answer": 1}], "many.jsonl"),
+            skip_unreadable=True,
+        )
+    assert caplog.text.count("is not JSON") == 20
+    assert "and line 21, line 22, line 23" in caplog.text
     with pytest.raises(UsageError, match="has no problems"):
         load("mine", file_of(tmp_path, ["{"], "other.jsonl"), skip_unreadable=True)
 
