@@ -39,11 +39,39 @@ from localent.cli import (
 )
 from localent.cli.group import Commands, Notes
 
-COMMANDS = (
-    *(demo, run, runs, sql, models, pull, tasks, prompt, doctor),
-    *(study, signals, calibrate, replay, score, inspect, quantize, compare, show, schema),
-    *(ask, plot, report, export, merge, serve),
-)
+GROUPS = {  # in the order in which people meet them: title -> commands, each with a line for the list
+    "Make and look at traces": {
+        demo: "Tour the bundled models.",
+        run: "Run a model on a task and store everything.",
+        show: "Show one trace, coloured by its entropy.",
+        ask: "Put one question to a model and watch.",
+        score: "Measure existing text, or worked solutions.",
+        runs: "List the runs in a database.",
+        merge: "Join the parts of a run.",
+    },
+    "Question them": {
+        sql: "Ask a database in SQL.",
+        schema: "Explain every table, view and column.",
+        signals: "Rank the signals that tell wrong traces from right.",
+        calibrate: "Turn a signal into a probability of being right.",
+        replay: "Try abstaining, voting and early stopping.",
+        study: "Judge the claims about reasoning.",
+        report: "Write one HTML page of runs.",
+        plot: "Draw a figure for print.",
+        export: "Write the tables of a run to files.",
+        serve: "Open a database in Datasette.",
+    },
+    "Models, tasks, quants": {
+        models: "List the models known and those on this disk.",
+        pull: "Download a model or a task's file.",
+        tasks: "List the tasks known by name.",
+        prompt: "Show the prompt of a problem, and the cue.",
+        inspect: "Show what GGUF files hold, side by side.",
+        quantize: "Make quants of a model.",
+        compare: "Measure what quantization changes.",
+        doctor: "Examine this machine.",
+    },
+}
 
 
 @click.group(
@@ -61,5 +89,6 @@ def main() -> None:
     logging.getLogger("localent").handlers = [Notes()]
 
 
-for module in COMMANDS:
-    main.add_command(module.command)
+for title, modules in GROUPS.items():
+    for module, line in modules.items():
+        main.add_to(title, module.command, line)

@@ -36,8 +36,23 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             fail("Stopped. Finished work is kept; the same command continues it.", STOPPED)
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.titles: dict[str, list[str]] = {}  # title -> names of its commands
+
+    def add_to(self, title: str, command: click.Command, line: str) -> None:
+        """Add a command under a title, with a whole sentence for the list."""
+        command.short_help = line
+        self.add_command(command)
+        self.titles.setdefault(title, []).append(command.name or "")
+
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)  # in the order in which people meet them
+        return list(self.commands)  # in the order in which they were added
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in self.titles.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, self.commands[name].short_help or "") for name in names])
 
 
 def fail(message: object, code: int) -> NoReturn:

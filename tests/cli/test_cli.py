@@ -367,3 +367,15 @@ def assert_refused(done, code, message):
     assert len(said) == 1, err
     assert re.search(message, said[0]), said[0]
     assert "Traceback" not in err + out
+
+
+def test_the_list_of_commands_is_whole_sentences_that_fit_80_columns():
+    from localent.cli import main
+
+    code, out, _ = call("--help")
+    listed = [
+        line for line in out.splitlines() if line.strip().split(" ")[0] in main.commands and line.startswith("  ")
+    ]
+    assert code == 0
+    assert len(listed) == len(main.commands)
+    assert all(line.endswith(".") and len(line) <= 80 and "..." not in line for line in listed)
