@@ -369,13 +369,9 @@ def assert_refused(done, code, message):
     assert "Traceback" not in err + out
 
 
-def test_the_list_of_commands_is_whole_sentences_that_fit_80_columns():
-    from localent.cli import main
-
-    code, out, _ = call("--help")
-    listed = [
-        line for line in out.splitlines() if line.strip().split(" ")[0] in main.commands and line.startswith("  ")
-    ]
+def test_the_list_of_commands_is_whole_sentences_that_fit_80_columns(cli):
+    code, out, _ = cli("--help")
+    listed = [line for line in out.splitlines() if line[:2] == "  " and line.split(" ")[2] in main.commands]
     assert code == 0
     assert len(listed) == len(main.commands)
     assert all(line.endswith(".") and len(line) <= 80 and "..." not in line for line in listed)
