@@ -1,5 +1,8 @@
-"""Numbers as people write them: an optional space, currency sign and minus, digits in tokens of any size, thousands
-groups, decimals, a fraction.
+"""Numbers as people write them after a cue: an optional opening ("$", "x = ", "USD "), digits in tokens of any size,
+thousands groups, decimals, a fraction, "1 1/2", "1.5 million", and a short calculation with its result ("5 + 3 = 8").
+
+The automaton says how far a text may still change; its value is read by the rule for everything that a model writes
+(kinds.number_reading), so that a probe and an output of the same text have the same answer.
 """
 
 from __future__ import annotations
@@ -7,9 +10,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from localent.tasks.kinds.grammar import (
+    MAX_OPENING,
     MINUS,
     OPENING,
     Moves,
@@ -19,13 +23,25 @@ from localent.tasks.kinds.grammar import (
     readable,
     sort_pieces,
 )
-from localent.tasks.numbers import normalise_number
+from localent.tasks.kinds.kind import Clause
+from localent.tasks.kinds.number_reading import stated_number
+from localent.tasks.numbers import SCALES
+from localent.tasks.text import fold
 
 INTEGER_DIGITS, FRACTION_DIGITS = 12, 6
 # Signed decimals and signed fractions within those digits: how many values a number can have at all.
 LN_NUMBERS = math.log(2 * 10 ** (INTEGER_DIGITS + FRACTION_DIGITS) * 2)
 
-_NUMBER = re.compile(r"(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?")
+OPERATORS = {*"+*/×÷·", *MINUS}
+DEEPEST = 4  # operators and signs of equality in a calculation
+NAMES = set("xyz")  # that an answer may be given to: "x = 5"
+CURRENCIES = ("USD", "EUR", "GBP", "Rs.")
+WORDS = tuple(word for word in SCALES if len(word) > 1)
+PARTS_OF_WORDS = {w[i:j] for w in (*WORDS, *CURRENCIES) for i in range(len(w)) for j in range(i + 1, len(w) + 1)}
+BESIDE = set("abcdefijknopqrtuvwxyz^π√")  # one such character right after a number: it is only a part of the value
+_CHARACTERS = {*"0123456789,./= ", *OPERATORS, *NAMES}
+_NAMED = re.compile(rf"^\s*(?:[xyz]\s?)?=\s*|^\s*(?:{'|'.join(map(re.escape, CURRENCIES))})\s*")
+_OVERLONG = re.compile(rf"\d{{{INTEGER_DIGITS + 1}}}|\.\d{{{FRACTION_DIGITS + 1}}}|/\d{{{FRACTION_DIGITS + 1}}}")
 
 
 class NumberGrammar:
@@ -35,7 +51,7 @@ class NumberGrammar:
     ln_answers = LN_NUMBERS
 
     def __init__(self, pieces: Sequence[bytes]):
-        self._pieces = readable(pieces, lambda text: not set(text).isdisjoint("0123456789,./") or may_open(text))
+        self._pieces = readable(pieces, _takes_part)
         self.moves, self.spelling = cache(self._moves), cache(self._spelling)
 
     def _moves(self, phase: str) -> Moves:
@@ -57,33 +73,53 @@ class NumberGrammar:
         return [(len(text), text, *move) for text, *move in every if text and rest.startswith(text)]
 
     def plain(self, text: str) -> str:
-        sign, body = _split_sign(text)
-        return sign + body.replace(",", "")
+        sign, body = _split_sign(_result(text))
+        if re.search(r"[^\d.,/ ]", body):  # a calculation, a word: it leads to no digits that are known
+            return "?"
+        return sign + re.sub(r"[, ]", "", body)
 
     def stem(self, text: str) -> str:
-        """ "18" of "18.0", "1" of "1,0", nothing of "0" (it may be 07), "-" (-0) and "1/".
+        """ "18" of "18.0", "1" of "1,0", nothing of "0" (it may be 07), "-" (-0), "1/" and "5 +".
 
-        A whole number is taken to stay one, though "36" might yet be 36/2.
+        A whole number is taken to stay one, though "36" might yet be 36/2, or 36 + 2.
         """
-        sign, body = _split_sign(text)
+        sign, body = _split_sign(_result(text))
+        body, _, more = body.partition(" ")  # "12 000" may yet be 12
+        if re.search(r"[^\d.,]", body + more):
+            return ""
         whole, point, decimals = body.partition(".")
         head, comma, group = whole.rpartition(",")
         digits = (head if comma and len(group) < 3 else whole).replace(",", "").lstrip("0")
         stem = f"{digits or 0}.{decimals}".rstrip("0").rstrip(".") if point else digits
-        return "" if "/" in body or (sign and stem in ("", "0")) else sign + stem
+        return "" if sign and stem in ("", "0") else sign + stem
 
     def value(self, text: str) -> str | None:
-        """The longest number at the start of the text: "1,00" is 1, "12." is 12, "3/" is 3.
+        """The number that a text states: "12." is 12, "3/" is 3, "5 + 3 = 8" is 8, "5 + 3" is none.
 
         None where it has more digits than the format allows: a cut number would be another number.
         """
-        sign, body = _split_sign(text)
-        number = _NUMBER.match(body).group()  # type: ignore[union-attr]  # it matches the empty string
-        below = re.match(r"/\d+", body[len(number) :]) if number.isdigit() else None
-        cut = body[len(number) :][:1].isdigit()  # "1,0000"
-        if not number or cut or _overlong(number, below.group() if below else ""):
-            return None
-        return normalise_number(sign + number + (below.group() if below else ""))
+        return _value(text)
+
+
+@lru_cache(maxsize=4096)
+def _value(text: str) -> str | None:
+    body = fold(text.replace("\\boxed{", "")).strip("".join(OPENING))
+    if re.search(r"[=+*×÷]\s*$", body) or _OVERLONG.search(re.sub(r"(?<=\d)[, ](?=\d{3})", "", body)):
+        return None
+    body = re.sub(r"^([-+])[\s$€£¥₹]+", r"\1", body)
+    found = stated_number(Clause(body, 0, len(body)))
+    return found.value if found else None
+
+
+def _takes_part(text: str) -> bool:
+    """True if a piece may be a part of a number, of its opening or of a calculation."""
+    core = text.strip()
+    return (
+        set(text) <= _CHARACTERS
+        or not set(text).isdisjoint("0123456789,./")
+        or may_open(text)
+        or (core in PARTS_OF_WORDS or text in BESIDE or (core != "" and set(core) <= _CHARACTERS))
+    )
 
 
 def _walk(phase: str, piece: str) -> tuple[str, str] | None:
@@ -91,8 +127,10 @@ def _walk(phase: str, piece: str) -> tuple[str, str] | None:
     taken = ""
     for char in piece:
         following = _next_phase(phase, char)
-        if following is None and char.isdigit():  # one digit too many
-            return "end", taken + char
+        if following is None and (
+            (char.isdigit() and phase != "name") or (not taken and piece in BESIDE and _is_number(phase))
+        ):
+            return "end", taken + char  # one digit too many, or "3x"
         if following is None:
             return ("end", taken) if taken.strip("".join(OPENING)) else None
         phase, taken = following, taken + char
@@ -100,15 +138,31 @@ def _walk(phase: str, piece: str) -> tuple[str, str] | None:
 
 
 def _next_phase(phase: str, char: str) -> str | None:
-    """One step of the automaton; None: the character is not part of the number.
+    """One step of the automaton; None: the character is not part of the answer.
+
+    A phase is that of a number (see _in_number) or of what stands between numbers (see _between), after as many
+    operators as the digit before "|" says.
+    """
+    depth, _, inner = phase.rpartition("|")
+    following = _in_number(inner, char)
+    if following is not None:
+        return f"{depth}|{following}" if depth else following
+    return _between(int(depth or 0), inner, char)
+
+
+def _in_number(phase: str, char: str) -> str | None:
+    """One step within a number or its opening.
 
     Phases: start:N and sign:N (N characters of opening), box:N (N characters of LaTeX's boxed), int:N (N digits),
-    group:N:M (N digits, M of them since the last comma), point, dec:N, slash, den:N.
+    group:N:M (N digits, M of them since the last comma), point, dec:N, slash, den:N, next:N (N digits after a blank:
+    "12 000", "1 1/2"), part.
     """
+    if phase.startswith("word:"):
+        return None
     name, n, since_comma = phase_parts(phase)
     digit = char.isascii() and char.isdigit()
     match name:
-        case "start" | "sign" if digit or char == ".":
+        case "start" | "sign" | "op" if digit or char == ".":
             return "int:1" if digit else "point"
         case "start" | "sign" | "box":
             return opening_phase(phase, char)
@@ -118,19 +172,63 @@ def _next_phase(phase: str, char: str) -> str | None:
             return f"group:{n + 1}:{since_comma + 1}" if since_comma < 3 and n < INTEGER_DIGITS else None
         case "point" | "dec" if digit:
             return f"dec:{n + 1}" if n < FRACTION_DIGITS else None
-        case "slash" | "den" if digit:
+        case "slash" | "den" | "part" if digit:
             return f"den:{n + 1}" if n < FRACTION_DIGITS else None
+        case "gap" | "next" if digit:
+            return f"next:{n + 1}" if n < 3 else None
         case "int":
             return {".": "point", "/": "slash", ",": f"group:{n}:0" if n <= 3 else None}.get(char)
         case "group" if since_comma == 3:
             return {".": "point", ",": f"group:{n}:0"}.get(char)
+        case "next":
+            return {".": "point" if n == 3 else None, "/": "part"}.get(char)
     return None
 
 
-def _overlong(number: str, below: str) -> bool:
-    """True if a number has more digits than the format allows."""
-    whole, _, decimals = number.replace(",", "").partition(".")
-    return len(whole) > INTEGER_DIGITS or len(decimals) > FRACTION_DIGITS or len(below) > FRACTION_DIGITS + 1
+def _between(depth: int, phase: str, char: str) -> str | None:
+    """One step before, between or after numbers.
+
+    Phases: name (of a variable), gap (a blank after a number), op:N (N characters after an operator or a sign of
+    equality), word:TEXT (the beginning of a scale or a currency).
+    """
+    if phase.startswith("word:"):
+        return _in_word(depth, phase[len("word:") :] + char, (*WORDS, *CURRENCIES))
+    name, n, _ = phase_parts(phase)
+    if name in ("start", "name") and char == "=":
+        return f"start:{min(n + 1, MAX_OPENING)}"
+    if name == "start" and n < MAX_OPENING:
+        return "name" if char in NAMES else _in_word(depth, char, CURRENCIES)
+    if name == "name" and char == " ":
+        return "name"
+    if name == "op" and n < 2 and (char in " $" or char in MINUS):
+        return f"{depth}|op:{n + 1}"
+    if not (_is_number(phase) or name == "gap"):
+        return None
+    if char in OPERATORS or char == "=" or (name == "gap" and char == "x"):
+        return f"{depth + 1}|op:0" if depth < DEEPEST else None
+    if name == "gap":
+        return _in_word(depth, char, WORDS)
+    return (f"{depth}|" if depth else "") + "gap" if char == " " else None
+
+
+def _in_word(depth: int, text: str, words: Sequence[str]) -> str | None:
+    """The phase in which this much of a scale word or a currency has been read; a currency opens a number."""
+    if text.rstrip() in CURRENCIES or text == "Rs ":
+        return "start:1"
+    return f"{depth}|word:{text}" if any(word.startswith(text) for word in words) else None
+
+
+def _is_number(phase: str) -> bool:
+    """True if a number may end in this phase."""
+    if "word:" in phase:
+        return False
+    name, _, since_comma = phase_parts(phase.rpartition("|")[2])
+    return name in ("int", "dec", "den", "next") or (name == "group" and since_comma == 3)
+
+
+def _result(text: str) -> str:
+    """What follows the last sign of equality, without a name or a currency."""
+    return _NAMED.sub("", text.replace("\\boxed{", "").strip("".join(OPENING))).rpartition("=")[2]
 
 
 def _split_sign(text: str) -> tuple[str, str]:
