@@ -127,10 +127,10 @@ def _walk(phase: str, piece: str) -> tuple[str, str] | None:
     taken = ""
     for char in piece:
         following = _next_phase(phase, char)
-        if following is None and (
-            (char.isdigit() and phase != "name") or (not taken and piece in BESIDE and _is_number(phase))
-        ):
-            return "end", taken + char  # one digit too many, or "3x"
+        if following is None and not taken and piece in BESIDE and _is_number(phase):
+            return "end", "x"  # "3a" is no more a number than "3x": one ending for all of them
+        if following is None and char.isdigit() and phase != "name":  # one digit too many
+            return "end", taken + char
         if following is None:
             return ("end", taken) if taken.strip("".join(OPENING)) else None
         phase, taken = following, taken + char
