@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -12,6 +11,7 @@ import numpy as np
 from localent.analysis import metrics
 from localent.analysis.as_json import plain
 from localent.analysis.family import caveat
+from localent.analysis.folds import FOLDS, folds
 from localent.analysis.intervals import DEFAULT, SEED, Estimate, Resampling, estimate, problem_index, resample, wilson
 from localent.analysis.metrics import Array, Names, Statistic, mean_of
 from localent.analysis.probability_maps import FITS, ISOTONIC, TITLES, ProbabilityMap, fitted
@@ -19,7 +19,6 @@ from localent.analysis.recorded import Recorded, Traces
 from localent.analysis.trace_signals import ROLLOUTS, SAMPLES, Score, read
 from localent.errors import LocalentError, UsageError
 
-FOLDS = 5
 LEAST = 10  # problems with a right trace, and with a wrong one, below which nothing is fitted
 N_RESAMPLES, N_CHANCE = 200, 400  # of the interval of the map; of the calibration error of a perfect map
 N_PLACES = 101  # of the signal, at which the interval of the map is kept
@@ -258,14 +257,6 @@ class _Data:
             n = len(np.unique(self.problems[among]))
             ends.append(wilson(self.right[among].mean() * n, n))
         return np.array(ends)[step[np.searchsorted(steps.at, at)]].T
-
-
-def folds(problems: Names) -> Array:
-    """The fold of each trace's problem, in the order of the problems' hashes: (n,) int in 0..FOLDS - 1."""
-    names = np.asarray(problems).tolist()
-    ranked = sorted(set(names), key=lambda name: hashlib.sha256(f"calibrate/{name}".encode()).digest())
-    place = {name: rank % FOLDS for rank, name in enumerate(ranked)}
-    return np.array([place[name] for name in names], int)
 
 
 # --- figures ----------------------------------------------------------------------------------------------------------

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from localent.analysis.intervals import problem_index
+from localent.analysis.learned import leader_is_right
 from localent.analysis.metrics import Array
 from localent.analysis.policy import ABSTAIN, STOP, Effects, Policy, thresholds
 from localent.analysis.probed import Probed
+from localent.analysis.profile import falls, unchanged
 from localent.analysis.recorded import Recorded, Traces
 from localent.analysis.trace_signals import ANSWER, ROLLOUTS, SAMPLES, Score
 from localent.analysis.votes import can_vote, deepconf, majority, votes
@@ -90,11 +92,12 @@ class Stop:
     of: Callable[[Probed], Array]  # -> (n, K + 1), the smaller the sooner
     negated: bool = False  # see Policy
     settings: tuple[float, ...] = ()  # to choose from; empty: quantiles
+    every_probe: bool = True  # it asks at every probe, so that each up to the stop is paid for
 
     def policy(self, traces: Traces, p: Probed) -> Policy:
         """The rule on the probes of a run. One setting is off; a trace stops only where an answer leads."""
         values = self.of(p)
-        rule = _stopping(traces, p, lambda setting: (values <= setting) & (p.leader >= 0))
+        rule = _stopping(traces, p, lambda setting: (values <= setting) & (p.leader >= 0), every_probe=self.every_probe)
         settings = (-np.inf, *(self.settings or thresholds(values)))
         return Policy(self.key, self.title, STOP, settings, rule, self.unit, self.negated)
 
@@ -159,15 +162,19 @@ def ema_variance(entropy: Array, smoothing: float = SMOOTHING) -> Array:
     return found
 
 
-def unchanged(leader: Array) -> Array:
-    """Number of probes for which the same answer has led: (n, K + 1) int; 0 where none leads.
+def run_jump(leader: Array) -> Array:
+    """How much longer the run of the answer that leads is than every earlier run: (n, K + 1) int.
 
-    Source: arXiv 2506.02536.
+    A run is the probes in a row that one answer leads; there is none, of length 0, where no answer does.
+    Source: the run-length jump of ES-CoT, Mao et al. (2025), arXiv 2509.14004; its test is a plain threshold here.
     """
-    found = np.zeros(leader.shape, int)
-    for k in range(1, leader.shape[1]):
-        same = (leader[:, k] == leader[:, k - 1]) & (leader[:, k] >= 0)
-        found[:, k] = np.where(same, found[:, k - 1] + 1, 0)
+    length = np.where(leader >= 0, unchanged(leader) + 1, 0)
+    longest, found = np.zeros(len(leader), int), np.zeros(leader.shape, int)
+    for k in range(leader.shape[1]):
+        begins = unchanged(leader)[:, k] == 0
+        if k:
+            longest = np.where(begins, np.maximum(longest, length[:, k - 1]), longest)
+        found[:, k] = length[:, k] - longest
     return found
 
 
@@ -176,4 +183,8 @@ STOPS = (
     Stop("eat", "EAT", "nats²", lambda p: ema_variance(p.entropy)),
     Stop("certain_leader", "certain leader", "p", lambda p: -p.p_leader, negated=True),
     Stop("answer_convergence", "answer convergence", "probes", lambda p: -unchanged(p.leader), True, SAME_FOR),
+    Stop("run_jump", "run-length jump (ES-CoT)", "probes", lambda p: -run_jump(p.leader), True, SAME_FOR),
+    Stop("cusum", "CUSUM of falling entropy", "nats", lambda p: -falls(p.entropy), negated=True),
+    Stop("minimum_tokens", "minimum of tokens", "tokens", lambda p: -p.n_tokens, negated=True, every_probe=False),
+    Stop("learned", "learned stopper (logistic)", "p", lambda p: -leader_is_right(p), negated=True),
 )

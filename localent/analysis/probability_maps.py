@@ -74,21 +74,25 @@ def platt(scores: Array, share: Array, weights: Array) -> Array:
     spread = np.sqrt(np.average((scores - mean) ** 2, weights=weights)) or 1.0
     level = np.average(share, weights=weights)
     x = np.stack([np.ones(len(scores)), (scores - mean) / spread], 1)
-    theta = _newton(x, share, weights, np.array([np.log(level / (1 - level)), 0.0]))
+    theta = newton(x, share, weights, np.array([np.log(level / (1 - level)), 0.0]))
     if theta[1] >= 0:
         return np.full(len(scores), level)
     return 1 / (1 + np.exp(-x @ theta))
 
 
-def _newton(x: Array, share: Array, weights: Array, theta: Array) -> Array:
-    """The minimum of the weighted log loss; steps are halved until they go down."""
-    loss = _loss(x, share, weights, theta)
+def newton(x: Array, share: Array, weights: Array, theta: Array, penalty: Array | None = None) -> Array:
+    """The minimum of the weighted log loss plus penalty · theta² / 2; steps are halved until they go down.
+
+    x (n, d), share of right (n,) in [0, 1], weights (n,), theta (d,) to start from, penalty (d,).
+    """
+    penalty = np.zeros(len(theta)) if penalty is None else penalty
+    loss = _loss(x, share, weights, theta, penalty)
     for _ in range(N_STEPS):
         p = 1 / (1 + np.exp(-np.clip(x @ theta, -500, 500)))
-        gradient = x.T @ (weights * (p - share))
-        curvature = (x * (weights * p * (1 - p))[:, None]).T @ x + 1e-9 * np.eye(x.shape[1])
+        gradient = x.T @ (weights * (p - share)) + penalty * theta
+        curvature = (x * (weights * p * (1 - p))[:, None]).T @ x + np.diag(penalty + 1e-9)
         step = np.linalg.solve(curvature, gradient)
-        while (new := _loss(x, share, weights, theta - step)) > loss and np.abs(step).max() > SMALL:
+        while (new := _loss(x, share, weights, theta - step, penalty)) > loss and np.abs(step).max() > SMALL:
             step = step / 2
         theta, gained, loss = theta - step, loss - new, new
         if gained < SMALL:
@@ -96,9 +100,9 @@ def _newton(x: Array, share: Array, weights: Array, theta: Array) -> Array:
     return theta
 
 
-def _loss(x: Array, share: Array, weights: Array, theta: Array) -> float:
+def _loss(x: Array, share: Array, weights: Array, theta: Array, penalty: Array) -> float:
     z = x @ theta
-    return float((weights * (np.logaddexp(0, z) - share * z)).sum())
+    return float((weights * (np.logaddexp(0, z) - share * z)).sum() + (penalty * theta**2).sum() / 2)
 
 
 FITS: dict[str, Fit] = {ISOTONIC: isotonic, PLATT: platt}

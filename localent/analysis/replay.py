@@ -121,6 +121,8 @@ def _risk_coverage(score: Score, wrong: Array) -> RiskCoverage:
 def _notes(p: Probed | None, traces: Traces, n_ranked: int) -> tuple[str, ...]:
     notes = ["Settings are chosen on one half of the problems; the figures of policies are from the other half."]
     notes.append("Candidate thresholds are quantiles over all traces of the run; they use no label.")
+    if p is not None:
+        notes.append("The learned stopper is fitted to other problems than the one it stops, from both halves.")
     if n_ranked > 1:
         notes.append(
             f"{n_ranked} policies are ranked by their gain on that other half: the best of them is selected on the"

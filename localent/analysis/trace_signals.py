@@ -16,7 +16,7 @@ from localent.analysis import scores
 from localent.analysis.curves import HALF, TOUCH
 from localent.analysis.metrics import Array
 from localent.analysis.probed import Probed, until
-from localent.analysis.profile import path_length, switches
+from localent.analysis.profile import bend, falls, path_length, switches
 from localent.analysis.recorded import Recorded, Traces
 from localent.analysis.signatures import coherence, last, lock_time, modal_lock, slope, violations
 
@@ -252,6 +252,9 @@ ANSWERS = (
     _answer("lock_in", "lock-in time", lambda p: lock_time(p.entropy, p.position)),
     _answer("leader_lock_in", "lock-in of the leader", lambda p: modal_lock(p.leader, p.position)),
     _answer("leader_switches", "switches of the leader", switches),
+    _answer("answer_slope", "slope of answer entropy", lambda p: slope(p.entropy, p.position)),
+    _answer("answer_bend", "bend of answer entropy", lambda p: bend(p.entropy, p.position)),
+    _answer("answer_cusum", "CUSUM of falls, negative", lambda p: -scores.largest(falls(p.entropy))),
     _answer("answer_path", "path of the answer distribution", path_length),
 )
 NO_ANSWERS = (_answer("answer_entropy", "answer entropy", lambda p: p.entropy[:, 0]),)

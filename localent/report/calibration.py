@@ -6,7 +6,8 @@ import math
 from dataclasses import asdict, dataclass
 
 from localent.analysis.as_json import plain
-from localent.analysis.calibration import FOLDS, Calibration
+from localent.analysis.calibration import Calibration
+from localent.analysis.folds import FOLDS
 from localent.analysis.probability_maps import TITLES
 from localent.records import Trace
 from localent.report.numbers import short

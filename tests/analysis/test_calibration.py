@@ -11,7 +11,8 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 
 from localent.analysis import calibration, load
-from localent.analysis.calibration import CHOSEN, alone, calibrate, fit, folds
+from localent.analysis.calibration import CHOSEN, alone, calibrate, fit
+from localent.analysis.folds import folds
 from localent.analysis.intervals import Resampling
 from localent.analysis.probability_maps import FITS, ProbabilityMap, fitted, softened
 from localent.analysis.trace_signals import Score, read

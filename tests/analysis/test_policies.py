@@ -5,9 +5,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.stats
 from helpers import synthetic
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.preprocessing import StandardScaler
 
-from localent.analysis import load, policies, signals, trace_signals
+from localent.analysis import learned, load, policies, profile, signals, trace_signals
 from localent.analysis import replay as replaying
 from localent.analysis.intervals import Resampling
 from localent.analysis.replay import replay
@@ -76,7 +80,7 @@ def test_a_length_cap_cuts_at_the_last_step_within_it(parts):
 
 def test_unchanged_and_moving_variance_follow_their_definitions():
     leader = np.array([[3, 3, 5, 5, 5], [-2, -2, 3, 3, -1], [3, -2, -2, 3, 3]])  # -2: no answer leads
-    assert policies.unchanged(leader).tolist() == [[0, 1, 0, 1, 2], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]
+    assert profile.unchanged(leader).tolist() == [[0, 1, 0, 1, 2], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]
     h, s = [1.0, 0.2, 0.2, 0.1], policies.SMOOTHING
     m, v, expected = h[0], 0.0, [np.nan]
     for x in h[1:]:
@@ -233,3 +237,70 @@ def test_one_sample_a_problem_says_that_there_is_nothing_to_vote_on(tmp_path):
     assert {o.kind for o in result.outcomes} == {"stop", "abstain"}
     assert result.outcomes[0].against_majority.reason == "one sample a problem: run with --samples"
     assert any("nothing to vote on" in note for note in result.notes)
+
+
+def test_run_jumps_falls_and_bends_follow_their_definitions():
+    leader = np.array([[3, 3, 5, 5, 5], [-2, -2, 3, 3, -1], [3, -2, -2, 3, 3]])  # -2: no answer leads
+    assert policies.run_jump(leader).tolist() == [[1, 2, -1, 0, 1], [0, 0, 1, 2, -2], [1, -1, -1, 0, 1]]
+    h = [2.0, 2.2, 1.0, np.nan, 0.5, 1.9]
+    reached, seen, expected = 0.0, [], []
+    for x in h:
+        if np.isnan(x):
+            expected.append(np.nan)
+            continue
+        reached = max(0.0, reached + (np.mean(seen) if seen else x) - x - profile.SLACK)
+        seen.append(x)
+        expected.append(reached)
+    assert profile.falls(np.array([h]))[0] == pytest.approx(expected, nan_ok=True)
+    assert not profile.falls(np.full((1, 9), 1.3)).any()  # no change, no alarm
+    t = np.array([0, 0.25, 0.5, 0.75, 1.0, np.nan])
+    values = np.array([2.0, 1.9, 1.0, 0.9, 0.1, np.nan])
+    line = scipy.stats.linregress(t[:5], values[:5])
+    short = np.where(np.arange(6) < 2, values, np.nan)
+    both = profile.bend(np.stack([values, short, 2 - t]), np.stack([t, t, t]))
+    assert both == pytest.approx([1 - line.rvalue**2, np.nan, 0.0], nan_ok=True, abs=1e-12)
+
+
+def test_a_minimum_of_tokens_stops_at_the_first_probe_beyond_and_pays_for_that_one(parts):
+    traces, p, _ = parts
+    policy = next(x for x in policies.stops(traces, p) if x.key == "minimum_tokens")
+    play = policy.apply(-9.0, np.ones(len(traces), bool))
+    for i in range(40):
+        ks = [k for k in range(int(p.n_steps[i]) + 1) if p.n_tokens[i, k] >= 9]
+        expected = (p.n_tokens[i, ks[0]], p.n_fed[i, ks[0]]) if ks else (traces.n_tokens[i], 0)
+        assert (play.tokens[i], play.probe_tokens[i]) == expected
+
+
+def test_the_learned_stopper_is_scikit_learns_ridge_logistic_regression():
+    rng = np.random.default_rng(3)
+    x, new = rng.normal(size=(200, 4)) * [1, 5, 0.1, 1], rng.normal(size=(9, 4))
+    y = rng.random(200) < 1 / (1 + np.exp(-x[:, 0] + 2 * x[:, 3]))
+    scale = StandardScaler().fit(x)
+    other = LogisticRegression(C=1.0, tol=1e-10).fit(scale.transform(x), y)
+    assert learned.predicted(x, y, new) == pytest.approx(other.predict_proba(scale.transform(new))[:, 1], abs=1e-6)
+
+
+def test_the_learned_stopper_never_sees_the_labels_of_its_own_problem(parts):
+    _, p, _ = parts
+    own = (p.problems == p.problems[7])[:, None]
+    turned = replace(p, leader_true=np.where(own, 1 - p.leader_true, p.leader_true))
+    before, after = learned.leader_is_right(p), learned.leader_is_right(turned)
+    known = ~np.isnan(before)
+    assert np.array_equal(known, ~np.isnan(after))
+    assert np.array_equal(before[known & own], after[known & own])
+    assert not np.array_equal(before[known & ~own], after[known & ~own])
+    assert (known == (p.leader >= 0)).all()
+
+
+def test_the_learned_stopper_knows_right_leaders_from_wrong_ones(parts):
+    """In a world where the answer's entropy tells; of probes whose leader is wrong half of the time."""
+    _, p, _ = parts
+    score, right = learned.leader_is_right(p), p.leader_true == 1
+    known = ~np.isnan(score)
+    assert roc_auc_score(right[known], score[known]) > 0.7
+
+
+def test_every_stop_has_a_row_of_its_own(made):
+    rows = {one.key: one for one in found(made, policy="stop").outcomes}
+    assert set(rows) == {"length_cap", *(stop.key for stop in policies.STOPS)}
+    assert all(one.tokens_saved.value is not None for one in rows.values())
