@@ -21,7 +21,7 @@ def gap_to(p: Probed, control: Probed, floor: float = FLOOR) -> Array:
     """
     width = min(p.p_true.shape[1], control.p_true.shape[1])
     gaps = np.full(p.p_true.shape, np.nan)
-    gaps[:, :width] = readable(p, floor)[:, :width] - readable(control, floor)[:, :width]
+    gaps[:, :width] = readable(p, floor)[:, :width] - readable(control, floor, p)[:, :width]
     gaps[:, 0] = np.where(control.there_at_all & p.there, 0.0, np.nan)
     return gaps
 

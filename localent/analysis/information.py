@@ -25,30 +25,44 @@ RECALIBRATED = (
 PRIOR = 1.0  # problems that each forecast is credited with before any is seen: no weight is ever 0
 
 
-def readable(p: Probed, floor: float = FLOOR) -> Array:
+def readable(p: Probed, floor: float = FLOOR, start: Probed | None = None) -> Array:
     """ln q_k(a*), the recalibrated log probability of the true answer: (n, J_max + 1) nats, NaN where not probed.
 
-    q is a weighted mean of the model's own distribution p, of its most likely answer alone, of the same two before the
-    first step, and of a blind guess, u = 1 / number of options (`floor` where answers cannot be guessed). The weights,
-    at least 0 with sum 1, maximise the likelihood over the other half of the problems, each of which counts once, at
-    each part of the trace apart: the start, each quarter, the end. Over-confidence goes to u, under-confidence to the
-    leader. A reader may ignore what it has read and keep to what it knew before: without that ("optional ignorance"),
-    a model that is mostly wrong in the end would have lost information though it is right more often than at the start.
-    All NaN where no problem is in the other half.
+    q is a weighted mean of the model's own distribution p, of its most likely answer alone, and of a blind guess,
+    u = 1 / number of options (`floor` where answers cannot be guessed). The weights, at least 0 with sum 1, maximise
+    the likelihood over the other half of the problems, each of which counts once, at each part of the trace apart: the
+    start, each quarter, the end. Over-confidence goes to u, under-confidence to the leader. A reader may ignore what it
+    has read: where the distribution before the first step is likelier on the other half, q is that one's. Without that
+    ("optional ignorance"), a model that is mostly wrong in the end would have lost information though it is right more
+    often than at the start. It is one or the other, never their mean: two noisy readings of one distribution are worth
+    more than one, without anything gathered between them. `start`: where the distribution before the first step is
+    from, for a control, which has none. All NaN where no problem is in the other half.
     Source: V-information, Xu et al. (2020), arXiv 2002.10689, with this family of readers; linear pools, Stone (1961);
     EM for mixture weights, Dempster et al. (1977). The family is ours.
     """
-    forecasts = _forecasts(p, floor)
-    there = ~np.isnan(forecasts).any(-1) & ~np.isnan(p.position)
+    now = _forecasts(p, floor)
+    first = now[:, :1] if start is None else _forecasts(start, floor)[:, :1]
+    before = np.where(np.isnan(first), now, first)
+    there = ~np.isnan(now).any(-1) & ~np.isnan(p.position)
     half, n_parts = halves(p.problems), QUARTERS + 2
     part = np.where(there, np.ceil(np.nan_to_num(p.position) * QUARTERS), 0).astype(int) + (p.position == 1)
     cell = (half[:, None] * n_parts + part)[there]
     problem = np.broadcast_to(problem_index(p.problems)[:, None], there.shape)[there]
-    weights = _weights(forecasts[there], cell, _once(problem * 2 * n_parts + cell), 2 * n_parts)
     other = ((1 - half[:, None]) * n_parts + part)[there]  # fitted where this problem is not
+    counts = _once(problem * 2 * n_parts + cell)
+    (q_now, fit_now), (q_before, fit_before) = (
+        _read(one[there], cell, other, counts, 2 * n_parts) for one in (now, before)
+    )
     found = np.full(there.shape, np.nan)
-    found[there] = np.log((forecasts[there] * weights[other]).sum(-1))
+    found[there] = np.log(np.where((fit_before > fit_now)[other], q_before, q_now))
     return found if len(np.unique(half)) == 2 else np.full(there.shape, np.nan)
+
+
+def _read(forecasts: Array, cell: Array, other: Array, counts: Array, n_cells: int) -> tuple[Array, Array]:
+    """(q with the weights of the cell `other`, (m,); the likelihood of its own weights in each cell, (n_cells,))."""
+    weights = _weights(forecasts, cell, counts, n_cells)
+    own = np.log((forecasts * weights[cell]).sum(-1))
+    return (forecasts * weights[other]).sum(-1), np.bincount(cell, counts * own, n_cells)
 
 
 def halves(problems: Array) -> Array:
@@ -71,13 +85,12 @@ def blind(p: Probed, floor: float = FLOOR) -> Array:
 
 
 def _forecasts(p: Probed, floor: float) -> Array:
-    """The true answer's probability by five forecasts (see `readable`): (n, J_max + 1, 5).
+    """The true answer's probability by the distribution, by its leader, and by guessing: (n, J_max + 1, 3).
 
     Where what is unexplored could overtake the leader, the distribution stands in for it.
     """
     leads = np.where(p.open_leader, p.p_true, p.leader_true)
-    before = [np.broadcast_to(one[:, :1], leads.shape) for one in (p.p_true, leads)]
-    return np.stack([p.p_true, leads, *before, np.broadcast_to(blind(p, floor)[:, None], leads.shape)], -1)
+    return np.stack([p.p_true, leads, np.broadcast_to(blind(p, floor)[:, None], leads.shape)], -1)
 
 
 def _once(key: Array) -> Array:

@@ -206,7 +206,7 @@ def subject(run: ModelRun, read: Reading, ln_wrong: float, resampling: Resamplin
 
 def gain_of_control(p: Probed, control: Probed) -> Array:
     """Information gained at the last k of a control's text, from the trace's own start: (n,) nats."""
-    found: Array = signatures.last(readable(control)) - readable(p)[:, 0]
+    found: Array = signatures.last(readable(control, start=p)) - readable(p)[:, 0]
     return found
 
 

@@ -1,5 +1,7 @@
 """Whole families of claims on runs whose truth is known (helpers/worlds.py). More draws: scripts/coverage.py."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from helpers import worlds
@@ -41,6 +43,22 @@ def test_information_is_that_of_the_best_use_of_the_leader():
     start, end = (stats.entropy([a, *[(1 - a) / 3] * 3]) for a in (0.28, 0.58))
     assert p.at_end(information.gain(p)).mean() == pytest.approx(start - end, abs=0.04)
     assert (p.at_end(p.log_true) - p.log_true[:, 0]).mean() > 2 * (start - end)  # raw: the wrong were punished more
+
+
+def test_two_noisy_readings_are_not_taken_for_a_gain():
+    """The leader is drawn anew at each probe: a mean of two readings would be worth more than one."""
+    rng = np.random.default_rng(0)
+    p, _ = worlds.draw(worlds.World(1500), rng)
+    right = rng.random(p.position.shape) < 0.6
+    p = replace(p, p_true=np.where(right, 0.8, 0.2 / 3), leader_true=right * 1.0)
+    assert abs(p.at_end(information.gain(p)).mean()) < 0.03
+
+
+def test_a_reader_may_ignore_what_made_it_sure_of_the_wrong_answer():
+    """Nine of ten are right at the start, and in the end nearly all are sure of a wrong answer."""
+    p, _ = worlds.draw(worlds.World(1000, leader=(0.9, 0.02), peak=(0.9, 0.99)), np.random.default_rng(0))
+    assert abs(p.at_end(information.gain(p)).mean()) < 0.03
+    assert (p.at_end(p.log_true) - p.log_true[:, 0]).mean() < -3
 
 
 @pytest.mark.parametrize("peak", [(0.3, 0.99), (0.99, 0.45)])
