@@ -11,7 +11,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _HOMES = {
     "run": "runs", "Settings": "runs", "load": "tasks", "Columns": "tasks", "open_db": "store", "select": "store",
     "trace_html": "report.notebook",
