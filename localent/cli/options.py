@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localent.cli.arguments import Decorator, File, Finite, Function, Group
+from localent.cli.arguments import Decorator, File, Function, Group
 from localent.report.measures import MEASURES
 
 if TYPE_CHECKING:
@@ -156,4 +156,4 @@ rollouts_option = click.option(
 def minutes_option(text: str = "The same command again goes on.") -> Decorator:
     """--minutes: when to stop. text: what becomes of the rest."""
     help_text = f"Stop in time, after so many minutes. {text} Default: never."
-    return click.option("--minutes", "time", type=Finite(), callback=_time, help=help_text)
+    return click.option("--minutes", "time", type=float, callback=_time, help=help_text)
