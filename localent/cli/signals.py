@@ -50,5 +50,5 @@ def command(run_id: str, db: Path, form: str | None, finished_only: bool, at: fl
     echo(f"Run {found.run_id}: {counts}.\n", err=form in ("csv", "json"))
     print_records(found.rows, signals_table, form)
     lacking = dict.fromkeys(f"{row.missing}: {row.auroc.n_missing} traces" for row in found.rows if row.missing)
-    missing = (f"Missing values are left out, never imputed. {why}." for why in lacking)
+    missing = [f"Missing values are left out, never imputed: {'; '.join(lacking)}."] if lacking else []
     say([*SIGNALS_NOTES, *missing, *found.notes], form)

@@ -263,7 +263,7 @@ def _gain_sentence(s: Summary, answers: Answers, unit: str) -> str:
     size, half = _in_unit(end, unit), _in_words(answers.gain_half, UNITS[unit])
     if verdict.verdict == SUPPORTED:
         return f"The reasoning gathers information about the true answer: {size} by its end, {half} half-way."
-    if verdict.effect.below(0) and end.below(0) and verdict.is_smaller:
+    if verdict.is_smaller and verdict.effect.below(-verdict.smallest) and end.below(-verdict.smallest):
         return f"The reasoning leads away from the true answer: {size} by its end, {half} half-way."
     if verdict.is_smaller:
         least = f"{verdict.smallest * UNITS[unit]:.2g} {unit}"

@@ -231,6 +231,16 @@ def test_information_that_is_lost_is_said_to_be_lost(seen):
     assert "leads away from the true answer: -1.50 nats [-2.00, -1.00]" in " ".join(terminal.reading(summary))
 
 
+def test_a_loss_smaller_than_an_effect_is_not_said_to_lead_away(seen):
+    """Three thousandths of a nat: what it costs to judge a recalibration on problems that it has not seen."""
+    verdicts, less = dict(seen.judgement.verdicts), Estimate(-0.003, -0.006, -0.001)
+    verdicts["gain_rises"] = replace(verdicts["gain_rises"], verdict="smaller than 0.1 nats a trace", effect=less)
+    judged = replace(seen.judgement, verdicts=verdicts)
+    words = " ".join(terminal.reading(replace(seen, judgement=judged, answers=replace(seen.answers, gain_end=less))))
+    assert "leads away" not in words
+    assert "gathers less than 0.1 nats" in words
+
+
 def test_of_few_wrong_traces_nothing_is_told_but_that():
     words = " ".join(terminal.reading(Simulated(n_problems=60, share_wrong=0.04, entropy_effect=0.5).summary()))
     assert "too few to say what tells right from wrong (10 problems with each are needed)" in words
