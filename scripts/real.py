@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/real.py MODELS DATA WORK
 
-MODELS holds the files that the page names, DATA gsm8k/test.jsonl and the ARC file that it names. WORK keeps the databases: a
+MODELS holds the files that the page names, DATA gsm8k/test.jsonl and the ARC file. WORK keeps the databases: a
 stopped script continues where it was, and a second call only prints again. About an hour on one slow core.
 """
 
