@@ -174,7 +174,7 @@ def beside(v: Verdict, s: Sample, x: Scored) -> Verdict:
 
 
 def held_fixed(s: Sample, x: Scored) -> tuple[Held, Held, float | None]:
-    """What length leaves, what the question leaves, and the whole separation, AUROC minus 0.5, of the same pairs."""
+    """AUROC minus 0.5 of the same pairs with length held fixed, with the question held fixed, and as a whole."""
     compared = Compared.of(x.values, s.p.wrong, s.p.problems, s.p.n_steps, s.length)
     question = held.by_question(compared)
     whole = _shift_of(~np.isnan(x.values), separation_shift, x.values, s.p.wrong, s.p.problems, x.strata)

@@ -94,7 +94,7 @@ def _forecasts(p: Probed, floor: float) -> Array:
 
 
 def _once(key: Array) -> Array:
-    """What each of several probes with one key counts, so that together they count once: (m,) -> (m,)."""
+    """The weight of each of several probes with one key, such that together they count once: (m,) -> (m,)."""
     index = problem_index(key)
     found: Array = 1 / np.bincount(index)[index] if len(index) else np.zeros(0)
     return found

@@ -29,7 +29,7 @@ def leader_is_right(p: Probed) -> Array:
 
 
 def features(p: Probed) -> Array:
-    """What is known at each probe while the trace is written: (n, K + 1, 8). Not its share of the trace."""
+    """Features known at each probe while the trace is written: (n, K + 1, 8). Not its share of the trace."""
     before = np.c_[p.entropy[:, :1], p.entropy[:, :-1]]
     leader = np.log(np.clip(p.p_leader, 1e-6, 1.0))
     return np.stack(

@@ -82,6 +82,11 @@ def _spelling(param: click.Parameter) -> str:
 class Finite(click.FloatRange):
     """A number within its range, and neither infinite nor nan, which every range lets through."""
 
+    name = "float"
+
+    def _describe_range(self) -> str:
+        return "" if self.min is None and self.max is None else super()._describe_range()
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number: float = super().convert(value, param, ctx)
         return number if math.isfinite(number) else self.fail(f"{value} is not a finite number.", param, ctx)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import textwrap
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -38,6 +38,14 @@ def _problem(question: str, answer: str, options: tuple[str, ...]) -> Problem:
     return problem_of(sys.stdin.read() if question == "-" else question, answer, options)
 
 
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """The stored run whose calibration tells how likely an answer is right, and its database."""
+
+    run: str | None
+    db: Path
+
+
 SETTINGS = settings_options(
     seed_option(),
     temperature_option(),
@@ -59,19 +67,22 @@ SETTINGS = settings_options(
     click.option("--option", "options", multiple=True, help="An option of a multiple-choice question; give several."),
 )
 @SETTINGS
-@click.option(
-    "--calibrated",
-    metavar="RUN",
-    help="Say how likely the answer is right, by the calibration of this stored run; ask as it did.",
-)
-@click.option(
-    "--db", default=DEFAULT_DB, show_default=True, type=PATH, help="With --calibrated: the run's SQLite file."
+@Group(
+    "stored",
+    Calibrated,
+    click.option(
+        "--calibrated",
+        "run",
+        metavar="RUN",
+        help="Say how likely the answer is right, by the calibration of this stored run; ask as it did.",
+    ),
+    click.option(
+        "--db", default=DEFAULT_DB, show_default=True, type=PATH, help="With --calibrated: the run's SQLite file."
+    ),
 )
 @Group("how", style, measure_option, colour_option)
 @click.option("--json", "json_", is_flag=True, help="Print the whole trace as JSON, at the end.")
-def command(
-    model: str, problem: Problem, settings: Settings, calibrated: str | None, db: Path, how: Style, json_: bool
-) -> None:
+def command(model: str, problem: Problem, settings: Settings, stored: Calibrated, how: Style, json_: bool) -> None:
     """Put one QUESTION to MODEL and watch: its tokens as they come, and the answer it would give after every step.
 
     QUESTION "-" is read from stdin. Nothing is stored. With --calibrated, settings are those of the run, see 'localent
@@ -89,18 +100,18 @@ def command(
         refuse_unused("--json", "measure", "color")
     screen = Screen(how, problem.answer, silent=json_)
     watcher = Watcher(screen.token, screen.probe)
-    if calibrated is None:
+    if stored.run is None:
         refuse_unused("A question without --calibrated", "db")
         trace, belief = ask(model, problem, settings, watcher), None
     else:
         refuse_unused("--calibrated", *SETTINGS.fields)
-        trace, belief = _calibrated(model, problem, calibrated, db, watcher)
+        trace, belief = _calibrated(model, problem, stored, watcher)
     click.echo(trace_json(trace, belief) if json_ else screen.end(trace, problem), color=how.colour)
     if belief and not json_:
         click.echo("\n".join(textwrap.wrap(belief.sentence, how.width)))
 
 
-def _calibrated(model: str, problem: Problem, run_id: str, db: Path, watcher: Watcher) -> tuple[Trace, Belief]:
+def _calibrated(model: str, problem: Problem, stored: Calibrated, watcher: Watcher) -> tuple[Trace, Belief]:
     """The trace of a question asked as a stored run asked, and how likely its answer is right."""
     from localent.analysis import load
     from localent.analysis.calibration import value_of
@@ -108,8 +119,9 @@ def _calibrated(model: str, problem: Problem, run_id: str, db: Path, watcher: Wa
     from localent.runs.ask import Like, ask_like
     from localent.store import open_db
 
-    with open_db(db, readonly=True) as store:
-        found, like = load.calibration(store, run_id), Like.of(store, run_id)
+    assert stored.run is not None
+    with open_db(stored.db, readonly=True) as store:
+        found, like = load.calibration(store, stored.run), Like.of(store, stored.run)
     with TemporaryDirectory() as folder, open_db(Path(folder) / "asked.db") as kept:
         asked_id, trace = ask_like(model, problem, like, watcher, kept)
         value = value_of(load.run(kept, asked_id), found.signal)

@@ -54,7 +54,7 @@ def _row(one: Coverage) -> list[object]:
 
 
 def sentences(found: list[Merged]) -> list[str]:
-    """What was new, doubled, left out, and what did not agree."""
+    """Sentences on what was new, doubled or left out, and on what did not agree."""
     n_new, n_there = sum(one.n_new for one in found), sum(one.n_there for one in found)
     said = [f"{n_new:,} new traces from {len(found)} files."]
     said += [f"{n_there:,} were there already, the same to the last bit."] if n_there else []

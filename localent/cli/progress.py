@@ -51,7 +51,7 @@ class Bar:
         self._bar.write(harmless(text), file=sys.stderr)
 
     def listener(self, time: Time) -> Listener:
-        """What reports to this bar, with the time that the work may take."""
+        """A listener that reports to this bar, with the time that the work may take."""
         from localent.runs import Listener
 
         return Listener(self, self.say, self.note, time)

@@ -49,7 +49,7 @@ def bins_table(c: Calibration) -> Table:
 
 
 def sentences(c: Calibration) -> list[str]:
-    """What the map is good for, and how the figures came about."""
+    """The use of the map, and how the figures came about."""
     verdict = (HELPS if c.helps else USELESS).format(gain=short(c.judged[-1].gain))
     return [verdict, *NOTES, *c.notes]
 
@@ -76,7 +76,7 @@ class Belief:
 
 
 def belief(c: Calibration, value: float, trace: Trace, task: str) -> Belief:
-    """What a calibration says of a trace with this value of its signal."""
+    """The sentence of a calibration on a trace with this value of its signal."""
     if trace.extraction.value is None:
         return _silent(c, task, "There is no answer that could be right, so its probability is not stated.")
     if not math.isfinite(value):

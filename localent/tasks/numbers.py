@@ -119,7 +119,7 @@ def _is_long(value: str) -> bool:
 
 
 def find_numbers(folded: str, start: int = 0, end: int = sys.maxsize, wide: bool = False) -> Iterator[re.Match[str]]:
-    """What may be numbers in folded text, in order; dates, clock times and broken groupings are passed over.
+    """Candidates for numbers in folded text, in order; dates, clock times and broken groupings are passed over.
 
     `normal` tells the value; none of those that divide by zero or are too long.
     """

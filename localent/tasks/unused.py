@@ -81,7 +81,7 @@ def _n_options(row: Mapping[str, Any], choices: str) -> int:
 
 
 def _option_columns(rows: Sequence[Mapping[str, Any]], columns: Columns) -> Iterator[str]:
-    """What --choices would name: a column of lists, or several numbered columns of texts."""
+    """The columns that --choices would name: a column of lists, or several numbered columns of texts."""
     unused = [name for name in rows[0] if name not in columns.used and not name.startswith("_")]
     for name in unused:
         if all(_listed(row.get(name)) for row in rows):

@@ -280,7 +280,7 @@ class _Search:
                 self._expand(branch, self._nodes[branch.path])
 
     def explored(self) -> Explored:
-        """What is known by now; ask before the truth is followed."""
+        """The state of the search by now; ask before the truth is followed."""
         return Explored(dict(self.masses), self.invalid, self._open_masses(), self.grammar.ln_answers)
 
     # --- the true answer ---

@@ -263,7 +263,7 @@ def _in_last_sentence(text: str, begin: int, choices: Sequence[Choice]) -> Found
 
 
 def _without_option(after: str, label: str, choices: Sequence[Choice]) -> str:
-    """What follows a label, without the option's own text."""
+    """The text after a label, without the option's own text."""
     option = next((c.text for c in choices if c.label.casefold() == label.casefold()), "").strip().rstrip(".")
     said = re.match(r"[)\]*_\"'.:,]*\s*", after)
     at = said.end() if said else 0

@@ -227,7 +227,7 @@ def _is_number(phase: str) -> bool:
 
 
 def _result(text: str) -> str:
-    """What follows the last sign of equality, without a name or a currency."""
+    """The text after the last sign of equality, without a name or a currency."""
     return _NAMED.sub("", text.replace("\\boxed{", "").strip("".join(OPENING))).rpartition("=")[2]
 
 
