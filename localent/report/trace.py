@@ -179,7 +179,8 @@ def leading(probe: Probe, truth: str, n: int) -> str:
 
 def aside(probe: Probe, truth: str, style: Style) -> str:
     """One line with the leading answers, between two steps of a trace that is being generated."""
-    return f"  {'└' if style.unicode else '`'} {nats(probe.entropy)} nats: {fitting(probe, truth, style)}"
+    entropy = "" if probe.entropy is None else f"{nats(probe.entropy)} nats: "
+    return f"  {'└' if style.unicode else '`'} {entropy}{fitting(probe, truth, style)}"
 
 
 def closing(trace: Trace, problem: Problem, style: Style) -> str:

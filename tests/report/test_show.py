@@ -144,7 +144,7 @@ def test_a_question_is_watched_and_answered(tiny):
     code, out, _ = call("ask", tiny, "2 plus 3?", "--answer", "5", *SHORT)
     assert code == 0
     lines = out.splitlines()
-    assert re.match(r"  └ \d\.\d\d nats: (\d+\*? [\d.]+ %|no valid answer)", lines[0])
+    assert re.match(r"  └ (\d+\.\d\d nats: \d+\*? [\d.]+ %|no valid answer)", lines[0])
     assert "the true answer is 5. 24 tokens" in out
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in out

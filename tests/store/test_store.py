@@ -233,6 +233,7 @@ def test_a_file_of_version_6_keeps_every_value(tmp_path):
     open_db(path).close()
     after = tables(path)
     after["probes"] = [row[:-3] for row in after["probes"]]
+    assert after.pop("calibrations") == []
     assert after == before
     for view, rows_ in views.items():
         width = len(rows_[0])

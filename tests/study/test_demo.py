@@ -58,7 +58,7 @@ def test_the_demo_tells_the_whole_story_in_100_columns(told):
 def test_a_second_time_it_only_prints(told, monkeypatch):
     db, text = told
     before = content(db)
-    modules = {"localent.runs.run": "drive", "localent.compare.teacher_forcing": "score"}
+    modules = {"localent.runs.progress": "drive", "localent.compare.teacher_forcing": "score"}
     modules |= {"localent.compare.prefixes": "drive"}
     for module, work in modules.items():
         monkeypatch.setattr(import_module(module), work, lambda *_, **__: pytest.fail("something was made again"))

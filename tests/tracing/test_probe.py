@@ -221,6 +221,14 @@ def test_what_the_paths_read_is_known_though_it_came_after_the_estimate():
     assert found.entropy == pytest.approx(-sum(p * math.log(p) for p in known.values()), abs=1e-3)
 
 
+def test_next_to_no_answer_has_no_entropy():
+    """A billionth of the probability is answers, the rest was left to paths that all led to none."""
+    words = {(b"1", digit, b"x"): 0.05 for digit in (b"1", b"2")} | {(b"2", b"x"): 0.9 - 1e-9, (b"0", b"\n"): 1e-9}
+    found = ask(scripted(script(words)), "0", Effort(0.0, 1, paths=4))
+    assert found.entropy is None or found.entropy < 1
+    assert found.invalid > 0.999
+
+
 def test_a_search_leaves_unlikely_branches_to_the_paths():
     """Of branches less likely than one in `max_fed` not all could be searched; where nothing is drawn, they are."""
     logits = short_answers(2, 2.0)

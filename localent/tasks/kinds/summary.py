@@ -74,15 +74,21 @@ def summarise(found: Explored, drawn: Drawn = NOTHING_DRAWN, known: Explored | N
     if not mass > 0:
         return Summary({}, 0.0, 1.0, 0.0, None, None, None, None)
     entropy = math.log(mass) + (plogp([*found.answers.values(), *found.branches]) + _mean(drawn.entropy)) / mass
+    invalid = min(1.0, max(0.0, 1.0 - mass / (explored + known.invalid + residual)))
     lower, upper = bounds(known)
+    error = _standard_error(drawn, mass, entropy) if residual > 0 else 0.0
+    if (
+        error is not None and error > upper - lower > 0
+    ):  # next to nothing is an answer: what it spreads over is not seen
+        return Summary({}, mass, invalid, residual, None, None, None, None)
     ranked = sorted(known.answers.items(), key=lambda item: (-item[1], item[0]))
     return Summary(
         answers={value: min(1.0, m / mass) for value, m in ranked},
         mass=mass,
-        invalid=min(1.0, max(0.0, 1.0 - mass / (explored + known.invalid + residual))),
+        invalid=invalid,
         residual=residual,
         entropy=min(max(entropy, lower), upper),
-        entropy_se=_standard_error(drawn, mass, entropy) if residual > 0 else 0.0,
+        entropy_se=error,
         entropy_lower=lower,
         entropy_upper=upper,
     )
