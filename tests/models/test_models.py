@@ -524,7 +524,7 @@ def test_a_family_is_found_on_the_disk_by_name_and_by_architecture(home, tiny):
     [
         (("models", "--lanes", "0"), "'--lanes'"),
         (("pull", "gsm8"), "Did you mean 'gsm8k'"),
-        (("pull", "gsm8k", "--revision", "v1"), "gsm8k is pinned"),
+        (("pull", "gsm8k", "--revision", "v1"), "gsm8k is a data set"),
         (("pull", "abacus-sft", "--revision", "v1"), "abacus-sft comes with localent"),
     ],
 )

@@ -415,7 +415,8 @@ def test_rollouts_are_judged_by_the_same_claim(tmp_path):
     lengths = np.ones(len(p.wrong))
     found = claims_of("m", p, {}, lengths, p, 16)
     assert found[ROLLED].verdict == SUPPORTED
-    floored = replace(p, p_true=np.where(p.position > 0, 0.01, 0.02))  # below 1/32: sixteen samples cannot tell
+    below = np.where(p.position > 0, 0.01, 0.02)  # 1/32: sixteen samples cannot tell, and none of them leads
+    floored = replace(p, p_true=below, leader_true=np.zeros_like(p.leader_true))
     found = claims_of("m", p, {}, lengths, floored, 16)
     assert found[ROLLED].verdict == UNDECIDED
     assert found[ROLLED].effect.reason == "nothing varies"
