@@ -148,6 +148,8 @@ def _chart(by_position: ByClass, unit: str, unicode: bool, width: int) -> list[s
     series = {name: list(curve.value * scale) for name, curve in curves.items() if curve.n.any()}
     style = ": wrong solid, right dotted" if unicode and len(series) == 2 else ""
     title = f"answer entropy, {unit}, mean of traces{style}"
+    if not series:
+        return ["No prefix has an answer distribution: no answer follows the cue."]
     chart = line_chart(list(by_position.right.at), series, width=min(width, WIDTH) - 4, unicode=unicode)
     return [title, *chart, f"{'share of the reasoning steps done':^{min(width, WIDTH) - 8}}".rstrip()]
 
