@@ -43,6 +43,7 @@ class Drawn:
     entropy: Masses  # sum of -p ln p, in nats: what the branch holds, less what is the same answer as another
 
 
+LEAST_MASS = 1e-3  # of answers: below it, a few drawn paths do not see what they spread over
 NOTHING_DRAWN = Drawn(np.zeros(0), np.zeros(0))
 
 
@@ -77,9 +78,7 @@ def summarise(found: Explored, drawn: Drawn = NOTHING_DRAWN, known: Explored | N
     invalid = min(1.0, max(0.0, 1.0 - mass / (explored + known.invalid + residual)))
     lower, upper = bounds(known)
     error = _standard_error(drawn, mass, entropy) if residual > 0 else 0.0
-    if (
-        error is not None and error > upper - lower > 0
-    ):  # next to nothing is an answer: what it spreads over is not seen
+    if mass < LEAST_MASS and error is not None and error > upper - lower > 0:
         return Summary({}, mass, invalid, residual, None, None, None, None)
     ranked = sorted(known.answers.items(), key=lambda item: (-item[1], item[0]))
     return Summary(
