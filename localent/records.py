@@ -123,10 +123,10 @@ class Answer:
 class Distribution:
     """A distribution over answers, given that there is one; the probability that there is none stands beside it.
 
-    Entropies are in nats, and None where no answer was found. From rollouts, probabilities are shares of the n that
-    gave an answer, `entropy` is Miller and Madow's, `entropy_lower` the plug-in entropy and `entropy_upper` ln n: the
-    range that n samples can show, and no bounds. Bounds computed from logits hold for the shape of the calls that read
-    them: the same tokens in another batch move an entropy by up to 0.004 nats.
+    Entropies are in nats, and None where no answer was found, or next to none. From rollouts, probabilities are shares
+    of the n that gave an answer, `entropy` is Miller and Madow's, `entropy_lower` the plug-in entropy and
+    `entropy_upper` ln n: the range that n samples can show, and no bounds. Bounds computed from logits hold for the
+    shape of the calls that read them: the same tokens in another batch move an entropy by up to 0.004 nats.
     """
 
     answers: tuple[Answer, ...]  # most likely first

@@ -43,7 +43,7 @@ for line in sys.stdin:
         found = parse(text, parsing_timeout=None)
         gold = parse(f"${wanted}$", parsing_timeout=None)
         right = wanted is not None and bool(verify(gold, found, timeout_seconds=None))
-    except Exception:
+    except Exception:  # of any kind: a text that the library cannot take counts as not read
         found, right = [], False
     print(json.dumps([bool(found), right]), flush=True)
 """

@@ -83,7 +83,7 @@ def by_both(x: Compared) -> Held:
     """Among traces of one question, by the rank of the score among all traces of like length.
 
     Three or four traces of a question are too few to be parted by length. Where the score follows length alone, its
-    rank among traces of like length is uniform whatever the question.
+    rank among traces of like length is uniform for every question.
     """
     ranks = within_ranks(x.scores, like_lengths(x.n_steps, x.n_tokens))
     ranked = Compared(ranks, x.wrong, x.problems, x.n_steps, x.n_tokens)

@@ -66,7 +66,7 @@ def _read(forecasts: Array, cell: Array, other: Array, counts: Array, n_cells: i
 
 
 def halves(problems: Array) -> Array:
-    """0 or 1 for each trace, by a hash of its problem: the same half whatever other problems there are."""
+    """0 or 1 for each trace, by a hash of its problem: other problems do not move it."""
     names, index = np.unique(problems, return_inverse=True)
     found: Array = np.array([crc32(str(name).encode()) & 1 for name in names.tolist()], int)[index.ravel()]
     return found

@@ -19,7 +19,7 @@ def cosines(n_chunks: int) -> int:
 
 
 def interval(values: Array, n_cosines: int, mask: Array | None = None) -> tuple[float | None, float | None]:
-    """95 % interval of the mean of a series, whatever the correlation of neighbours: (n,) -> (low, high).
+    """95 % interval of the mean of a series under any correlation of neighbours: (n,) -> (low, high).
 
     mask (n,) bool: the mean is of these positions alone. The variance of the mean is the mean square of the first
     `n_cosines` cosine transforms of the deviations over n; the quantile is Student's t with as many degrees of freedom.

@@ -53,7 +53,7 @@ def saturation(p: Probed, resampling: Resampling = DEFAULT) -> Saturation:
     """Both contrasts of a run.
 
     Each p is the larger of two tests that hold under different assumptions: the probes of each trace in random order
-    (exact if they are exchangeable, whatever their distribution), and sign flips of the means of problems (which allow
+    (exact if they are exchangeable, under any distribution), and sign flips of the means of problems (which allow
     neighbouring probes to be alike, as in a random walk). Source: Fisher (1935), The Design of Experiments; the larger
     p of claims that must all hold: Berger (1982), doi:10.1080/00401706.1982.10487790.
     """

@@ -233,5 +233,5 @@ def like_lengths(n_steps: Array, n_tokens: Array, per_stratum: int = PER_STRATUM
 
 
 def like_tokens(n_tokens: Array, per_stratum: int = PER_STRATUM) -> Array:
-    """Strata of traces with like numbers of tokens, whatever their steps: (n,) -> (n,) int; see like_lengths."""
+    """Strata of traces with like numbers of tokens and any number of steps: (n,) -> (n,) int; see like_lengths."""
     return length_bins(n_tokens, max(1, len(n_tokens) // per_stratum))

@@ -28,8 +28,8 @@ def command(files: tuple[Path, ...], output: Path, apart: bool, form: str | None
     """Merge databases: the parts of a run made with --shard, in any order, with any overlap, as often as you like.
 
     Prints how much of each run is there. A merge that was stopped goes on when it is called again. Traces that two
-    files hold with other bits are reported, and the first one stays. Verdicts are not merged: 'localent study' judges
-    the merged traces without running a model.
+    files hold with other bits are reported, and the first one stays. Verdicts and calibrations
+    are not merged: 'localent study' and 'localent calibrate' make them from the merged traces without running a model.
 
     \b
     localent run model.gguf gsm8k --shard 1/2 --db 1.db
@@ -59,8 +59,10 @@ def sentences(found: list[Merged]) -> list[str]:
     said = [f"{n_new:,} new traces from {len(found)} files."]
     said += [f"{n_there:,} were there already, the same to the last bit."] if n_there else []
     grown, verdicts = sum(one.n_grown for one in found), sum(one.n_verdicts for one in found)
+    maps = sum(one.n_calibrations for one in found)
     said += [f"{grown:,} of them gained probes."] if grown else []
     said += [f"{verdicts} verdicts were left out: judge the merged traces with 'localent study'."] if verdicts else []
+    said += [f"{maps} calibrations were left out: make them again with 'localent calibrate'."] if maps else []
     conflicts = [conflict for one in found for conflict in one.conflicts]
     for conflict in conflicts[:LISTED]:
         said.append(

@@ -123,7 +123,5 @@ def task_of(problem: Problem, *, bundled: bool) -> tasks.Task:
     kind = kinds.of_answer(problem.answer, problem.choices)
     if not bundled:
         return tasks.Task("ask", kind, (problem,), kind.examples, kind.instruction, SHOTS, "")
-    like = tasks.load(
-        "demo-choice" if problem.choices else "demo-number"
-    )  # its cue is fitted to what it was trained on
+    like = tasks.load("demo-choice" if problem.choices else "demo-number")  # their cue is what it was trained on
     return replace(like, name="ask", kind=kind, problems=(problem,), source="")

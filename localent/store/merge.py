@@ -61,6 +61,7 @@ class Merged:
     n_grown: int = 0  # of these, those that gained probes
     conflicts: list[Conflict] = field(default_factory=list)
     n_verdicts: int = 0  # left out
+    n_calibrations: int = 0  # left out
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,7 @@ def _one(store: Database, source: Path, report: Report) -> Merged:
             _bring_sessions(store)
         _bring_comparisons(store)
         done.n_verdicts = _count(store, "select count(*) from src.verdicts")
+        done.n_calibrations = _count(store, "select count(*) from src.calibrations")
     return done
 
 

@@ -132,7 +132,7 @@ TABLES_1 = (
                                        -- "number:shuffled"
   n_tokens integer not null,           -- tokens of the prefix after the prompt
   position real not null,              -- k / K; 0 where K is 0
-  entropy real not null,               -- nats. Of the answer, given that there is one; null: none was found. Computed
+  entropy real not null,               -- nats. Of the answer, given that there is one; null: next to none. Computed
                                        -- where explored, estimated without bias elsewhere; rollout: Miller and Madow's
   entropy_lower real not null,         -- nats. A bound, for this shape of call: the residual on the leading answer;
                                        -- rollout: the plug-in entropy, which is biased low and no bound

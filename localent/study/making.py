@@ -3,7 +3,7 @@
 In limited time the parts follow each other so that every claim can be judged by something: attempts with their probes
 get half of it, controls three tenths, rollouts the rest, each shared between the runs. What a part does not use goes to
 the next, and what all of them leave goes to another round. Problems are taken in the order of their ids, which are
-hashes, so that those there was time for are a random part of them, whatever their traces are like.
+hashes, so that those there was time for are a random sample, not the ones with short traces.
 """
 
 from __future__ import annotations

@@ -16,6 +16,6 @@ def problem_id(question: str, answer: str, choices: Sequence[Choice] = ()) -> st
 
 
 def data_id(problems: Iterable[Problem]) -> str:
-    """16 hex digits of the sha256 over the ids of problems, in whatever order: another order is no other data."""
+    """16 hex digits of the sha256 over the sorted ids of problems: another order is no other data."""
     ids = sorted(problem.problem_id for problem in problems)
     return hashlib.sha256("\n".join(ids).encode()).hexdigest()[:16]

@@ -95,7 +95,8 @@ def probe(n_prefix: int, asked: Asked, effort: Effort, meter: Meter) -> Generato
     before = search.explored()
     drawn = yield from search.draw(effort.n_paths(before.residual))
     search.settle()
-    blind, leader = summarise(before, drawn, search.explored()), search.leader()
+    blind = summarise(before, drawn, search.explored())
+    leader = search.leader() if blind.answers else None
     p_true = blind.answers.get(asked.truth, 0.0)
     if spelling := grammar.spelling(asked.truth):
         yield from search.follow_truth(spelling)
@@ -146,9 +147,10 @@ class _Search:
 
     def is_worthwhile(self, effort: Effort) -> bool:
         """True while the next branch is worth searching: of more than `max_fed` so likely not all could be."""
-        if not self.open or self.n_fed >= effort.max_fed or self.residual <= effort.epsilon:
+        if not self.open or self.n_fed >= effort.max_fed:
             return False
-        return self.open[0].mass * effort.max_fed >= 1 or not effort.paths
+        is_likely = self.open[0].mass * effort.max_fed >= 1 or not effort.paths
+        return is_likely and self.residual > effort.epsilon  # last: the sum over all that is open takes longest
 
     def _open_masses(self) -> npt.NDArray[np.float64]:
         """(n,) of every unexplored branch."""

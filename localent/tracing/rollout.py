@@ -91,11 +91,12 @@ def continuation(
 
     Returns the text, prefix included, how many tokens were fed, and why it ended: STOP, LENGTH or LOOP.
     """
-    limits, token_ids, n_fed = how.limits, list(prefix), 0
+    limits, token_ids, n_fed, written = how.limits, list(prefix), 0, bytearray()
     closing = limits.budget.due(token_ids, vocab.pieces) if limits.budget else []
     while len(token_ids) < limits.max_tokens:
         token_ids.append(draws.give(closing.pop(0)) if closing else draws.take(meter, row, meter.read(row)))
-        text, finish = _ended(token_ids, len(prefix), vocab, limits)
+        written += vocab.pieces[token_ids[-1]]
+        text, finish = _ended(token_ids, len(prefix), written, vocab, limits)
         if finish is not None:
             return text, n_fed, finish
         if limits.budget and len(token_ids) == limits.budget.n_tokens:
@@ -105,14 +106,15 @@ def continuation(
     return _text(token_ids, vocab), n_fed, LENGTH
 
 
-def _ended(token_ids: Sequence[int], n_prefix: int, vocab: Vocab, limits: Limits) -> tuple[str, str | None]:
-    """(the text, why it ends after the last of these tokens); ("", None): it goes on."""
+def _ended(
+    token_ids: Sequence[int], n_prefix: int, written: bytearray, vocab: Vocab, limits: Limits
+) -> tuple[str, str | None]:
+    """(the text, why it ends after the last of these tokens); ("", None): it goes on. written: after the prefix."""
     if token_ids[-1] in vocab.eog:
         return _text(token_ids[:-1], vocab), STOP
-    written = b"".join(vocab.pieces[i] for i in token_ids[n_prefix:]) if limits.stops else b""
     cut = min((at for stop in limits.stops if (at := written.find(stop)) >= 0), default=None)
     if cut is not None:
-        return _text(token_ids[:n_prefix], vocab, written[:cut]), STOP
+        return _text(token_ids[:n_prefix], vocab, bytes(written[:cut])), STOP
     if limits.answered and b"\n" in vocab.pieces[token_ids[-1]] and limits.answered(text := _text(token_ids, vocab)):
         return text, STOP
     looping = limits.end_loops and len(token_ids) % EVERY == 0 and is_loop(token_ids)

@@ -9,6 +9,7 @@ import random
 from dataclasses import replace
 
 import pytest
+from helpers.clock import Clock
 from helpers.runs import SETTINGS, call, content, query
 
 from localent import compare, tasks
@@ -16,7 +17,6 @@ from localent.compare.on_traces import passes
 from localent.engine import Prompt
 from localent.engine.scripted import ScriptedEngine, ScriptedVocab
 from localent.errors import LocalentError, UsageError
-from localent.runs import Listener
 from localent.runs.clock import Time, in_words, limited
 from localent.runs.extend import Wanted, add_probes
 from localent.runs.gold import read_solutions
@@ -25,24 +25,6 @@ from localent.runs.run import run
 from localent.runs.text import score_text
 
 VOCAB = ScriptedVocab([b"a", b"b"])
-
-
-class Clock:
-    """A clock that ticks with every report: once a decode, and once a finished unit unless told otherwise."""
-
-    def __init__(self):
-        self.now, self.notes, self.n_tokens = 100.0, [], 0
-
-    def __call__(self):
-        return self.now
-
-    def tick(self, progress):
-        self.now += progress.n_tokens != self.n_tokens
-        self.n_tokens = progress.n_tokens
-
-    def listener(self, seconds=math.inf):
-        time = limited(seconds / 60, self) if seconds < math.inf else Time(clock=self)
-        return Listener(self.tick, note=self.notes.append, time=time)
 
 
 def unit(n_decodes):

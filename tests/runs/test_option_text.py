@@ -74,6 +74,7 @@ def test_one_database_holds_runs_by_letter_and_by_text(model, pears, tmp_path):
     assert query(db, "select kind from tasks") == [("choice",)]
     assert set(query(db, "select distinct estimator from probes")) == {("choice",), ("option text",)}
     assert query(db, "select count(*) from trace_summary where p_true_last is not null") == [(24,)]
+    assert query(db, "select count(*) from probes where entropy is null and invalid < 0.999") == [(0,)]
     assert query(db, "select distinct answer is leader from trace_summary join probes using (trace_id)"
                      " where estimator = 'option text'") == [(1,)]  # fmt: skip
 

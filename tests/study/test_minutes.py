@@ -8,12 +8,12 @@ import math
 import re
 
 import pytest
+from helpers.clock import Clock
 from helpers.runs import query
 
 from localent import study, tasks
 from localent.errors import LocalentError
-from localent.runs import Listener, Settings
-from localent.runs.clock import Time, limited
+from localent.runs import Settings
 from localent.study import Design, making
 
 SETTINGS = Settings(
@@ -29,24 +29,6 @@ SETTINGS = Settings(
 )
 
 
-class Clock:
-    """A clock that ticks with every decode, and the sentences that were said."""
-
-    def __init__(self):
-        self.now, self.n_tokens, self.notes = 0.0, 0, []
-
-    def __call__(self):
-        return self.now
-
-    def tick(self, progress):
-        self.now += progress.n_tokens != self.n_tokens
-        self.n_tokens = progress.n_tokens
-
-    def listener(self, seconds=math.inf):
-        time = limited(seconds / 60, self) if seconds < math.inf else Time(clock=self)
-        return Listener(self.tick, note=self.notes.append, time=time)
-
-
 @pytest.fixture
 def task(tmp_path):
     rows = [{"question": f"Which is {i}?", "choices": [str(i), "x", "y"], "answer": "ABC"[i % 3]} for i in range(16)]
@@ -59,7 +41,7 @@ def made(random_model, tmp_path, task):
     """(seconds, names of models, options) -> (the works, the clock after them); in the same database unless named."""
 
     def make(seconds, names=("tiny-qwen2",), db="runs.db", **options):
-        clock, design = Clock(), Design(settings=SETTINGS, **dict(samples=2, at="ends", m=16, n_rolled=3) | options)
+        clock, design = Clock(0.0), Design(settings=SETTINGS, **dict(samples=2, at="ends", m=16, n_rolled=3) | options)
         works = design.works([str(random_model(name)) for name in names], [task], tmp_path / db)
         making.make(works, clock.listener(seconds))
         return works, clock
@@ -128,11 +110,11 @@ def test_the_forecast_of_the_whole_is_about_what_it_takes(made):
 
 
 def test_a_study_that_was_cut_short_judges_every_claim_or_names_its_lack(random_model, task, tmp_path):
-    clock = Clock()
+    clock = Clock(0.0)
     design = Design(settings=SETTINGS, samples=2, at="ends", m=16, n_rolled=3)
     model = str(random_model("tiny-qwen2"))
     found = study.study([model], [task], design, db=tmp_path / "runs.db", listener=clock.listener(150))
     assert len(found.unfinished) == 1
     assert all(v.effect.known or v.effect.reason or v.note for _, v in found.verdicts)
     with pytest.raises(LocalentError, match=r"No trace was finished in 0\.05 min: give more --minutes, or lower"):
-        study.study([model], [task], design, db=tmp_path / "none.db", listener=Clock().listener(3))
+        study.study([model], [task], design, db=tmp_path / "none.db", listener=Clock(0.0).listener(3))

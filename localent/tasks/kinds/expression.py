@@ -22,7 +22,7 @@ from localent.tasks.kinds.kind import STEPWISE, Clause, Gold, Kind, Worked
 from localent.tasks.text import Found
 
 EXTRA = "Answers of the kind expression are compared by Math-Verify: pip install 'localent[math]'."
-TIMEOUT_S = 60  # of one comparison, which takes milliseconds: only a runaway one, on whatever machine, comes so far
+TIMEOUT_S = 60  # of one comparison, which takes milliseconds: only a runaway one, on any machine, comes so far
 LONGEST = 300  # characters; a longer one is prose or a runaway model
 WORDS = 12  # of a clause without math; more are a sentence
 MATH = re.compile(r"(?<!\\)\$\$?(?P<a>(?:\\.|[^$\\])+)\$\$?|\\\((?P<b>.+?)\\\)|\\\[(?P<c>.+?)\\\]")

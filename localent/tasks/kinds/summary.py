@@ -49,7 +49,10 @@ NOTHING_DRAWN = Drawn(np.zeros(0), np.zeros(0))
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """A distribution over answers, given that there is one. Entropies in nats; None where no answer was found."""
+    """A distribution over answers, given that there is one.
+
+    Entropies in nats; None where no answer was found, or so few that the paths do not see what they spread over.
+    """
 
     answers: dict[str, float]  # most likely first; they sum to the share of answers that was explored
     mass: float  # probability that there is an answer, by which the others are divided
