@@ -42,7 +42,12 @@ def listening(bar: Bar) -> Listener:
 
 def how_called() -> str:
     """The command that runs localent here: its name, or its path where the environment is not active."""
-    return "localent" if shutil.which("localent") else os.path.relpath(Path(sys.executable).with_name("localent"))
+    if shutil.which("localent"):
+        return "localent"
+    beside = Path(sys.executable).parent
+    if script := shutil.which("localent", path=str(beside)):
+        return os.path.relpath(script)
+    return f"{os.path.relpath(sys.executable)} -m localent"
 
 
 def main_job(tour: Tour, echo: Echo) -> dict:

@@ -5,8 +5,11 @@ import io
 import json
 import re
 import sqlite3
+import tomllib
 from contextlib import closing
 from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +18,7 @@ from localent.cli import main
 from localent.runs.settings import DEFAULTS
 from localent.store import open_db
 
+ROOT = Path(__file__).parents[2]
 FAST = ["--lanes", "4", "--threads", "1", "--max-tokens", "24", "--max-fed", "4"]
 
 
@@ -367,6 +371,29 @@ def assert_refused(done, code, message):
     assert len(said) == 1, err
     assert re.search(message, said[0]), said[0]
     assert "Traceback" not in err + out
+
+
+def test_an_installation_brings_the_command():
+    """Without this line `pip install` puts no `localent` anywhere, and no command of the README works."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
+    module, _, name = scripts["localent"].partition(":")
+    assert getattr(import_module(module), name) is main
+
+
+@pytest.mark.parametrize("where", ["on the path", "beside python", "nowhere"])
+def test_the_demo_names_the_command_that_works_here(where, tmp_path, monkeypatch):
+    from localent.cli import demo
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin") if where == "on the path" else "")
+    monkeypatch.setattr(demo.sys, "executable", str(tmp_path / "env" / "python"))
+    for folder in ("bin", "env"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "localent").touch(0o755)
+    if where == "nowhere":
+        (tmp_path / "env" / "localent").unlink()
+    expected = {"on the path": "localent", "beside python": "env/localent", "nowhere": "env/python -m localent"}
+    assert demo.how_called() == expected[where]
 
 
 def test_the_list_of_commands_is_whole_sentences_that_fit_80_columns(cli):
