@@ -21,6 +21,7 @@ from localent.analysis.claims import (
     exceeds,
     judged,
     settled,
+    undecided,
     varying,
 )
 from localent.analysis.contrasts import Sample, signatures
@@ -103,6 +104,8 @@ def ps_of_mean(claim: Claim, effect: Estimate, values: Array, problems: Array, r
 def _by_rollouts(s: Sample, rolled: Probed, m: int) -> Verdict:
     """The first claim by the other estimator: the reasoning is continued, not cut off."""
     values = slope(information.gain(rolled, s.rules.floor), rolled.position)
+    if not rolled.there.any():
+        return undecided(_of_means(claims.GAIN_RISES_ROLLOUTS, s, values), "no trace was rolled out: give it more time")
     if not (rolled.p_true >= 1 / m).any():  # the true answer was never drawn: m continuations cannot see it move
         values = np.where(np.isnan(values), np.nan, 0.0)
     return _of_means(claims.GAIN_RISES_ROLLOUTS, s, values, f"{m} rollouts a prefix; the traces that have them")

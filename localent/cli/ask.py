@@ -14,6 +14,7 @@ import click
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.drawing import dumped, style
 from localent.cli.options import DEFAULT_DB, PATH, colour_option, measure_option
+from localent.cli.progress import Bar
 from localent.cli.settings import (
     effort_options,
     gpu_layers_option,
@@ -99,7 +100,7 @@ def command(model: str, problem: Problem, settings: Settings, stored: Calibrated
     if json_:
         refuse_unused("--json", "measure", "color")
     screen = Screen(how, problem.answer, silent=json_)
-    watcher = Watcher(screen.token, screen.probe)
+    watcher = Watcher(screen.token, screen.probe, screen.bar.say)
     if stored.run is None:
         refuse_unused("A question without --calibrated", "db")
         trace, belief = ask(model, problem, settings, watcher), None
@@ -137,11 +138,13 @@ class Screen:
         from localent.report.trace import Flow
 
         self.how, self.truth, self.silent, self.flow = how, truth, silent, Flow(how)
+        self.bar = Bar()  # until the first token
         self.decoder = getincrementaldecoder("utf-8")(errors="replace")
 
     def token(self, piece: bytes, measures: dict[str, float]) -> None:
         from localent.report.measures import level_of
 
+        self.bar.close()
         level = level_of(measures[self.how.measure], self.how.measure)
         self.say(self.flow.add(self.decoder.decode(piece), level))
 

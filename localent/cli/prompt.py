@@ -97,6 +97,7 @@ def _candidates(name: str, task: Task, settings: Settings) -> list[dict[str, Any
     """The cues of the task's kind, the one that fits best first; none where the kind has only one."""
     from localent.cli.progress import Bar
     from localent.runs import cue, session
+    from localent.runs.progress import Listener
     from localent.runs.questions import answered_by
 
     file = session.usable(name)
@@ -104,7 +105,7 @@ def _candidates(name: str, task: Task, settings: Settings) -> list[dict[str, Any
     if len(task.kind.cues) < 2:
         return []
     with Bar() as bar, session.loaded(file, settings) as ready:
-        found = session.cue_candidates(ready, task, bar.say)
+        found = session.cue_candidates(ready, task, Listener(status=bar.say))
     best = cue.best(found)
     ordered = [best, *(one for one in sorted(found, key=lambda one: one.mean) if one is not best)]
     return [{"cue": one.key, "invalid": list(one.invalid), "mean": one.mean} for one in ordered]

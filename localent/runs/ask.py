@@ -10,6 +10,7 @@ from localent.engine import drive
 from localent.errors import UsageError
 from localent.records import Choice, Problem, Run, Trace
 from localent.runs import session
+from localent.runs.progress import Listener
 from localent.runs.run import enter
 from localent.runs.settings import Settings, settings_of
 from localent.store import Database
@@ -50,7 +51,8 @@ def ask(model: str, problem: Problem, settings: Settings, watcher: Watcher) -> T
     """Let the model reason about one problem. Settings as for a run, in one lane."""
     file = session.usable(model, watcher.status)
     task = task_of(problem, bundled=models.is_bundled(file.header.model))
-    with session.opened(file, task, replace(settings, lanes=1)) as asked, asked.engine() as lanes:
+    settings, heard = replace(settings, lanes=1), Listener(status=watcher.status)
+    with session.opened(file, task, settings, listener=heard) as asked, asked.engine() as lanes:
         (question,) = asked.questions
         setup = asked.setup(lanes).asking(question)
         (trace,) = drive(lanes, [watched(question, setup, watcher)])
@@ -108,7 +110,7 @@ def ask_like(model: str, problem: Problem, like: Like, watcher: Watcher, store: 
     file = session.usable(model, watcher.status)
     like.refuse(file, problem)
     task = task_of(problem, bundled=models.is_bundled(file.header.model))
-    with session.opened(file, task, like.settings) as asked:
+    with session.opened(file, task, like.settings, listener=Listener(status=watcher.status)) as asked:
         like.refuse_prompt(asked)
         with asked.engine() as lanes:
             (question,) = asked.questions

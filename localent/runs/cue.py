@@ -13,9 +13,10 @@ from typing import Any
 
 from localent import tasks
 from localent.engine import Coroutine, Engine, drive
+from localent.errors import UsageError
 from localent.measure.sampling import rng
 from localent.records import INVALID_LIMIT
-from localent.runs.progress import Status, ignore
+from localent.runs.progress import SILENT, Listener
 from localent.tracing.attempt import Place, Question, Setup, prefix_ends, probed, steps_of
 from localent.tracing.generate import generate
 from localent.tracing.probe import Effort
@@ -50,15 +51,23 @@ def first_problems(task: tasks.Task) -> tasks.Task:
 
 
 def measured(
-    lanes: Engine, asked: Mapping[str, Sequence[Question]], how: Setup, status: Status = ignore
+    lanes: Engine, asked: Mapping[str, Sequence[Question]], how: Setup, listener: Listener = SILENT
 ) -> tuple[Candidate, ...]:
-    """Every cue's invalid mass. asked: cue -> the questions with it; all have the same prompts."""
+    """Every cue's invalid mass. asked: cue -> the questions with it; all have the same prompts.
+
+    Raises UsageError where the listener's time ends before.
+    """
     n_fed = 0
 
     def fed(n_tokens: int) -> None:
         nonlocal n_fed
         n_fed += n_tokens
-        status(f"finding the cue that fits the model, once: {n_fed:,} tokens")
+        listener.status(f"finding the cue that fits the model, once: {n_fed:,} tokens")
+        if listener.time.left < 0:
+            raise UsageError(
+                f"{listener.time.minutes:g} min are not enough to find the cue that fits this model, which is done once: "
+                "give more --minutes, or name one by --cue."
+            )
 
     by_problem = [dict(zip(asked, questions, strict=True)) for questions in zip(*asked.values(), strict=True)]
     traces = list(drive(lanes, (_read(cues, how) for cues in by_problem), on_decode=fed))

@@ -45,7 +45,7 @@ def read_solutions(
     settings = replace(settings, lanes=settings.lanes or LANES, temperature=0.0, probes=None)
     settings = replace(settings, answer_by=LETTER, after_answer=GO_ON, end_loops=False)  # as the solutions are written
     file = session.usable(model, listener.status)
-    with open_db(db) as store, session.opened(file, task, settings, room=to_read) as asked:
+    with open_db(db) as store, session.opened(file, task, settings, room=to_read, listener=listener) as asked:
         todo = [question for question, _ in missing(store, asked, samples=1)]
         n_new, n_left = _read(store, asked, todo, listener) if todo else (0, 0)
         n_before = len(wanted(asked, samples=1)) - n_new - n_left

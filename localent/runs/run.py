@@ -38,7 +38,7 @@ def run(
     if samples < 1:
         raise UsageError(f"--samples must be at least 1, got {samples}.")
     file = session.usable(model, listener.status)
-    with open_db(db) as store, session.opened(file, task, settings, store=store, status=listener.status) as asked:
+    with open_db(db) as store, session.opened(file, task, settings, store=store, listener=listener) as asked:
         todo = missing(store, asked, samples)
         n_all, lanes = len(wanted(asked, samples)), asked.options.n_lanes
         if not todo:

@@ -23,7 +23,7 @@ from localent.runs import cue as cues
 from localent.runs import room as rooms
 from localent.runs import shard
 from localent.runs.identity import build_of, record_of
-from localent.runs.progress import Status, ignore
+from localent.runs.progress import SILENT, Listener, Status, ignore
 from localent.runs.questions import Prompts, answered_by, with_probes
 from localent.runs.settings import STOP, Settings, settings_of
 from localent.store import Database
@@ -162,24 +162,26 @@ def opened(
     *,
     room: rooms.Room = rooms.to_generate,
     store: Database | None = None,
-    status: Status = ignore,
+    listener: Listener = SILENT,
 ) -> Iterator[Session]:
     """Load a model, put the problems of the task to it, and complete the settings.
 
     room: how much context the questions need. store: where the lanes of a run to be continued are looked up;
     otherwise the fastest number is taken, measured once on this machine. Raises UsageError for settings that do not
-    fit the model.
+    fit the model, and where the listener's time ends before the cue is found.
     """
     with loaded(file, with_probes(task, settings)) as ready:
         task, settings = answered_by(task, file.header, ready.settings)
-        session = _asked(_with_cue(replace(ready, settings=settings), task, status), task, room)
+        session = _asked(_with_cue(replace(ready, settings=settings), task, listener), task, room)
         if session.settings.lanes is None:
-            session = replace(session, settings=replace(session.settings, lanes=_lanes(session, store, status)))
+            session = replace(
+                session, settings=replace(session.settings, lanes=_lanes(session, store, listener.status))
+            )
         engine.check_options(session.options, file.path)
         yield session
 
 
-def _with_cue(ready: Loaded, task: tasks.Task, status: Status) -> Loaded:
+def _with_cue(ready: Loaded, task: tasks.Task, listener: Listener) -> Loaded:
     """The same model with the cue that fits it, where the user has left it open."""
     settings = ready.settings
     if not settings.probe:
@@ -190,12 +192,12 @@ def _with_cue(ready: Loaded, task: tasks.Task, status: Status) -> Loaded:
         return ready
     if len(ways) == 1:
         return replace(ready, settings=replace(settings, cue=ways[0].key))
-    chosen = cues.best(cue_candidates(ready, task, status))
+    chosen = cues.best(cue_candidates(ready, task, listener))
     cues.warn(chosen)
     return replace(ready, settings=replace(settings, cue=chosen.key))
 
 
-def cue_candidates(ready: Loaded, task: tasks.Task, status: Status = ignore) -> tuple[cues.Candidate, ...]:
+def cue_candidates(ready: Loaded, task: tasks.Task, listener: Listener = SILENT) -> tuple[cues.Candidate, ...]:
     """Measure how well each cue of the task's kind fits a model, once on this machine.
 
     Measured at the default settings of a run but for those that make the prompt or change a bit of a logit, so that
@@ -214,7 +216,7 @@ def cue_candidates(ready: Loaded, task: tasks.Task, status: Status = ignore) -> 
         engine.check_options(longest.options, ready.file.path)
         with longest.engine() as lanes:
             questions = {key: session.questions for key, session in asked.items()}
-            return cues.to_json(cues.measured(lanes, questions, longest.setup(lanes), status))
+            return cues.to_json(cues.measured(lanes, questions, longest.setup(lanes), listener))
 
     settings, sha256, path = named.settings, ready.file.header.model.sha256, ready.file.path
     what: dict[str, object] = {"cue for": sha256, "prompts": [session.prompts.digest() for session in asked.values()]}

@@ -83,7 +83,7 @@ class Reading:
 
     own: Probed
     controls: dict[str, Probed]
-    rolled: Probed | None
+    rolled: Probed | None  # None: not wanted; without any probe: none were made
     m: int  # rollouts per prefix; LEAST where there are none
     n_tokens: Array  # length of each trace
     accuracy: Estimate  # of all traces, as the rest
@@ -103,6 +103,8 @@ def read_run(store: Database, run_id: str, wanted: Wanted) -> Reading:
     kept = np.array([wanted.counts(*one) for one in listed], bool)
     traces, own, samples = traces.among(kept), found.own.among(kept), traces.samples[kept].tolist()
     rolled, m = _rolled(run_id, found.rolled and found.rolled.among(kept), samples, wanted)
+    if rolled is None and wanted.m:  # for lack of time: the claim is told as undecided, not left out
+        rolled, m = only(own, own.position < 0), wanted.m
     controls = _controls(own, {name: c.among(kept) for name, c in found.controls.items()}, samples, wanted)
     reasoned = ~traces.looped
     return Reading(
@@ -200,7 +202,7 @@ def subject(run: ModelRun, read: Reading, ln_wrong: float, resampling: Resamplin
         beyond_all_from=beyond_controls.earliest_over(list(beyond.values())),
         signatures=shape,
         profile=moves,
-        agreement=None if read.rolled is None else agreement(p, read.rolled, read.m),
+        agreement=None if read.rolled is None or not read.rolled.there.any() else agreement(p, read.rolled, read.m),
     )
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from localent import tasks
 from localent.errors import UsageError
-from localent.runs import Settings, cue, run, session
+from localent.runs import Listener, Settings, cue, run, session
+from localent.runs.clock import limited
 from localent.store import open_db
 from localent.tasks.kinds import CHOICE, NUMBER
 from localent.tasks.kinds.cues import LINE, PARAGRAPH, Cue, cue_named
@@ -99,7 +100,7 @@ def test_every_cue_of_a_kind_is_measured(monkeypatch, tmp_path):
     monkeypatch.setenv("LOCALENT_CACHE", str(tmp_path))
     task, said = tasks.load("demo-number"), []
     with session.loaded(session.usable("abacus-sft"), Settings(**SHORT)) as ready:
-        found = session.cue_candidates(ready, task, said.append)
+        found = session.cue_candidates(ready, task, Listener(status=said.append))
         assert [one.key for one in found] == [one.key for one in NUMBER.cues]
         assert said[-1].startswith("finding the cue that fits the model, once: ")
         assert int(said[-1].split()[-2].replace(",", "")) > 4 * 24
@@ -109,12 +110,28 @@ def test_every_cue_of_a_kind_is_measured(monkeypatch, tmp_path):
     assert means["sentence"] < 0.05 < 0.5 < means["bold"]
 
 
+def test_measuring_the_cue_keeps_to_the_time(monkeypatch, tmp_path):
+    """A second passes at every sentence said; nothing is written, and with more time the run begins."""
+    monkeypatch.setenv("LOCALENT_CACHE", str(tmp_path / "cache"))
+    now, db, task = [0.0], tmp_path / "runs.db", tasks.load("demo-number").first(1)
+
+    def heard(seconds):
+        time = limited(seconds / 60, clock=lambda: now[0])
+        return Listener(status=lambda text: now.__setitem__(0, now[0] + 1), time=time)
+
+    with pytest.raises(UsageError, match=r"^0.2 min are not enough to find the cue .* give more --minutes, or name"):
+        run("abacus-sft", task, db=db, settings=Settings(**SHORT), listener=heard(12))
+    with open_db(db, readonly=True) as store:
+        assert not store.runs()
+    assert run("abacus-sft", task, db=db, settings=Settings(**SHORT), listener=heard(9999)).n_new == 1
+
+
 def test_cues_are_measured_once_for_all_runs_with_the_same_prompts(monkeypatch, tmp_path):
     """Seed, probes and sampling do not matter; worked examples and threads, which change a bit, do."""
     monkeypatch.setenv("LOCALENT_CACHE", str(tmp_path))
     task, measured = tasks.load("demo-number"), []
 
-    def stub(lanes, asked, how, status):
+    def stub(lanes, asked, how, listener):
         measured.append(how)
         return candidates(**dict.fromkeys(asked, 0.1))
 
