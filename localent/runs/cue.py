@@ -65,8 +65,8 @@ def measured(
         listener.status(f"finding the cue that fits the model, once: {n_fed:,} tokens")
         if listener.time.left < 0:
             raise UsageError(
-                f"{listener.time.minutes:g} min are not enough to find the cue that fits this model, which is done once: "
-                "give more --minutes, or name one by --cue."
+                f"{listener.time.minutes:g} min are not enough to find the cue that fits this model, once per prompt:"
+                " give more --minutes, or name one by --cue."
             )
 
     by_problem = [dict(zip(asked, questions, strict=True)) for questions in zip(*asked.values(), strict=True)]
