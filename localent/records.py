@@ -63,6 +63,9 @@ class Problem:
     choices: tuple[Choice, ...] = ()  # empty: a number is asked for
     solution: str | None = None  # a human or generated worked solution, for shots and scoring
     n_steps: int | None = None  # difficulty where the data set knows it
+    observations: tuple[str, ...] = ()  # lines from outside: the k-th is read before the k-th step is written
+    ideal_entropy: tuple[float, ...] = ()  # nats: of the answer, to an ideal reader after k = 0, 1, ... steps
+    ideal_answers: tuple[tuple[str, ...], ...] = ()  # those possible then, all equally likely; (): not known
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,13 @@ COMPUTED = {  # what views compute
         "step_mean_surprisal": "nats, over the tokens of the step that the prefix ends with; null: k is 0",
         "step_text": "the step that the prefix ends with; null: k is 0",
     },
+    "ideal_steps": {
+        "k": "steps; 0: before the first",
+        "observation": "the line from outside that is read before this step; null: none",
+        "ideal_entropy": "nats: of the answer, after k steps",
+        "ideal_gain": "nats: the information in the k-th step, by which the entropy falls; null: k is 0",
+        "n_answers": "answers that are possible after k steps; null: not known",
+    },
     "run_summary": {
         "n_traces": "traces",
         "n_problems": "problems with a trace",

@@ -128,9 +128,22 @@ def tenth(conn: sqlite3.Connection) -> None:
         conn.execute(statement)
 
 
+OBSERVATIONS = "observations text /* JSON: lines from outside, the k-th read before the k-th step; null: none */"
+IDEAL_ENTROPY = (
+    "ideal_entropy text /* JSON: nats, of the answer to an ideal reader after k = 0, 1, ... steps; null: not known */"
+)
+IDEAL_ANSWERS = "ideal_answers text /* JSON: the answers possible then, all equally likely; null: not known */"
+
+
+def eleventh(conn: sqlite3.Connection) -> None:
+    """Version 11: lines from outside that come with a problem, and what an ideal reader knows after each step."""
+    for column in (OBSERVATIONS, IDEAL_ENTROPY, IDEAL_ANSWERS):
+        conn.execute(f"alter table problems add column {column}")
+
+
 # The n-th makes version n.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...]
-MIGRATIONS = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth)
+MIGRATIONS = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh)
 
 
 def version(conn: sqlite3.Connection) -> int:

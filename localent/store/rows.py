@@ -32,6 +32,7 @@ Row = dict[str, Any]  # column -> value
 
 SETTINGS = ("temperature", "top_p", "top_k", "seed", "max_tokens", "lanes", "threads", "gpu_layers", "shots")
 TOKEN = ("token_id", *MEASURES, *TOP_K_MEASURES)  # columns of tokens that are fields of Token
+OF_STEPS = ("observations", "ideal_entropy", "ideal_answers")  # columns of problems: JSON, null where there are none
 PROBE = tuple(f.name for f in fields(Probe) if f.name not in ("answers", "estimator"))
 measures_of = attrgetter(*TOKEN)
 read_of = attrgetter(*PROBE)
@@ -116,13 +117,17 @@ def task_row(task: str, kind: str, source: str | None) -> Rows:
 
 
 def problem_row(task: str, problem: Problem) -> Rows:
-    row = {"task": task} | asdict(problem)
-    return one("problems", row | {"choices": canonical(row["choices"])})
+    row = {"task": task} | asdict(problem) | {"choices": canonical([asdict(choice) for choice in problem.choices])}
+    of_steps = {name: row.pop(name) for name in OF_STEPS}
+    return one("problems", row | {name: canonical(steps) for name, steps in of_steps.items() if steps})
 
 
 def problem_of(row: Row) -> Problem:
     row = {name: value for name, value in row.items() if name != "task"}
-    return Problem(**row | {"choices": tuple(Choice(**choice) for choice in json.loads(row["choices"]))})
+    row |= {"choices": tuple(Choice(**choice) for choice in json.loads(row["choices"]))}
+    observations, entropy, answers = (json.loads(row[name] or "[]") for name in OF_STEPS)
+    ideal = {"ideal_entropy": tuple(map(float, entropy)), "ideal_answers": tuple(map(tuple, answers))}
+    return Problem(**row | {"observations": tuple(observations)} | ideal)
 
 
 def run_row(run: Run) -> Rows:

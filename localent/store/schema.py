@@ -316,6 +316,13 @@ join runs r on r.run_id = t.run_id
 join models m on m.sha256 = r.model_sha256
 join problems p on p.task = t.task and p.problem_id = t.problem_id
 left join steps s on s.trace_id = b.trace_id and s.step_index = b.k - 1""",
+    "ideal_steps": """-- one row per step of a problem whose information is known: what an ideal reader knows after it
+select p.task, p.problem_id, e.key as k,
+  case when e.key > 0 then json_extract(p.observations, '$[' || (e.key - 1) || ']') end as observation,
+  e.value as ideal_entropy,
+  case when e.key > 0 then json_extract(p.ideal_entropy, '$[' || (e.key - 1) || ']') - e.value end as ideal_gain,
+  json_array_length(p.ideal_answers, '$[' || e.key || ']') as n_answers
+from problems p, json_each(p.ideal_entropy) e""",
     "run_summary": """-- one row per run; accuracy and *_rate: shares of its traces
 -- entropies in nats, means over traces; answer_entropy_half_*: see trace_summary
 -- (in SQL that DuckDB understands too; else it would take every column for text)

@@ -7,6 +7,7 @@ from localent.tasks.kinds import CHOICE, NUMBER, OPTION_TEXT, Kind
 from localent.tasks.load import BUNDLED, Task, load
 from localent.tasks.named import Known, known
 from localent.tasks.numbers import normalise_number
+from localent.tasks.observed import worked
 from localent.tasks.prompt import PromptOptions, PromptText, Segment, cue_after, render
 from localent.tasks.steps import ends_step, of_trace, split, to_token_steps
 from localent.tasks.thought import ThoughtFormat
@@ -38,4 +39,5 @@ __all__ = [
     "split",
     "text_of",
     "to_token_steps",
+    "worked",
 ]

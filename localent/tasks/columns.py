@@ -19,7 +19,7 @@ class Columns:
     """The meaning of the columns of a data file, the way it names the true option, and the kind of its answers.
 
     A column inside another is written with a dot: "answers.text". Options in several columns are written with commas:
-    "A,B,C,D". id, solution, choices and n_steps may be absent from the file.
+    "A,B,C,D". id, solution, choices, n_steps and what tasks/observed.py reads may be absent from the file.
     """
 
     question: str = "question"
@@ -29,6 +29,9 @@ class Columns:
     solution: str = "solution"
     context: str | None = None  # text that comes before the question; NO_CONTEXT: there is none
     n_steps: str = "n_steps"
+    observations: str = "observations"
+    ideal_entropy: str = "ideal_entropy"
+    ideal_answers: str = "ideal_answers"
     answer_is: str | None = None  # what names the true option: one of ANSWER_IS; None: the file is unambiguous
     kind: str | None = None  # of the answers, by name; None: as the answers show
     shuffle: int | None = None  # seed of the order in which options are given; None: as in the file
@@ -44,7 +47,7 @@ class Columns:
     def used(self) -> set[str]:
         """The columns that are read, those that hold others included."""
         named = {self.question, self.answer, self.id, self.solution, self.n_steps, self.context or ""}
-        named |= {self.choices, *self.choice_columns}
+        named |= {self.choices, *self.choice_columns, self.observations, self.ideal_entropy, self.ideal_answers}
         return named | {name.split(".")[0] for name in named}
 
     @property

@@ -9,9 +9,13 @@ from collections.abc import Iterable, Sequence
 from localent.records import Choice, Problem
 
 
-def problem_id(question: str, answer: str, choices: Sequence[Choice] = ()) -> str:
-    """16 hex digits of the sha256 over question, answer and options. Raises UnicodeEncodeError for a surrogate."""
-    content = json.dumps([question, answer, [[c.label, c.text] for c in choices]], ensure_ascii=False)
+def problem_id(question: str, answer: str, choices: Sequence[Choice] = (), observations: Sequence[str] = ()) -> str:
+    """16 hex digits of the sha256 over question, answer, options and observations.
+
+    Raises UnicodeEncodeError for a surrogate.
+    """
+    told = [list(observations)] if observations else []  # others keep the id that they had
+    content = json.dumps([question, answer, [[c.label, c.text] for c in choices], *told], ensure_ascii=False)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 

@@ -181,7 +181,8 @@ def _kind(problems: list[Problem], path: Path, asked: str | None) -> Kind:
 def _led(problem: Problem, prompt: str) -> Problem:
     """The problem with a line before its question."""
     question = f"{prompt}\n{problem.question}"
-    return replace(problem, question=question, problem_id=problem_id(question, problem.answer, problem.choices))
+    own = problem_id(question, problem.answer, problem.choices, problem.observations)
+    return replace(problem, question=question, problem_id=own)
 
 
 def _pool(kind: Kind, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:

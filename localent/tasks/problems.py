@@ -9,7 +9,7 @@ from typing import Any
 
 from localent.errors import UsageError
 from localent.records import Choice, Problem
-from localent.tasks import kinds
+from localent.tasks import kinds, observed
 from localent.tasks.columns import NO_CONTEXT, Columns, cell, is_of_csv, value_of
 from localent.tasks.identity import problem_id
 from localent.tasks.kinds import Gold, Kind
@@ -24,20 +24,37 @@ def problem_of(row: Mapping[str, Any], columns: Columns, file: str, where: str) 
     place = f"{file}, {where}"
     question, choices = _question(row, columns, place), choices_of(row, columns, place)
     answer, solution = _answer(row, columns, choices, place)
+    normal = listed = _normal(columns, choices, place)
     if columns.shuffle is not None:
         mixed = _mixed(choices, columns.shuffle, question, place)
+        normal = lambda text: mixed[listed(text)].label  # noqa: E731 - an option by its new label
         choices, answer = tuple(sorted(mixed.values(), key=lambda c: c.label)), mixed[answer].label
         solution = None  # it may speak of the options by the labels that they had
-    given = value_of(row, columns.id)
-    return Problem(
-        problem_id=_id(question, answer, choices, place),
+    given, told = value_of(row, columns.id), observed.observations_of(row, columns, place)
+    ideal = observed.ideal_of(row, columns, place, answer, normal)
+    problem = Problem(
+        problem_id=_id(question, answer, choices, told, place),
         source_id=where.split()[-1] if given in (None, "") else str(given),
         question=question,
         answer=answer,
         choices=choices,
         solution=solution,
         n_steps=_n_steps(value_of(row, columns.n_steps), solution, "####" in str(value_of(row, columns.answer)), place),
+        observations=told,
+        ideal_entropy=ideal.entropy,
+        ideal_answers=ideal.answers,
     )
+    return observed.check(problem, columns, place)
+
+
+def _normal(columns: Columns, choices: tuple[Choice, ...], place: str) -> observed.Normal:
+    """An answer as the row writes it -> in the form that grading compares."""
+
+    def normal(text: str) -> str:
+        gold = Gold(text.strip(), choices, place, columns.answer_is)
+        return _kind(columns, gold).gold_of([gold])
+
+    return normal
 
 
 def _mixed(choices: Sequence[Choice], seed: int, question: str, place: str) -> dict[str, Choice]:
@@ -46,9 +63,9 @@ def _mixed(choices: Sequence[Choice], seed: int, question: str, place: str) -> d
     return shuffled(choices, seed, question)
 
 
-def _id(question: str, answer: str, choices: Sequence[Choice], place: str) -> str:
+def _id(question: str, answer: str, choices: Sequence[Choice], told: Sequence[str], place: str) -> str:
     try:
-        return problem_id(question, answer, choices)
+        return problem_id(question, answer, choices, told)
     except UnicodeEncodeError:
         raise UsageError(f"{place} has invalid Unicode (a lone surrogate): fix or remove the row.") from None
 

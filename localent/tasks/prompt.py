@@ -16,6 +16,7 @@ from localent.records import Problem
 from localent.tasks.kinds import Kind
 from localent.tasks.kinds.cues import Cue
 from localent.tasks.load import Task
+from localent.tasks.observed import worked
 from localent.tasks.thought import DEFAULT, ThoughtFormat
 
 STOPS = ("\nQuestion:",)  # a model without a chat template goes on with a problem of its own
@@ -150,7 +151,7 @@ def _plain(
     """(system text and worked examples, the question), for a model without a chat template."""
     _refuse_any(options.chosen)
     first = f"{options.system.strip()}\n\n" if options.system and options.system.strip() else ""
-    shared = first + "".join(f"{_asked(e, task.kind)} {e.solution}\n\n" for e in examples)
+    shared = first + "".join(f"{_asked(e, task.kind)} {worked(e)}\n\n" for e in examples)
     own = _asked(problem, task.kind, at_once=_at_once(task.kind, examples))
     return [Segment(shared, False)], [Segment(own, False)]
 
@@ -166,7 +167,7 @@ def _chat(
     ask = [f"{question_text(p, task.kind)}\n\n{task.instruction}".strip() for p in (*examples, problem)]
     turns = [("system", system.strip())] if system and system.strip() else []
     for question, example in zip(ask, examples, strict=False):
-        turns += [("user", question), ("assistant", (example.solution or "").strip())]
+        turns += [("user", question), ("assistant", worked(example))]
     turns.append(("user", ask[-1]))
     before, after = render_chat(template, turns, {**options.variables, **options.chosen})
     return [Segment(*s) for s in before], [Segment(*s) for s in after]
