@@ -19,12 +19,15 @@ AFTER = re.compile(
     rf"""
       \s?\^(?!\s*\{{?\s*\\circ) | [⁰¹²³⁴⁵⁶⁷⁸⁹ⁿ] | _\s?\{{?\s?\d              # powers, and the base of a numeral
     | !(?=\s?[-+*/^=)\]}}$\\\d])                                             # a factorial
+    | _\s?\{{?\s?\\text | \*\*(?=\d) | \.?\d*[\u0305\u0307] | \.\(\d    # a base, 5**2, 0.(3)
+    | \s*plus\s+or\s+minus\b
     | \.?{_SPACE}\\(?!{PLAIN})[a-zA-Z]                                      # \pi, \sqrt, \le, \overline ...
     | {_SPACE}(?:[π√∞±≤≥≠]|\+/-|sqrt\b|pi\b|[<>](?=[\s\d=\\])(?!>)|\(?\s?mod\b)
     | \s?[-+*/]\s?(?:\\(?!{PLAIN})[a-zA-Z]|[b-hj-z](?![a-zA-Z'.])|[√π])     # 5 + x
     | \s?\+\s?[A-Za-z(]
     | \s?[xyznXYZ](?![\w'’]|\s*\d)                                              # a variable, not "2 x 3"
-    | (?![{UNIT_LETTERS}])[a-zA-Z](?![a-zA-Z'\d]) | [abcxyzpqnkr]{{2,3}}(?![a-zA-Z]) | [a-zA-Z](?=\^|_\{{?\d)
+    | (?![{UNIT_LETTERS}])[a-zA-Z](?![a-zA-Z'\d]) | [abcxyzpqnkr]{{2,3}}(?![a-zA-Z])
+    | (?-i:[CP])(?=\d) | (?<=\b0)[bo]\d | [a-zA-Z](?=\^|_\{{?\d)
     | \((?=\s?-?\s?(?:(?:\d+|[a-z])\s?[-+*/^]|\\[a-z]))                      # 3(x + 1)
     | \s:\s?\d
     """,
@@ -32,14 +35,14 @@ AFTER = re.compile(
 )
 BEFORE = re.compile(
     r"""
-    (?: [√π∞±] | \+/- | \}\s?\{ | \}\s?/ | \^\s?\{? | _\s?\{
+    (?: [√π∞±] | \+/-? | \bplus\s+or | \}\s?\{ | \}\s?/ | \^\s?\{? | _\s?\{
       | \\(?:sqrt(?:\[\w+\])?|log(?:_\{?\w+\}?)?|ln|lg|(?:arc)?(?:sin|cos|tan)|sec|csc|cot|exp|[dt]?binom|lfloor|lceil
             |overline|bar|pi|infty|[dtc]?frac|pm|mp|theta|alpha|beta|phi|lambda|sigma|omega|mu|cup|cap|setminus|equiv
             |leq?|geq?|neq?|lt|gt|in|sum|prod|int|p?mod|bmod|gcd|operatorname\{\w+\})
-      | \b(?:sqrt|ln|sin|cos|tan) | \b(?:log|exp|floor|ceil|gcd|lcm|abs|mod)\s?(?=\()
+      | \b(?:sqrt|ln|sin|cos|tan) | \blog(?:_\{?\w+\}?|\d+)\s?(?=\() | \b(?:log|exp|floor|ceil|gcd|lcm|abs|mod)\s?(?=\()
       | (?<=[\w)\]|}])(?:\s+[<>]=?|[<>]=|\s*[≤≥≠]) | (?<![\w<\/])[a-zA-Z][<>]
-      | (?:(?<![A-Za-z'’\\])[a-zA-Z]|[)\]}])\s?[-+*/^·×] | (?<![A-Za-z])[a-zA-Z]\(
-      | [(\[]\s?[-+]?\s?(?:\\infty|∞|[a-z](?![a-z]))\s?,
+      | (?:(?<![A-Za-z'’\\])[a-zA-Z]|[)\]}])(?:\s?\^\s?\{?\d+\}?)?\s?[-+*/^·×] | (?<![A-Za-z])[a-zA-Z]\(
+      | [(\[]\s?[-+]?\s?(?:\\infty|∞|[a-z](?![a-z]))\s?,(?:\\[,;:!\ ])?
     )
     \s*[{(\[|]?\s*[-+]?\s*$
     """,
@@ -65,7 +68,7 @@ def stands_alone(text: str, match: re.Match[str]) -> bool:
     before = text[max(0, start - REACH) : start]
     if BEFORE.search(before) or (match["sign"] and MINUEND.search(before)):
         return False
-    return bool(match["k"] or match["scale"]) or AFTER.match(text, end) is None
+    return bool(match["k"] or match["scale"] or match["short"]) or AFTER.match(text, end) is None
 
 
 def begins_tuple(text: str, match: re.Match[str], end: int) -> bool:

@@ -18,29 +18,32 @@ SMALL = {
 DIGITS = tuple(word for word, value in SMALL.items() if value < 10)
 LARGE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 PARTS = {
-    "half": 2,
-    "halves": 2,
-    "third": 3,
-    "quarter": 4,
-    "fourth": 4,
-    "fifth": 5,
-    "sixth": 6,
-    "eighth": 8,
-    "tenth": 10,
+    **dict(half=2, third=3, quarter=4, fourth=4, fifth=5, sixth=6, seventh=7, eighth=8, ninth=9, tenth=10, twelfth=12),
+    **dict(fifteenth=15, sixteenth=16, twentieth=20, hundredth=100, thousandth=1000),
 }
-PARTS |= {f"{word}s": n for word, n in PARTS.items() if word not in ("half", "halves")}
+PLURAL = {"halves": 2, **{f"{word}s": n for word, n in PARTS.items()}}
 
 _SMALL = "|".join(sorted(SMALL, key=len, reverse=True))
 _NUMBER = rf"(?:{_SMALL}|hundred|{'|'.join(LARGE)})"
-_PART = "|".join(sorted(PARTS, key=len, reverse=True))
+_AFTER_LARGE = "|".join(rf"(?<={word}),?\s+(?:and\s+)?" for word in ("hundred", *LARGE))
+_DIGIT = "|".join(DIGITS)
+_SINGLE, _PLURAL = ("|".join(sorted(parts, key=len, reverse=True)) for parts in (PARTS, PLURAL))
+_PART = (
+    rf"(?:(?:an?|one)[\s-]+(?P<{{0}}1>{_SINGLE})|(?P<{{0}}n>{_DIGIT})[\s-]+(?P<{{0}}s>{_PLURAL}))"
+    rf"(?!\s+of\s+(?:\$?\d|{_NUMBER}\b))"
+)
 WORDS = re.compile(
     rf"""
     (?<![\w-])(?:(?P<minus>minus|negative)\s+)?
-    (?:(?P<whole>(?:a\s+(?=hundred|thousand|million|billion|trillion))?{_NUMBER}(?:(?:-|\s+(?:and\s+)?){_NUMBER}){{0,19}}+)
-         (?:\s+and\s+(?P<over>a|an|one|two|three|four)[\s-]+(?P<rest>{_PART})
-           |(?:\s+|-)(?P<under>{_PART})
-           |\s+point(?P<decimals>(?:\s+(?:{"|".join(DIGITS)})){{1,9}}+))?
-      |(?:a\s+|one\s+)?(?P<alone>half|quarter)(?!\s+(?:an?|of|the|as)\b))
+    (?:(?P<dozen>(?:half\s+)?a\s+dozen)
+      |(?P<part>{_PART.format("p")})(?!\s+(?:one|time|of\s+them|option|day|place|row|person)\b)
+      |(?:a\s+|one\s+)?(?P<alone>half|quarter)(?!\s+(?:an?|of|the|as)\b)
+      |(?P<whole>(?:a\s+(?=hundred|thousand|million|billion|trillion))?
+           {_NUMBER}(?:(?:-|{_AFTER_LARGE}|\s+){_NUMBER}(?!(?:\s+|-)(?:{_PLURAL})\b)){{0,19}}+)
+         (?:\s+and\s+{_PART.format("r")}
+           |(?:\s+|-)(?P<under>{_PLURAL})
+           |\s+point(?P<decimals>(?:\s+(?:{_DIGIT})){{1,9}}+))?
+         (?!-(?:{_SINGLE})))
     (?![\w-])
     """,
     re.VERBOSE | re.IGNORECASE,
@@ -64,18 +67,27 @@ def find_words(text: str, start: int = 0, end: int = sys.maxsize) -> Iterator[Wo
 
 
 def _value(match: re.Match[str]) -> Fraction | None:
+    if match["dozen"]:
+        return Fraction(6 if match["dozen"].lower().startswith("half") else 12)
+    if match["part"]:
+        return _part(match, "p")
     if match["alone"]:
         return Fraction(1, PARTS[match["alone"].lower()])
     whole = _whole(match["whole"].lower())
     if whole is None:
         return None
     if match["under"]:
-        return Fraction(whole, PARTS[match["under"].lower()])
-    if match["rest"]:
-        over = {"a": 1, "an": 1}.get(match["over"].lower()) or SMALL[match["over"].lower()]
-        return whole + Fraction(over, PARTS[match["rest"].lower()])
+        return Fraction(whole, PLURAL[match["under"].lower()])
     digits = "".join(str(SMALL[word]) for word in (match["decimals"] or "").lower().split())
-    return whole + Fraction(int(digits or 0), 10 ** len(digits))
+    return whole + _part(match, "r") + Fraction(int(digits or 0), 10 ** len(digits))
+
+
+def _part(match: re.Match[str], name: str) -> Fraction:
+    """ "a third", "two thirds"; 0 where there is none."""
+    if match[f"{name}1"]:
+        return Fraction(1, PARTS[match[f"{name}1"].lower()])
+    several = match[f"{name}n"]
+    return Fraction(SMALL[several.lower()], PLURAL[match[f"{name}s"].lower()]) if several else Fraction(0)
 
 
 def _whole(words: str) -> int | None:

@@ -17,6 +17,7 @@ from localent.tasks.text import fold
 
 LONGEST = 400  # digits, and powers of ten: beyond it text is a runaway model, not a number
 LONG, CLOSE = 6, Fraction(1, 10**6)  # decimals that may have been cut off, and how far apart they may then be
+SHORT = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9}  # after a currency
 SCALES = {"k": 3, "hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 SUPERSCRIPTS = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 VULGAR = "¼½¾⅐⅑⅒⅓⅔⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞"
@@ -33,9 +34,10 @@ OPERATION = re.compile(
 
 _PATTERN = r"""
   (?:\d{{4}}-\d\d?-\d\d?|\d+/\d+/\d+|\d+\.\d+\.\d[\d.]*|\d+:\d+(?::\d+)*)   # dates, versions, clock times, ratios
-| (?<![A-Za-z^])(?<![A-Za-z0-9)\]}}]_)(?<!_\{{)(?<!\^\{{)(?<!\d)(?<!\d[.,])
+| (?:(?<![A-Za-z^])|(?<=boxed)|(?<=\\displaystyle)|(?<=\\textstyle))
+  (?<![A-Za-z0-9)\]}}]_)(?<!_\{{)(?<!\^\{{)(?<!\d)(?<!\d[.,])
   (?P<sign>(?<![\w)\]}}%])[-+]|{sign})?
-  (?:(?:\b(?:US|A|C))?\\?[$€£¥₹]\s?|\b(?:Rs\.?|USD|EUR|GBP)\s?)?
+  (?P<money>(?:\b(?:US|A|C))?\\?[$€£¥₹]\s?|\b(?:Rs\.?|USD|EUR|GBP)\s?|(?<=[$€£¥₹]))?
   (?P<inner>-)?
   (?P<number>
       (?P<mixed>\d++)?(?:\ |~|\\[,;!\ ])?\\[dtc]?frac\s?
@@ -51,12 +53,13 @@ _PATTERN = r"""
       (?:/(?P<under>\d++)(?![/\d]|\.\d))?
   )
   (?!\d|[.,]\d)
-  (?:(?P<k>(?-i:k))(?!\w)|\s?(?P<scale>hundred|thousand|million|billion|trillion)\b)?
+  (?:(?P<k>(?-i:k))(?!\w)|(?(money)\s?(?P<short>(?-i:[KMB]|[bm]n))(?![\w$])|(?!))
+    |\s?(?P<scale>hundred|thousand|million|billion|trillion)\b)?
   (?P<ordinal>(?:st|nd|rd|th)\b)?
 | \d+(?:[.,]\d+)+
 | \d{{401,}}+   # longer than LONGEST: passed over at once, or its every digit would be tried
 """
-_GROUP = r"(?:,\\!|,|，|\{{,\}}|\\[,!]|['\u00a0{space}])"
+_GROUP = r"(?:,\\!|,|，|\{{,\}}|\\text\{{,\}}|\\[,;:!]|['~\u00a0{space}])"
 NARROW = re.compile(
     _PATTERN.format(sign=r"\bnegative\s+", group=_GROUP.format(space=""), vulgar=VULGAR), re.VERBOSE | re.IGNORECASE
 )
@@ -155,7 +158,8 @@ def _magnitude(match: re.Match[str]) -> Fraction | None:
 def _power(match: re.Match[str]) -> int:
     raised = (match["raised"] or "").translate(SUPERSCRIPTS)
     scale = (match["k"] or match["scale"] or "").lower()
-    return int(match["e"] or match["power"] or match["tens"] or raised or 0) + SCALES.get(scale, 0)
+    short = SHORT.get((match["short"] or "").lower(), 0)
+    return int(match["e"] or match["power"] or match["tens"] or raised or 0) + SCALES.get(scale, 0) + short
 
 
 def spell(value: Fraction) -> str:

@@ -24,10 +24,18 @@ MARKER = re.compile(
       (?:\s*\([^)\n]{0,40}\)|\s+(?:to|for|of|in)\b[^.:=\n]{0,80}?)?
       (?:\s+(?:is|was|equals|would\ be|should\ be|must\ be|will\ be)\b|(?P<colon>\s*[:=]))
       [*_]{0,3}
-    | \b(?P<none>(?:the\s+)?(?:answer|solution|result)\s+(?:cannot|can't|can\s+not|could\s+not|couldn't)\s+be\b
+    | \b(?P<none>(?:the\s+)?(?:answer|solution|result)
+          \s+(?:(?:cannot|can't|can\s+not|could\s+not|couldn't)\s+be\b|depends\s+on\b)
         |there\s+(?:is|are|was)(?:n't|\s+not|\s+no)\s+(?:(?:a|any|enough|sufficient|single|correct|right|valid)\s+){0,2}
          (?:answers?|information|data|options?|solutions?|way\s+to\s+(?:tell|know|determine))\b
         |(?:it\s+is|it's)\s+(?:impossible|not\s+possible)\s+to\s+(?:answer|determine|tell|say|know)\b)
+    | \b(?P<unable>(?:we|i|one|you)
+         (?:\s+(?:cannot|can't|can\s+not|could\s+not|couldn't)|(?:\s+am|\s+are|'m|'re)\s+unable\s+to)
+         \s+(?:answer|determine|tell|say|know|solve|find|calculate|help)\b
+        |there(?:'s|\s+is|\s+are)\s+(?:not\s+enough|insufficient|too\s+little)\s+(?:info|data|details)
+        |no\s+(?:\w+\s+)?solutions?\s+exists?\b
+        |(?:we|i)\s+(?:do\s+not|don't)\s+have\s+enough\s+(?:info|data|details)|more\s+(?:info|information|data)\s+is\s+needed
+        |the\s+(?:problem|question)\s+(?:makes\s+no\s+sense|(?:cannot|can't)\s+be\s+(?:solved|answered)))
     | \b(?P<named>(?:is|as|be)\s+(?:the|my|our)\s+(?:(?:final|correct|right|best)\s+){0,3}
         (?:answer|(?:option|choice)(?=[.!\s]*$)))\b(?!\s*[:=]|\s+(?:is|was|to|for|of|in)\b)
     """,
@@ -37,8 +45,15 @@ BLANK = "blank"  # method of a Found without value: the statement names nothing 
 EMPTY = re.compile(r"\s*\\[hv]?phantom\b")  # a box to fill in, not an answer in a box
 BRACE = re.compile(r"[{}]")
 MARKUP = re.compile(r"(?:[\s*:$>}]|_{1,2}(?=[^\s_])|\\[\[(]|\\boxed\s*\{)*")
-CORRECTION = re.compile(rf"not\b[^.\n]{{0,{LONGEST}}}?\bbut\s+(?:rather\s+)?", re.IGNORECASE)
-
+CORRECTION = re.compile(
+    rf"not\b[^.\n]{{0,{LONGEST}}}?(?:\bbut\s+(?:rather\s+)?|[,;]\s+(?:it|that|this)(?:'s|\s+is|\s+should\s+be)\s+)",
+    re.IGNORECASE,
+)
+UNKNOWN = re.compile(  # said in place of an answer
+    r"(?:_{3,}|(?:\.{2,}|\u2026|\?+|[-\u2013\u2014])\s*$|i\s+(?:do\s+not|don't|cannot|can't|am\s+not\s+sure|have\s+no\s+idea)\b"
+    r"|(?:unknown|undefined|undetermined|none|nothing|n/?a|no\s+(?:answer|solution)|cannot\b.*|can't\b.*|not\s+\w+|insufficient\b.*)[.!\s*]*$)",
+    re.IGNORECASE,
+)
 
 INTERIM = re.compile(
     r"\b(?:to|for|of|in)\b.*\b(?:part|step|first|second|third|sub\w*|previous|above|each)\b", re.IGNORECASE | re.DOTALL
@@ -60,14 +75,14 @@ ABOUT = re.compile(
 )
 _WRONG = (
     r"\b(?:oops|sorry|scratch\s+that|correction|my\s+mistake|(?:made|was|there's|is)\s+an?\s+(?:\w+\s+)?(?:mistake|error)|"
-    r"let\s+me\s+(?:correct|fix|redo)|(?:that|this|it)(?:'s|\s+is|\s+was)\s+(?:not\s+(?:right|correct)|wrong|incorrect)"
+    r"let\s+me\s+(?:correct|fix|redo)|i\s+meant|or\s+rather|(?:that|this|it)(?:'s|\s+is|\s+was)\s+(?:not\s+(?:right|correct)|wrong|incorrect)"
 )
 WRONG = re.compile(rf"{_WRONG})", re.IGNORECASE)
 RETRACTED = re.compile(rf"{_WRONG}|wait|hold\s+on|on\s+second\s+thought|no,|actually)", re.IGNORECASE)
 CORRECTED = re.compile(  # what leads from a retraction to another answer
     r"(?:\b(?:it|that|this|which|answer|result|total|value|number|option|choice|one)"
     r"(?:'s|\s+(?:is|was|equals|should\s+be|must\s+be|would\s+be|has\s+to\s+be))"
-    r"|\b(?:make|makes|get|gets|gives|mean|meant)(?:\s+(?:that|it))?|[,:]|\bwait|\bno|\bsorry|\bactually)"
+    r"|\b(?:make|makes|get|gets|gives|meant?)(?:\s+(?:that|it))?|[,:]|\bwait|\bno|\bsorry|\bactually)"
     r"[\s*$(\"':,]*(?:(?:no|actually|really|in\s+fact|rather|instead|then|so|option|choice|the|answer|is|correct|right|one)[,:]?\s+[*$(\"']*)*",
     re.IGNORECASE,
 )
@@ -106,7 +121,9 @@ def _statement(
 ) -> Statement | None:
     clause = _clause(folded, marker, stop)
     found = kind.named(clause, choices) if marker["named"] else kind.stated(clause, choices)
-    if marker["none"] or found is None:
+    if marker["unable"] and (re.search(r"\w", folded[clause.end :]) or re.search(r"\d", folded[clause.begin :])):
+        return None  # of a part of the problem: the text goes on
+    if marker["none"] or marker["unable"] or found is None:
         return _blank(marker, clause)
     parted = "\n" in folded[marker.end() : clause.begin]
     worked = parted and (found.value is None or SUM.search(folded, clause.begin, max(clause.end, clause.begin + 4)))
@@ -122,16 +139,23 @@ def _statement(
 def _blank(marker: re.Match[str], clause: Clause) -> Statement | None:
     """A statement that names no answer: "The answer is unclear", "Answer: ____". None where nothing is stated."""
     text, begin, end = clause
-    words = text[begin:end].strip()
-    if marker["named"] or (not marker["none"] and (not _says_something(words) or marker[0].startswith("####"))):
+    if marker["named"]:
         return None
-    return Statement(marker.start(), Found(None, begin, end, BLANK), False, is_blank=True)
+    said = _says_unknown(text, marker.end()) or (not marker[0].startswith("####") and _says_something(text[begin:end]))
+    if marker["none"] or marker["unable"] or said:
+        return Statement(marker.start(), Found(None, begin, end, BLANK), False, is_blank=True)
+    return None
+
+
+def _says_unknown(text: str, offset: int) -> bool:
+    """True for "Answer: ???", "#### unknown", "I don't know": the rest of the line stands in place of an answer."""
+    line = text[offset : _line_end(text, offset)]
+    return UNKNOWN.match(line.strip(" \t*:$")) is not None
 
 
 def _says_something(words: str) -> bool:
-    return re.match(r"_{3,}|\.{3,}", words) is not None or (
-        re.match(r"\W*\w", words) is not None and not ABOUT.match(words)
-    )
+    words = words.strip()
+    return re.match(r"\W*\w", words) is not None and not ABOUT.match(words)
 
 
 def corrected(folded: str, given: Found, kind: Kind, choices: Sequence[Choice]) -> Found | None:

@@ -11,7 +11,7 @@ from localent.tasks.kinds.cues import LINE, PARAGRAPH, Cue
 from localent.tasks.kinds.grammar import Grammar
 from localent.tasks.kinds.kind import STEPWISE, Clause, Gold, Kind, Worked
 from localent.tasks.kinds.number_grammar import LN_NUMBERS, NumberGrammar
-from localent.tasks.kinds.number_reading import COUNTER, FOLLOWS, calculates, stated_number
+from localent.tasks.kinds.number_reading import COUNTER, FOLLOWS, calculates, number_in_words, stated_number
 from localent.tasks.numbers import agree, find_numbers, normal, normalise_number
 from localent.tasks.text import Found
 
@@ -115,6 +115,9 @@ class NumberKind(Kind):
     def stated(self, clause: Clause, choices: Sequence[Choice]) -> Found | None:
         """The first number of the clause, or the result of its calculation; none in "10-20", "3:30", "12 or 13"."""
         return stated_number(clause)
+
+    def named(self, clause: Clause, choices: Sequence[Choice]) -> Found | None:
+        return super().named(clause, choices) or number_in_words(clause)
 
     def heads_solution(self, clause: Clause, found: Found) -> bool:
         text, begin, end = clause
