@@ -18,8 +18,11 @@ MARKER = re.compile(
     | <answer>
     | \\(?P<boxed>f?boxed)\s*\{
     | ^[#*_ \t]*[#*_][ \t]*(?:the\s+)?(?:final\s+)?answer[*_ \t]*$
+    | ^[#*_ \t]*(?:final\s+)?answer[*_]*\s+[-\u2013]\s+
     | \b(?:(?:the|my|our)\s+)?(?P<final>(?:(?:final|correct|right|best|only)\s+){0,8})
-      (?:answer|(?<=correct\ )(?:option|choice|statement)|(?<=right\ )(?:option|choice)|(?<=best\ )(?:option|choice))
+      (?:(?<!wrong\ )(?<!incorrect\ )answer
+        |(?<=correct\ )(?<!incorrect\ )(?:option|choice|statement)
+        |(?<=right\ )(?:option|choice)|(?<=best\ )(?:option|choice))
       [*_"')\]]{0,3}
       (?:\s*\([^)\n]{0,40}\)|\s+(?:to|for|of|in)\b[^.:=\n]{0,80}?)?
       (?:\s+(?:is|was|equals|would\ be|should\ be|must\ be|will\ be)\b|(?P<colon>\s*[:=]))
@@ -58,6 +61,7 @@ UNKNOWN = re.compile(  # said in place of an answer
 INTERIM = re.compile(
     r"\b(?:to|for|of|in)\b.*\b(?:part|step|first|second|third|sub\w*|previous|above|each)\b", re.IGNORECASE | re.DOTALL
 )
+IF = re.compile(r"\b(?:if|whether)\s+(?:that\s+)?$", re.IGNORECASE)
 SUPPOSED = re.compile(
     r"\b(?:if|whether|suppose|assume|assuming|say|first|second|third|next|previous|other)\s+(?:that\s+)?$",
     re.IGNORECASE,
@@ -119,6 +123,8 @@ def find_statements(folded: str, kind: Kind, choices: Sequence[Choice]) -> Itera
 def _statement(
     folded: str, marker: re.Match[str], stop: int, kind: Kind, choices: Sequence[Choice]
 ) -> Statement | None:
+    if kind.settles and IF.search(folded, max(0, marker.start() - 20), marker.start()):
+        return None
     clause = _clause(folded, marker, stop)
     found = kind.named(clause, choices) if marker["named"] else kind.stated(clause, choices)
     if marker["unable"] and (re.search(r"\w", folded[clause.end :]) or re.search(r"\d", folded[clause.begin :])):

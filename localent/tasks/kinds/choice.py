@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from localent.records import Choice, Problem
-from localent.tasks.kinds import labels
+from localent.tasks.kinds import labels, settled
 from localent.tasks.kinds.choice_grammar import ChoiceGrammar
 from localent.tasks.kinds.cues import PARAGRAPH, Cue
 from localent.tasks.kinds.gold_option import label_of
@@ -133,7 +133,7 @@ class ChoiceKind(Kind):
         return found.method == "answer text" and re.search(r"\w", clause.text[clause.end :]) is not None
 
     def last(self, text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
-        return labels.last(text, begin, choices)
+        return settled.last(text, begin, choices)
 
     def grammar(self, pieces: Sequence[bytes], choices: Sequence[Choice]) -> Grammar:
         return ChoiceGrammar(pieces, [c.label for c in choices])
