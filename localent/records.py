@@ -66,6 +66,17 @@ class Problem:
     observations: tuple[str, ...] = ()  # lines from outside: the k-th is read before the k-th step is written
     ideal_entropy: tuple[float, ...] = ()  # nats: of the answer, to an ideal reader after k = 0, 1, ... steps
     ideal_answers: tuple[tuple[str, ...], ...] = ()  # those possible then, all equally likely; (): not known
+    variant_of: str | None = None  # the same in problems that are variants of one another; None: by itself
+
+    @property
+    def variants(self) -> str:
+        """A name for the problem with its variants; "": it is by itself."""
+        return "" if self.variant_of is None else f"variants of {self.variant_of}"
+
+    @property
+    def cluster(self) -> str:
+        """What intervals and p-values take as one: the problem, its variants with it."""
+        return self.variants or self.problem_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ def gap_to(p: Probed, control: Probed, floor: float = FLOOR) -> Array:
 
 def along(p: Probed, control: Probed, resampling: Resampling = DEFAULT) -> Curve:
     """Mean of gap_to at t = 0, 0.1, ..., 1 over the traces that have both readings, in nats."""
-    return curve(GRID, p.at(gap_to(p, control), GRID), p.problems, resampling)
+    return curve(GRID, p.at(gap_to(p, control), GRID), p.clusters, resampling)
 
 
 def earliest_over(curves: Sequence[Curve]) -> float | None:

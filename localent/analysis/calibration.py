@@ -119,9 +119,11 @@ def calibrate(
     there = [s for s in scores if np.isfinite(s.values).all()]
     if not there:
         raise LocalentError(f"Run {traces.run_id} has no signal that all of its traces have: choose with --signal.")
-    found = fit(there, ~traces.wrong, traces.problems, method=method, resampling=resampling)
-    left_out, notes = len(run.traces) - len(traces), caveat([traces.model])
-    return replace(found, run_id=traces.run_id, chosen=signal is None, left_out=left_out, notes=notes)
+    found = fit(there, ~traces.wrong, traces.clusters, method=method, resampling=resampling)
+    left_out, notes = len(run.traces) - len(traces), (*traces.variants, *caveat([traces.model]))
+    n_problems = len(np.unique(traces.problems))
+    found = replace(found, n_problems=n_problems, left_out=left_out, notes=notes)
+    return replace(found, run_id=traces.run_id, chosen=signal is None)
 
 
 def fit(
@@ -187,7 +189,7 @@ def _that_have(traces: Traces, scores: Sequence[Score]) -> tuple[Traces, list[Sc
 
 def _refuse_few(traces: Traces) -> None:
     """Raise LocalentError for too few right or wrong traces."""
-    problems = [len(np.unique(traces.problems[side])) for side in (~traces.wrong, traces.wrong)]
+    problems = [len(np.unique(traces.clusters[side])) for side in (~traces.wrong, traces.wrong)]
     if min(problems) < LEAST:
         raise LocalentError(
             f"Too few right or wrong traces to calibrate run {traces.run_id}: problems with a right one: {problems[0]},"

@@ -43,8 +43,8 @@ def against_chance(traces: Traces) -> Chance | None:
     With problems of several levels the binomial of their mean is used, which has the larger variance (Hoeffding,
     1956): its p is too large, if anything.
     """
-    first = np.lexsort((traces.samples, traces.problems))
-    first = first[np.unique(traces.problems[first], return_index=True)[1]]
+    first = np.lexsort((traces.samples, traces.clusters))
+    first = first[np.unique(traces.clusters[first], return_index=True)[1]]
     levels = traces.chance[first]
     if not len(levels) or not (level := float(levels.mean())) > 0:  # also NaN: a kind that is not known
         return None

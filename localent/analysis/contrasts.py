@@ -109,13 +109,13 @@ def contrast(claim: Claim, s: Sample, x: Scored) -> Verdict:
     """The claim by one score."""
     p, kept = s.p, in_pair(x.values, s.p.wrong, x.strata)
     if claim.test == GAP:
-        effect = estimate(gap_of, x.values, p.wrong, problems=p.problems, resampling=s.resampling)
+        effect = estimate(gap_of, x.values, p.wrong, problems=p.clusters, resampling=s.resampling)
     else:
-        found = separation(x.values, p.wrong, p.problems, x.strata, s.resampling)
+        found = separation(x.values, p.wrong, p.clusters, x.strata, s.resampling)
         effect = scaled(found, claim.scale, -0.5 * claim.scale)
-    effect = varying(if_enough(_comparable(effect, x.values, p.wrong), p.problems[kept], p.wrong[kept]))
+    effect = varying(if_enough(_comparable(effect, x.values, p.wrong), p.clusters[kept], p.wrong[kept]))
     verdict = judged(claim, s.subject, effect, _ps(claim, s, x), rules=s.rules)
-    return _told(resolved(beside(verdict, s, x), s, x), p.problems[kept], p.wrong[kept])
+    return _told(resolved(beside(verdict, s, x), s, x), p.clusters[kept], p.wrong[kept])
 
 
 def _comparable(effect: Estimate, scores: Array, wrong: Array) -> Estimate:
@@ -131,7 +131,7 @@ def _comparable(effect: Estimate, scores: Array, wrong: Array) -> Estimate:
 
 def _ps(claim: Claim, s: Sample, x: Scored) -> Ps:
     """The p-values of a difference between right and wrong traces."""
-    known, labels = ~np.isnan(x.values), (x.values, s.p.wrong, s.p.problems)
+    known, labels = ~np.isnan(x.values), (x.values, s.p.wrong, s.p.clusters)
     if claim.test == GAP:
         return _ps_of(claim, s, _shift_of(known, gap_shift, *labels))
     return _ps_of(claim, s, _shift_of(known, separation_shift, *labels, x.strata))
@@ -175,9 +175,9 @@ def beside(v: Verdict, s: Sample, x: Scored) -> Verdict:
 
 def held_fixed(s: Sample, x: Scored) -> tuple[Held, Held, float | None]:
     """AUROC minus 0.5 of the same pairs with length held fixed, with the question held fixed, and as a whole."""
-    compared = Compared.of(x.values, s.p.wrong, s.p.problems, s.p.n_steps, s.length)
+    compared = Compared.of(x.values, s.p, s.length)
     question = held.by_question(compared)
-    whole = _shift_of(~np.isnan(x.values), separation_shift, x.values, s.p.wrong, s.p.problems, x.strata)
+    whole = _shift_of(~np.isnan(x.values), separation_shift, x.values, s.p.wrong, s.p.clusters, x.strata)
     length = held.by_both(compared) if x.by_question else held.by_length(compared)
     return length, question, None if whole is None else whole.value
 
@@ -226,19 +226,19 @@ def _early(s: Sample) -> Iterator[Verdict]:
     x = Scored(half, p.n_steps, p.half_way(p.entropy_se))
     found = contrast(claims.EARLY, s, x)
     yield replace(found, note=found.note or "pairs of equally many steps, two or more")
-    gain = gain_of_separation(half, start, p.wrong, p.problems, p.n_steps, resampling=s.resampling)
+    gain = gain_of_separation(half, start, p.wrong, p.clusters, p.n_steps, resampling=s.resampling)
     known = ~np.isnan(half)
-    shift = _shift_of(known, separation_gain_shift, half, start, p.wrong, p.problems, p.n_steps)
+    shift = _shift_of(known, separation_gain_shift, half, start, p.wrong, p.clusters, p.n_steps)
     note = "of the same pairs, AUROC at half minus at k = 0"
     beyond = judged(claims.EARLY_GAIN, s.subject, gain, _ps_of(claims.EARLY_GAIN, s, shift), note, s.rules)
     kept = in_pair(half, p.wrong, p.n_steps)
-    yield _told(resolved(beside(beyond, s, x), s, x), p.problems[kept], p.wrong[kept])
+    yield _told(resolved(beside(beyond, s, x), s, x), p.clusters[kept], p.wrong[kept])
 
 
 def _saturates(s: Sample) -> Verdict:
     """The claim by both contrasts of saturation.py; where nothing falls, nothing can flatten."""
     found, size = saturation(s.p, s.resampling), s.rules.smallest(claims.SATURATION.unit)
-    ps = Ps(found.p, found.p_smaller(size, s.p.problems, early(s.p)))
+    ps = Ps(found.p, found.p_smaller(size, s.p.clusters, early(s.p)))
     verdict = judged(claims.SATURATION, s.subject, varying(found.effect), ps, rules=s.rules)
     if claims.decide(found.fall, claims.SATURATION.unit, s.rules) != SUPPORTED:
         return undecided(verdict, "the answer entropy is not shown to fall")

@@ -41,6 +41,7 @@ class Gold:
     gain: Estimate  # slope of the information gain, nats per whole solution
     share_positive: Estimate  # share of steps that make the true answer more likely
     steps: tuple[HumanStep, ...]
+    variants: tuple[str, ...] = ()  # the sentence on problems that are variants of one another, if some are
 
 
 def gold(found: Solutions) -> Gold:
@@ -48,7 +49,7 @@ def gold(found: Solutions) -> Gold:
     traces, p = found.traces, found.own
 
     def mean(values: Array) -> Estimate:
-        return estimate(mean_of, values, problems=traces.problems, resampling=RESAMPLING)
+        return estimate(mean_of, values, problems=traces.clusters, resampling=RESAMPLING)
 
     nothing = np.full(len(traces), np.nan)
     return Gold(
@@ -60,6 +61,7 @@ def gold(found: Solutions) -> Gold:
         gain=mean(nothing if p is None else signatures.slope(p.gain, p.position)),
         share_positive=mean(nothing if p is None else signatures.share_positive(p.gain)),
         steps=tuple(_steps(found, mean)),
+        variants=traces.variants,
     )
 
 

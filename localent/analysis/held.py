@@ -8,12 +8,14 @@ taken out; a partial correlation takes out a monotone one only.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from localent.analysis.intervals import Estimate
 from localent.analysis.metrics import Array, UndefinedError
+from localent.analysis.probed import Probed
+from localent.analysis.recorded import Traces
 from localent.analysis.significance import (
     Shift,
     like_lengths,
@@ -33,15 +35,16 @@ class Compared:
 
     scores: Array
     wrong: Array  # bool
-    problems: Array
+    problems: Array  # the questions that are held fixed
+    clusters: Array  # what is independent: problems, their variants as one
     n_steps: Array
     n_tokens: Array
 
     @classmethod
-    def of(cls, scores: Array, wrong: Array, problems: Array, n_steps: Array, n_tokens: Array) -> Compared:
-        """The traces that have the score."""
-        known = ~np.isnan(scores)
-        return cls(*(array[known] for array in (scores, wrong, problems, n_steps, n_tokens)))
+    def of(cls, scores: Array, these: Traces | Probed, n_tokens: Array) -> Compared:
+        """The traces that have the score, (n,) of all of `these`."""
+        known, of = ~np.isnan(scores), (these.wrong, these.problems, these.clusters, these.n_steps)
+        return cls(*(array[known] for array in (scores, *of, n_tokens)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def by_both(x: Compared) -> Held:
     rank among traces of like length is uniform for every question.
     """
     ranks = within_ranks(x.scores, like_lengths(x.n_steps, x.n_tokens))
-    ranked = Compared(ranks, x.wrong, x.problems, x.n_steps, x.n_tokens)
+    ranked = replace(x, scores=ranks)
     return Held(_left(ranked, x.problems), _above(separation_shift, ranked, x.problems))
 
 
@@ -108,14 +111,14 @@ def decide(whole: float, length: Held, question: Held | None) -> tuple[str, str]
 def _left(x: Compared, strata: Array) -> Estimate:
     """AUROC minus 0.5 within strata, with Student's interval; the reason where it is undefined."""
     try:
-        found = separation_shift(x.scores, x.wrong, x.problems, strata)
+        found = separation_shift(x.scores, x.wrong, x.clusters, strata)
     except UndefinedError as error:
         return Estimate(None, reason=str(error))
-    return Estimate(found.value, found.low(), found.high(), n=len(x.scores), n_problems=len(np.unique(x.problems)))
+    return Estimate(found.value, found.low(), found.high(), n=len(x.scores), n_problems=len(np.unique(x.clusters)))
 
 
 def _above(shift: Callable[..., Shift], x: Compared, strata: Array) -> float | None:
     try:
-        return shift(x.scores, x.wrong, x.problems, strata).p_above()
+        return shift(x.scores, x.wrong, x.clusters, strata).p_above()
     except UndefinedError:
         return None

@@ -44,10 +44,10 @@ def readable(p: Probed, floor: float = FLOOR, start: Probed | None = None) -> Ar
     first = now[:, :1] if start is None else _forecasts(start, floor)[:, :1]
     before = np.where(np.isnan(first), now, first)
     there = ~np.isnan(now).any(-1) & ~np.isnan(p.position)
-    half, n_parts = halves(p.problems), QUARTERS + 2
+    half, n_parts = halves(p.clusters), QUARTERS + 2
     part = np.where(there, np.ceil(np.nan_to_num(p.position) * QUARTERS), 0).astype(int) + (p.position == 1)
     cell = (half[:, None] * n_parts + part)[there]
-    problem = np.broadcast_to(problem_index(p.problems)[:, None], there.shape)[there]
+    problem = np.broadcast_to(problem_index(p.clusters)[:, None], there.shape)[there]
     other = ((1 - half[:, None]) * n_parts + part)[there]  # fitted where this problem is not
     counts = _once(problem * 2 * n_parts + cell)
     (q_now, fit_now), (q_before, fit_before) = (

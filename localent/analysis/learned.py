@@ -20,7 +20,7 @@ def leader_is_right(p: Probed) -> Array:
     """
     x, known = features(p), p.leader >= 0
     known &= np.isfinite(x).all(-1)
-    found, fold = np.full(known.shape, np.nan), folds(p.problems)
+    found, fold = np.full(known.shape, np.nan), folds(p.clusters)
     for held in range(FOLDS):
         mine, others = known & (fold == held)[:, None], known & (fold != held)[:, None]
         if mine.any() and others.any():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,7 @@ def traces(db: Database, run_id: str) -> Traces:
     """The traces of a run; a unique prefix of its id is enough."""
     of = db.run(run_id)
     model, rows = db.model(of.model_sha256), db.traces(of.run_id, OF_TRACES)
+    asked = _Asked.of(db, of.task, rows["problem_id"])
     return Traces(
         run_id=of.run_id,
         model=model.name,
@@ -77,18 +79,30 @@ def traces(db: Database, run_id: str) -> Traces:
         answers=np.array(rows["answer"], object),
         n_tokens=np.array(rows["n_tokens"], int),
         n_steps=np.array(rows["n_steps"], int),
-        chance=_chance(db, of.task, rows["problem_id"]),
+        chance=asked.chance,
         difficulty=np.array(rows["problem_steps"], float),  # None -> NaN
         mean_entropy=np.array(rows["mean_entropy"], float),
         mean_surprisal=np.array(rows["mean_surprisal"], float),
+        groups=asked.groups,
     )
 
 
-def _chance(db: Database, task: str, problem_ids: list[str]) -> Array:
-    """The probability that a blind guess at each of these problems is right: (n,)."""
-    kind = KINDS.get(db.kind(task))
-    levels = {} if kind is None else {p.problem_id: kind.chance(p) for p in db.problems(task)}
-    return np.array([levels.get(problem_id, np.nan) for problem_id in problem_ids], float)
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is known about the problem of each trace: arrays (n,)."""
+
+    chance: Array  # the probability that a blind guess is right; NaN: the kind of answer is not known
+    groups: Array | None  # each problem with its variants; None: each is by itself
+
+    @classmethod
+    def of(cls, db: Database, task: str, problem_ids: list[str]) -> _Asked:
+        """The problems of a task with these ids."""
+        kind, problems = KINDS.get(db.kind(task)), {p.problem_id: p for p in db.problems(task)}
+        levels = {} if kind is None else {name: kind.chance(p) for name, p in problems.items()}
+        chance = np.array([levels.get(name, np.nan) for name in problem_ids], float)
+        if all(p.variant_of is None for p in problems.values()):
+            return cls(chance, None)
+        return cls(chance, np.array([problems[name].cluster for name in problem_ids]))
 
 
 def _tokens(db: Database, of: Traces) -> Columns:
@@ -121,15 +135,14 @@ def probes(db: Database, run_id: str) -> Probes:
 def _each(db: Database, run_id: str) -> Iterator[Probed]:
     """The probes of each estimator and each control."""
     of = db.traces(run_id, ("trace_id", "problem_id", "correct", "true_answer"))
-    of |= {"guess": _chance(db, db.run(run_id).task, of["problem_id"]).tolist()}
-    ids = np.array(of["trace_id"], np.int64)
+    asked, ids = _Asked.of(db, db.run(run_id).task, of["problem_id"]), np.array(of["trace_id"], np.int64)
     rows = _arrays(db.probe_rows(run_id, (*OF_PROBES, *NUMBERS)))
     answers = _arrays(db.answers(run_id, ("trace_id", "k", "estimator", "value", "prob")))
     grid = _grid(ids, rows)
     rows, answers = (_placed(some, ids, grid) for some in (rows, answers))
     for name in np.unique(rows["estimator"].astype(str)):
         mine, of_mine = (_among(some, some["estimator"] == name) for some in (rows, answers))
-        yield _probed(of, mine, of_mine)
+        yield replace(_probed(of, mine, of_mine), guess=asked.chance, groups=asked.groups)
 
 
 def _grid(ids: Array, rows: Columns) -> Array:
@@ -177,7 +190,6 @@ def _probed(of: dict[str, list[Any]], probes: Columns, answers: Columns) -> Prob
         trace_ids=ids,
         problems=np.array(of["problem_id"]),
         wrong=~np.array(of["correct"], bool),
-        guess=np.array(of["guess"], float),
         n_rollouts=n_rollouts,
         leader=leader,
         leader_true=leader_true,

@@ -54,13 +54,14 @@ class Pair:
     tokens: tuple[Sequence[int], Sequence[int]]
     mechanism: tuple[str, str] = ("", "")  # see profile.mechanisms; "": not probed
     abandoned: tuple[float, float] = (math.nan, math.nan)  # 1: wrong, but the true answer led before; NaN: not probed
+    variants: str = ""  # names the problem with its variants, which count as one; "": it is by itself
 
 
 def free_running(pairs: Sequence[Pair]) -> FreeRunning:
     """Figures of free-running pairs. Raises ValueError where there are none."""
     if not pairs:
         raise ValueError("expected at least one pair of traces")
-    problems = np.array([p.problem for p in pairs])
+    problems = np.array([p.variants or p.problem for p in pairs])
     right = np.array([p.correct for p in pairs], float)
     change = right[:, 1] - right[:, 0]
     first = [first_difference(*p.tokens) for p in pairs]
@@ -69,7 +70,7 @@ def free_running(pairs: Sequence[Pair]) -> FreeRunning:
     estimates = _answers(pairs, right, problems) | _texts(pairs, first, problems) | _given_up(pairs, problems)
     return FreeRunning(
         n=len(pairs),
-        n_problems=len(set(problems)),
+        n_problems=len({p.problem for p in pairs}),
         right_to_wrong=int((change < 0).sum()),
         wrong_to_right=int((change > 0).sum()),
         mcnemar_p=mcnemar(*_lost_and_won(change, problems)),

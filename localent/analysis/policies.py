@@ -52,7 +52,7 @@ def to_the_end(traces: Traces) -> Callable[[Array], Effects]:
 
 
 def _effects(traces: Traces, among: Array, right: Array, answered: Array, tokens: Array, fed: Array) -> Effects:
-    return Effects(right[among].astype(float), answered[among], tokens[among], fed[among], traces.problems[among])
+    return Effects(right[among].astype(float), answered[among], tokens[among], fed[among], traces.clusters[among])
 
 
 def _price(score: Score, traces: Traces, p: Probed | None) -> Array:

@@ -44,6 +44,12 @@ class Probed:
     motion: Array  # (n, J_max) total variation between the distributions of neighbouring probes
     net_motion: Array  # (n,) total variation between the first distribution and the last
     guess: Array | None = None  # (n,) probability that a blind guess is right; 0: no guessing; None: not known
+    groups: Array | None = None  # (n,) each problem with its variants; None: each problem is by itself
+
+    @property
+    def clusters(self) -> Array:
+        """What intervals and p-values take as independent: problems, those that are variants as one. (n,)."""
+        return self.problems if self.groups is None else self.groups
 
     @property
     def there(self) -> Array:

@@ -51,10 +51,10 @@ def profile(p: Probed, resampling: Resampling = DEFAULT) -> Profile:
     commits = np.where(there, commitment(p.leader, p.p_leader, p.position) < 1, np.nan)
 
     def mean(values: Array) -> Estimate:
-        return estimate(mean_of, values, problems=p.problems, resampling=resampling)
+        return estimate(mean_of, values, problems=p.clusters, resampling=resampling)
 
     return Profile(
-        mechanisms={kind: share(kinds[there] == kind, p.problems[there]) for kind in (*RIGHT, *WRONG)},
+        mechanisms={kind: share(kinds[there] == kind, p.clusters[there]) for kind in (*RIGHT, *WRONG)},
         abandoned=mean(gone),
         abandoned_of_wrong=mean(np.where(p.wrong, gone, np.nan)),
         switches=mean(switches(p)),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
 
 from localent.analysis.metrics import Array
 from localent.analysis.probed import Probed
@@ -32,13 +35,28 @@ class Traces:
     difficulty: Array  # steps of the problem, where the data set knows it; else NaN
     mean_entropy: Array  # nats, over the tokens; NaN: no token
     mean_surprisal: Array  # nats
+    groups: Array | None = None  # of text: each problem with its variants; None: each problem is by itself
+
+    @property
+    def clusters(self) -> Array:
+        """What intervals and p-values take as independent: problems, those that are variants as one. (n,)."""
+        return self.problems if self.groups is None else self.groups
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The sentence on problems that are variants of one another; empty where each is by itself."""
+        n, n_groups = (len(np.unique(names)) for names in (self.problems, self.clusters))
+        told = f"The {n:,} problems are variants of {n_groups:,}; variants count as one in every interval and p-value."
+        return () if n == n_groups else (told,)
 
     def __len__(self) -> int:
         return len(self.wrong)
 
     def among(self, kept: Array) -> Traces:
         """Some of the traces: kept (n,) bool."""
-        return replace(self, **{f.name: getattr(self, f.name)[kept] for f in fields(self) if f.name not in OF_RUN})
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in OF_RUN}
+        cut: dict[str, Any] = {name: None if array is None else array[kept] for name, array in arrays.items()}
+        return replace(self, **cut)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -75,7 +75,7 @@ def replay(run: Recorded, *, policy: str = "all", seed: int = 0, resampling: Res
     """
     n_looped, run = int(run.traces.looped.sum()), run.among(~run.traces.looped)
     traces, p, scored = run.traces, run.probes.own, read(run)
-    chosen_on = half(traces.problems, seed)
+    chosen_on = half(traces.clusters, seed)
     every = list(policies(run, scored))
     asked = [one for one in every if policy in ("all", one.kind, one.key, one.title)]
     if not asked:
@@ -88,7 +88,7 @@ def replay(run: Recorded, *, policy: str = "all", seed: int = 0, resampling: Res
     table = tuple(_risk_coverage(score, traces.wrong) for score in usable(scored))
     n_chosen_on, n_reported_on = (len(np.unique(traces.problems[at])) for at in (chosen_on, ~chosen_on))
     left_out = [f"{n_looped} traces that repeat themselves are left out of everything."] if n_looped else []
-    notes = (*_notes(p, traces, len(found)), *left_out, *caveat([traces.model]))
+    notes = (*_notes(p, traces, len(found)), *left_out, *traces.variants, *caveat([traces.model]))
     return Replay(traces.run_id, n_chosen_on, n_reported_on, tuple(found), table, notes)
 
 

@@ -60,7 +60,7 @@ def saturation(p: Probed, resampling: Resampling = DEFAULT) -> Saturation:
     points, se = _points(p, p.entropy), _points(p, p.entropy_se)
 
     def mean(weights: Array) -> Estimate:
-        return estimate(mean_of, points @ weights, problems=p.problems, resampling=resampling)
+        return estimate(mean_of, points @ weights, problems=p.clusters, resampling=resampling)
 
     ps = [_p(p, points @ weights, weights) for weights in (FALL, EARLY)]
     noise, known = np.nan_to_num(se) ** 2 @ EARLY**2, ~np.isnan(points).any(1)
@@ -85,7 +85,7 @@ def _points(p: Probed, values: Array) -> Array:
 
 
 def _p(p: Probed, values: Array, weights: Array) -> float | None:
-    mean, flips = float(np.nanmean(values)) if not np.isnan(values).all() else 0.0, sign_flip_p(values, p.problems)
+    mean, flips = float(np.nanmean(values)) if not np.isnan(values).all() else 0.0, sign_flip_p(values, p.clusters)
     if flips is None or mean <= 0:
         return None if flips is None else 1.0
     entropies = p.entropy[~np.isnan(values)]

@@ -123,7 +123,7 @@ def signals(
     rows.sort(key=lambda row: (row.family != BASELINE, -abs((row.auroc.value or 0.5) - 0.5)))
     n_wrong = int(traces.wrong.sum())
     counts = len(traces), len(np.unique(traces.problems)), n_wrong
-    notes = (*([why] if why else []), SELECTED, *caveat([traces.model]))
+    notes = (*([why] if why else []), *traces.variants, SELECTED, *caveat([traces.model]))
     return Signals(traces.run_id, *counts, finished_only, at, tuple(rows), notes, chance, valid)
 
 
@@ -164,10 +164,10 @@ def _family(scores: Sequence[Score], traces: Traces) -> list[Reading]:
 def tested(score: Score, traces: Traces) -> Reading:
     """One signal against the outcome, in the direction in which it separates; adjusted p and reading: see readings."""
     has = ~np.isnan(score.values)
-    values, wrong, problems = (array[has] for array in (score.values, traces.wrong, traces.problems))
+    values, wrong, clusters = (array[has] for array in (score.values, traces.wrong, traces.clusters))
     auroc = _defined(values, wrong, metrics.auroc)
     sign = -1.0 if auroc is not None and auroc < 0.5 else 1.0
-    x = Compared(sign * values, wrong, problems, traces.n_steps[has], traces.n_tokens[has].astype(float))
+    x = Compared.of(sign * score.values, traces, traces.n_tokens.astype(float))
     nothing = Held(Estimate(None, reason=MIRRORS), None)
     both = bool(wrong.any()) and not wrong.all()
     noise = 0.0 if score.se is None or not has.any() else float(np.sqrt((np.nan_to_num(score.se[has]) ** 2).mean()))
@@ -176,7 +176,7 @@ def tested(score: Score, traces: Traces) -> Reading:
         title=score.signal.title,
         family=score.signal.family,
         auroc=auroc,
-        p=_defined(values, wrong, lambda s, w: separation_shift(s, w, problems).p()),
+        p=_defined(values, wrong, lambda s, w: separation_shift(s, w, clusters).p()),
         p_holm=None,
         length=held.by_length(x),
         p_length_holm=None,
@@ -184,7 +184,7 @@ def tested(score: Score, traces: Traces) -> Reading:
         p_question_holm=None,
         noise=noise,
         gap=float(values[wrong].mean() - values[~wrong].mean()) if both and noise else 0.0,
-        n_rarer=n_rarer(problems, wrong) if both else 0,
+        n_rarer=n_rarer(clusters, wrong) if both else 0,
     )
 
 
@@ -280,7 +280,7 @@ def as_auroc(r: Reading, left: Estimate) -> Estimate:
 
 def auroc(score: Score, traces: Traces, resampling: Resampling = RESAMPLING) -> Estimate:
     """AUROC of a signal, wrong against right; plots need no more than this."""
-    return separation(score.values, traces.wrong, traces.problems, resampling=resampling)
+    return separation(score.values, traces.wrong, traces.clusters, resampling=resampling)
 
 
 def _defined(values: Array, labels: Array, metric: Metric) -> float | None:

@@ -141,16 +141,16 @@ def signatures(p: Probed, *, ln_others: float, resampling: Resampling = DEFAULT)
     entropy = p.at(p.entropy, GRID)
 
     def along(values: Array) -> curves.Curve:
-        return curves.curve(GRID, values, p.problems, resampling)
+        return curves.curve(GRID, values, p.clusters, resampling)
 
     mean_entropy = along(entropy)
-    found = [separation(entropy[:, i], p.wrong, p.problems, resampling=resampling) for i in range(len(GRID))]
+    found = [separation(entropy[:, i], p.wrong, p.clusters, resampling=resampling) for i in range(len(GRID))]
     error, bound, gain = _error(p), fano_bound(mean_entropy.value, ln_others=ln_others), information.gain(p)
     locks, modal_locks = lock_time(p.entropy, p.position), modal_lock(p.leader, p.position)
     return Signatures(
         t=np.array(GRID),
         entropy=mean_entropy,
-        by_class=curves.by_class(GRID, entropy, p.wrong, p.problems, resampling),
+        by_class=curves.by_class(GRID, entropy, p.wrong, p.clusters, resampling),
         gain=along(p.at(gain, GRID)),
         p_true=along(p.at(p.p_true, GRID)),
         support=along(np.exp(entropy)),
@@ -173,12 +173,12 @@ def _means(p: Probed, entropy: Array, gain: Array, resampling: Resampling) -> di
     """The fields of Signatures that are one estimate each. entropy: (n, n_t) nats over GRID; gain: see information."""
 
     def mean(values: Array, among: Array | slice = slice(None)) -> Estimate:
-        return estimate(mean_of, values[among], problems=p.problems[among], resampling=resampling)
+        return estimate(mean_of, values[among], problems=p.clusters[among], resampling=resampling)
 
     rises = violations(p.entropy, p.entropy_se)
     monotone, drop = np.where(np.isnan(rises), np.nan, rises == 0), coherence(p.entropy)
     return dict(
-        gap_area=estimate(gap_of, gap_values(p), p.wrong, problems=p.problems, resampling=resampling),
+        gap_area=estimate(gap_of, gap_values(p), p.wrong, problems=p.clusters, resampling=resampling),
         gain_per_step=mean(last(gain) / np.where(p.n_steps > 0, p.n_steps, np.nan)),
         share_positive=mean(share_positive(gain)),
         early_drop=mean(entropy[:, 0] - 2 * entropy[:, 5] + entropy[:, 10], p.n_steps >= 2),

@@ -97,6 +97,7 @@ class Summary:
     signal: Signal  # the mean token entropy
     answers: Answers | None  # None: not probed
     judgement: Judgement | None = None  # what is shown about it; None: not judged
+    variants: tuple[str, ...] = ()  # the sentence on problems that are variants of one another, if some are
 
 
 def summarise(
@@ -107,7 +108,7 @@ def summarise(
     A run with no traces, one class or no probes gives reasons, not errors.
     """
     level, finished, judged = resampling.level, traces.among(~traces.truncated), traces.among(~traces.looped)
-    labels = (judged.wrong, judged.problems)
+    labels = (judged.wrong, judged.clusters)
     return Summary(
         run_id=traces.run_id,
         model=traces.model,
@@ -117,18 +118,19 @@ def summarise(
         n_traces=len(traces),
         n_problems=len(np.unique(traces.problems)),
         n_tokens=int(traces.n_tokens.sum()),
-        accuracy=share(~traces.wrong, traces.problems, level),
+        accuracy=share(~traces.wrong, traces.clusters, level),
         chance=against_chance(traces),
         validity=validity(p),
-        accuracy_finished=share(~finished.wrong, finished.problems, level),
-        extraction_failures=share(traces.failed, traces.problems, level),
-        truncated=share(traces.truncated, traces.problems, level),
-        looped=share(traces.looped, traces.problems, level),
+        accuracy_finished=share(~finished.wrong, finished.clusters, level),
+        extraction_failures=share(traces.failed, traces.clusters, level),
+        truncated=share(traces.truncated, traces.clusters, level),
+        looped=share(traces.looped, traces.clusters, level),
         accuracy_by_difficulty=_by_difficulty(traces, level),
         token_entropy=contrast(judged.mean_entropy, *labels, resampling),
         signal=signal(judged.mean_entropy, judged.n_tokens, *labels, resampling=resampling),
         answers=None if p is None else _answers(p, traces, resampling),
         judgement=judgement,
+        variants=traces.variants,
     )
 
 
@@ -182,7 +184,7 @@ def _advantage_of(
 def _by_difficulty(traces: Traces, level: float) -> tuple[Accuracy, ...]:
     known = np.unique(traces.difficulty[~np.isnan(traces.difficulty)]).astype(int).tolist()
     groups = [traces.among(traces.difficulty == n) for n in known]
-    found = [share(~some.wrong, some.problems, level) for some in groups]
+    found = [share(~some.wrong, some.clusters, level) for some in groups]
     return tuple(Accuracy(n, one) for n, one in zip(known, found, strict=True))
 
 
@@ -196,10 +198,10 @@ def _answers(p: Probed, traces: Traces, resampling: Resampling) -> Answers:
     def along(values: Array) -> Array:  # traces probed at other steps each have no step in common
         return values if p.every_step else p.at(values, QUARTERS)
 
-    lengths, labels = np.array([n_tokens[trace_id] for trace_id in p.trace_ids.tolist()]), (p.wrong, p.problems)
+    lengths, labels = np.array([n_tokens[trace_id] for trace_id in p.trace_ids.tolist()]), (p.wrong, p.clusters)
 
     def mean(values: Array) -> Estimate:
-        return estimate(mean_of, values, problems=p.problems, resampling=resampling)
+        return estimate(mean_of, values, problems=p.clusters, resampling=resampling)
 
     return Answers(
         estimator=p.estimator,
@@ -210,9 +212,9 @@ def _answers(p: Probed, traces: Traces, resampling: Resampling) -> Answers:
         by_position=by_class(GRID, p.at(p.entropy, GRID), *labels, resampling),
         every_step=p.every_step,
         along=by_class(points, along(p.entropy), *labels, resampling),
-        p_true_along=curve(points, along(p.p_true), p.problems, resampling),
-        residual_along=curve(points, along(p.residual), p.problems, resampling),
-        invalid_along=curve(points, along(p.invalid), p.problems, resampling),
+        p_true_along=curve(points, along(p.p_true), p.clusters, resampling),
+        residual_along=curve(points, along(p.residual), p.clusters, resampling),
+        invalid_along=curve(points, along(p.invalid), p.clusters, resampling),
         gain_half=mean(p.half_way(gain)),
         gain_end=mean(p.at(gain, 1.0)),
     )

@@ -63,7 +63,7 @@ def _information(s: Sample) -> Iterator[Verdict]:
         (claims.P_TRUE_RISES, slope(p.p_true, p.position), "rises with confidence alone where most leaders are right"),
         (claims.CALIBRATION, raw, f"floor {s.rules.floor:g}; falls where confidence outruns accuracy"),
     ):
-        effect = varying(estimate(mean_of, values, problems=p.problems, resampling=s.resampling))
+        effect = varying(estimate(mean_of, values, problems=p.clusters, resampling=s.resampling))
         yield claims.reported(claim, s.subject, effect, note)
 
 
@@ -90,8 +90,8 @@ def allowed(p: Probed, floor: float = FLOOR) -> str:
 
 def _of_means(claim: Claim, s: Sample, values: Array, note: str = "") -> Verdict:
     """The claim by the mean of one value per trace, (n,)."""
-    effect = varying(estimate(mean_of, values, problems=s.p.problems, resampling=s.resampling))
-    return judged(claim, s.subject, effect, ps_of_mean(claim, effect, values, s.p.problems, s.rules), note, s.rules)
+    effect = varying(estimate(mean_of, values, problems=s.p.clusters, resampling=s.resampling))
+    return judged(claim, s.subject, effect, ps_of_mean(claim, effect, values, s.p.clusters, s.rules), note, s.rules)
 
 
 def ps_of_mean(claim: Claim, effect: Estimate, values: Array, problems: Array, rules: Rules = DEFAULT_RULES) -> Ps:
@@ -173,19 +173,19 @@ def training(earlier: tuple[str, Probed], later: tuple[str, Probed], resampling:
     """Training increases the gain: later minus earlier stage, paired by problem, in nats per whole trace."""
     (name_a, a), (name_b, b) = earlier, later
     gains = gain_slope(a), gain_slope(b)
-    values, problems = _differences(gains, (a.problems, b.problems))
-    effect = varying(estimate(mean_of, values, problems=problems, resampling=resampling))
-    ps = ps_of_mean(claims.TRAINING, effect, values, problems)
+    values, clusters = _differences(gains, (a, b))
+    effect = varying(estimate(mean_of, values, problems=clusters, resampling=resampling))
+    ps = ps_of_mean(claims.TRAINING, effect, values, clusters)
     return judged(claims.TRAINING, f"{name_a} -> {name_b}", effect, ps)
 
 
-def _differences(values: Sequence[Array], problems: Sequence[Array]) -> tuple[Array, Array]:
-    """Mean of each shared problem in the second arm minus in the first."""
-    shared = np.intersect1d(problems[0], problems[1])
+def _differences(values: Sequence[Array], arms: Sequence[Probed]) -> tuple[Array, Array]:
+    """(mean of each shared problem in the second arm minus in the first, its cluster)."""
+    shared, first, _ = np.intersect1d(arms[0].problems, arms[1].problems, return_indices=True)
     means = [
-        np.array([mean_or_nan(v[names == name]) for name in shared]) for v, names in zip(values, problems, strict=True)
+        np.array([mean_or_nan(v[arm.problems == name]) for name in shared]) for v, arm in zip(values, arms, strict=True)
     ]
-    return means[1] - means[0], shared
+    return means[1] - means[0], arms[0].clusters[first]
 
 
 def mean_or_nan(values: Array) -> float:

@@ -25,7 +25,8 @@ def voting(
     traces: Traces, weights: Array, tokens: Array | None = None, fed: Array | None = None
 ) -> Callable[[Array], Effects]:
     """Weighted vote of the samples of each problem: a function of which traces take part -> Effects by problem."""
-    index, names = problem_index(traces.problems), np.unique(traces.problems)
+    _, first, index = np.unique(traces.problems, return_index=True, return_inverse=True)
+    index, owners = index.ravel(), traces.clusters[first]
     tokens = traces.n_tokens if tokens is None else tokens
     fed = np.zeros(len(index)) if fed is None else fed
     given = np.array([answer is not None for answer in traces.answers], bool)
@@ -36,14 +37,14 @@ def voting(
 
     def effects(among: Array) -> Effects:
         votes = np.bincount(cell, weights * given * among, len(cells))
-        best = np.zeros(len(names))
+        best = np.zeros(len(owners))
         np.maximum.at(best, cells[:, 0], votes)
         wins = ((votes >= best[cells[:, 0]] * (1 - 1e-12)) & (votes > 0)).astype(float)
-        n_wins, won = (np.bincount(cells[:, 0], w, len(names)) for w in (wins, wins * is_right))
+        n_wins, won = (np.bincount(cells[:, 0], w, len(owners)) for w in (wins, wins * is_right))
         asked = np.unique(index[among])
         right = won[asked] / np.maximum(n_wins[asked], 1)
-        spent, price = (np.bincount(index, x * among, len(names))[asked] for x in (tokens, fed))
-        return Effects(right, np.ones(len(asked), bool), spent, price, names[asked])
+        spent, price = (np.bincount(index, x * among, len(owners))[asked] for x in (tokens, fed))
+        return Effects(right, np.ones(len(asked), bool), spent, price, owners[asked])
 
     return effects
 

@@ -21,6 +21,8 @@ COLUMNS = {
     "choices": "the options (in several columns: A,B,C,D)",
     "context": "text before the question, or 'none'",
     "id": "an id",
+    "group": "what variants of one problem have in common: each group counts once",
+    "group-text": "a text that variants of one problem have in common, numbers aside",
 }
 ANSWER_IS = ("label", "text", "index", "index0", "index1")  # tasks.kinds.ANSWER_IS, which help must not wait for
 KINDS = ("number", "choice", "yes/no", "text", "expression")  # those of tasks.kinds that a file of one's own may have
@@ -107,7 +109,7 @@ data_options = Group(
     _problem_file,
     click.option("--data", type=PATH, help="The task's file (JSONL, JSON, CSV, Parquet) or folder."),
     *(
-        click.option(f"--{name}", f"{name}_column", help=f"Column of --data that holds {text}.")
+        click.option(f"--{name}", f"{name.replace('-', '_')}_column", help=f"Column of --data that holds {text}.")
         for name, text in COLUMNS.items()
     ),
     click.option(

@@ -135,6 +135,7 @@ def gold_sentences(found: Gold, db: Path) -> list[str]:
         f"Information about the true answer rises by {short(found.gain)} nats per whole solution (slope);"
         f" {short(found.share_positive)} of the steps make it likelier.",
         FLOORED,
+        *found.variants,
         "The authors of these texts knew the answer: nothing here was sampled from the model.",
         f"Run {found.run_id}, stored in {db}.",
     ]

@@ -22,6 +22,7 @@ class ProfiledTrace:
     trace: Trace
     mechanism: str  # "": not probed
     abandoned: float  # 1: wrong, though the true answer led at an earlier step; NaN: not probed
+    variants: str = ""  # names the problem with its variants; "": it is by itself
 
 
 def traces_of(store: Database, run_id: str, keys: set[Key] | None = None) -> dict[Key, ProfiledTrace]:
@@ -29,8 +30,9 @@ def traces_of(store: Database, run_id: str, keys: set[Key] | None = None) -> dic
     found = store.traces(run_id, ("trace_id", "problem_id", "sample"))
     listed = zip(found["trace_id"], found["problem_id"], found["sample"], strict=True)
     moves = _moves(store, run_id)
+    variants = {p.problem_id: p.variants for p in store.problems(store.run(run_id).task)}
     return {
-        (p, s): ProfiledTrace(i, store.trace(i), *moves.get(i, ("", math.nan)))
+        (p, s): ProfiledTrace(i, store.trace(i), *moves.get(i, ("", math.nan)), variants[p])
         for i, p, s in listed
         if keys is None or (p, s) in keys
     }
@@ -58,4 +60,5 @@ def _pair(a: ProfiledTrace, b: ProfiledTrace) -> Pair:
         tokens=([t.token_id for t in a.trace.tokens], [t.token_id for t in b.trace.tokens]),
         mechanism=(a.mechanism, b.mechanism),
         abandoned=(a.abandoned, b.abandoned),
+        variants=a.variants,
     )

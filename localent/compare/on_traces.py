@@ -294,6 +294,7 @@ def text_of(given: Given, trace_id: int) -> Text:
         first=len(prompt.tokens) - 1,
         n_shared=prompt.n_shared,
         problem=trace.problem_id,
+        variants=given.question.problem.variants,
         trace_id=trace_id,
         classes=classes_of([token.text for token in trace.tokens], trace.steps),
     )

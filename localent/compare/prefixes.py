@@ -72,7 +72,7 @@ def paired(
     return [
         Prefix(
             trace=i,
-            problem=g.trace.problem_id,
+            problem=g.question.problem.cluster,
             position=a.position,
             entropy=(a.entropy, b.entropy),
             p_true=(a.p_true, b.p_true),

@@ -94,4 +94,4 @@ def figures(found: Positions, i: int, texts: Sequence[Text], *, cut: bool, store
 
 def clusters(found: Positions, texts: Sequence[Text]) -> np.ndarray:
     """The problem, or chunk, of every position: -> (n,)."""
-    return np.array([text.problem for text in texts])[found.text]
+    return np.array([text.cluster for text in texts])[found.text]

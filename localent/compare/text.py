@@ -17,6 +17,7 @@ class Text:
     first: int  # the first row that is scored; row i predicts tokens[i + 1]
     n_shared: int = 0  # leading tokens that all texts of the pass have in common
     problem: str | None = None  # resampling takes or leaves all texts of a problem together
+    variants: str = ""  # names the problem with its variants, which are taken together too; "": it is by itself
     trace_id: int | None = None
     classes: Sequence[str] = ()  # of the tokens that the scored rows predict; empty: plain text
 
@@ -24,6 +25,11 @@ class Text:
     def n_rows(self) -> int:
         """Rows that are scored."""
         return len(self.tokens) - 1 - self.first
+
+    @property
+    def cluster(self) -> str | None:
+        """The problem, or what it is a variant of."""
+        return self.variants or self.problem
 
     @property
     def place(self) -> str:
@@ -37,10 +43,11 @@ class Text:
 
 
 def digest_of(texts: Sequence[Text]) -> str:
-    """16 hex digits that identify all token ids and the scored ones among them."""
+    """16 hex digits that identify all token ids and the scored ones among them, and which problems are variants."""
     digest = hashlib.sha256()
     for text in texts:
         digest.update(np.array([text.first, len(text.tokens), *text.tokens], "<i8").tobytes())
+        digest.update(text.variants.encode())
     return digest.hexdigest()[:16]
 
 

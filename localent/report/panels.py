@@ -17,6 +17,7 @@ from localent.analysis.intervals import Estimate
 from localent.analysis.judgement import judgement
 from localent.analysis.metrics import aurc_of, mean_of, risk_coverage
 from localent.analysis.probed import Probed
+from localent.analysis.recorded import Traces
 from localent.analysis.summary import Summary, summarise
 from localent.errors import UsageError
 from localent.report.numbers import short
@@ -170,7 +171,7 @@ def gain_panel(runs: Sequence[RunFacts]) -> Panel | None:
     lines = []
     for i, run in enumerate(runs):
         if (p := run.by_id) is not None:
-            mean = curves.curve(GRID, p.at(information.gain(p), GRID), p.problems, RESAMPLING)
+            mean = curves.curve(GRID, p.at(information.gain(p), GRID), p.clusters, RESAMPLING)
             lines.append(of_curve(run.name, str(i), mean))
     if not lines:
         return None
@@ -192,13 +193,13 @@ def auroc_panel(runs: Sequence[RunFacts]) -> Panel | None:
 def auroc_line(name: str, role: str, p: Probed) -> Line:
     """AUROC of the answer entropy at each position."""
     values = p.at(p.entropy, GRID)
-    found = [intervals.separation(values[:, j], p.wrong, p.problems, resampling=RESAMPLING) for j in range(len(GRID))]
+    found = [intervals.separation(values[:, j], p.wrong, p.clusters, resampling=RESAMPLING) for j in range(len(GRID))]
     return of_estimates(name, role, list(GRID), found)
 
 
 def risk_panel(run: RunFacts, db: Database) -> Panel | None:
     """Share of wrong answers when only the most certain traces are answered."""
-    wrong, problems = run.traces.wrong, run.traces.problems
+    wrong, clusters = run.traces.wrong, run.traces.clusters
     if wrong.all() or not wrong.any():
         return None
     scores = [("mean token entropy", "0", run.traces.mean_entropy), ("answer entropy half-way", "1", run.at_half())]
@@ -207,7 +208,7 @@ def risk_panel(run: RunFacts, db: Database) -> Panel | None:
     for name, role, values in scores:
         if values is not None and not np.isnan(values).any():
             lines.append(risk_line(name, role, values, wrong))
-            found = intervals.estimate(aurc_of, values, wrong, problems=problems, resampling=RESAMPLING)
+            found = intervals.estimate(aurc_of, values, wrong, problems=clusters, resampling=RESAMPLING)
             areas.append(f"{name} {short(found)}")
     caption = f"{run.size()}. Area under the curve, lower is better: {'; '.join(areas)}."
     title, x_label, y_label = (
@@ -272,19 +273,25 @@ def differences(runs: Sequence[RunFacts]) -> list[str]:
     for run in runs:
         first = firsts.setdefault(run.summary.task, run)
         if first is not run:
-            arms = [(mean_of(~one.traces.wrong), one.traces.problems) for one in (first, run)]
-            gap = intervals.paired(*arms[0], *arms[1], RESAMPLING)
-            found.append(_difference(run.name, first.name, gap))
+            arms = [_beside(one.traces, other.traces) for one, other in ((first, run), (run, first))]
+            (a, of_a), (b, of_b) = ((mean_of(~arm.wrong), arm.clusters) for arm in arms)
+            gap = intervals.paired(a, of_a, b, of_b, RESAMPLING)
+            found.append(_difference(run.name, first.name, gap, len(np.unique(arms[0].problems))))
     return [sentence for sentence in found if sentence]
 
 
-def _difference(name: str, other: str, gap: Estimate) -> str:
+def _beside(traces: Traces, other: Traces) -> Traces:
+    """The traces whose problems the other run has, too."""
+    return traces.among(np.isin(traces.problems, other.problems))
+
+
+def _difference(name: str, other: str, gap: Estimate, n_shared: int) -> str:
     if gap.value is None:
         return ""
     size = f"{100 * gap.value:+.1f} points"
     both = gap.low is not None and gap.high is not None
     size += f" [{100 * plain(gap.low):+.1f}, {100 * plain(gap.high):+.1f}]" if both else f", {gap.reason}"
-    over = f"paired over {gap.n_problems} shared problems"
+    over = f"paired over {n_shared} shared problems"
     if not gap.excludes(0):
         return f"The accuracies of {name} and {other} cannot be told apart: {size}, {over}."
     return f"{name} is right {'more' if gap.above(0) else 'less'} often than {other}: {size}, {over}."

@@ -251,6 +251,7 @@ def sentences(subjects: Iterable[Subject]) -> list[str]:
     found = []
     for s in subjects:
         name, shape = f"{s.model} on {s.task}", s.signatures
+        found += [f"{name}: {sentence}" for sentence in s.variants]
         if s.looped:
             found.append(f"{name}: {s.looped:.1%} of the traces repeat themselves; they count for the accuracy alone.")
         if shape.decay is not None:

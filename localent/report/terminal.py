@@ -290,7 +290,7 @@ def _footer(s: Summary) -> list[str]:
     """Explanations of the brackets, the measures, and the selection where right and wrong traces are compared."""
     if not s.n_traces:
         return []
-    brackets = f"[ ]: {s.level * 100:g} % interval, clustered by problem."
+    brackets = " ".join([f"[ ]: {s.level * 100:g} % interval, clustered by problem.", *s.variants])
     read = [] if s.answers is None else [NO_ANSWER, RECALIBRATED]
     if s.signal.auroc.value is None:
         return [" ".join([brackets, *read])]

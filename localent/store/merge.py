@@ -23,7 +23,7 @@ BATCH = 200  # traces written in one transaction
 SHARED = {  # table -> (its key, columns in which files may differ: the first stays)
     "models": (("sha256",), ("name", "path")),
     "tasks": (("task",), ("source",)),
-    "problems": (("task", "problem_id"), ("source_id", "solution", "n_steps")),
+    "problems": (("task", "problem_id"), ("source_id", "solution", "n_steps", "variant_of")),
     "runs": (("run_id",), ()),
 }
 OF_TRACE = {  # table -> its key; parents first
@@ -34,6 +34,10 @@ OF_TRACE = {  # table -> its key; parents first
     "answers": ("trace_id", "k", "estimator", "answer_rank"),
     "alternatives": ("trace_id", "token_index", "alternative_rank"),
 }
+GROUPS = (  # what is known in any file
+    "update main.problems as a set variant_of = b.variant_of from src.problems b"
+    " where a.task = b.task and a.problem_id = b.problem_id and a.variant_of is null"
+)
 GROWING = ("probes", "answers")  # a trace may have more of them in one file than in another
 SESSION = ("run_id", "host", "started")  # tells sessions of different files apart; their numbers do not
 
@@ -199,6 +203,8 @@ def _share(store: Database, source: Path, table: str, key: tuple[str, ...], lax:
             )
     names = _columns(store, table)
     store.conn.execute(f"insert or ignore into main.{table} ({names}) select {names} from src.{table}")
+    if table == "problems":
+        store.conn.execute(GROUPS)
 
 
 def _bring_new(store: Database, done: Merged, report: Report) -> None:

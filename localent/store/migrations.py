@@ -141,9 +141,17 @@ def eleventh(conn: sqlite3.Connection) -> None:
         conn.execute(f"alter table problems add column {column}")
 
 
+VARIANT_OF = "variant_of text /* the same in problems that are variants of one another; null: by itself */"
+
+
+def twelfth(conn: sqlite3.Connection) -> None:
+    """Version 12: problems that are variants of one another. Null in older files, until a run names their groups."""
+    conn.execute(f"alter table problems add column {VARIANT_OF}")
+
+
 # The n-th makes version n.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...]
-MIGRATIONS = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh)
+MIGRATIONS = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth)
 
 
 def version(conn: sqlite3.Connection) -> int:

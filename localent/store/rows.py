@@ -117,8 +117,10 @@ def task_row(task: str, kind: str, source: str | None) -> Rows:
 
 
 def problem_row(task: str, problem: Problem) -> Rows:
+    """The row of a problem, but for what it is a variant of, which may change."""
     row = {"task": task} | asdict(problem) | {"choices": canonical([asdict(choice) for choice in problem.choices])}
     of_steps = {name: row.pop(name) for name in OF_STEPS}
+    del row["variant_of"]
     return one("problems", row | {name: canonical(steps) for name, steps in of_steps.items() if steps})
 
 

@@ -17,6 +17,7 @@ from localent.store.rows import Rows
 
 GROWING = ("probes", "answers")  # tables that a trace may gain rows of after it was stored: see add_probes
 CAME_WITH = "select source_id, solution, n_steps from problems where task = ? and problem_id = ?"
+REGROUP = "update problems set variant_of = ? where task = ? and problem_id = ?"
 COUNT = (
     "update sessions set n_traces = n_traces + 1, n_tokens = n_tokens + ?, n_probe_tokens = n_probe_tokens + ?"
     " where session_id = ?"
@@ -47,11 +48,16 @@ class Writer(File):
             self._put(rows.task_row(task, kind, source), key=1)
 
     def add_problems(self, task: str, problems: Iterable[Problem]) -> None:
-        """Add all of them or none. A problem keeps what it first came with: in its file, its line may move."""
+        """Add all of them or none. A problem keeps what it first came with: in its file, its line may move.
+
+        What it is a variant of moves nothing that is stored, so that the last that was given counts.
+        """
         with self.writing():
             for problem in problems:
                 came_with = self.first(CAME_WITH, task, problem.problem_id) or {}
                 self._put(rows.problem_row(task, replace(problem, **came_with)), key=2)
+                if problem.variant_of is not None:
+                    self.conn.execute(REGROUP, (problem.variant_of, task, problem.problem_id))
 
     def add_run(self, run: Run) -> None:
         """Add a run."""

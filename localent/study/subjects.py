@@ -72,6 +72,7 @@ class Subject:
     signatures: Signatures
     profile: Profile
     agreement: Agreement | None  # of rollouts with the computed distribution; None: no rollouts
+    variants: tuple[str, ...] = ()  # the sentence on problems that are variants of one another, if some are
 
 
 # --- reading a stored run ---------------------------------------------------------------------------------------------
@@ -92,6 +93,7 @@ class Reading:
     truncated: float  # share
     looped: float  # share
     no_answer: float  # share
+    variants: tuple[str, ...]
 
 
 def read_run(store: Database, run_id: str, wanted: Wanted) -> Reading:
@@ -113,12 +115,13 @@ def read_run(store: Database, run_id: str, wanted: Wanted) -> Reading:
         rolled=rolled and rolled.among(reasoned),
         m=m,
         n_tokens=traces.n_tokens[reasoned].astype(float),
-        accuracy=share(~traces.wrong, traces.problems),
+        accuracy=share(~traces.wrong, traces.clusters),
         chance=against_chance(traces),
         validity=validity(own),
         truncated=_mean(traces.truncated.astype(float)),
         looped=_mean(traces.looped.astype(float)),
         no_answer=_mean(np.array([answer is None for answer in traces.answers], float)),
+        variants=traces.variants,
     )
 
 
@@ -178,7 +181,7 @@ def subject(run: ModelRun, read: Reading, ln_wrong: float, resampling: Resamplin
     beyond = {name: beyond_controls.along(p, control, resampling) for name, control in controls.items()}
 
     def mean(values: Array) -> Estimate:
-        return estimate(mean_of, values, problems=p.problems, resampling=resampling)
+        return estimate(mean_of, values, problems=p.clusters, resampling=resampling)
 
     return Subject(
         model=run.model,
@@ -192,8 +195,8 @@ def subject(run: ModelRun, read: Reading, ln_wrong: float, resampling: Resamplin
         no_answer=read.no_answer,
         gain=mean(verdicts.gain_slope(p)),
         gain_half=mean(verdicts.gain_half(p)),
-        auroc_half=separation(p.half_way(p.entropy), p.wrong, p.problems, p.n_steps, resampling),
-        auroc_half_any=separation(p.at(p.entropy, HALF), p.wrong, p.problems, resampling=resampling),
+        auroc_half=separation(p.half_way(p.entropy), p.wrong, p.clusters, p.n_steps, resampling),
+        auroc_half_any=separation(p.at(p.entropy, HALF), p.wrong, p.clusters, resampling=resampling),
         lock_right=shape.lock_right,
         lock_wrong=shape.lock_wrong,
         abandoned=moves.abandoned_of_wrong,
@@ -203,6 +206,7 @@ def subject(run: ModelRun, read: Reading, ln_wrong: float, resampling: Resamplin
         signatures=shape,
         profile=moves,
         agreement=None if read.rolled is None or not read.rolled.there.any() else agreement(p, read.rolled, read.m),
+        variants=read.variants,
     )
 
 

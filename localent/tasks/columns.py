@@ -32,6 +32,8 @@ class Columns:
     observations: str = "observations"
     ideal_entropy: str = "ideal_entropy"
     ideal_answers: str = "ideal_answers"
+    group: str | None = None  # the same in problems that are variants of one another
+    group_text: str | None = None  # a text that is the same in them, numbers aside
     answer_is: str | None = None  # what names the true option: one of ANSWER_IS; None: the file is unambiguous
     kind: str | None = None  # of the answers, by name; None: as the answers show
     shuffle: int | None = None  # seed of the order in which options are given; None: as in the file
@@ -42,12 +44,15 @@ class Columns:
             raise UsageError(f"The answer is one of {', '.join(ANSWER_IS)}, got {self.answer_is!r}.")
         if self.kind not in (None, *KINDS):
             raise UsageError(f"The kind is one of {', '.join(KINDS)}, got {self.kind!r}.")
+        if self.group and self.group_text:
+            raise UsageError("A group is named by its value or by its text: leave out --group or --group-text.")
 
     @property
     def used(self) -> set[str]:
         """The columns that are read, those that hold others included."""
         named = {self.question, self.answer, self.id, self.solution, self.n_steps, self.context or ""}
         named |= {self.choices, *self.choice_columns, self.observations, self.ideal_entropy, self.ideal_answers}
+        named |= {self.group or "", self.group_text or ""}
         return named | {name.split(".")[0] for name in named}
 
     @property
@@ -97,7 +102,8 @@ def fits(row: Mapping[str, Any], columns: Columns) -> bool:
 def _needed(columns: Columns) -> list[str]:
     context = [] if columns.context in (None, NO_CONTEXT) else [str(columns.context)]
     named = [] if columns.choices == CHOICES else columns.choice_columns or [columns.choices]
-    return [columns.question, columns.answer, *context, *named]
+    groups = [name for name in (columns.group, columns.group_text) if name]
+    return [columns.question, columns.answer, *context, *named, *groups]
 
 
 def unfit(row: Mapping[str, Any], columns: Columns, file: str) -> UsageError:

@@ -11,11 +11,12 @@ from localent.errors import UsageError
 from localent.records import Choice, Problem
 from localent.tasks import kinds, observed
 from localent.tasks.columns import NO_CONTEXT, Columns, cell, is_of_csv, value_of
-from localent.tasks.identity import problem_id
+from localent.tasks.identity import problem_id, variant_id
 from localent.tasks.kinds import Gold, Kind
 from localent.tasks.options import choices_of, is_one_hot, shuffled
 
 CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K: "48/2 = <<48/2=24>>24"
+SURROGATE = "has invalid Unicode (a lone surrogate): fix or remove the row."
 STEP_DIGITS = 9  # more cannot be a number of steps, and SQLite holds 18 digits only
 
 
@@ -43,6 +44,7 @@ def problem_of(row: Mapping[str, Any], columns: Columns, file: str, where: str) 
         observations=told,
         ideal_entropy=ideal.entropy,
         ideal_answers=ideal.answers,
+        variant_of=_variant_of(row, columns, place),
     )
     return observed.check(problem, columns, place)
 
@@ -57,6 +59,27 @@ def _normal(columns: Columns, choices: tuple[Choice, ...], place: str) -> observ
     return normal
 
 
+def _variant_of(row: Mapping[str, Any], columns: Columns, place: str) -> str | None:
+    """What the problem is a variant of; None where no column says so, or its cell is empty."""
+    if columns.group is not None:
+        return _valid(_text(row, columns.group, place), place) or None
+    text = _text(row, columns.group_text, place) if columns.group_text else ""
+    return variant_id(text) if text else None
+
+
+def _text(row: Mapping[str, Any], column: str, place: str) -> str:
+    """What a cell shows; "" for an empty one."""
+    held = cell(row, column, place)
+    return "" if held is None else str(held).strip()
+
+
+def _valid(text: str, place: str) -> str:
+    """The text. Raises UsageError for one that no file can hold."""
+    if any("\ud800" <= char <= "\udfff" for char in text):
+        raise UsageError(f"{place} {SURROGATE}")
+    return text
+
+
 def _mixed(choices: Sequence[Choice], seed: int, question: str, place: str) -> dict[str, Choice]:
     if not choices:
         raise UsageError(f"{place} has no options, so --shuffle-options has no effect: leave it out.")
@@ -67,7 +90,7 @@ def _id(question: str, answer: str, choices: Sequence[Choice], told: Sequence[st
     try:
         return problem_id(question, answer, choices, told)
     except UnicodeEncodeError:
-        raise UsageError(f"{place} has invalid Unicode (a lone surrogate): fix or remove the row.") from None
+        raise UsageError(f"{place} {SURROGATE}") from None
 
 
 def _question(row: Mapping[str, Any], columns: Columns, place: str) -> str:

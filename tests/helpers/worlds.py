@@ -45,6 +45,8 @@ class World:
     leader: tuple[float, float] = (0.5, 0.5)  # accuracy of the leading answer at the start and at the end
     peak: tuple[float, float] = (0.7, 0.7)  # its probability
     se: float = 0.0  # nats: standard error of each entropy
+    n_variants: int = 1  # problems that are one question with other numbers: nearly the same entropies, fate, steps
+    grouped: bool = True  # that they are variants is known
 
 
 def shape(x: np.ndarray, how: str) -> np.ndarray:
@@ -56,6 +58,8 @@ def shape(x: np.ndarray, how: str) -> np.ndarray:
 
 def draw(w: World, rng: np.random.Generator) -> tuple[Probed, np.ndarray]:
     """(probes, tokens of each trace) of one run."""
+    if w.n_variants > 1:
+        return varied(w, *draw(replace(w, n_problems=w.n_problems // w.n_variants, n_variants=1), rng), rng)
     n = w.n_problems * w.n_samples
     problems = np.repeat(np.arange(w.n_problems), w.n_samples)
     n_steps = rng.integers(*w.steps, n)
@@ -73,6 +77,18 @@ def draw(w: World, rng: np.random.Generator) -> tuple[Probed, np.ndarray]:
     entropy = entropy + w.se * rng.normal(size=entropy.shape)
     entropy = np.maximum(np.round(entropy, 1) if w.ties else entropy, 0.0)
     return probed(w, problems, wrong, position, entropy, rng), n_tokens
+
+
+def varied(w: World, p: Probed, n_tokens: np.ndarray, rng: np.random.Generator) -> tuple[Probed, np.ndarray]:
+    """The run with each problem in `n_variants` forms: entropies and lengths differ a little, one outcome in ten."""
+    index = np.repeat(np.arange(len(p.wrong)), w.n_variants)
+    found, groups = p.among(index), p.problems[index]
+    problems = groups * w.n_variants + np.arange(len(index)) % w.n_variants
+    entropy = np.maximum(found.entropy + 0.3 * w.spread * rng.normal(size=found.entropy.shape), 0.0)
+    wrong = found.wrong ^ (rng.random(len(index)) < 0.1)
+    known = dict(problems=problems, groups=groups if w.grouped else None, trace_ids=np.arange(len(index)))
+    tokens = np.ceil(n_tokens[index] * rng.uniform(0.5, 1.5, len(index)))
+    return replace(found, entropy=entropy, wrong=wrong, **known), tokens
 
 
 def paths(w: World, position: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -137,6 +153,12 @@ NULL: dict[str, World] = {  # nothing here tells right from wrong beyond length 
     "confidence rises": World(200, leader=(0.4, 0.4), peak=(0.3, 0.99)),
     "confidence falls": World(200, leader=(0.4, 0.4), peak=(0.99, 0.45)),
     "thirty problems": World(30),
+    "variants": World(240, n_variants=6),
+    "variants of 15": World(240, n_variants=16),
+}
+UNKNOWN = {  # what goes wrong where it is not known which problems are variants
+    "variants": replace(NULL["variants"], grouped=False),
+    "variants of 15": replace(NULL["variants of 15"], grouped=False),
 }
 PLANTED: dict[str, World] = {
     "leader's accuracy doubles": World(200, leader=(0.28, 0.58), peak=(0.99, 0.99)),
@@ -161,7 +183,7 @@ def beyond(w: World, seeds: range) -> float:
 def read_half(w: World, seed: int) -> str:
     """The reading of the answer entropy half-way in one draw, with no other signal in its family."""
     p, n_tokens = draw(w, np.random.default_rng(seed))
-    traces = replace(labelled(p.wrong, p.problems, n_tokens), n_steps=p.n_steps)
+    traces = replace(labelled(p.wrong, p.problems, n_tokens), n_steps=p.n_steps, groups=p.groups)
     return signals._family([Score(trace_signals.ANSWERS[0], p.at(p.entropy, 0.5))], traces)[0].reading
 
 

@@ -6,6 +6,7 @@ import itertools
 import shutil
 import sqlite3
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -57,6 +58,15 @@ def test_the_parts_in_any_order_are_the_whole(parts, order, tmp_path):
     found = merge([files[i] for i in order], tmp_path / "all.db")
     assert tables(tmp_path / "all.db") == tables(whole)
     assert (sum(one.n_new for one in found), sum(one.n_there for one in found)) == (N, 6)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_variants_that_one_part_knows_are_known(parts, order, tmp_path):
+    """One part was made before its problems had groups."""
+    files = [Path(shutil.copy(file, tmp_path / f"{i}.db")) for i, file in enumerate(parts[0][:2])]
+    sql(files[1], "update problems set variant_of = 'template'")
+    merge([files[i] for i in order], tmp_path / "all.db")
+    assert sql(tmp_path / "all.db", "select distinct variant_of from problems") == [("template",)]
 
 
 def test_merging_again_changes_nothing(parts, tmp_path):

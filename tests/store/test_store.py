@@ -77,7 +77,7 @@ SCHEMA = {
     " entropy_lower REAL entropy_upper REAL residual REAL! invalid REAL! p_true REAL! log_p_true REAL leader TEXT"
     " n_fed INTEGER! control TEXT n_rollouts INTEGER entropy_se REAL",
     "problems": "task TEXT! problem_id TEXT! source_id TEXT! question TEXT! answer TEXT! choices TEXT! solution TEXT"
-    " n_steps INTEGER observations TEXT ideal_entropy TEXT ideal_answers TEXT",
+    " n_steps INTEGER observations TEXT ideal_entropy TEXT ideal_answers TEXT variant_of TEXT",
     "runs": "run_id TEXT! model_sha256 TEXT! task TEXT! settings TEXT! build TEXT! temperature REAL top_p REAL"
     " top_k INTEGER seed INTEGER max_tokens INTEGER lanes INTEGER threads INTEGER gpu_layers INTEGER"
     " shots INTEGER",
@@ -234,9 +234,9 @@ def test_a_file_of_version_6_keeps_every_value(tmp_path):
     before, views = tables(path), {view: sql(path, f"select * from {view}") for view in VIEWS.keys() - {"ideal_steps"}}
     open_db(path).close()
     after = tables(path)
-    assert {row[-3:] for row in after["problems"]} == {(None, None, None)}
-    for table in ("probes", "problems"):
-        after[table] = [row[:-3] for row in after[table]]
+    assert {row[-4:] for row in after["problems"]} == {(None,) * 4}
+    for table, n_new in (("probes", 3), ("problems", 4)):
+        after[table] = [row[:-n_new] for row in after[table]]
     assert after.pop("calibrations") == []
     assert after == before
     for view, rows_ in views.items():
@@ -507,6 +507,13 @@ def test_a_number_beyond_sqlite_is_refused_in_words(db):
 def test_a_problem_whose_line_has_moved_is_the_same_problem(db):
     db.add_problems("sums", [replace(NUMBER, source_id="line 99")])
     assert db.problems("sums")[0].source_id == NUMBER.source_id
+
+
+def test_what_a_problem_is_a_variant_of_is_what_was_given_last(db):
+    """Nothing that is stored depends on it; where nothing is given, what is known stays."""
+    for given, wanted in ((None, None), ("a", "a"), (None, "a"), ("b", "b")):
+        db.add_problems("sums", [replace(NUMBER, variant_of=given)])
+        assert [p.variant_of for p in db.problems("sums")] == [wanted, None]
 
 
 def test_problems_are_added_all_or_none(db):
