@@ -7,21 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 
 from localent.analysis.curves import FLOOR, GRID, Curve, curve
-from localent.analysis.information import readable
+from localent.analysis.information import POOLING, Reader, readable
 from localent.analysis.intervals import DEFAULT, Resampling
 from localent.analysis.metrics import Array
 from localent.analysis.probed import Probed
 
 
-def gap_to(p: Probed, control: Probed, floor: float = FLOOR) -> Array:
+def gap_to(p: Probed, control: Probed, floor: float = FLOOR, reader: Reader = POOLING) -> Array:
     """Information after the trace's own steps minus that after the control's: (n, K_max + 1) nats, 0 at k = 0.
 
-    Each recalibrated by itself (information.readable). Both gains count from the same k = 0, which cancels. NaN where
-    the control was not read.
+    Each recalibrated by itself (information.readable). Both gains count from the same k = 0, which cancels; so does
+    what is gained by averaging alone. NaN where the control was not read.
     """
     width = min(p.p_true.shape[1], control.p_true.shape[1])
     gaps = np.full(p.p_true.shape, np.nan)
-    gaps[:, :width] = readable(p, floor)[:, :width] - readable(control, floor, p)[:, :width]
+    own, other = readable(p, floor, reader=reader), readable(control, floor, p, reader)
+    gaps[:, :width] = own[:, :width] - other[:, :width]
     gaps[:, 0] = np.where(control.there_at_all & p.there, 0.0, np.nan)
     return gaps
 

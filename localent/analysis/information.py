@@ -7,6 +7,7 @@ So p_k is recalibrated first, and judged on problems that the recalibration has 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from zlib import crc32
 
 import numpy as np
@@ -25,18 +26,32 @@ RECALIBRATED = (
 PRIOR = 1.0  # problems that each forecast is credited with before any is seen: no weight is ever 0
 
 
-def readable(p: Probed, floor: float = FLOOR, start: Probed | None = None) -> Array:
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How a reader of a prefix uses the distribution before the first step, and where its weights are fitted."""
+
+    pools: bool = False  # it is one more of the forecasts; False: it takes the place of all, or is not used
+    has_seen: bool = False  # the problems themselves fit the weights: never too few to see what they hold, but more
+
+
+CAUTIOUS = Reader()  # two noisy readings of one distribution are worth more than one: that counts for nothing
+POOLING = Reader(pools=True)  # to be compared with a control, which gains as much by averaging alone
+OPTIMIST = Reader(pools=True, has_seen=True)  # gains more than there is: what it does not gain is not there
+
+
+def readable(p: Probed, floor: float = FLOOR, start: Probed | None = None, reader: Reader = CAUTIOUS) -> Array:
     """ln q_k(a*), the recalibrated log probability of the true answer: (n, J_max + 1) nats, NaN where not probed.
 
     q is a weighted mean of the model's own distribution p, of its most likely answer alone, and of a blind guess,
     u = 1 / number of options (`floor` where answers cannot be guessed). The weights, at least 0 with sum 1, maximise
     the likelihood over the other half of the problems, each of which counts once, at each part of the trace apart: the
     start, each quarter, the end. Over-confidence goes to u, under-confidence to the leader. A reader may ignore what it
-    has read: where the distribution before the first step is likelier on the other half, q is that one's. Without that
-    ("optional ignorance"), a model that is mostly wrong in the end would have lost information though it is right more
-    often than at the start. It is one or the other, never their mean: two noisy readings of one distribution are worth
-    more than one, without anything gathered between them. `start`: where the distribution before the first step is
-    from, for a control, which has none. All NaN where no problem is in the other half.
+    has read ("optional ignorance"), or a model that is mostly wrong in the end would have lost information though it is
+    right more often than at the start: by default, where the distribution before the first step is likelier on the
+    other half, q is that one's. It is one or the other, never their mean: two noisy readings of one distribution are
+    worth more than one, without anything gathered between them. Other readers: see `Reader`. `start`: where the
+    distribution before the first step is from, for a control, which has none. All NaN where no problem is in the other
+    half.
     Source: V-information, Xu et al. (2020), arXiv 2002.10689, with this family of readers; linear pools, Stone (1961);
     EM for mixture weights, Dempster et al. (1977). The family is ours.
     """
@@ -45,17 +60,20 @@ def readable(p: Probed, floor: float = FLOOR, start: Probed | None = None) -> Ar
     before = np.where(np.isnan(first), now, first)
     there = ~np.isnan(now).any(-1) & ~np.isnan(p.position)
     half, n_parts = halves(p.clusters), QUARTERS + 2
+    if len(np.unique(half)) < 2:
+        return np.full(there.shape, np.nan)
+    half = half * (not reader.has_seen)
     part = np.where(there, np.ceil(np.nan_to_num(p.position) * QUARTERS), 0).astype(int) + (p.position == 1)
     cell = (half[:, None] * n_parts + part)[there]
     problem = np.broadcast_to(problem_index(p.clusters)[:, None], there.shape)[there]
-    other = ((1 - half[:, None]) * n_parts + part)[there]  # fitted where this problem is not
+    other = cell if reader.has_seen else ((1 - half[:, None]) * n_parts + part)[there]  # fitted without this problem
     counts = _once(problem * 2 * n_parts + cell)
-    (q_now, fit_now), (q_before, fit_before) = (
-        _read(one[there], cell, other, counts, 2 * n_parts) for one in (now, before)
-    )
+    ways = [np.concatenate([now, before[..., :1]], -1)] if reader.pools else [now, before]
+    read = [_read(one[there], cell, other, counts, 2 * n_parts) for one in ways]
+    likeliest = np.argmax([fit for _, fit in read], 0)[other]
     found = np.full(there.shape, np.nan)
-    found[there] = np.log(np.where((fit_before > fit_now)[other], q_before, q_now))
-    return found if len(np.unique(half)) == 2 else np.full(there.shape, np.nan)
+    found[there] = np.log(np.choose(likeliest, [q for q, _ in read]))
+    return found
 
 
 def _read(forecasts: Array, cell: Array, other: Array, counts: Array, n_cells: int) -> tuple[Array, Array]:
@@ -72,9 +90,9 @@ def halves(problems: Array) -> Array:
     return found
 
 
-def gain(p: Probed, floor: float = FLOOR) -> Array:
+def gain(p: Probed, floor: float = FLOOR, reader: Reader = CAUTIOUS) -> Array:
     """Information gained about the true answer since k = 0, recalibrated: (n, J_max + 1) nats. Positive: gained."""
-    found = readable(p, floor)
+    found = readable(p, floor, reader=reader)
     return found - found[:, :1]
 
 

@@ -27,6 +27,7 @@ from localent.analysis.claims import (
 from localent.analysis.contrasts import Sample, signatures
 from localent.analysis.curves import FLOOR, log_true
 from localent.analysis.fano import most_entropy
+from localent.analysis.information import CAUTIOUS, OPTIMIST, POOLING, Reader
 from localent.analysis.intervals import DEFAULT, Estimate, Resampling, estimate
 from localent.analysis.metrics import Array, mean_of
 from localent.analysis.probed import Probed
@@ -53,11 +54,11 @@ def judge(s: Sample, controls: dict[str, Probed], rolled: Probed | None = None, 
 
 
 def _information(s: Sample) -> Iterator[Verdict]:
-    p, gains = s.p, information.gain(s.p, s.rules.floor)
+    p = s.p
     raw = slope(log_true(p.p_true, s.rules.floor), p.position)
     leads = slope(np.where(p.open_leader, np.nan, p.leader_true), p.position)
-    yield _of_means(claims.GAIN_RISES, s, slope(gains, p.position), allowed(p, s.rules.floor))
-    yield _of_means(claims.GAIN_BY_HALF, s, p.half_way(gains), "traces of two steps or more")
+    yield _gained(claims.GAIN_RISES, s, p, lambda gains: slope(gains, p.position), allowed(p, s.rules.floor))
+    yield _gained(claims.GAIN_BY_HALF, s, p, p.half_way, "traces of two steps or more")
     yield _of_means(claims.LEADER_RISES, s, leads)
     for claim, values, note in (
         (claims.P_TRUE_RISES, slope(p.p_true, p.position), "rises with confidence alone where most leaders are right"),
@@ -67,9 +68,9 @@ def _information(s: Sample) -> Iterator[Verdict]:
         yield claims.reported(claim, s.subject, effect, note)
 
 
-def gain_slope(p: Probed) -> Array:
+def gain_slope(p: Probed, reader: Reader = CAUTIOUS) -> Array:
     """Slope of the information gain over k/K, in nats per whole trace: (n,); NaN for a trace without steps."""
-    return slope(information.gain(p), p.position)
+    return slope(information.gain(p, reader=reader), p.position)
 
 
 def gain_half(p: Probed) -> Array:
@@ -88,6 +89,28 @@ def allowed(p: Probed, floor: float = FLOOR) -> str:
     return f"by Fano, the leader's errors leave at most {open_[0]:.2f} nats at the start, {open_[1]:.2f} at the end"
 
 
+def _gained(claim: Claim, s: Sample, p: Probed, by: Callable[[Array], Array], note: str = "") -> Verdict:
+    """A claim about the information gained. by: gains, (n, J_max + 1) nats -> one value per trace, (n,)."""
+    cautious, most = (by(information.gain(p, s.rules.floor, reader)) for reader in (CAUTIOUS, OPTIMIST))
+    return unless_missed(_of_means(claim, s, cautious, note), most, p.clusters, s.resampling)
+
+
+def unless_missed(v: Verdict, most: Array, problems: Array, resampling: Resampling) -> Verdict:
+    """The verdict; not that the effect is small where a reader that errs the other way finds more.
+
+    The weights of a recalibration are learned from few problems, and the cautious reader forgets the start where it
+    trusts what follows: it gains less than there is. most: the effect by a reader that gains too much, (n,).
+    """
+    if not v.is_smaller or v.p_smaller is None:
+        return v
+    bound = estimate(mean_of, most, problems=problems, resampling=resampling)
+    if bound.below(v.smallest):
+        return replace(v, p_smaller=max(v.p_smaller, sign_flip_p(most, problems, v.smallest) or 0.0))
+    if bound.value is None:
+        return undecided(v, "too little was read to call it small")
+    return undecided(v, f"a reader that keeps the start's answers in mind gains up to {bound.value:.2f} {v.unit}")
+
+
 def _of_means(claim: Claim, s: Sample, values: Array, note: str = "") -> Verdict:
     """The claim by the mean of one value per trace, (n,)."""
     effect = varying(estimate(mean_of, values, problems=s.p.clusters, resampling=s.resampling))
@@ -103,12 +126,10 @@ def ps_of_mean(claim: Claim, effect: Estimate, values: Array, problems: Array, r
 
 def _by_rollouts(s: Sample, rolled: Probed, m: int) -> Verdict:
     """The first claim by the other estimator: the reasoning is continued, not cut off."""
-    values = slope(information.gain(rolled, s.rules.floor), rolled.position)
-    if not rolled.there.any():
-        return undecided(_of_means(claims.GAIN_RISES_ROLLOUTS, s, values), "no trace was rolled out: give it more time")
-    if not (rolled.p_true >= 1 / m).any():  # the true answer was never drawn: m continuations cannot see it move
-        values = np.where(np.isnan(values), np.nan, 0.0)
-    return _of_means(claims.GAIN_RISES_ROLLOUTS, s, values, f"{m} rollouts a prefix; the traces that have them")
+    seen = bool((rolled.p_true >= 1 / m).any())  # else it was never drawn: m continuations cannot see it move
+    note = f"{m} rollouts a prefix; the traces that have them"
+    found = _gained(claims.GAIN_RISES_ROLLOUTS, s, rolled, lambda gains: slope(gains, rolled.position) * seen, note)
+    return found if rolled.there.any() else undecided(found, "no trace was rolled out: give it more time")
 
 
 # --- controls ---------------------------------------------------------------------------------------------------------
@@ -116,20 +137,21 @@ def _by_rollouts(s: Sample, rolled: Probed, m: int) -> Verdict:
 
 def _controls(s: Sample, controls: dict[str, Probed]) -> Iterator[Verdict]:
     """Each control over all steps, the least of them, and the least of them by half of the steps."""
-    gaps = {name: gap_to(s.p, control, s.rules.floor) for name, control in controls.items()}
-    whole = {name: _over(s, name, mean(gap[:, 1:])) for name, gap in gaps.items()}
-    by_half = {name: _over(s, name, s.p.half_way(gap)) for name, gap in gaps.items()}
+    whole = {name: _over(s, name, control, lambda gap: mean(gap[:, 1:])) for name, control in controls.items()}
+    by_half = {name: _over(s, name, control, s.p.half_way) for name, control in controls.items()}
     yield from whole.values()
     if whole:
         yield least_of(claims.EXCEEDS_ALL, whole)
         yield least_of(claims.EXCEEDS_ALL_HALF, by_half)
 
 
-def _over(s: Sample, control: str, gaps: Array) -> Verdict:
-    """The claim that a model exceeds one control, by one gap per trace, (n,) nats."""
-    by_outcome = control in BY_OUTCOME
+def _over(s: Sample, name: str, control: Probed, by: Callable[[Array], Array]) -> Verdict:
+    """The claim that a model exceeds one control. by: gaps, (n, K_max + 1) nats -> one value per trace, (n,)."""
+    by_outcome = name in BY_OUTCOME
     note = "also where the trace itself is wrong: all traces count" if by_outcome else ""
-    return _of_means(exceeds(control, selected=by_outcome), s, gaps, note)
+    values, most = (by(gap_to(s.p, control, s.rules.floor, reader)) for reader in (POOLING, OPTIMIST))
+    found = _of_means(exceeds(name, selected=by_outcome), s, values, note)
+    return unless_missed(found, most, s.p.clusters, s.resampling)
 
 
 def least_of(claim: Claim, found: dict[str, Verdict]) -> Verdict:
@@ -172,11 +194,13 @@ def _over_all(verdicts: Sequence[Verdict]) -> Callable[[Verdict], bool]:
 def training(earlier: tuple[str, Probed], later: tuple[str, Probed], resampling: Resampling = DEFAULT) -> Verdict:
     """Training increases the gain: later minus earlier stage, paired by problem, in nats per whole trace."""
     (name_a, a), (name_b, b) = earlier, later
-    gains = gain_slope(a), gain_slope(b)
-    values, clusters = _differences(gains, (a, b))
+    (values, clusters), (most, _) = (
+        _differences([gain_slope(p, reader) for p in (a, b)], (a, b)) for reader in (CAUTIOUS, OPTIMIST)
+    )
     effect = varying(estimate(mean_of, values, problems=clusters, resampling=resampling))
     ps = ps_of_mean(claims.TRAINING, effect, values, clusters)
-    return judged(claims.TRAINING, f"{name_a} -> {name_b}", effect, ps)
+    found = judged(claims.TRAINING, f"{name_a} -> {name_b}", effect, ps)
+    return unless_missed(found, most, clusters, resampling)
 
 
 def _differences(values: Sequence[Array], arms: Sequence[Probed]) -> tuple[Array, Array]:

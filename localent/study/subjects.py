@@ -10,7 +10,7 @@ import numpy as np
 from localent.analysis import beyond_controls, load, signatures, verdicts
 from localent.analysis.chance import Chance, against_chance
 from localent.analysis.curves import HALF, Curve
-from localent.analysis.information import readable
+from localent.analysis.information import POOLING, readable
 from localent.analysis.intervals import Estimate, Resampling, estimate, problem_index, separation, share
 from localent.analysis.metrics import Array, mean_of
 from localent.analysis.probed import Probed, only
@@ -212,7 +212,7 @@ def subject(run: ModelRun, read: Reading, ln_wrong: float, resampling: Resamplin
 
 def gain_of_control(p: Probed, control: Probed) -> Array:
     """Information gained at the last k of a control's text, from the trace's own start: (n,) nats."""
-    found: Array = signatures.last(readable(control, start=p)) - readable(p)[:, 0]
+    found: Array = signatures.last(readable(control, start=p, reader=POOLING)) - readable(p, reader=POOLING)[:, 0]
     return found
 
 

@@ -5,10 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import worlds
-from scipy import stats
+from helpers.simulated import probed
+from scipy import optimize, stats
 
 from localent.analysis import claims, contrasts, information, saturation, sensitivity
 from localent.analysis.claims import LENGTH, QUESTION, REPORTED, SUPPORTED
+from localent.analysis.contrasts import Sample
 from localent.analysis.held import Compared, by_length
 from localent.analysis.sensitivity import KNOBS
 from localent.analysis.verdicts import judge
@@ -52,6 +54,46 @@ def test_two_noisy_readings_are_not_taken_for_a_gain():
     right = rng.random(p.position.shape) < 0.6
     p = replace(p, p_true=np.where(right, 0.8, 0.2 / 3), leader_true=right * 1.0)
     assert abs(p.at_end(information.gain(p)).mean()) < 0.03
+
+
+def numbers(n_problems, accuracy, first, rng):
+    """Traces of number answers that settle, always sure, and rightly with this accuracy; before the first step nothing
+    leads and `first` is on the true answer."""
+    position = np.tile([0, 0.5, 1.0], (n_problems, 1))
+    right = rng.random((n_problems, 1)) < accuracy
+    p_true = np.where(position == 0, first, np.where(right, 0.99, 1e-4))
+    p = probed(p_true, position, ~right[:, 0], np.arange(n_problems))
+    return replace(p, leader_true=(position > 0) * right * 1.0, guess=np.zeros(n_problems), residual=0 * p_true)
+
+
+@pytest.mark.parametrize(("accuracy", "first"), [(0.28, 0.02), (0.15, 0.02), (0.5, 0.1)])
+def test_a_reader_who_keeps_the_start_in_mind_gains_what_is_there(accuracy, first):
+    """The most that any mean of start and leader is worth, by scipy, at the accuracy that was drawn."""
+    p = numbers(6000, accuracy, first, np.random.default_rng(0))
+    drawn = 1 - p.wrong.mean()
+
+    def loss(w):
+        return -drawn * np.log(w + (1 - w) * first) - (1 - drawn) * np.log((1 - w) * first) + np.log(first)
+
+    gained = -optimize.minimize_scalar(loss, bounds=(0.001, 0.999), method="bounded").fun
+    for reader in (information.POOLING, information.OPTIMIST):
+        assert p.at_end(information.gain(p, reader=reader)).mean() == pytest.approx(gained, abs=0.02)
+    assert abs(p.at_end(information.gain(p)).mean()) < gained - 0.1  # who forgets it sees less
+
+
+@pytest.mark.parametrize("n_problems", [11, 30, 100])
+def test_information_that_a_cautious_reader_misses_is_not_called_small(n_problems):
+    """The leader's accuracy rises from none to .28: 0.5 nats for a reader who keeps the start in mind."""
+    for seed in range(12):
+        p = numbers(n_problems, 0.28, 0.02, np.random.default_rng(seed))
+        found = {v.key: v for v in judge(Sample("m", p, np.full(n_problems, 50.0), worlds.FEW), {})}
+        for key in (claims.GAIN_RISES.key, claims.GAIN_BY_HALF.key):
+            assert not found[key].is_smaller
+
+
+def test_what_no_reader_gains_is_called_small():
+    found = [worlds.judged(worlds.World(200), seed)[claims.GAIN_RISES.key] for seed in range(4)]
+    assert all(v.is_smaller for v in found)
 
 
 def test_a_reader_may_ignore_what_made_it_sure_of_the_wrong_answer():
@@ -119,5 +161,5 @@ def test_an_effect_of_length_that_is_left_is_seen():
     rng = np.random.default_rng(0)
     steps = rng.integers(2, 7, 200)
     wrong = rng.random(200) < 0.4
-    x = Compared(1.5 * wrong + steps + rng.normal(size=200), wrong, np.arange(200), steps, 20.0 * steps)
+    x = Compared(1.5 * wrong + steps + rng.normal(size=200), wrong, np.arange(200), np.arange(200), steps, 20.0 * steps)
     assert by_length(x).shown

@@ -216,8 +216,8 @@ def test_gains_of_controls_are_read_at_their_last_k(tmp_path):
     own, control = found.own, found.controls["shuffled"]
     gains, before, after = (
         gain_of_control(own, control),
-        information.readable(own),
-        information.readable(control, start=own),
+        information.readable(own, reader=information.POOLING),
+        information.readable(control, start=own, reader=information.POOLING),
     )
     for i in range(10):
         k = int(own.n_steps[i])
@@ -402,7 +402,8 @@ def test_a_control_that_was_not_read_at_a_step_is_missing_there(tmp_path):
     filler = replace(found.controls["filler"], p_true=np.where(read, found.controls["filler"].p_true, np.nan))
     gaps = beyond_controls.gap_to(found.own, filler)
     assert np.isnan(gaps[:, [1, 3]]).all()
-    own, control = information.readable(found.own), information.readable(filler, start=found.own)
+    own = information.readable(found.own, reader=information.POOLING)
+    control = information.readable(filler, start=found.own, reader=information.POOLING)
     assert gaps[:, 4] == pytest.approx(own[:, 4] - control[:, 4])
     assert scores.mean(gaps[:, 1:]) == pytest.approx(gaps[:, [2, 4]].mean(1))
 
