@@ -17,6 +17,7 @@ from localent.cli import (
     demo,
     doctor,
     export,
+    help,
     inspect,
     merge,
     models,
@@ -70,15 +71,29 @@ GROUPS = {  # in the order in which people meet them: title -> commands, each wi
         quantize: "Make quants of a model.",
         compare: "Measure what quantization changes.",
         doctor: "Examine this machine.",
+        help: "List the commands, or explain one.",
     },
 }
 
 
+GREETING = f"""localent {localent.__version__} watches a language model's uncertainty while it reasons.
+
+  localent demo                             see it on bundled models, in minutes
+  localent ask abacus-sft "2 + 3 * 4 = ?"   put a question to one, and watch
+  localent run model.gguf gsm8k -n 100      your model on 100 problems
+
+'localent help' lists the commands, 'localent help run' explains one."""
+
+
 @click.group(
-    "localent", cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    "localent",
+    cls=Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(localent.__version__, prog_name="localent")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Watch a language model's uncertainty while it reasons: full-logit entropy of GGUF models, in SQLite.
 
     \b
@@ -87,6 +102,8 @@ def main() -> None:
     localent sql "select * from run_summary"    query the results
     """
     logging.getLogger("localent").handlers = [Notes()]
+    if context.invoked_subcommand is None:
+        click.echo(GREETING)
 
 
 for title, modules in GROUPS.items():

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from localent.cli import complete
 from localent.cli.options import db_option
-from localent.cli.output import print_table, say
+from localent.cli.output import print_table, say, say_above
 
 
 @click.command("calibrate")
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=complete.runs)
 @click.option(
     "--signal", help="A signal by its name or key ('localent signals'). Default: the one of the best Brier score."
 )
@@ -46,7 +47,7 @@ def command(run_id: str, signal: str | None, method: str, db: Path, json_: bool)
     if json_:
         click.echo(json_text(report.everything(found)))
         return
-    click.echo(f"{report.heading(found)}\n")
+    say_above(report.heading(found).split("\n"))
     print_table(*report.judged_table(found), None)
     click.echo()
     print_table(*report.bins_table(found), None)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localent.cli import complete
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.options import (
     DATA,
@@ -104,13 +105,17 @@ def _at_least(least: int, name: str, value: int | None) -> None:
 
 
 @click.command("compare")
-@click.argument("models", nargs=-1, required=True, metavar="REF CAND...")
+@click.argument("models", nargs=-1, required=True, metavar="REF CAND...", shell_complete=complete.models)
 @Group(
     "basis",
     Basis,
     click.option("--text", type=PATH, help="Compare on a text file, in llama-perplexity's chunks."),
-    click.option("--task", help="Compare on reasoning traces: REF works on this task first."),
-    click.option("--run", "run_id", help="Compare on the traces of a run that is in the database."),
+    click.option(
+        "--task", shell_complete=complete.tasks, help="Compare on reasoning traces: REF works on this task first."
+    ),
+    click.option(
+        "--run", "run_id", shell_complete=complete.runs, help="Compare on the traces of a run that is in the database."
+    ),
     click.option("--kld-base", type=PATH, help="Compare with a base file of llama-perplexity in place of REF."),
     click.option("--write-kld-base", type=PATH, help="With --text: also write such a base file of REF. Large."),
     n_option("With --task or --run: the first n problems. Default: all."),

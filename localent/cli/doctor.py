@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
+from localent.cli import complete
 from localent.cli.arguments import refuse_unused
-from localent.cli.output import echo
+from localent.cli.output import echo, room
 from localent.cli.settings import gpu_layers_option
 
 if TYPE_CHECKING:
@@ -27,11 +29,12 @@ PARTS = {
     "noise": "Other settings: largest change of a token's entropy",
     "advice": "Advice",
 }
+LEAST = 24  # columns of the terminal that a finding keeps
 MARK = {True: "+", False: "!", None: " "}
 
 
 @click.command("doctor")
-@click.argument("model", default="abacus-sft")
+@click.argument("model", default="abacus-sft", shell_complete=complete.models)
 @click.option("--quick", is_flag=True, help="Inspect only; measure nothing.")
 @gpu_layers_option
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
@@ -70,7 +73,14 @@ def _show(title: str, findings: Sequence[Finding]) -> None:
     echo(f"\n{title}")
     width = max(len(finding.name) for finding in findings)
     for finding in findings:
-        echo(f" {MARK[finding.ok]} {finding.name:<{width}}  {_line(finding)}")
+        echo(f" {MARK[finding.ok]} {finding.name:<{width}}  {_fitting(_line(finding), width + 5)}")
+
+
+def _fitting(text: str, indent: int) -> str:
+    """The text in lines that fit the terminal, the later ones indented."""
+    width = room()
+    lines = [text] if width is None else textwrap.wrap(text, max(LEAST, width - indent))
+    return f"\n{'':{indent}}".join(lines)
 
 
 def _line(finding: Finding) -> str:

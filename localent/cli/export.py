@@ -6,13 +6,14 @@ from pathlib import Path
 
 import click
 
+from localent.cli import complete
 from localent.cli.options import PATH, db_option
 from localent.cli.output import print_table
 from localent.cli.progress import Bar
 
 
 @click.command("export")
-@click.argument("run")
+@click.argument("run", shell_complete=complete.runs)
 @click.option("--to", type=click.Choice(("parquet", "csv", "jsonl")), default="csv", show_default=True, help="Format.")
 @click.option("-o", "--output", type=PATH, help="Folder. Default: the run's id.")
 @click.option("--table", "tables", multiple=True, help="Only this table; may be repeated. Default: all.")

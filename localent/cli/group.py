@@ -7,7 +7,6 @@ import sys
 from typing import Any, NoReturn
 
 import click
-from click.exceptions import NoArgsIsHelpError
 
 from localent.errors import LocalentError, UsageError
 
@@ -20,11 +19,9 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except NoArgsIsHelpError:
-            raise  # prints the help
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx else "localent"
-            fail(f"{error.format_message()} See '{where} --help'.", 2)
+            fail(f"{error.format_message()}{example_for(error)} See '{where} --help'.", 2)
         except UsageError as error:
             fail(error, 2)
         except LocalentError as error:
@@ -53,6 +50,15 @@ class Commands(click.Group):
         for title, names in self.titles.items():
             with formatter.section(title):
                 formatter.write_dl([(name, self.commands[name].short_help or "") for name in names])
+
+
+def example_for(error: click.UsageError) -> str:
+    """Where an argument is missing, the command's first example as a sentence."""
+    if not isinstance(error, click.MissingParameter) or error.ctx is None:
+        return ""
+    lines = (line.strip() for line in (error.ctx.command.help or "").splitlines())
+    example = next((line for line in lines if line.startswith(f"{error.ctx.command_path} ")), None)
+    return f" For example '{example}'." if example else ""
 
 
 def fail(message: object, code: int) -> NoReturn:

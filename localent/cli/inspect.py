@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from localent.cli.output import echo
+from localent.cli import complete
+from localent.cli.output import echo, room
+from localent.report.table import cell_text, cut, pad, text_width
 
 if TYPE_CHECKING:
     from localent.files.tensors import Details
 
 
+LEAST = 16  # columns of the terminal that a fact keeps
+
+
 @click.command("inspect")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=complete.models)
 @click.option("--json", "json_", is_flag=True, help="Print JSON, one object a line.")
 def command(files: tuple[str, ...], json_: bool) -> None:
     """Show the contents of GGUF files side by side: identity, tensor types, bits per weight, tokenizer.
@@ -42,9 +47,16 @@ def command(files: tuple[str, ...], json_: bool) -> None:
     echo(_side_by_side(names, facts))
     for details in found:
         if sentence := fallback_sentence(details):
-            echo(f"\nWarning: {sentence}")
+            _say(f"Warning: {sentence}")
     for sentence in _differences(found):
-        echo(f"\n{sentence}")
+        _say(sentence)
+
+
+def _say(sentence: str) -> None:
+    from localent.report.terminal import paragraphs
+
+    width = room()
+    echo("\n" + "\n".join([sentence] if width is None else paragraphs([sentence], width)))
 
 
 def _facts(details: Details) -> dict[str, str]:
@@ -71,14 +83,32 @@ def _facts(details: Details) -> dict[str, str]:
 
 
 def _side_by_side(names: Sequence[str], facts: Sequence[dict[str, str]]) -> str:
-    from localent.report.table import cell_text
-
     facts = [{name: cell_text(value) for name, value in fact.items()} for fact in facts]  # a file's own words
-    widths = [max(len(value) for value in fact.values()) for fact in facts]
-    label = max(map(len, names))
+    label, width = max(map(len, names)), room()
+    most = None if width is None else max(LEAST, width - label - 2)
+    facts = [{name: cut(value, most) for name, value in fact.items()} for fact in facts]
+    return "\n\n".join(_block(names, some, label) for some in _fitting(facts, label, width))
+
+
+def _fitting(facts: list[dict[str, str]], label: int, width: int | None) -> Iterator[list[dict[str, str]]]:
+    """As many files side by side as fit, then the next ones. width None: all of them."""
+    some: list[dict[str, str]] = []
+    for fact in facts:
+        if some and width is not None and label + sum(2 + _width(one) for one in [*some, fact]) > width:
+            yield some
+            some = []
+        some.append(fact)
+    yield some
+
+
+def _width(fact: dict[str, str]) -> int:
+    return max(map(text_width, fact.values()))
+
+
+def _block(names: Sequence[str], facts: Sequence[dict[str, str]], label: int) -> str:
     lines = []
     for name in names:
-        cells = [fact.get(name, "").ljust(width) for fact, width in zip(facts, widths, strict=True)]
+        cells = [pad(fact.get(name, ""), _width(fact), False) for fact in facts]
         lines.append("  ".join([name.ljust(label), *cells]).rstrip())
     return "\n".join(lines)
 

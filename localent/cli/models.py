@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localent.cli import complete
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.options import PATH, format_options
 from localent.cli.output import echo, print_table
@@ -44,7 +45,7 @@ class Wanted:
 
 
 @click.command("models")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.models)
 @Group(
     "wanted",
     Wanted,

@@ -37,9 +37,10 @@ db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=PAT
 
 
 def format_options(command: Function) -> Function:
-    """--table, --csv, --json, --md: how a table is printed."""
+    """--table, --wide, --csv, --json, --md: how a table is printed."""
     for form, text in (
-        ("table", "Aligned columns: the default."),
+        ("table", "Aligned columns that fit the terminal: the default."),
+        ("wide", "All columns and rows, however wide."),
         ("csv", "Comma-separated values."),
         ("json", "JSON, one object a line."),
         ("md", "Markdown."),

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,15 +22,51 @@ if TYPE_CHECKING:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence], form: str | None, *, max_width: int | None = 60
 ) -> None:
-    """Print rows as they come: an aligned table unless form is "csv", "json" (one object a line) or "md"."""
+    """Print rows as they come: an aligned table unless form is "csv", "json" (one object a line) or "md".
+
+    The table fits the terminal; "wide": all of it, however wide.
+    """
     from localent.report import table
 
     if form in ("csv", "json"):
         watched = sys.stdout.isatty()
         for line in {"csv": table.csv_lines, "json": table.json_lines}[form](columns, rows):
             click.echo(table.harmless(line) if watched else line, color=True)  # True: a file gets what is stored
-    else:
+    elif form in ("md", "wide"):
         click.echo(table.table(columns, rows, markdown=form == "md", max_width=max_width))
+    else:
+        _print_fitted(columns, rows, max_width)
+
+
+def _print_fitted(columns: Sequence[str], rows: Iterable[Sequence], max_width: int | None) -> None:
+    """A table that fits the terminal, and below it what was left out."""
+    from localent.report.fitting import fitted
+
+    width = room()
+    found = fitted(columns, rows, width, max_width)
+    click.echo(found.text)
+    left_out = []
+    if found.undefined:
+        left_out.append(f"{len(found.undefined)} rows are undefined: {', '.join(found.undefined)}{_way('.')}")
+    if found.hidden:
+        left_out.append(f"Not shown for lack of room: {', '.join(found.hidden)}{_way('.')}")
+    for line in [line for sentence in left_out for line in textwrap.wrap(sentence, min(width or 100, 100))]:
+        echo(line)
+
+
+def _way(end: str) -> str:
+    """The end of a sentence on what a table lacks: the option of this command that shows it."""
+    context = click.get_current_context(silent=True)
+    options = {option for param in context.command.params for option in param.opts} if context else set()
+    way = next((option for option in ("--wide", "--json") if option in options), None)
+    return f"; {way} shows all{end}" if way else end
+
+
+def room() -> int | None:
+    """The columns of the terminal, or those that COLUMNS tells; None where a file or a pipe takes the output."""
+    if not sys.stdout.isatty() and not os.environ.get("COLUMNS"):
+        return None
+    return shutil.get_terminal_size((80, 24)).columns
 
 
 def echo(text: object = "", *, err: bool = False) -> None:
@@ -49,7 +88,15 @@ def say(lines: Iterable[str], form: str | None) -> None:
     """Sentences below a table, wrapped; on stderr where the table is for machines."""
     from localent.report.terminal import paragraphs
 
-    for line in ["", *paragraphs(list(lines), 100)]:
+    for line in ["", *paragraphs(list(lines), min(room() or 100, 100))]:
+        echo(line, err=form in ("csv", "json"))
+
+
+def say_above(lines: Iterable[str], form: str | None = None) -> None:
+    """Sentences above a table, as `say` prints those below."""
+    from localent.report.terminal import paragraphs
+
+    for line in [*paragraphs(list(lines), min(room() or 100, 100)), ""]:
         echo(line, err=form in ("csv", "json"))
 
 
@@ -71,9 +118,9 @@ def summary_of(db: str | Path, run_id: str) -> Summary:
 def show_summary(summary: Summary, echo: Callable[[str], object] = click.echo) -> None:
     """Print a summary for people."""
     from localent.report.chart import can_draw
-    from localent.report.terminal import render
+    from localent.report.terminal import WIDTH, render
 
-    echo(render(summary, unicode=can_draw(sys.stdout.encoding)))
+    echo(render(summary, unicode=can_draw(sys.stdout.encoding), width=min(room() or WIDTH, WIDTH)))
 
 
 def dump_summary(summary: Summary) -> None:

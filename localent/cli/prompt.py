@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localent.cli import complete
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.options import ProblemFile, data_options
-from localent.cli.output import echo, print_table
+from localent.cli.output import echo, print_table, room
 from localent.cli.settings import answer_options, seed_option, settings_options, shots_option, template_options
 
 if TYPE_CHECKING:
@@ -40,11 +41,11 @@ class OneProblem:
 
 
 @click.command("prompt")
-@click.argument("model")
+@click.argument("model", shell_complete=complete.models)
 @Group(
     "one",
     OneProblem,
-    click.argument("task"),
+    click.argument("task", shell_complete=complete.tasks),
     click.option("-n", "number", type=int, default=1, show_default=True, help="Number of the problem, from 1."),
     data_options,
 )
@@ -71,6 +72,7 @@ def command(model: str, one: OneProblem, settings: Settings, only_text: bool, js
     localent prompt model.gguf gsm8k --system "Be brief." --template-var enable_thinking=false
     """
     from localent.report.table import harmless, json_text
+    from localent.report.terminal import paragraphs
 
     if json_:
         refuse_unused("--json", "only_text")
@@ -87,7 +89,9 @@ def command(model: str, one: OneProblem, settings: Settings, only_text: bool, js
         rows = [(i, t["id"], "special" if t["special"] else "", t["text"]) for i, t in enumerate(shown["tokens"])]
         echo()
         print_table(("position", "id", "", "text"), rows, None)
-    echo(f"\n{_facts(shown)}")
+    width = room()
+    facts = _facts(shown).split("\n")
+    echo("\n" + "\n".join(facts if width is None else paragraphs(facts, width)))
     if candidates:
         echo("\nProbability that no answer follows a cue, on prefixes of a few traces:")
         print_table(("cue", "start", "half-way", "end", "mean"), [_cells(one) for one in candidates], None)

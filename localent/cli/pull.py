@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localent.cli import complete
 from localent.cli.output import echo
 from localent.errors import UsageError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("pull")
-@click.argument("name")
+@click.argument("name", shell_complete=complete.models)
 @click.option("--revision", help="Commit, tag or branch on the hub. Default: main.")
 def command(name: str, revision: str | None) -> None:
     """Fetch NAME: a model of models.toml (NAME or NAME:QUANT), any model of the hub (OWNER/REPO:QUANT), or a data set

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localent.cli import complete
 from localent.cli.arguments import Group
 from localent.cli.options import PATH
 from localent.cli.output import echo, print_table
@@ -49,7 +50,7 @@ class How:
 
 
 @click.command("quantize")
-@click.argument("source")
+@click.argument("source", shell_complete=complete.models)
 @Group(
     "files",
     Files,

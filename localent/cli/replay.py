@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from localent.cli import complete
 from localent.cli.options import db_option, format_options
-from localent.cli.output import echo, print_records, print_table, say
+from localent.cli.output import echo, print_records, print_table, say, say_above
 
 REPLAY_NOTES = (
     "change: accuracy minus that of whole traces (stop), of the majority vote (vote), of answering all (abstain)."
@@ -16,7 +17,7 @@ REPLAY_NOTES = (
 
 
 @click.command("replay")
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=complete.runs)
 @click.option("--policy", default="all", show_default=True, help="all, stop, vote, abstain, or one policy by name.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the split of the problems into halves.")
 @db_option
@@ -39,7 +40,7 @@ def command(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> 
         found = replay(load.run(store, run_id), policy=policy, seed=seed)
     machine = form in ("csv", "json")
     chosen, reported = found.n_chosen_on, found.n_reported_on
-    echo(f"Run {found.run_id}: chosen on {chosen} problems, reported on {reported}.\n", err=machine)
+    say_above([f"Run {found.run_id}: chosen on {chosen} problems, reported on {reported}."], form)
     print_records(found.outcomes, replay_table, form)
     if not machine and policy in ("all", "abstain"):
         echo()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from localent.cli import complete
 from localent.cli.options import PATH, db_option
 from localent.cli.output import echo
 from localent.cli.progress import Bar
@@ -13,7 +14,7 @@ from localent.cli.runs import chosen
 
 
 @click.command("report")
-@click.argument("run", nargs=-1)
+@click.argument("run", nargs=-1, shell_complete=complete.runs)
 @click.option("-o", "--output", type=PATH, default="report.html", show_default=True, help="The HTML file.")
 @click.option("--title", help="Default: models and tasks.")
 @db_option

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localent.cli import complete
 from localent.cli.arguments import Finite, Group
 from localent.cli.options import (
     Problems,
@@ -41,8 +42,16 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@click.argument("model")
-@Group("problems", Problems, click.argument("task"), n_option(), data_options, samples_option(), rollouts_option)
+@click.argument("model", shell_complete=complete.models)
+@Group(
+    "problems",
+    Problems,
+    click.argument("task", shell_complete=complete.tasks),
+    n_option(),
+    data_options,
+    samples_option(),
+    rollouts_option,
+)
 @settings_options(
     seed_option("Seed of sampling and of the choice of worked examples."),
     temperature_option(),

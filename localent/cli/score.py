@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localent.cli import complete
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.options import DATA, ProblemFile, data_options, db_option, format_options, minutes_option, n_option
 from localent.cli.output import echo, print_records, say
@@ -56,7 +57,7 @@ class Source:
 
 
 @click.command("score")
-@click.argument("model")
+@click.argument("model", shell_complete=complete.models)
 @Group(
     "source",
     Source,

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from localent.cli import complete
 from localent.cli.options import db_option, format_options
-from localent.cli.output import echo, print_records, say
+from localent.cli.output import print_records, say, say_above
 
 SIGNALS_NOTES = (
     "AUROC: probability that a wrong trace scores above a right one; 0.5 is chance. [ ]: 95 % interval, clustered by"
@@ -23,7 +24,7 @@ SIGNALS_NOTES = (
 
 
 @click.command("signals")
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=complete.runs)
 @db_option
 @format_options
 @click.option("--finished-only", is_flag=True, help="Leave out traces that ran into the token limit.")
@@ -47,7 +48,7 @@ def command(run_id: str, db: Path, form: str | None, finished_only: bool, at: fl
     which = "finished traces" if finished_only else "traces"
     counts = f"{found.n_traces:,} {which} of {found.n_problems:,} problems, {found.n_wrong:,} wrong"
     counts += "" if at == 1 else f"; signals of their first {at:.0%}"
-    echo(f"Run {found.run_id}: {counts}.\n", err=form in ("csv", "json"))
+    say_above([f"Run {found.run_id}: {counts}."], form)
     print_records(found.rows, signals_table, form)
     lacking = dict.fromkeys(f"{row.missing}: {row.auroc.n_missing} traces" for row in found.rows if row.missing)
     missing = [f"Missing values are left out, never imputed: {'; '.join(lacking)}."] if lacking else []

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from localent.cli import complete
 from localent.cli.arguments import Finite, refuse_unused
 from localent.cli.options import db_option, format_options
 from localent.cli.output import print_table
@@ -15,7 +16,7 @@ from localent.errors import UsageError
 
 
 @click.command("sql")
-@click.argument("query", required=False)
+@click.argument("query", required=False, shell_complete=complete.queries)
 @db_option
 @format_options
 @click.option("--queries", is_flag=True, help="List the ready-made queries.")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localent.cli import complete
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.options import (
     ProblemFile,
@@ -101,11 +102,17 @@ class Output:
 
 
 @click.command("study")
-@click.argument("models", metavar="[MODEL]...", nargs=-1)
+@click.argument("models", metavar="[MODEL]...", nargs=-1, shell_complete=complete.models)
 @Group(
     "problems",
     Tasks,
-    click.option("--task", "names", multiple=True, help="May be repeated. Default: demo-number and demo-choice."),
+    click.option(
+        "--task",
+        "names",
+        multiple=True,
+        shell_complete=complete.tasks,
+        help="May be repeated. Default: demo-number and demo-choice.",
+    ),
     data_options,
     n_option("Number of problems of each task.", default=100),
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localent.cli import complete
 from localent.cli.options import format_options
 from localent.cli.output import print_table
 from localent.errors import UsageError
@@ -19,7 +20,7 @@ COLUMNS = ("name", "kind", "chance", "licence", "pull", "here", "about")
 
 
 @click.command("tasks")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete.tasks)
 @format_options
 def command(name: str | None, form: str | None) -> None:
     """List the tasks known by name: the bundled ones, and the public sets of tasks.toml.

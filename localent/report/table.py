@@ -33,8 +33,7 @@ def table(
     Cells wider than `max_width` end in "…"; None keeps them whole.
     """
     rows = [list(row) for row in rows]
-    right = [_is_numeric([row[i] for row in rows]) for i in range(len(columns))]
-    grid = [[_cut(cell_text(cell), max_width) for cell in row] for row in [columns, *rows]]
+    right, grid = are_numeric(columns, rows), grid_of(columns, rows, max_width)
     if markdown:
         grid = [[cell.replace("|", "\\|") for cell in row] for row in grid]
     widths = [
@@ -43,6 +42,16 @@ def table(
     ]
     lines = [[pad(cell, w, to_right) for cell, w, to_right in zip(row, widths, right, strict=True)] for row in grid]
     return _markdown(lines, right) if markdown else _plain(lines, widths)
+
+
+def grid_of(columns: Sequence[str], rows: Iterable[Sequence[object]], max_width: int | None) -> list[list[str]]:
+    """The header and the rows as texts."""
+    return [[cut(cell_text(cell), max_width) for cell in row] for row in [columns, *rows]]
+
+
+def are_numeric(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> list[bool]:
+    """For each column, whether it holds numbers only, which are aligned to the right."""
+    return [_is_numeric([row[i] for row in rows]) for i in range(len(columns))]
 
 
 def csv_lines(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Iterator[str]:
@@ -94,6 +103,17 @@ def text_width(text: str) -> int:
     return sum((unicodedata.east_asian_width(c) in "WF") + (not unicodedata.combining(c)) for c in text)
 
 
+def cut(text: str, width: int | None, *, from_left: bool = False) -> str:
+    """At most `width` terminal columns of a text, with "…" where the rest was; from_left: keep its end."""
+    if width is None or text_width(text) <= width:
+        return text
+    while text_width(text) > width - 1:
+        text = text[-min(len(text) - 1, width) :] if from_left else text[: min(len(text) - 1, width)]
+        if not text or width <= 1:
+            break
+    return "…" + text if from_left else text + "…"
+
+
 def pad(text: str, width: int, to_right: bool) -> str:
     """Fill with spaces up to `width` terminal columns."""
     space = " " * (width - text_width(text))
@@ -116,14 +136,6 @@ def _is_numeric(cells: Sequence[object]) -> bool:
     """True if a column holds numbers only, and at least one."""
     present = [cell for cell in cells if cell is not None]
     return bool(present) and all(isinstance(cell, int | float) for cell in present)
-
-
-def _cut(text: str, width: int | None) -> str:
-    if width is None or text_width(text) <= width:
-        return text
-    while text_width(text) > width - 1:
-        text = text[: min(len(text) - 1, width)]
-    return text + "…"
 
 
 def _distinct(columns: Sequence[str]) -> list[str]:

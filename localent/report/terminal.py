@@ -28,6 +28,7 @@ from localent.report.table import cell_text
 
 WIDTH = 80
 UNITS = {"nats": 1.0, "bits": 1 / math.log(2)}
+COLUMNS, ALONG = (80, 56, 35), (80, 68, 60, 32)  # where the columns of the two kinds of tables may end
 MAX_STEPS = 10  # rows of the table by step
 AUROC = (
     "AUROC: how often a wrong trace scores above a right one; 0.5 is chance. Last column: AUROC minus the AUROC of"
@@ -56,12 +57,19 @@ SMALL_CLASS = 20  # fewer right or wrong traces than this add a warning
 def render(summary: Summary, *, unit: str = "nats", unicode: bool = True, width: int = WIDTH) -> str:
     """The whole summary. unit: "nats" or "bits"; unicode: False where the output cannot show braille."""
     answers = summary.answers
-    blocks = [_heading(summary), _outcomes(summary), _difficulty(summary), _entropies(summary, unit), _signals(summary)]
+    blocks = [paragraphs(_heading(summary), width), _outcomes(summary), _difficulty(summary)]
+    blocks += [_narrowed(lines, COLUMNS, width) for lines in (_entropies(summary, unit), _signals(summary))]
     if answers is not None:
-        blocks += [_chart(answers.by_position, unit, unicode, width), _along(answers, unit)]
+        blocks += [_chart(answers.by_position, unit, unicode, width), _narrowed(_along(answers, unit), ALONG, width)]
     blocks += [paragraphs(reading(summary, unit), width), paragraphs(_footer(summary), width)]
     text = "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
     return text if unicode else text.encode("ascii", "backslashreplace").decode()
+
+
+def _narrowed(lines: Sequence[str], ends: Sequence[int], width: int) -> list[str]:
+    """The columns of a table that fit, from the left. ends: where its columns may end, the last column first."""
+    end = next((end for end in ends if end <= width), ends[-1])
+    return [line[:end].rstrip() for line in lines]
 
 
 def paragraphs(sentences: Sequence[str], width: int = WIDTH) -> list[str]:
@@ -151,7 +159,11 @@ def _chart(by_position: ByClass, unit: str, unicode: bool, width: int) -> list[s
     if not series:
         return ["No prefix has an answer distribution: no answer follows the cue."]
     chart = line_chart(list(by_position.right.at), series, width=min(width, WIDTH) - 4, unicode=unicode)
-    return [title, *chart, f"{'share of the reasoning steps done':^{min(width, WIDTH) - 8}}".rstrip()]
+    return [
+        *textwrap.wrap(title, width),
+        *chart,
+        f"{'share of the reasoning steps done':^{min(width, WIDTH) - 8}}".rstrip(),
+    ]
 
 
 def _along(answers: Answers, unit: str) -> list[str]:
