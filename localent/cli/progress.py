@@ -33,10 +33,11 @@ class Progress(Protocol):
 class Bar:
     """Stage, done, rate, time left; and tokens per second where they are counted."""
 
-    def __init__(self, text: str = "", unit: str = "trace", *, scale: bool = False) -> None:
-        """scale: write large counts as 12.3k."""
+    def __init__(self, text: str = "", unit: str = "trace", *, scale: bool = False, prefix: str = "") -> None:
+        """scale: write large counts as 12.3k. prefix: before the name of every stage, such as "1 of 3"."""
         from tqdm import tqdm
 
+        self._prefix = f"{prefix}: " if prefix else ""
         options = dict(disable=None, dynamic_ncols=True, smoothing=0.1, leave=False, file=sys.stderr)
         self._bar = tqdm(desc=text or None, unit=unit, unit_scale=scale, **options)
         self._stage, self._start, self._shown = ("", -1), 0.0, 0.0
@@ -44,7 +45,15 @@ class Bar:
     def say(self, text: str) -> None:
         """Show the current activity."""
         if not self._bar.disable:
-            self._bar.set_description(cell_text(text))
+            self._bar.set_description(self._prefix + cell_text(text))
+
+    def close(self) -> None:
+        """Take the bar off the screen for good."""
+        self._bar.close()
+
+    def hide(self) -> None:
+        """Take the bar off the screen, before something else is printed."""
+        self._bar.clear()
 
     def note(self, text: str) -> None:
         """Print a line that stays, above the bar."""
@@ -75,7 +84,9 @@ class Bar:
     def _begin(self, stage: str, total: int, unit: str) -> None:
         self._bar.unit = unit
         self._bar.set_postfix_str("", refresh=False)
-        self._bar.set_description(cell_text(stage))  # names come from files, and may hold escape sequences
+        self._bar.set_description(
+            self._prefix + cell_text(stage)
+        )  # names come from files, and may hold escape sequences
         self._bar.reset(total)
 
     def __call__(self, progress: Progress) -> None:
@@ -86,7 +97,3 @@ class Bar:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def close(self) -> None:
-        """Remove the bar from the terminal."""
-        self._bar.close()

@@ -234,10 +234,15 @@ def order_sentence(candidates: Sequence[Candidate]) -> str:
 
 def told_apart(c: Comparison) -> list[str]:
     """For each aspect, the quants that can be told apart from the reference."""
+    quant = reference_of(c).quant
+    return [f"Quants that can be told apart from {quant} by {aspect.title}: {names}." for aspect, names in apart(c)]
+
+
+def apart(c: Comparison) -> list[tuple[Aspect, str]]:
+    """Each aspect, and the quants that can be told apart from the reference by it: "all 6", "Q2_K", "none"."""
     found: dict[Aspect, list[str]] = {}
     for verdict in verdicts(c.candidates, c.noise.forced if c.noise else None):
         for check in verdict.checks:
             found.setdefault(check.aspect, []).extend([verdict.name] * check.differs)
-    n, quant = len(c.candidates), reference_of(c).quant
-    listed = {a.title: f"all {n}" if len(names) == n else ", ".join(names) or "none" for a, names in found.items()}
-    return [f"Quants that can be told apart from {quant} by {title}: {names}." for title, names in listed.items()]
+    n = len(c.candidates)
+    return [(a, f"all {n}" if len(names) == n else ", ".join(names) or "none") for a, names in found.items()]

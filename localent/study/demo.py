@@ -13,7 +13,7 @@ from localent import compare, models, runs, study, tasks
 MODEL, TASK = "abacus-sft", "demo-number"
 QUANTS = ("Q8_0", "Q6_K", "Q5_K_M", "Q4_K_M", "Q3_K_M", "Q2_K")
 N_MAIN, N_STAGES, N_QUANTS = 300, 100, 60  # problems at most: two quiet cores take about 20, 30 and 50 seconds
-SETTINGS = runs.Settings(lanes=16, probes=None)
+SETTINGS = runs.Settings(lanes=16, probes=None, alternatives=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,7 +67,7 @@ def test_run_then_ask(cli, tiny, sums):
 
 def test_the_demo_does_the_main_job(cli):
     """On the bundled model: traces, probes, a summary with baseline and intervals, what to try next; then nothing."""
-    code, out, err = cli("demo", "-n", "12", "--part", "main", "--threads", "1")
+    code, out, err = cli("demo", "-n", "12", "--part", "main", "--threads", "1", "--full")
     assert code == 0
     for words in ("accuracy", "AUROC of length", "answer entropy, nats", "share of the reasoning steps", "Next:"):
         assert words in out
@@ -76,7 +76,7 @@ def test_the_demo_does_the_main_job(cli):
     rows = json.loads(cli("sql", found, "--db", "localent-demo.db", "--json")[1])
     assert rows["traces"] == 12
     assert rows["k"] >= 2
-    assert "nothing to do" in cli("demo", "-n", "12", "--part", "main", "--threads", "1")[2]
+    assert "nothing to do" in cli("demo", "-n", "12", "--part", "main", "--threads", "1", "--full")[2]
 
 
 def test_a_finished_run_says_so(cli, tiny, sums):

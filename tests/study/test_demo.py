@@ -1,6 +1,7 @@
 """The demo's story: every part on the real bundled models, the second time nothing but printing; words that follow."""
 
 import json
+import re
 import sqlite3
 from contextlib import closing
 from importlib import import_module
@@ -9,6 +10,7 @@ from types import SimpleNamespace as Made
 import pytest
 from click.testing import CliRunner
 from helpers import synthetic
+from helpers.made import made
 
 from localent import study
 from localent.analysis.family import MECHANISM
@@ -38,9 +40,9 @@ def content(db):
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """A database of the whole demo on two problems, and what was printed."""
+    """A database of the whole demo on two problems, and what was printed in full."""
     db = tmp_path_factory.mktemp("tour") / "demo.db"
-    return db, demo(db)
+    return db, demo(db, "--full")
 
 
 def test_the_demo_tells_the_whole_story_in_100_columns(told):
@@ -62,8 +64,78 @@ def test_a_second_time_it_only_prints(told, monkeypatch):
     modules |= {"localent.compare.prefixes": "drive"}
     for module, work in modules.items():
         monkeypatch.setattr(import_module(module), work, lambda *_, **__: pytest.fail("something was made again"))
-    assert demo(db) == text
+    assert demo(db, "--full") == text
     assert content(db) == before
+
+
+def test_the_demo_is_some_twenty_lines_of_80_columns(told):
+    """A trace with the answers beside its steps, a chart, a sentence on each part, and a command that goes on."""
+    db, _ = told
+    text = demo(db)
+    lines = text.splitlines()
+    assert len(lines) <= 24
+    assert max(map(len, lines[:-1])) <= 80
+    assert lines[0].startswith("abacus-sft, ⟨token⟩: entropy ≥ 1.1 nats")
+    assert "(before the first step)" in text
+    assert re.search(r"^The answer is .*(right|wrong: .* is true)$", text, re.MULTILINE)
+    assert "answer entropy, nats, over the steps of 2 traces" in text
+    words = " ".join(text.split())
+    assert re.search(r"Training, early, base, sft, rl: the reasoning gains .* nats about the answer; more from", words)
+    assert "early to rl: " in words
+    assert "Quants, Q8_0 to Q2_K: KLD " in words
+    assert "Told apart from F16 by " in words
+    assert lines[-1].endswith(f"report --db {db}  # or: demo --full")
+
+
+def test_the_demo_tells_which_part_it_is_at(told):
+    done = CliRunner().invoke(main, ["demo", "-n", "2", "--threads", "1", "--db", str(told[0])])
+    assert [line for line in done.stderr.splitlines() if " of 3" in line] == [
+        "1 of 3: a tiny model reasons", "2 of 3: what training changes", "3 of 3: what quantization changes",
+    ]  # fmt: skip
+
+
+def test_the_demo_keeps_what_the_page_shows_on_hover(told):
+    with closing(sqlite3.connect(told[0])) as connection:
+        kept = "select count(distinct run_id) from traces join alternatives using (trace_id)"
+        runs = connection.execute("select count(*) from runs").fetchone()
+        assert connection.execute(kept).fetchone() == runs
+
+
+def test_a_part_alone_is_told_alone(told):
+    text = demo(told[0], "--part", "stages")
+    assert text.startswith("Training, ")
+    assert "Quants" not in text
+
+
+def test_the_demo_in_colour_has_the_same_text(told):
+    plain, colour = demo(told[0], "--no-color"), demo(told[0], "--color")
+    text = re.sub(r"\x1b\[[0-9;]*m", "", colour)
+    assert "\x1b[48;5;" in colour
+    assert text.splitlines()[9:] == plain.splitlines()[9:]
+
+
+def test_full_and_json_leave_the_colours_out(told):
+    done = CliRunner().invoke(main, ["demo", "--json", "--full", "--db", str(told[0])])
+    assert (done.exit_code, "--json does not use --full: leave it out." in done.stderr) == (2, True)
+
+
+def test_the_typical_trace_is_the_one_nearest_to_the_mean_of_right_ones(tmp_path):
+    """By brute force, over the right traces of three steps."""
+    from localent.analysis import load
+    from localent.analysis.typical import typical
+
+    (run,) = made(tmp_path / "runs.db", n_problems=40)
+    with open_db(tmp_path / "runs.db", readonly=True) as db:
+        found = typical(load.probes(db, run).own)
+        rows = db.query(
+            "select trace_id, entropy from probes join traces using (trace_id) where correct and n_steps = 3 order by k"
+        )
+    courses = {}
+    for row in rows:
+        courses.setdefault(row["trace_id"], []).append(row["entropy"])
+    mean = [sum(column) / len(courses) for column in zip(*courses.values(), strict=True)]
+    distance = {i: sum((h - m) ** 2 for h, m in zip(course, mean, strict=True)) for i, course in courses.items()}
+    assert found == sorted(courses, key=distance.get)
 
 
 def test_all_of_it_as_json(told):
