@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localent.cli import complete
 from localent.cli.arguments import Group, refuse_unused
-from localent.cli.drawing import dumped, style
+from localent.cli.drawing import draw, dumped, image_option, style
 from localent.cli.options import DEFAULT_DB, PATH, colour_option, measure_option
 from localent.cli.progress import Bar
 from localent.cli.settings import (
@@ -47,6 +48,20 @@ class Calibrated:
     db: Path
 
 
+NO_ANSWERS = (
+    "The answers by step are not known: the answer is neither a number nor one of given options. Give these with"
+    " --option, or --answer yes; 'localent run --kind text --rollouts 16' samples answers in words."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What is made of the trace beside what is watched."""
+
+    image: Path | None
+    json_: bool
+
+
 SETTINGS = settings_options(
     seed_option(),
     temperature_option(),
@@ -59,7 +74,7 @@ SETTINGS = settings_options(
 
 
 @click.command("ask")
-@click.argument("model")
+@click.argument("model", shell_complete=complete.models)
 @Group(
     "problem",
     _problem,
@@ -82,24 +97,31 @@ SETTINGS = settings_options(
     ),
 )
 @Group("how", style, measure_option, colour_option)
-@click.option("--json", "json_", is_flag=True, help="Print the whole trace as JSON, at the end.")
-def command(model: str, problem: Problem, settings: Settings, stored: Calibrated, how: Style, json_: bool) -> None:
+@Group(
+    "output",
+    Output,
+    image_option,
+    click.option("--json", "json_", is_flag=True, help="Print the whole trace as JSON, at the end."),
+)
+def command(model: str, problem: Problem, settings: Settings, stored: Calibrated, how: Style, output: Output) -> None:
     """Put one QUESTION to MODEL and watch: its tokens as they come, and the answer it would give after every step.
 
-    QUESTION "-" is read from stdin. Nothing is stored. With --calibrated, settings are those of the run, see 'localent
-    calibrate'; a question of another kind than the run's is refused.
+    Any question will do. Answers by step are known where the answer is a number, yes or no (--answer yes), or one of
+    the options. QUESTION "-" is read from stdin. Nothing is stored. With --calibrated, settings are those of the run,
+    see 'localent calibrate'; a question of another kind than the run's is refused.
 
     \b
     localent ask abacus-sft "Mia had 12 books and bought 7 more. How many books did she have then?"
+    localent ask model.gguf "Why is the sky blue?" --image sky.svg
     localent ask model.gguf "Which is a metal?" --option iron --option wood --answer A
     localent ask model.gguf "Which is a metal?" --option iron --option wood --calibrated 3f2a
     """
     from localent.runs.ask import ask
     from localent.tracing.watch import Watcher
 
-    if json_:
-        refuse_unused("--json", "measure", "color")
-    screen = Screen(how, problem.answer, silent=json_)
+    if output.json_:
+        refuse_unused("--json", *(("color",) if output.image else ("measure", "color")))
+    screen = Screen(how, problem.answer, silent=output.json_)
     watcher = Watcher(screen.token, screen.probe, screen.bar.say)
     if stored.run is None:
         refuse_unused("A question without --calibrated", "db")
@@ -107,9 +129,13 @@ def command(model: str, problem: Problem, settings: Settings, stored: Calibrated
     else:
         refuse_unused("--calibrated", *SETTINGS.fields)
         trace, belief = _calibrated(model, problem, stored, watcher)
-    click.echo(trace_json(trace, belief) if json_ else screen.end(trace, problem), color=how.colour)
-    if belief and not json_:
+    click.echo(trace_json(trace, belief) if output.json_ else screen.end(trace, problem), color=how.colour)
+    if belief and not output.json_:
         click.echo("\n".join(textwrap.wrap(belief.sentence, how.width)))
+    if not trace.probes and settings.probe and not output.json_:
+        click.echo("\n".join(textwrap.wrap(NO_ANSWERS, how.width)))
+    if output.image:
+        draw(output.image, trace, problem, Path(model).name, how.measure)
 
 
 def _calibrated(model: str, problem: Problem, stored: Calibrated, watcher: Watcher) -> tuple[Trace, Belief]:
@@ -138,13 +164,12 @@ class Screen:
         from localent.report.trace import Flow
 
         self.how, self.truth, self.silent, self.flow = how, truth, silent, Flow(how)
-        self.bar = Bar()  # until the first token
+        self.bar = Bar()  # until the first text
         self.decoder = getincrementaldecoder("utf-8")(errors="replace")
 
     def token(self, piece: bytes, measures: dict[str, float]) -> None:
         from localent.report.measures import level_of
 
-        self.bar.close()
         level = level_of(measures[self.how.measure], self.how.measure)
         self.say(self.flow.add(self.decoder.decode(piece), level))
 
@@ -154,14 +179,19 @@ class Screen:
         self.say(self.flow.line() + aside(probe, self.truth, self.how) + "\n")
 
     def say(self, text: str) -> None:
+        self.bar.close()
         if not self.silent:
             text = text if self.how.unicode else text.encode("ascii", "backslashreplace").decode()
             click.echo(text, nl=False, color=self.how.colour)
 
     def end(self, trace: Trace, problem: Problem) -> str:
-        from localent.report.trace import closing
+        from localent.records import token_texts
+        from localent.report.trace import closing, unprobed
 
-        return self.flow.line() + "\n" + closing(trace, problem, self.how)
+        if trace.probes or problem.answer:
+            return self.flow.line() + "\n" + closing(trace, problem, self.how)
+        texts = token_texts([token.text for token in trace.tokens])
+        return self.flow.line() + "\n" + unprobed(trace, texts, self.how)
 
 
 def trace_json(trace: Trace, belief: Belief | None = None) -> str:

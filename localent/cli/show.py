@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localent.cli import complete
 from localent.cli.arguments import Group, refuse_unused
-from localent.cli.drawing import dumped, style
+from localent.cli.drawing import draw, dumped, image_option, style
 from localent.cli.options import colour_option, db_option, measure_option
 from localent.cli.output import print_table
 from localent.errors import UsageError
@@ -22,11 +23,12 @@ N_LISTED = 12
 
 
 @click.command("show")
-@click.argument("trace", required=False)
+@click.argument("trace", required=False, shell_complete=complete.traces)
 @db_option
 @Group("how", style, measure_option, colour_option)
+@image_option
 @click.option("--json", "json_", is_flag=True, help="Print the whole trace as JSON.")
-def command(trace: str | None, db: Path, how: Style, json_: bool) -> None:
+def command(trace: str | None, db: Path, how: Style, image: Path | None, json_: bool) -> None:
     """Show one TRACE: its text coloured by entropy, and the answer it would have given after each step.
 
     TRACE is a trace_id, its first digits, or the name of a ready-made query, whose first trace is shown. Without
@@ -35,11 +37,12 @@ def command(trace: str | None, db: Path, how: Style, json_: bool) -> None:
     \b
     localent show confident-mistakes
     localent show 1234 --measure surprisal > trace.txt
+    localent show 1234 --image trace.svg
     """
     from localent.store import open_db, traces
 
     if trace is None or json_:
-        refuse_unused("--json" if json_ else "A list of traces", "measure", "color")
+        refuse_unused("--json" if json_ else "A list of traces", "measure", "color", "image")
     with open_db(db, readonly=True) as store:
         if trace is None:
             columns, rows = traces.listing(store, N_LISTED)
@@ -47,6 +50,9 @@ def command(trace: str | None, db: Path, how: Style, json_: bool) -> None:
             return
         seen = traces.seen(store, traces.find_trace(store, first_of(db, trace)))
     click.echo(as_json(seen) if json_ else view(seen, how), color=how.colour)
+    if image:
+        heading = f"{seen.model} ({seen.quant}) on {seen.task}, problem {seen.problem.source_id}"
+        draw(image, seen.trace, seen.problem, heading, how.measure)
 
 
 def first_of(db: Path, trace: str) -> str:

@@ -193,6 +193,18 @@ def closing(trace: Trace, problem: Problem, style: Style) -> str:
     return text if style.unicode else text.encode("ascii", "backslashreplace").decode()
 
 
+def unprobed(trace: Trace, texts: Sequence[str], style: Style) -> str:
+    """The lines below a watched trace that was not probed: its surprise, and where it was largest."""
+    tokens = trace.tokens
+    if not tokens:
+        return "Nothing was written."
+    entropy, surprisal = (sum(getattr(t, name) for t in tokens) / len(tokens) for name in ("entropy", "surprisal"))
+    size = f"{len(tokens)} tokens{ENDS.get(trace.finish, '')}"
+    means = f"{size}. Mean entropy {entropy:.2f} nats, mean surprisal {surprisal:.2f} nats a token."
+    text = "\n".join([*textwrap.wrap(means, style.width), "", *hardest(tokens, texts, style, n=3)])
+    return text if style.unicode else text.encode("ascii", "backslashreplace").decode()
+
+
 def sparkline(values: Sequence[float], style: Style) -> str:
     """One bar per value, from 0 to the largest."""
     bars, top = BARS if style.unicode else PLAIN_BARS, max(values, default=0.0) or 1.0

@@ -1,4 +1,9 @@
-"""One question of the user's own, put to a model that is watched while it reasons. Nothing is stored."""
+"""One question of the user's own, put to a model that is watched while it reasons. Nothing is stored.
+
+Answers that a grammar enumerates (a number, yes or no, one of given options) are probed. Whether a question without
+options or a known answer asks for a number is left to the model: it does where a number is likely to follow the cue.
+Any other question is asked as it stands, and its tokens are measured alone.
+"""
 
 from __future__ import annotations
 
@@ -6,25 +11,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from localent import models, tasks
-from localent.engine import drive
+from localent.engine import Coroutine, Engine, drive
 from localent.errors import UsageError
-from localent.records import Choice, Problem, Run, Trace
+from localent.records import Choice, Probe, Problem, Run, Trace
 from localent.runs import session
+from localent.runs.cue import LOOK
 from localent.runs.progress import Listener
 from localent.runs.run import enter
 from localent.runs.settings import Settings, settings_of
 from localent.store import Database
 from localent.tasks import kinds
 from localent.tasks.load import SHOTS
+from localent.tracing.attempt import Place, Question, Setup, probed
 from localent.tracing.watch import Watcher, watched
 
 LABELS = "ABCDEFGH"
+NO_NUMBER = 0.5  # probability of no number after the cue from which a question is taken to ask for none
 
 
 def problem_of(question: str, answer: str = "", options: Sequence[str] = ()) -> Problem:
     """The user's question as a problem. `answer` "": not known; the trace then counts as wrong and p_true is 0.
 
-    Raises UsageError for an empty question, and for an answer of the wrong form.
+    An answer in words makes the question one of the kind `text`. Raises UsageError for an empty question, and for an
+    answer that is none of the options.
     """
     if not question.strip():
         raise UsageError("The question is empty.")
@@ -35,28 +44,74 @@ def problem_of(question: str, answer: str = "", options: Sequence[str] = ()) -> 
 
 
 def _true_answer(text: str, choices: Sequence[Choice]) -> str:
-    """The answer in the form that grading compares: a label, yes or no, or a number in its plain form."""
-    kind = kinds.of_answer(text.strip(), choices)
-    if kind is kinds.YES_NO:
-        return kind.normalise(kinds.Gold(text.strip(), (), "--answer"))
+    """The answer in the form that grading compares: a label, yes or no, a number in its plain form, or words."""
+    gold = kinds.Gold(text.strip(), (), "--answer")
+    if not choices:
+        number = tasks.normalise_number(text)
+        return number if number is not None else _worded(text).normalise(gold)
     labels = [choice.label for choice in choices]
-    found = text.strip().upper() if choices else tasks.normalise_number(text)
-    if found is None or (choices and found not in labels):
-        wanted = f"one of the labels {', '.join(labels)}" if choices else "one number"
-        raise UsageError(f"--answer {text!r} is not {wanted}.")
+    if (found := text.strip().upper()) not in labels:
+        raise UsageError(f"--answer {text!r} is not one of the labels {', '.join(labels)}.")
     return found
 
 
+def _worded(text: str) -> kinds.Kind:
+    """The kind of an answer that is no number and no label."""
+    kind = kinds.of_answer(text.strip())
+    return kind if kind is kinds.YES_NO else kinds.TEXT
+
+
+def kind_of(problem: Problem) -> kinds.Kind:
+    """The kind of a question of one's own; a number where nothing speaks for another."""
+    if problem.choices or not problem.answer or tasks.normalise_number(problem.answer) is not None:
+        return kinds.of_answer(problem.answer, problem.choices)
+    return _worded(problem.answer)
+
+
 def ask(model: str, problem: Problem, settings: Settings, watcher: Watcher) -> Trace:
-    """Let the model reason about one problem. Settings as for a run, in one lane."""
+    """Let the model reason about one problem. Settings as for a run, in one lane.
+
+    The trace has no probes where the question is not probed: see the top of the module.
+    """
     file = session.usable(model, watcher.status)
-    task = task_of(problem, bundled=models.is_bundled(file.header.model))
-    settings, heard = replace(settings, lanes=1), Listener(status=watcher.status)
+    bundled = models.is_bundled(file.header.model)
+    task, settings = task_of(problem, bundled=bundled), replace(settings, lanes=1)
+    heard = Listener(status=watcher.status)
+    if not task.kind.exact:
+        return _asked(file, task, replace(settings, probe=False), watcher)
     with session.opened(file, task, settings, listener=heard) as asked, asked.engine() as lanes:
         (question,) = asked.questions
         setup = asked.setup(lanes).asking(question)
-        (trace,) = drive(lanes, [watched(question, setup, watcher)])
+        if (
+            bundled
+            or problem.answer
+            or problem.choices
+            or not settings.probe
+            or asks_for_number(lanes, question, setup)
+        ):
+            (trace,) = drive(lanes, [watched(question, setup, watcher)])
+            return trace
+    return _asked(file, open_task(problem), replace(settings, probe=False), watcher)
+
+
+def _asked(file: session.ModelFile, task: tasks.Task, settings: Settings, watcher: Watcher) -> Trace:
+    """The trace of a question that is not probed."""
+    with session.opened(file, task, settings) as asked, asked.engine() as lanes:
+        (question,) = asked.questions
+        (trace,) = drive(lanes, [watched(question, asked.setup(lanes).asking(question), watcher)])
     return trace
+
+
+def asks_for_number(lanes: Engine, question: Question, how: Setup) -> bool:
+    """True where a number is more likely than not to follow the cue, before any reasoning."""
+    (first,) = drive(lanes, [_first(question, how)])
+    return first.invalid < NO_NUMBER
+
+
+def _first(question: Question, how: Setup) -> Coroutine[Probe]:
+    """Coroutine: the probe before the first token."""
+    yield question.prompt
+    return (yield from probed(question, "", Place(0, 0, 0, 0), replace(how, effort=LOOK)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +141,7 @@ class Like:
         name = f"Run {self.run.run_id} ({self.model} on {self.run.task})"
         if file.header.model.sha256 != self.run.model_sha256:
             raise UsageError(f"{name} is not of {file.path.name}, and says nothing about its answers: name its model.")
-        kind = kinds.of_answer(problem.answer, problem.choices)
+        kind = kind_of(problem)
         if kind.form != self.form:
             raise UsageError(f"{name} has answers of the kind {self.form}, this question one of the kind {kind.form}.")
         if len(problem.choices) not in self.n_choices:
@@ -122,8 +177,13 @@ def ask_like(model: str, problem: Problem, like: Like, watcher: Watcher, store: 
 
 def task_of(problem: Problem, *, bundled: bool) -> tasks.Task:
     """The task of one problem. Bundled models know bare questions only; others get an instruction or examples."""
-    kind = kinds.of_answer(problem.answer, problem.choices)
+    kind = kind_of(problem)
     if not bundled:
         return tasks.Task("ask", kind, (problem,), kind.examples, kind.instruction, SHOTS, "")
     like = tasks.load("demo-choice" if problem.choices else "demo-number")  # their cue is what it was trained on
     return replace(like, name="ask", kind=kind, problems=(problem,), source="")
+
+
+def open_task(problem: Problem) -> tasks.Task:
+    """The task of a question that asks for no number: a chat gets it as it stands, other models worked examples."""
+    return tasks.Task("ask", kinds.TEXT, (problem,), kinds.TEXT.examples, "", SHOTS, "")

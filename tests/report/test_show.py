@@ -179,13 +179,25 @@ def test_a_true_answer_is_read_as_graded_answers_are():
         ((" ",), "The question is empty"),
         (("Which?", "--option", "x"), "Give 2 to 8 options"),
         (("Which?", "--option", "x", "--option", "y", "--answer", "C"), "--answer 'C' is not one of the labels A, B"),
-        (("How many?", "--answer", "a few"), "--answer 'a few' is not one number"),
     ],
 )
 def test_what_cannot_be_asked_is_one_sentence(tiny, arguments, message):
     code, _, err = call("ask", tiny, *arguments)
     assert code == 2
     assert message in err
+
+
+def test_a_question_that_asks_for_no_number_is_shown_with_its_surprise_alone(tiny, monkeypatch):
+    monkeypatch.setattr(asking, "NO_NUMBER", 0.0)
+    code, out, _ = call("ask", tiny, "Why is the sky blue?", *SHORT)
+    assert code == 0
+    assert re.search(
+        r"24 tokens.*\. Mean entropy \d\.\d\d nats, mean surprisal \d\.\d\d nats a token\.", " ".join(out.split())
+    )
+    assert "token  text " in out
+    assert "The answers by step are not known" in out
+    assert "nats: " not in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 # --- text that would command a terminal ---------------------------------------------------------------------------
