@@ -42,6 +42,8 @@ DISTINGUISHING = (
     "threads",
 )  # settings, in order
 POSITION = "share of the reasoning steps done"
+MUCH = 0.2  # unexplored probability, mean of traces, from which a point is limited by the search
+HOLLOW = f"Hollow: at least {MUCH:.0%} of the probability was not explored there, and the entropy is an estimate."
 BAND = "Bands: 95 % interval, clustered by problem."
 WHISKER = "Whiskers: 95 % interval, clustered by problem."
 
@@ -57,6 +59,7 @@ class Line:
     low: Sequence[float]
     high: Sequence[float]
     n: Sequence[int]  # traces
+    open: Sequence[bool] = ()  # points at which the search left much unexplored, drawn hollow; empty: none
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +163,13 @@ def curve_panel(run: RunFacts, db: Database) -> Panel | None:
     """Answer entropy of right and wrong traces."""
     if run.summary.answers is None:
         return None
-    by = run.summary.answers.by_position
-    lines = tuple(of_curve(name, name, getattr(by, name)) for name in ("wrong", "right"))
+    by, p = run.summary.answers.by_position, run.by_id
+    lines = [of_curve(name, name, getattr(by, name)) for name in ("wrong", "right")]
+    if p is not None:
+        kept = (p.wrong, ~p.wrong)
+        lines = [replace(line, open=limited(p, some)) for line, some in zip(lines, kept, strict=True)]
     caption = f"{run.size()}. {BAND} Right and wrong are known only at the end: selected on the outcome."
+    caption += f" {HOLLOW}" if any(any(line.open) for line in lines) else ""
     return Panel("curves", f"Answer entropy: {run.name}", POSITION, "answer entropy (nats)", shown(lines), caption)
 
 
@@ -187,6 +194,7 @@ def auroc_panel(runs: Sequence[RunFacts]) -> Panel | None:
         return None
     title, y_label = "Separation of wrong from right traces by answer entropy", "AUROC"
     caption = f"{sizes(runs)}; 0.5 is chance. {BAND}"
+    caption += f" {HOLLOW}" if any(any(line.open) for line in lines) else ""
     return Panel("auroc", title, POSITION, y_label, shown(lines), caption, level=0.5)
 
 
@@ -194,7 +202,15 @@ def auroc_line(name: str, role: str, p: Probed) -> Line:
     """AUROC of the answer entropy at each position."""
     values = p.at(p.entropy, GRID)
     found = [intervals.separation(values[:, j], p.wrong, p.clusters, resampling=RESAMPLING) for j in range(len(GRID))]
-    return of_estimates(name, role, list(GRID), found)
+    return replace(of_estimates(name, role, list(GRID), found), open=limited(p, np.ones(len(p.wrong), bool)))
+
+
+def limited(p: Probed, some: np.ndarray) -> tuple[bool, ...]:
+    """For each position, whether the search left at least MUCH unexplored, mean of these traces: some (n,) bool."""
+    left = p.at(p.residual, GRID)[some]
+    known = ~np.isnan(left)
+    means = np.where(known, left, 0.0).sum(0) / np.maximum(known.sum(0), 1)
+    return tuple((means >= MUCH).tolist())
 
 
 def risk_panel(run: RunFacts, db: Database) -> Panel | None:

@@ -104,10 +104,21 @@ def _band(line: Line, at: Place, name: str) -> str:
 
 def _curve(line: Line, at: Place) -> str:
     parts = runs_of([y == y for y in line.y])
-    drawn = "".join(_stroke(f"curve {_class(line)}", [at(line.x[i], line.y[i]) for i in part]) for part in parts)
-    few = len(line.x) <= 20
-    places = [at(line.x[i], line.y[i]) for part in parts for i in part if few]
-    return drawn + "".join(_dot(x, y, _class(line)) for x, y in places)
+    drawn = "".join(
+        _stroke(f"curve {_class(line)}{_turn(line)}", [at(line.x[i], line.y[i]) for i in part]) for part in parts
+    )
+    places = [i for part in parts for i in part] if len(line.x) <= 20 else []
+    return drawn + "".join(_point(line, i, at) for i in places)
+
+
+def _point(line: Line, i: int, at: Place) -> str:
+    """A dot with its values on hover; hollow where the search left much unexplored."""
+    x, y = at(line.x[i], line.y[i])
+    interval = f" [{line.low[i]:.3f}, {line.high[i]:.3f}]" if line.low[i] == line.low[i] else ""
+    said = escape(f"{line.name}, at {line.x[i]:g}: {line.y[i]:.3f}{interval}, n = {line.n[i]}")
+    hollow = " hollow" if line.open and line.open[i] else ""
+    dot = _dot(x, y, _class(line) + hollow, 3 if hollow else 2.5)
+    return f'<g><title>{said}</title><circle class="hit" cx="{x:.1f}" cy="{y:.1f}" r="9"/>{dot}</g>'
 
 
 def _key(panel: Panel) -> Iterator[str]:
@@ -115,7 +126,9 @@ def _key(panel: Panel) -> Iterator[str]:
     for row, lines in enumerate(key_rows(panel.lines)):
         x, y = float(LEFT), HEIGHT - 8 + KEY_ROW * row
         for line in lines:
-            yield _stroke(f"curve {_class(line)}", [(x, y - 4), (x + 18, y - 4)]) + _text(x + 23, y, line.name, "tick")
+            yield _stroke(f"curve {_class(line)}{_turn(line)}", [(x, y - 4), (x + 18, y - 4)]) + _text(
+                x + 23, y, line.name, "tick"
+            )
             x += _key_width(line)
 
 
@@ -165,6 +178,12 @@ def runs_of(flags: Sequence[bool]) -> list[list[int]]:
         elif flag:
             found.append([i])
     return found
+
+
+def _turn(line: Line) -> str:
+    """The dash of the seventh run and those after it, whose colours come again."""
+    turn = int(line.role) // 6 if line.role.isdigit() else 0
+    return f" turn{turn % 4}" if turn % 4 else ""
 
 
 def _class(line: Line) -> str:

@@ -94,6 +94,33 @@ def test_runs_that_lack_something_still_make_a_page(tmp_path):
     assert "No trace is finished yet." in (tmp_path / "empty.html").read_text()
 
 
+def test_the_matrix_has_a_row_a_run_with_the_numbers_of_its_summary(folder, text):
+    from localent.report.numbers import number
+    from localent.report.page import matrix
+
+    with open_db(folder / "runs.db", readonly=True) as db:
+        runs = facts(db, [row["run_id"] for row in db.runs()])
+        rows = matrix(runs, db)
+    assert [row["run"] for row in rows] == [run.name for run in runs]
+    for row, run in zip(rows, runs, strict=True):
+        assert row["AUROC, answer entropy half-way"] == number(run.summary.answers.signal_half.auroc, 1, 2)
+        assert row["gain by the end, nats"] == number(run.summary.answers.gain_end, 1, 2)
+        assert row["KLD, nats"] == "-"
+    body = text[text.index('<section id="overview">') : text.index('<section id="verdicts">')]
+    assert body.count("<figure") == 1
+    assert body.count('class="of-run"') == 3
+
+
+def test_a_comparison_is_in_the_matrix(folder, monkeypatch):
+    from localent.report import page
+
+    found = [{"candidate": "abacus-sft Q4_K_M", "reference": "abacus-sft F16", "mean_kld": 0.00397}]
+    monkeypatch.setattr(page, "comparisons_of", lambda db, runs: found)
+    with open_db(folder / "runs.db", readonly=True) as db:
+        rows = page.matrix(facts(db, [row["run_id"] for row in db.runs()]), db)
+    assert [row["KLD, nats"] for row in rows] == ["-", "-", "0.00397 from abacus-sft F16"]
+
+
 def test_report_says_what_it_wrote(folder, tmp_path):
     code, out, _ = call("report", "0012", "--db", folder / "runs.db", "-o", tmp_path / "one.html")
     assert code == 0

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import localent
 from localent.analysis.profile import MEANING, mechanisms
+from localent.analysis.summary import Summary
 from localent.errors import LocalentError
 from localent.report import terminal
 from localent.report.measures import MEASURES
@@ -65,13 +66,16 @@ def write_page(
     """Write the page of these runs and return its size in bytes. report: takes 1 for every trace packed."""
     runs = facts(db, run_ids)
     figures = list(drawn_figures(runs, db))
+    lead = leading(figures, len(runs))
     chunks = list(packed_traces(db, runs, report))
     text = render(
         title=title or title_of(runs),
         runs=[run_row(run, db) for run in runs],
         verdicts=[(run.name, run.run_id, terminal.reading(run.judged(db))) for run in runs],
         differences=differences(runs),
-        figures=figures,
+        lead=lead,
+        figures=[figure for figure in figures if figure is not lead],
+        matrix=matrix(runs, db),
         comparisons=comparison_rows(db, runs),
         mechanisms=MEANING,
         index=packed(index_of(db, runs, figures)),
@@ -147,6 +151,32 @@ def drawn_figures(runs: Sequence[RunFacts], db: Database) -> Iterator[Figure]:
             yield Figure(f"{kind}-{i + 1}", panel, draw(panel))
 
 
+def leading(figures: Sequence[Figure], n_runs: int) -> Figure | None:
+    """The figure that the page opens with: what the runs gain, or the course of the only one."""
+    wanted = ("gain", "curves", "quant") if n_runs > 1 else ("curves", "gain")
+    of_kind = {figure.panel.kind: figure for figure in reversed(figures)}
+    return next((of_kind[kind] for kind in wanted if kind in of_kind), None)
+
+
+def matrix(runs: Sequence[RunFacts], db: Database) -> list[dict[str, object]]:
+    """The page's first table, a row for each run: heading -> cell."""
+    found = comparisons_of(db, runs)
+    klds = {str(row["candidate"]): f"{as_cell(row['mean_kld'])} from {row['reference']}" for row in found}
+    return [{"run": run.name, **matrix_cells(run.summary), "KLD, nats": klds.get(run.model, "-")} for run in runs]
+
+
+def matrix_cells(s: Summary) -> dict[str, str]:
+    """What a run is looked at for."""
+    half, gain = (None, None) if s.answers is None else (s.answers.signal_half.auroc, s.answers.gain_end)
+    return {
+        "traces": f"{s.n_traces:,}",
+        "accuracy": percent(s.accuracy),
+        "AUROC, token entropy": number(s.signal.auroc, 1, 2),
+        "AUROC, answer entropy half-way": "-" if half is None else number(half, 1, 2),
+        "gain by the end, nats": "-" if gain is None else number(gain, 1, 2),
+    }
+
+
 def csv_of(panel: Panel) -> str:
     """The data of a figure as CSV, with a header."""
     header, *rows = panel.csv_rows()
@@ -178,8 +208,13 @@ def run_row(run: RunFacts, db: Database) -> dict[str, object]:
 
 def comparison_rows(db: Database, runs: Sequence[RunFacts]) -> list[dict[str, object]]:
     """Teacher-forced comparisons of these models, where the database has any."""
-    found = traces.comparisons(db, sorted({db.run(run.run_id).model_sha256 for run in runs}))
+    found = comparisons_of(db, runs)
     return [{head: as_cell(row[name]) for name, head in COMPARED.items()} for row in found]
+
+
+def comparisons_of(db: Database, runs: Sequence[RunFacts]) -> list[dict[str, object]]:
+    """The stored comparisons among the models of these runs."""
+    return traces.comparisons(db, sorted({db.run(run.run_id).model_sha256 for run in runs}))
 
 
 def as_cell(value: object) -> str:

@@ -35,9 +35,14 @@
   const PAGE = 60;  // rows shown at once
   const ID = 0, RUN = 1, PROBLEM = 2, SAMPLE = 3, RIGHT = 4, ANSWER = 5, TOKENS = 6, STEPS = 7, MEAN = 8, HALF = 9, MECHANISM = 10, CUT = 11;
 
-  let data = null, found = [], shown = 0, open = null, detail = null, measure = "entropy";
+  let data = null, found = [], shown = 0, open = null, measure = "entropy";
+  const details = new WeakMap();  // the element of a trace's steps -> its data
+  const flipped = new Set();  // problem and sample that one run gets right and another wrong
   const chunks = new Map();
   const filters = $("filters"), list = $("list"), pane = $("trace"), tip = $("tip");
+
+  const same = (t) => t[PROBLEM] + ":" + t[SAMPLE];
+  const dataOf = (span) => details.get(span.closest(".steps"));
 
   // --- the list ----------------------------------------------------------------------------------------------------
   const wanted = () => {
@@ -46,7 +51,7 @@
     const bounded = f.low.value !== "" || f.high.value !== "";
     const rows = [];
     data.traces.forEach((t, i) => {
-      if (f.outcome.value !== "" && String(t[RIGHT]) !== f.outcome.value) return;
+      if (f.outcome.value === "flip" ? !flipped.has(same(t)) : f.outcome.value !== "" && String(t[RIGHT]) !== f.outcome.value) return;
       if (f.run.value !== "" && String(t[RUN]) !== f.run.value) return;
       if (f.mechanism.value !== "" && t[MECHANISM] !== f.mechanism.value) return;
       if (bounded && (t[MEAN] === null || t[MEAN] < low || t[MEAN] > high)) return;
@@ -91,7 +96,9 @@
   const level = (value, bounds) => bounds.filter((bound) => value >= bound).length;
   const paint = () => {
     const { unit, levels } = data.measures[measure];
-    for (const span of pane.querySelectorAll("[data-t]")) span.className = "l" + level(detail[measure][span.dataset.t], levels);
+    for (const span of pane.querySelectorAll("[data-t]")) {
+      span.className = "l" + level(dataOf(span)[measure][span.dataset.t], levels) + (span.classList.contains("differs") ? " differs" : "");
+    }
     const scale = pane.querySelector(".scale");
     scale.replaceChildren(...[0, ...levels].map((bound, i) => el("span", { class: "l" + i }, String(bound))));
     scale.setAttribute("title", `${measure}${unit ? ", " + unit : ""}: each colour from this value on`);
@@ -156,11 +163,50 @@
       const probe = step && step[2] === "reasoning" ? byStep.get(++k) : null;
       steps.append(el("div", { class: "step" }, words, probe ? beside(probe, answers.get(k) ?? [], truth) : el("div", { class: "beside quiet" }, step && step[2] === "answer" ? "the answer, as written" : "")));
     }
+    details.set(steps, d);
     return steps;
+  };
+  const others = (i) => {
+    const t = data.traces[i];
+    const rows = data.traces.map((_, j) => j).filter((j) => j !== i && data.traces[j][PROBLEM] === t[PROBLEM]);
+    const rank = (j) => 2 * (data.traces[j][SAMPLE] !== t[SAMPLE]) + (data.traces[j][RIGHT] === t[RIGHT]);
+    return rows.sort((a, b) => rank(a) - rank(b));
+  };
+  const named = (j) => {
+    const t = data.traces[j];
+    return `${data.runs[t[RUN]]}, sample ${t[SAMPLE]}: ${t[RIGHT] ? "✓" : "✗"} ${visible(t[ANSWER] ?? "no answer")}`;
+  };
+  const firstDifference = (a, b) => {
+    let at = 0;
+    while (at < a.length && at < b.length && a[at] === b[at]) at++;
+    return at;
+  };
+  const beside2 = async (i, j, holder) => {
+    const pair = [i, j].filter((one) => one !== null), truth = data.problems[data.traces[i][PROBLEM]][2];
+    const all = await Promise.all(pair.map(traceData));
+    const columns = all.map((d, n) => el("div", {}, ...(pair.length > 1 ? [el("h4", {}, named(pair[n]))] : []), body(d, truth)));
+    if (pair.length > 1) {
+      const at = firstDifference(all[0].t, all[1].t);
+      columns.forEach((column) => column.querySelector(`[data-t="${at}"]`)?.classList.add("differs"));
+      const texts = all.map((d) => at < d.t.length ? JSON.stringify(visible(d.t[at])) : "the end");
+      columns.unshift(el("p", { class: "quiet span" }, at < Math.max(all[0].t.length, all[1].t.length) ? `They part at token ${at}: ${texts[0]} and ${texts[1]}.` : "They are the same, token by token."));
+    }
+    holder.className = pair.length > 1 ? "two" : "";
+    holder.replaceChildren(...columns);
+    paint();
+  };
+  const pairing = (i, holder) => {
+    const rows = others(i);
+    if (!rows.length) return null;
+    const select = el("select", { name: "pair" }, el("option", { value: "" }, "nothing"), ...rows.map((j) => el("option", { value: j }, named(j))));
+    select.addEventListener("change", () => { hideTip(); beside2(i, select.value === "" ? null : Number(select.value), holder); });
+    if (filters.elements.outcome.value === "flip") select.value = rows.find((j) => data.traces[j][RIGHT] !== data.traces[i][RIGHT]) ?? "";
+    return el("label", { class: "quiet" }, "Beside it: ", select);
   };
   const show = async (i) => {
     const d = await traceData(i), t = data.traces[i], p = data.problems[t[PROBLEM]];
-    open = i; detail = d; hideTip();
+    const holder = el("div", {}), pair = pairing(i, holder);
+    open = i; hideTip();
     for (const li of list.children) li.toggleAttribute("aria-current", Number(li.dataset.i) === i);
     const close = el("button", { type: "button", class: "close", "aria-label": "Close the trace" }, "Close");
     close.addEventListener("click", hide);
@@ -170,8 +216,8 @@
     const options = el("ul", { class: "options" }, ...p[3].map(([label, text]) => el("li", {}, `${visible(label)}. ${visible(text)}`)));
     const solution = p[4] ? el("details", {}, el("summary", {}, "Worked solution"), el("p", { class: "question" }, visible(p[4]))) : null;
     pane.replaceChildren(...[el("div", { class: "top" }, el("h3", { class: "question" }, visible(p[1])), close), p[3].length ? options : null, verdict, solution,
-      d.pr.length ? el("div", { class: "quiet" }, "answer entropy by step, nats") : null, d.pr.length ? spark(d.pr) : null, measures(), body(d, p[2])].filter(Boolean));
-    paint();
+      d.pr.length ? el("div", { class: "quiet" }, "answer entropy by step, nats") : null, d.pr.length ? spark(d.pr) : null, pair, measures(), holder].filter(Boolean));
+    await beside2(i, pair && pair.querySelector("select").value !== "" ? Number(pair.querySelector("select").value) : null, holder);
     pane.hidden = false;
     $("panes").className = "open";
     history.replaceState(null, "", "#trace=" + t[ID]);
@@ -196,7 +242,7 @@
   const hideTip = () => { tip.hidden = true; pane.querySelector(".on")?.classList.remove("on"); };
   const showTip = (span) => {
     hideTip();
-    const i = Number(span.dataset.t), lines = [`token ${i}: ${JSON.stringify(visible(detail.t[i]))}`,
+    const detail = dataOf(span), i = Number(span.dataset.t), lines = [`token ${i}: ${JSON.stringify(visible(detail.t[i]))}`,
       `entropy ${fixed(detail.entropy[i], 3)} nats`, `surprisal ${fixed(detail.surprisal[i], 3)} nats, p = ${percent(Math.exp(-detail.surprisal[i]))}, rank ${detail.rank[i]}`,
       `varentropy ${fixed(detail.varentropy[i], 3)} nats²`];
     const others = detail.a?.find((some) => some[0] === i);
@@ -220,7 +266,8 @@
   pane.addEventListener("change", (event) => { if (event.target.name === "measure") { measure = event.target.value; paint(); } });
   const stepToken = (by) => {
     const now = pane.querySelector(".on"), i = now ? Number(now.dataset.t) + by : 0;
-    const next = pane.querySelector(`[data-t="${Math.max(0, Math.min(i, detail.t.length - 1))}"]`);
+    const steps = now ? now.closest(".steps") : pane.querySelector(".steps");
+    const next = steps.querySelector(`[data-t="${Math.max(0, Math.min(i, details.get(steps).t.length - 1))}"]`);
     if (next) { next.scrollIntoView({ block: "nearest" }); showTip(next); }
   };
 
@@ -254,6 +301,13 @@
   $("more").addEventListener("click", grow);
   list.addEventListener("click", (event) => { const li = event.target.closest("li"); if (li) openTrace(Number(li.dataset.i), true); });
   document.addEventListener("click", (event) => {
+    const run = event.target.dataset?.run;
+    if (run !== undefined && data) {
+      filters.elements.run.value = run;
+      filter();
+      $("browse").scrollIntoView();
+      return;
+    }
     const name = event.target.dataset?.csv;
     if (!name || !data) return;
     const link = el("a", { href: URL.createObjectURL(new Blob([data.csv[name]], { type: "text/csv" })), download: `${name}.csv` });
@@ -264,6 +318,9 @@
   unpack("index").then((all) => {
     data = all;
     choices(filters.elements.run, data.runs.map((name, i) => [i, name]));
+    const outcomes = new Map();
+    for (const t of data.traces) outcomes.set(same(t), (outcomes.get(same(t)) ?? 0) | (t[RIGHT] ? 1 : 2));
+    for (const [key, seen] of outcomes) if (seen === 3) flipped.add(key);
     const counts = new Map();
     for (const t of data.traces) if (t[MECHANISM]) counts.set(t[MECHANISM], (counts.get(t[MECHANISM]) ?? 0) + 1);
     choices(filters.elements.mechanism, [...counts].sort().map(([name, n]) => [name, `${name} (${n})`]));
