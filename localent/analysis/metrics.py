@@ -102,6 +102,19 @@ def placements(scores: Array, wrong: Array, strata: Array | None = None) -> tupl
     return won, pairs
 
 
+def roc(scores: Array, wrong: Array) -> tuple[Array, Array]:
+    """(false alarms, hits), both (n_values + 1,): shares of right and of wrong traces scored at least each value.
+
+    From no trace to all of them, the most uncertain first; traces of one score come together.
+    Source: Fawcett (2006), Pattern Recognition Letters 27, algorithm 1.
+    """
+    scores, wrong = _two_classes(scores, wrong)
+    order = np.argsort(-scores, kind="stable")
+    last = np.r_[np.flatnonzero(np.diff(scores[order])), len(scores) - 1]
+    hits, alarms = (np.r_[0, np.cumsum(label[order])[last]] for label in (wrong, ~wrong))
+    return alarms / alarms[-1], hits / hits[-1]
+
+
 def average_precision(scores: Array, wrong: Array, counts: Array | None = None) -> float | Array:
     """Area under the precision-recall curve as a step function: in [0, 1]; the base rate is the share of wrong.
 

@@ -3,38 +3,63 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from localent.cli import complete
+from localent.cli.arguments import Finite, Group
 from localent.cli.options import PATH, db_option
 from localent.cli.output import echo
 from localent.cli.runs import chosen
 from localent.errors import LocalentError
 
-FIGURES = ("curves", "gain", "auroc", "risk", "quant", "signals")
+if TYPE_CHECKING:
+    from localent.report.figures import Look
+
+FIGURES = ("curves", "gain", "auroc", "risk", "quant", "signals", "p-true", "roc", "reliability")
 NEEDS = {
     "quant": "it needs two runs or more",
     "risk": "it needs right and wrong traces",
+    "roc": "it needs right and wrong traces",
     "signals": "there are too few traces",
 }
 
 
+def _look(**chosen: Any) -> Look:
+    from localent.report.figures import Look
+
+    return Look(**chosen)
+
+
 @click.command("plot")
-@click.argument("run", nargs=-1)
+@click.argument("run", nargs=-1, shell_complete=complete.runs)
 @click.option("--kind", type=click.Choice(FIGURES), default="curves", show_default=True, help="Which figure.")
 @click.option("-o", "--output", type=PATH, default="figure.svg", show_default=True, help="SVG, PNG or PDF.")
+@Group(
+    "look",
+    _look,
+    click.option(
+        "--width", type=Finite(2, 40), help="Width in inches of the whole figure. Default: as its panels need."
+    ),
+    click.option("--font", type=Finite(4, 30), default=9, show_default=True, help="Size of the letters in points."),
+    click.option("--title", help="In place of the titles of the panels; '' for none."),
+    click.option("--caption/--no-caption", default=True, show_default=True, help="Print n and the intervals below."),
+)
 @db_option
-def command(run: tuple[str, ...], kind: str, output: Path, db: Path) -> None:
-    """Draw a figure of RUNs (default: all) for print: curves, gain, auroc, risk, quant, or signals.
+def command(run: tuple[str, ...], kind: str, output: Path, look: Look, db: Path) -> None:
+    """Draw a figure of RUNs (default: all) for print: one of those that --kind lists.
 
     Needs matplotlib: pip install "localent[plot]".
 
     \b
     localent plot --kind curves -o curves.pdf
     localent plot 3fa9 81c0 --kind quant -o quant.svg --db quants.db
+    localent plot 3fa9 --kind roc --width 3.3 --font 8 --title "" --no-caption -o roc.pdf
     """
     from localent.report.figures import imported, save_figure
-    from localent.report.panels import facts, panels
+    from localent.report.outcome_panels import panels
+    from localent.report.panels import facts
     from localent.report.table import cell_text
     from localent.store import open_db
 
@@ -43,5 +68,5 @@ def command(run: tuple[str, ...], kind: str, output: Path, db: Path) -> None:
         found = panels(kind, facts(store, chosen(store, run)), store)
     if not found:
         raise LocalentError(f"These runs have no data for '{kind}': {NEEDS.get(kind, 'nothing was probed')}.")
-    save_figure(found, output)
+    save_figure(found, output, look)
     echo(f"{output}: {', '.join(cell_text(panel.title) for panel in found)}.")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FORMATS = (".svg", ".png", ".pdf")
+Dash = str | tuple[float, tuple[float, ...]]
 COLOURS = ("#0072B2", "#B35900", "#00795A", "#A8447F", "#3A8FC4", "#6B5B00")  # distinct without colour vision, too
+ROLES: dict[str, tuple[str, Dash]]
 ROLES = {"right": ("#0072B2", "--"), "wrong": ("#D55E00", "-"), "length": ("#6F7378", ":")}
+ROLES |= {"reference": ("#6F7378", (0, (4, 3)))}
 MARKERS = "osD^vP"
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (6, 2, 1, 2)))  # of the first six runs, the next six, ...
+FEW_INSIDE, LEGEND = 4, 2.6  # lines whose names fit into the axes; inches beside them for more
 STYLE = {
     "font.size": 9, "axes.titlesize": 10, "axes.spines.top": False, "axes.spines.right": False,
     "axes.grid": True, "grid.color": "#E3E4E7", "grid.linewidth": 0.6, "axes.axisbelow": True,
@@ -32,16 +38,29 @@ WIDTH, HEIGHT, ROW = 4.6, 3.4, 0.2  # inches; of one row of dots
 DPI = 300
 
 
-def save_figure(panels: Sequence[Panel], path: Path) -> None:
-    """Draw the panels, at most two in a row, and write SVG, PNG or PDF by the file's suffix.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How a figure looks on paper."""
+
+    width: float | None = None  # inches of the whole figure; None: as its panels need
+    font: float = 9.0  # points
+    title: str | None = None  # in place of the panels' own; "": none
+    caption: bool = True
+
+
+LOOK = Look()
+
+
+def save_figure(panels: Sequence[Panel], path: Path, look: Look = LOOK) -> None:
+    """Draw the panels, two or three in a row, and write SVG, PNG or PDF by the file's suffix.
 
     Raises UsageError for another suffix, LocalentError where matplotlib is missing or the file cannot be written.
     """
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"'{path.name}' must end in {', '.join(FORMATS)}.")
     matplotlib = imported()
-    with matplotlib.rc_context(STYLE):
-        figure = drawn(panels)
+    with matplotlib.rc_context(STYLE | {"font.size": look.font, "axes.titlesize": look.font + 1}):
+        figure = drawn(panels, look)
         try:
             figure.savefig(path, dpi=DPI, metadata=undated(path.suffix.lower()), bbox_inches="tight")
         except OSError as error:
@@ -58,17 +77,22 @@ def imported() -> Any:
     return matplotlib
 
 
-def drawn(panels: Sequence[Panel]) -> Figure:
+def drawn(panels: Sequence[Panel], look: Look = LOOK) -> Figure:
     """A matplotlib figure made without pyplot, which keeps global state and may open windows."""
     from matplotlib.figure import Figure
 
-    columns = min(len(panels), 2)
+    columns, labelled = min(len(panels), 2 if len(panels) <= 4 else 3), bool(panels[0].labels)
     rows = ceil(len(panels) / columns)
     height = max(max(HEIGHT, 1.2 + ROW * len(panel.labels)) for panel in panels)
-    figure = Figure(figsize=(WIDTH * columns + (1.6 if panels[0].labels else 0), height * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    beside = LEGEND if any(len(panel.lines) > FEW_INSIDE for panel in panels) else 0.0
+    width, height = WIDTH * columns + (1.6 if labelled else beside), height * rows
+    if look.width is not None:
+        width, height = look.width, height * look.width / width
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharey="none" if labelled else "all").ravel()
     for panel, axis in zip(panels, axes, strict=False):
         (dots if panel.labels else lines)(panel, axis)
+        finish(panel, axis, look)
     for axis in axes[len(panels) :]:
         axis.set_axis_off()
     return figure
@@ -79,17 +103,28 @@ def lines(panel: Panel, axis: Axes) -> None:
     alpha = 0.16 if len(panel.lines) <= FEW else 0.06
     for line in panel.lines:
         colour, dash, marker = style_of(line)
-        axis.fill_between(line.x, line.low, line.high, color=colour, alpha=alpha, linewidth=0)
-        few = len(line.x) <= 20
+        if panel.kind != "reliability":
+            axis.fill_between(line.x, line.low, line.high, color=colour, alpha=alpha, linewidth=0)
+        few = len(line.x) <= 20 and line.role != "reference"
         axis.plot(
-            line.x, line.y, dash, color=colour, label=plain(line.name), lw=1.6, marker=marker if few else None, ms=3
+            line.x, line.y, ls=dash, color=colour, label=plain(line.name), lw=1.6, marker=marker if few else None, ms=3
         )
+        _hollow(line, colour, marker, axis)
+        if panel.kind == "reliability" and few:
+            axis.vlines(line.x, line.low, line.high, color=colour, lw=1.2)
     if panel.level is not None:
         axis.axhline(panel.level, color="#6F7378", lw=0.9, ls=(0, (4, 3)))
-    if panel.kind in ("curves", "risk"):
+    if panel.kind in ("curves", "risk", "p-true"):
         axis.set_ylim(bottom=0)
-    axis.legend(fontsize=8)
-    finish(panel, axis)
+    legend(panel, axis)
+
+
+def legend(panel: Panel, axis: Axes) -> None:
+    """Names inside the axes, or beside them where there are many."""
+    if len(panel.lines) <= FEW_INSIDE:
+        axis.legend(fontsize="small")
+    else:
+        axis.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
 
 
 def dots(panel: Panel, axis: Axes) -> None:
@@ -105,15 +140,18 @@ def dots(panel: Panel, axis: Axes) -> None:
     axis.set_yticks(list(places), list(map(plain, panel.labels)), fontsize=8)
     axis.set_ylim(len(panel.labels) - 0.5, -0.5)
     axis.grid(axis="y", visible=False)
-    finish(panel, axis)
 
 
-def finish(panel: Panel, axis: Axes) -> None:
+def finish(panel: Panel, axis: Axes, look: Look) -> None:
     """Add title, axis labels, and the caption below."""
-    axis.set_title(textwrap.fill(plain(panel.title), 50), loc="left")
-    caption = textwrap.fill(plain(panel.caption), 78)
+    title = panel.title if look.title is None else look.title
+    if title:
+        axis.set_title(textwrap.fill(plain(title), 50), loc="left")
     axis.set_xlabel(f"{panel.x_label}\n")
     axis.set_ylabel(panel.y_label)
+    if not look.caption:
+        return
+    caption = textwrap.fill(plain(panel.caption), 78)
     axis.annotate(
         caption,
         (0, 0),
@@ -121,17 +159,24 @@ def finish(panel: Panel, axis: Axes) -> None:
         "axes fraction",
         textcoords="offset points",
         va="top",
-        fontsize=7,
+        fontsize=look.font - 2,
         color="#4A4D52",
     )
 
 
-def style_of(line: Line) -> tuple[str, str, str]:
+def _hollow(line: Line, colour: str, marker: str, axis: Axes) -> None:
+    """Mark the points that the search limits."""
+    places = [i for i, limited in enumerate(line.open) if limited and len(line.x) <= 20]
+    xs, ys = [line.x[i] for i in places], [line.y[i] for i in places]
+    axis.plot(xs, ys, marker, color=colour, markerfacecolor="white", ms=4.5, ls="none")
+
+
+def style_of(line: Line) -> tuple[str, Dash, str]:
     """Colour, dash and marker."""
     if line.role in ROLES:
         return *ROLES[line.role], MARKERS[0]
-    place = int(line.role) % len(COLOURS)
-    return COLOURS[place], "-", MARKERS[place]
+    turn, place = divmod(int(line.role), len(COLOURS))
+    return COLOURS[place], DASHES[turn % len(DASHES)], MARKERS[(place + turn) % len(MARKERS)]
 
 
 def plain(text: str) -> str:

@@ -9,7 +9,9 @@ from helpers.made import made
 from helpers.runs import call
 
 from localent.cli.plot import FIGURES
-from localent.report.panels import KINDS, Line, Panel
+from localent.report.outcome_panels import KINDS, panels
+from localent.report.panels import Line, Panel, RunFacts
+from localent.store import open_db
 
 pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'localent[plot]'")
 
@@ -48,9 +50,6 @@ def test_the_same_data_gives_the_same_file(db, tmp_path):
 
 
 def test_captions_state_n_and_interval(db):
-    from localent.report.panels import RunFacts, panels
-    from localent.store import open_db
-
     with open_db(db, readonly=True) as store:
         runs = [RunFacts(store, row["run_id"]) for row in store.runs()]
         for kind in KINDS:
@@ -77,3 +76,87 @@ def test_wrong_endings_and_lacking_data_are_one_sentence(db, tmp_path):
 
 def test_the_command_knows_the_kinds_there_are():
     assert FIGURES == KINDS
+
+
+def test_the_command_offers_every_kind():
+    assert FIGURES == KINDS
+
+
+def test_fourteen_runs_have_fourteen_styles_and_their_names_beside_the_axes():
+    from localent.report.figures import drawn, style_of
+
+    points = ([0.0, 1.0], [1.0, 2.0], [0.5, 1.5], [1.5, 2.5], [3, 3])
+    lines = tuple(Line(f"run {i}", str(i), *points) for i in range(14))
+    assert len({style_of(line)[:2] for line in lines}) == 14
+    figure = drawn([Panel("gain", "a title", "x", "y", lines, "a caption")])
+    figure.draw_without_rendering()
+    (axis,) = figure.axes
+    legend = axis.get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == [line.name for line in lines]
+    assert legend.get_window_extent().x0 >= axis.get_window_extent().x1
+
+
+def test_panels_of_many_runs_share_an_axis(db):
+    from localent.report.figures import drawn
+
+    with open_db(db, readonly=True) as store:
+        figure = drawn(panels("curves", [RunFacts(store, row["run_id"]) for row in store.runs()], store))
+    assert len({axis.get_ylim() for axis in figure.axes[:3]}) == 1
+
+
+def test_a_figure_has_the_width_letters_title_and_caption_asked_for(db):
+    from localent.report.figures import Look, drawn
+
+    with open_db(db, readonly=True) as store:
+        found = panels("gain", [RunFacts(store, row["run_id"]) for row in store.runs()], store)
+    plain, own = drawn(found), drawn(found, Look(width=3.3, title="Mine", caption=False))
+    assert own.get_figwidth() == 3.3
+    assert own.get_figheight() / own.get_figwidth() == pytest.approx(plain.get_figheight() / plain.get_figwidth())
+    assert (own.axes[0].get_title(loc="left"), len(own.axes[0].texts)) == ("Mine", 0)
+    assert "n = " in plain.axes[0].texts[0].get_text()
+    assert drawn(found, Look(title="")).axes[0].get_title(loc="left") == ""
+
+
+def test_the_roc_curve_is_that_of_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    import numpy as np
+
+    from localent.analysis.metrics import auroc, roc
+
+    rng = np.random.default_rng(3)
+    wrong = rng.random(200) < 0.4
+    scores = np.round(rng.normal(size=200) + wrong, 1)  # with ties
+    alarms, hits = roc(scores, wrong)
+    expected = metrics.roc_curve(wrong, scores, drop_intermediate=False)
+    np.testing.assert_allclose(alarms, expected[0])
+    np.testing.assert_allclose(hits, expected[1])
+    assert np.trapezoid(hits, alarms) == pytest.approx(auroc(scores, wrong))
+
+
+def test_reliability_is_counted_by_hand(db):
+    """In the made-up run the leader at the end is right wherever the trace is."""
+    with open_db(db, readonly=True) as store:
+        run = RunFacts(store, store.runs()[0]["run_id"])
+        ((panel),) = panels("reliability", [run], store)
+        rows = store.query(
+            "select max(prob) as p from probes join traces using (trace_id) join answers using (trace_id, k, estimator)"
+            " where run_id = ? and position = 1 group by trace_id order by p",
+            run.run_id,
+        )
+    dots = panel.lines[0]
+    assert sum(dots.n) == 30
+    assert dots.x[0] == pytest.approx(sum(row["p"] for row in rows[:3]) / 3)
+    assert dots.x == sorted(dots.x)
+    assert panel.lines[1].y == [0.0, 1.0]
+
+
+def test_points_that_the_search_limits_are_hollow():
+    from localent.report.figures import drawn
+    from localent.report.svg import draw
+
+    points = ([0.0, 0.5, 1.0], [3.0, 2.0, 1.0], [2.0] * 3, [4.0] * 3, [5] * 3)
+    panel = Panel("curves", "t", "x", "y", (Line("wrong", "wrong", *points, open=(True, False, False)),), "c")
+    assert draw(panel).count("hollow") == 1
+    assert "wrong, at 0.5: 2.000 [2.000, 4.000], n = 5" in draw(panel)
+    hollow = [line for line in drawn([panel]).axes[0].lines if line.get_markerfacecolor() == "white"]
+    assert [list(line.get_xdata()) for line in hollow] == [[0.0]]
