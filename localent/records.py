@@ -234,3 +234,10 @@ class Run:
     task: str
     settings: dict[str, object]  # JSON scalars only; see runs.Settings
     build: dict[str, object]  # versions of localent, llama-cpp-python and llama.cpp, backend, system info
+
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: its settings."""
+        import localent  # the package's front door, which loads the view when it is asked for
+
+        html: str = localent.as_html(self)
+        return html

@@ -39,6 +39,13 @@ class Comparison:
     level: float = 0.95
     warnings: tuple[str, ...] = ()  # sentences
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: the main figures of every candidate, and the sentences."""
+        import localent  # the package's front door, which loads the view when it is asked for
+
+        html: str = localent.as_html(self)
+        return html
+
 
 @dataclass(frozen=True, slots=True)
 class Views:

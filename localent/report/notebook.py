@@ -1,13 +1,37 @@
-"""A trace as HTML for notebooks: no script, all text escaped, readable on light and dark backgrounds."""
+"""Traces, runs, databases and comparisons as HTML for notebooks: no script, all text escaped, light and dark.
+
+The records call `as_html` through the package's front door, since rooms below this one may not import it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
+from typing import TYPE_CHECKING, Any
 
-from localent.records import Probe, Token, Trace, token_texts
+from localent.compare import Comparison
+from localent.errors import LocalentError
+from localent.records import Probe, Run, Token, Trace, token_texts
 from localent.report.measures import level_of
-from localent.report.table import harmless
+from localent.report.science import Table
+from localent.report.table import cell_text, harmless
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from localent.store import Database
+
+OF_RUNS: tuple[str, ...] = (
+    "run_id",
+    "model",
+    "quant",
+    "task",
+    "n_traces",
+    "n_problems",
+    "accuracy",
+    "mean_entropy_right",
+)
+OF_RUNS += ("mean_entropy_wrong", "answer_entropy_half_right", "answer_entropy_half_wrong")
 COLOURS = ("", "#fff3d6", "#ffdf9e", "#ffc266", "#f79a3e", "#d9601a")  # as in the report
 N_ANSWERS = 3
 
@@ -45,3 +69,76 @@ def row(probe: Probe) -> str:
     leading = ", ".join(f"{escape(harmless(a.value))} {a.prob:.2f}" for a in probe.answers[:N_ANSWERS])
     entropy = "-" if probe.entropy is None else f"{probe.entropy:.3f}"
     return f"<tr><td>{probe.k}</td><td>{entropy}</td><td>{probe.p_true:.3f}</td><td>{leading}</td></tr>"
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------
+
+
+def as_html(shown: Any) -> str:
+    """A trace, a run, a database or a comparison as HTML."""
+    if isinstance(shown, Trace):
+        return trace_html(shown)
+    if isinstance(shown, Run):
+        return _titled(f"Run {shown.run_id} on {shown.task}", (["setting", "value"], _settings(shown)))
+    if isinstance(shown, Comparison):
+        return _comparison_html(shown)
+    return _database_html(shown)
+
+
+def _database_html(db: Database) -> str:
+    runs = db.runs()
+    return _titled(f"{db.path}: {len(runs)} runs", (list(OF_RUNS), [[run[name] for name in OF_RUNS] for run in runs]))
+
+
+def _settings(run: Run) -> list[list[Any]]:
+    return [["model", run.model_sha256[:16]], *([name, str(value)] for name, value in run.settings.items())]
+
+
+def _comparison_html(c: Comparison) -> str:
+    """The main figures of every candidate, and what is told apart."""
+    from localent.analysis.quantities import KLD, SAME_TOP
+    from localent.report.compare import sentences
+
+    columns = ["quant", "bits per weight", "mean KLD, nats", "same top, %", "accuracy, %"]
+    rows = [
+        [
+            one.model.quant,
+            one.model.bits_per_weight,
+            one.forced[KLD.key].value,
+            100 * one.forced[SAME_TOP.key].value,
+            None
+            if one.free is None or one.free.accuracy_candidate.value is None
+            else 100 * one.free.accuracy_candidate.value,
+        ]
+        for one in c.candidates
+    ]
+    name = "a base file" if c.reference is None else f"{c.reference.name} {c.reference.quant}"
+    said = "".join(f"<p>{escape(harmless(sentence))}</p>" for sentence in sentences(c))
+    return _titled(f"Compared with {name} on {c.source_name}", (columns, rows)) + said
+
+
+def _titled(title: str, table: Table) -> str:
+    columns, rows = table
+    head = "".join(f"<th>{escape(harmless(name))}</th>" for name in columns)
+    body = "".join(f"<tr>{''.join(map(_cell, cells))}</tr>" for cells in rows)
+    return f"<div><p><b>{escape(harmless(title))}</b></p><table><tr>{head}</tr>{body}</table></div>"
+
+
+def _cell(value: object) -> str:
+    return f"<td>{escape(cell_text(value))}</td>"
+
+
+# --- figures --------------------------------------------------------------------------------------------------------
+
+
+def figure(db: Database, kind: str = "curves", runs: Sequence[str] = ()) -> Figure:
+    """A figure of runs (default: all), as 'localent plot' draws it, for the notebook or for `savefig`."""
+    from localent.report.figures import drawn, imported
+    from localent.report.outcome_panels import panels
+    from localent.report.panels import facts
+
+    imported()
+    found = panels(kind, facts(db, runs or [run["run_id"] for run in db.runs()]), db)
+    if not found:
+        raise LocalentError(f"These runs have no data for the figure '{kind}'.")
+    return drawn(found)

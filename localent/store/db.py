@@ -25,6 +25,13 @@ class Database(Frames, Writer):
 
         return sqlite_utils.Database(self.conn)
 
+    def _repr_html_(self) -> str:
+        """As a notebook shows it: its runs."""
+        import localent  # the package's front door, which loads the view when it is asked for
+
+        html: str = localent.as_html(self)
+        return html
+
 
 def open_db(path: str | Path, *, create: bool = True, readonly: bool = False) -> Database:
     """Open a database, bring it to the newest version, or make a new one.
