@@ -156,7 +156,7 @@ def quants(c: Comparison, style: Style) -> list[str]:
 
 def wrapped(sentence: str, style: Style) -> list[str]:
     """A sentence in lines that fit."""
-    return textwrap.wrap(sentence, style.width, subsequent_indent="  ")
+    return textwrap.wrap(sentence, style.width, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def _gain(found: Estimate) -> str:
