@@ -19,7 +19,8 @@ class Columns:
     """The meaning of the columns of a data file, the way it names the true option, and the kind of its answers.
 
     A column inside another is written with a dot: "answers.text". Options in several columns are written with commas:
-    "A,B,C,D". id, solution, choices, n_steps and what tasks/observed.py reads may be absent from the file.
+    "A,B,C,D", and by the name of the question where they stand in it, after a line "Options:". id, solution, choices
+    and n_steps may be absent from the file.
     """
 
     question: str = "question"
@@ -38,6 +39,7 @@ class Columns:
     kind: str | None = None  # of the answers, by name; None: as the answers show
     shuffle: int | None = None  # seed of the order in which options are given; None: as in the file
     header: tuple[str, ...] = ()  # names for a CSV file that has no header
+    answers_file: str | None = None  # beside the file, one answer a line; "{stem}": the file's name without its ending
 
     def __post_init__(self) -> None:
         if self.answer_is not in (None, *ANSWER_IS):
@@ -96,10 +98,10 @@ def cell(row: Mapping[str, Any], column: str, place: str) -> Any:
 
 def fits(row: Mapping[str, Any], columns: Columns) -> bool:
     """True if a row has every column that must be there."""
-    return all(has(row, column) for column in _needed(columns))
+    return all(has(row, column) for column in needed(columns))
 
 
-def _needed(columns: Columns) -> list[str]:
+def needed(columns: Columns) -> list[str]:
     context = [] if columns.context in (None, NO_CONTEXT) else [str(columns.context)]
     named = [] if columns.choices == CHOICES else columns.choice_columns or [columns.choices]
     groups = [name for name in (columns.group, columns.group_text) if name]
@@ -108,7 +110,7 @@ def _needed(columns: Columns) -> list[str]:
 
 def unfit(row: Mapping[str, Any], columns: Columns, file: str) -> UsageError:
     """The error of a row of a public set in another layout than the one that is known."""
-    missing = ", ".join(repr(column) for column in _needed(columns) if not has(row, column))
+    missing = ", ".join(repr(column) for column in needed(columns) if not has(row, column))
     there = ", ".join(map(repr, row))[:300]
     return UsageError(
         f"{file} has no column {missing} (it has {there}): fetch the set in its public layout, or give the task another"

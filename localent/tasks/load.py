@@ -16,7 +16,7 @@ from typing import Any
 from localent.errors import UsageError
 from localent.records import Problem
 from localent.tasks import kinds
-from localent.tasks.columns import Columns, fits, unfit
+from localent.tasks.columns import Columns, fits, has, unfit
 from localent.tasks.grade import answer_start
 from localent.tasks.identity import data_id, problem_id
 from localent.tasks.kinds import CHOICE, OPTION_TEXT, Kind
@@ -24,7 +24,7 @@ from localent.tasks.kinds.option_text import with_solution
 from localent.tasks.named import Known, known, unknown
 from localent.tasks.options import with_index
 from localent.tasks.problems import problem_of
-from localent.tasks.rows import ENDINGS, Row, read_rows
+from localent.tasks.rows import ENDINGS, Row, read_rows, with_answers
 from localent.tasks.unused import check_unused
 
 __all__ = ["BUNDLED", "Columns", "Task", "load"]
@@ -130,6 +130,8 @@ def _in_layout(path: Path, layouts: Sequence[Columns]) -> _Read:
     for columns in layouts:
         try:
             read = _Read(list(read_rows(path, columns.header)), columns)
+            if columns.answers_file and not any(has(row, columns.answer) for row in read.good):
+                read = replace(read, rows=with_answers(path, read.rows, columns.answer, columns.answers_file))
         except UsageError as error:
             faults.append(error)
             continue

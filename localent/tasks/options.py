@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,13 +15,17 @@ from localent.records import Choice
 from localent.tasks.columns import INDEX, Columns, cell, value_of
 
 LABELS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+IN_QUESTION = re.compile(r"\n\s*Options:[ \t]*\n(?=\s*\(A\)[ \t])")
+LETTERED = re.compile(r"^\s*\((?P<label>[A-Z])\)[ \t]+(?P<text>.*(?:\n(?!\s*\([A-Z]\)[ \t]).*)*)", re.MULTILINE)
 LONGEST_LABEL = 2  # characters of a key that is a label
 
 
 def choices_of(row: Mapping[str, Any], columns: Columns, place: str) -> tuple[Choice, ...]:
     """The options of a row, as its file orders them; () where it has none. Raises UsageError for broken ones."""
     question = value_of(row, columns.question)
-    if columns.choice_columns:
+    if columns.choices == columns.question:
+        choices = parted(str(question), place)[1]
+    elif columns.choice_columns:
         choices = tuple(_in_columns(row, columns.choice_columns, place))
     else:
         held = question.get("choices") if isinstance(question, Mapping) else value_of(row, columns.choices)
@@ -32,6 +37,20 @@ def choices_of(row: Mapping[str, Any], columns: Columns, place: str) -> tuple[Ch
     if len(choices) == 1 or any(not c.label for c in choices):
         raise UsageError(f"{place} needs at least two options, each with a label: fix or remove the row.")
     return choices
+
+
+def parted(text: str, place: str) -> tuple[str, tuple[Choice, ...]]:
+    """A question that ends in its options, as BIG-Bench Hard writes them ("Options:", then "(A) ..."), and these.
+
+    Raises UsageError for a text without options.
+    """
+    start = IN_QUESTION.search(text)
+    if start is None:
+        raise UsageError(
+            f"{place} has no line 'Options:' with (A), (B), ... after it: name the options with --choices."
+        )
+    options = tuple(_choice(found["label"], found["text"]) for found in LETTERED.finditer(text, start.end()))
+    return text[: start.start()].strip(), options
 
 
 def _in_columns(row: Mapping[str, Any], names: Sequence[str], place: str) -> list[Choice]:

@@ -13,7 +13,7 @@ from localent.tasks import kinds, observed
 from localent.tasks.columns import NO_CONTEXT, Columns, cell, is_of_csv, value_of
 from localent.tasks.identity import problem_id, variant_id
 from localent.tasks.kinds import Gold, Kind
-from localent.tasks.options import choices_of, is_one_hot, shuffled
+from localent.tasks.options import choices_of, is_one_hot, parted, shuffled
 
 CALCULATOR = re.compile(r"<<[^<>]*>>")  # GSM8K: "48/2 = <<48/2=24>>24"
 SURROGATE = "has invalid Unicode (a lone surrogate): fix or remove the row."
@@ -98,6 +98,8 @@ def _question(row: Mapping[str, Any], columns: Columns, place: str) -> str:
     text = held.get("stem") if isinstance(held, Mapping) else held  # ARC: {"stem": ..., "choices": [...]}
     if not isinstance(text, str) or not text.strip():
         raise UsageError(f"{place} has no question text in column {columns.question!r}: fill it in or remove the row.")
+    if columns.choices == columns.question:
+        text = parted(text, place)[0]
     context = _context(row, columns, place)
     return f"{context} {text.strip()}".strip()
 

@@ -52,6 +52,24 @@ def read_rows(path: Path, header: Sequence[str] = ()) -> Iterator[Row]:
     return _json_rows(path, text)
 
 
+def with_answers(path: Path, rows: list[Row], column: str, name: str) -> list[Row]:
+    """The rows of a file with their answers, which stand in another file beside it, one a line."""
+    beside = path.with_name(name.format(stem=path.stem))
+    if not beside.is_file():
+        raise UsageError(
+            f"{path.name} has no column {column!r}, and no file {beside.name} with the answers is beside it."
+        )
+    answers = _text(beside).split()
+    if len(answers) != len(rows):
+        raise UsageError(
+            f"{beside} has {len(answers)} answers for {len(rows)} problems: fetch both files of one split."
+        )
+    return [
+        (where, entry if isinstance(entry, UsageError) else {**entry, column: answer})
+        for (where, entry), answer in zip(rows, answers, strict=True)
+    ]
+
+
 def _text(path: Path) -> str:
     content = _bytes(path)
     try:

@@ -12,7 +12,7 @@ from typing import Any
 
 from localent.errors import UsageError
 from localent.tasks.columns import Columns, value_of
-from localent.tasks.options import is_one_hot
+from localent.tasks.options import IN_QUESTION, is_one_hot
 
 LOOKED_AT = 50  # rows
 WORDS = 5  # fewer are no story, unless its column is called one
@@ -32,6 +32,11 @@ def check_unused(rows: Sequence[Mapping[str, Any]], columns: Columns, file: str)
     if not some:
         return
     if columns.kind is None and not any(_has_options(row, columns) for row in some):
+        if all(IN_QUESTION.search(str(value_of(row, columns.question))) for row in some):
+            raise UsageError(
+                f"{file} has options in its questions, after a line 'Options:': add --choices"
+                f" {_quoted(columns.question)}, or --kind to say what is asked for."
+            )
         for choices in _option_columns(some, columns):
             _refuse_options(rows, columns, choices, file)
     if columns.context is None and (texts := list(_text_columns(some, columns))):

@@ -1,5 +1,6 @@
 """tasks.toml: every task that is known by name loads from a file in its public layout; users add their own."""
 
+import json
 import logging
 import sys
 import types
@@ -9,12 +10,12 @@ import pytest
 from helpers.runs import call
 
 from localent.errors import UsageError
-from localent.tasks import BUNDLED, known, load
+from localent.tasks import BUNDLED, Columns, known, load
 from localent.tasks.kinds import named
 from localent.tasks.named import FILE
 
 LAYOUTS = Path(__file__).parents[1] / "data" / "layouts"  # tiny files of our own wording, NAME.* and NAME-other.*
-REFUSED = {"asdiv.xml", "piqa-first.jsonl"}
+REFUSED = {"asdiv.xml"}
 ANSWERS = {
     "gsm8k": "36",
     "svamp": "32",
@@ -35,6 +36,11 @@ ANSWERS = {
     "bbh-word-sorting": "apple fig pear",
     "bbh-dyck-languages": ") > ]",
     "bbh-formal-fallacies": "valid",
+    "bbh-date-understanding": "A",
+    "bbh-disambiguation-qa": "B",
+    "bbh-geometric-shapes": "J",
+    "bbh-reasoning-about-colored-objects": "E",
+    "bbh-tracking-shuffled-objects-seven-objects": "G",
 }
 
 
@@ -56,7 +62,7 @@ def task_of(path):
     return max((name for name in known() if path.stem.startswith(name)), key=len)
 
 
-FILES = sorted(path for path in LAYOUTS.iterdir() if path.name not in REFUSED)
+FILES = sorted(path for path in LAYOUTS.iterdir() if path.name not in REFUSED and path.suffix != ".lst")
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
@@ -79,10 +85,44 @@ def test_every_task_has_a_file_in_its_layout():
 def test_what_is_refused_names_the_way_out():
     with pytest.raises(UsageError, match="is XML, which is not read: convert it to JSON Lines"):
         load("asdiv", LAYOUTS / "asdiv.xml")
-    with pytest.raises(UsageError, match=r"no column 'label' \(it has .*name its columns with --question, --answer"):
-        load("piqa", LAYOUTS / "piqa-first.jsonl")
+    with pytest.raises(
+        UsageError, match=r"no column 'Question'.* \(it has .*name its columns with --question, --answer"
+    ):
+        load("svamp", LAYOUTS / "gsm8k.jsonl")
     with pytest.raises(UsageError, match="line 2 has the answer '5; 7', which is not one number"):
         load("asdiv", LAYOUTS / "asdiv.jsonl")
+
+
+def test_labels_in_a_file_of_their_own_belong_to_the_rows_in_order(tmp_path):
+    """PIQA at its first home: valid.jsonl, and valid-labels.lst with a label a line."""
+    rows, labels = tmp_path / "valid.jsonl", tmp_path / "valid-labels.lst"
+    row = (LAYOUTS / "piqa-first.jsonl").read_text().strip()
+    rows.write_text(f"{row}\n{row.replace('bread', 'cake')}\n")
+    with pytest.raises(
+        UsageError, match=r"no column 'label', and no file valid-labels\.lst with the answers is beside it"
+    ):
+        load("piqa", rows)
+    labels.write_text("1\n")
+    with pytest.raises(UsageError, match="has 1 answers for 2 problems: fetch both files of one split"):
+        load("piqa", rows)
+    labels.write_text("1\n0\n")
+    assert [problem.answer for problem in load("piqa", tmp_path).problems] == ["B", "A"]
+
+
+def test_options_at_the_end_of_a_question_are_its_options(tmp_path):
+    """BIG-Bench Hard: "Options:" and a lettered list in the text, the label in brackets as the answer."""
+    (problem,) = load("bbh-date-understanding", LAYOUTS / "bbh-date-understanding.json").problems
+    assert problem.question.endswith("What is the date today?")
+    assert [(c.label, c.text) for c in problem.choices][:2] == [("A", "03/05/2031"), ("B", "03/03/2031")]
+    own = tmp_path / "own.jsonl"
+    own.write_text(json.dumps({"q": "Which?\nOptions:\n(A) one\nline more\n(B) two", "a": "(B)"}))
+    with pytest.raises(UsageError, match="options in its questions, after a line 'Options:': add --choices q"):
+        load("mine", own, Columns(question="q", answer="a"))
+    (problem,) = load("mine", own, Columns(question="q", answer="a", choices="q")).problems
+    assert (problem.question, problem.answer, problem.choices[0].text) == ("Which?", "B", "one\nline more")
+    own.write_text(json.dumps({"q": "Which?", "a": "(B)"}))
+    with pytest.raises(UsageError, match=r"has no line 'Options:'.*: name the options with --choices"):
+        load("mine", own, Columns(question="q", answer="a", choices="q"))
 
 
 def test_stories_passages_and_lines_before_the_question_are_part_of_it():
@@ -124,8 +164,6 @@ def test_a_list_of_ones_own_wins_and_is_checked(tmp_path):
 
 
 def test_columns_of_a_known_task_are_its_own():
-    from localent.tasks import Columns
-
     with pytest.raises(UsageError, match="leave them out, or give hellaswag another name"):
         load("hellaswag", LAYOUTS / "hellaswag.jsonl", Columns(question="ctx"))
 

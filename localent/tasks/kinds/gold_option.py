@@ -17,6 +17,7 @@ Reading = Callable[[str, Sequence[Choice]], list[Choice]]
 
 WORDS = {"label": "by its label", "text": "by its text", "index0": "counted from 0", "index1": "counted from 1"}
 LONGEST_INDEX = 3  # digits
+BRACKETED = re.compile(r"^\((\w{1,2})\)$")
 
 
 def label_of(gold: Gold) -> str:
@@ -67,7 +68,7 @@ def _as_told(gold: Gold, answer_is: str) -> str:
 
 def _by_label(answer: str, choices: Sequence[Choice]) -> list[Choice]:
     exact = [c for c in choices if c.label == answer]
-    return exact or [c for c in choices if _plain(c.label) == _plain(answer)]
+    return exact or [c for c in choices if _plain(c.label) == _plain(BRACKETED.sub(r"\1", answer))]
 
 
 def _by_text(answer: str, choices: Sequence[Choice]) -> list[Choice]:
