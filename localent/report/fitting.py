@@ -15,8 +15,8 @@ from localent.report.table import GAP, MAX_WIDTH, are_numeric, cell_text, cut, g
 Grid = Sequence[Sequence[str]]  # the header, then the rows
 
 FIRST_TO_GO = ("kind", "missing", "unit", "test", "sample", "licence", "gated")  # the others go from right to left
-LAST_TO_GO = ("reading", "verdict", "about", "what it finds", "value", "here", "path")
-WRAPPED = ("about", "what it finds", "value", "note")  # sentences: continued on the next line, not cut
+LAST_TO_GO = ("reading", "verdict", "about", "one_row", "what it finds", "value", "here", "path")
+WRAPPED = ("about", "one_row", "what it finds", "value", "note")  # sentences: continued on the next line, not cut
 PATHS = ("here", "path", "file")  # cut at their beginning: the end tells more
 LEAST = 16  # columns of the terminal that a text keeps
 UNDEFINED = "undefined"  # in a cell, it makes the row one that can be folded
