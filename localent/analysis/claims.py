@@ -129,6 +129,12 @@ class Verdict:
     given_question: Estimate | None = None  # AUROC - 0.5 among traces of one question
     p_smaller: float | None = None  # two-sided, that the effect is the smallest that would count; 1 where it is above
     smallest: float = 0.0  # that size
+    n_family: int = 0  # claims in the family of p_holm
+
+    @property
+    def p_tested(self) -> float | None:
+        """Its p in the family: that of its verdict."""
+        return self.p_smaller if self.is_smaller else self.p
 
     @property
     def is_smaller(self) -> bool:
@@ -193,14 +199,16 @@ def settled(family: Sequence[Verdict]) -> list[Verdict]:
 
     Each claim is in the family with the p of its verdict; claims without p stay as they are.
     """
-    adjusted = holm([v.p_smaller if v.is_smaller else v.p for v in family])
-    return [_settled(v, p) for v, p in zip(family, adjusted, strict=True)]
+    ps = [v.p_tested for v in family]
+    n = sum(p is not None for p in ps)
+    return [_settled(replace(v, n_family=n), p) for v, p in zip(family, holm(ps), strict=True)]
 
 
 def _settled(v: Verdict, p_holm: float | None) -> Verdict:
     decided = v.is_smaller or v.verdict in (SUPPORTED, LENGTH, QUESTION)
     if decided and p_holm is not None and p_holm >= ALPHA:
-        return replace(v, verdict=UNDECIDED, p_holm=p_holm, note=f"p is {p_holm:.2f} after Holm's rule")
+        why = f"p is {p_holm:.2f} after Holm's rule over {v.n_family} claims"
+        return replace(v, verdict=UNDECIDED, p_holm=p_holm, note=why)
     return replace(v, p_holm=p_holm)
 
 

@@ -1,15 +1,16 @@
-"""The judgement of one stored run, from which every command takes its sentences: signals, and the claims of a study."""
+"""The judgement of one stored run, from which every command takes its sentences: signals, and the claims of a study.
+
+The claims about a model are one family of tests. The signals that no claim is about are another (readings.py).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from localent.analysis import signals
-from localent.analysis.claims import Verdict
-from localent.analysis.contrasts import Sample
+from localent.analysis import verdicts
+from localent.analysis.claims import Verdict, withheld
+from localent.analysis.readings import Reading, Seen
 from localent.analysis.recorded import Recorded
-from localent.analysis.signals import Reading
-from localent.analysis.verdicts import RESAMPLING, judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,7 @@ class Judgement:
 
 def judgement(run: Recorded) -> Judgement:
     """The readings and verdicts of a run's whole traces, those that repeat themselves left out."""
-    readings, kept = signals.readings(run), run.among(~run.traces.looped)
-    own = kept.probes.own
-    if own is None or not own.there_at_all.any():
-        return Judgement(readings, {})
-    sample = Sample(run.traces.model, own, kept.traces.n_tokens.astype(float), RESAMPLING)
-    rolled = kept.probes.rolled
-    m = 0 if rolled is None else int(rolled.n_rollouts.max(initial=0))
-    found = judge(sample, kept.probes.controls, rolled, m)
-    return Judgement(readings, {v.key: v for v in found})
+    seen, proposed = Seen.of(run), verdicts.proposed_of(run)
+    _, why = seen.instead
+    told = [withheld(v, why) if why else v for v in verdicts.in_family(proposed)]
+    return Judgement({r.key: r for r in seen.readings(proposed)}, {v.key: v for v in told})

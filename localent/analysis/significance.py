@@ -210,6 +210,11 @@ def holm(ps: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
+def holm_of(ps: Sequence[float | None], place: int, p: float | None) -> float | None:
+    """The adjusted p of one hypothesis, with `p` in place of what the family has there."""
+    return holm([*ps[:place], p, *ps[place + 1 :]])[place]
+
+
 def length_bins(n_tokens: Array, n_bins: int = 10) -> Array:
     """Strata of like length: bins of equal mass, equal lengths together: (n,) -> (n,) int."""
     ordered = np.sort(n_tokens)

@@ -31,6 +31,7 @@ from localent.analysis.information import CAUTIOUS, OPTIMIST, POOLING, Reader
 from localent.analysis.intervals import DEFAULT, Estimate, Resampling, estimate
 from localent.analysis.metrics import Array, mean_of
 from localent.analysis.probed import Probed
+from localent.analysis.recorded import Recorded
 from localent.analysis.scores import mean
 from localent.analysis.signatures import slope
 from localent.analysis.significance import sign_flip_p
@@ -44,10 +45,30 @@ def judge(s: Sample, controls: dict[str, Probed], rolled: Probed | None = None, 
 
     controls: name -> its probes; rolled: the estimates from m rollouts per prefix; None: no rollouts.
     """
+    return in_family(proposed(s, controls, rolled, m))
+
+
+def in_family(found: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts after Holm's rule over all of them."""
+    return by_length(settled(found))
+
+
+def proposed(s: Sample, controls: dict[str, Probed], rolled: Probed | None = None, m: int = 0) -> list[Verdict]:
+    """Every claim as it would be by itself: see judge."""
     found = [*_information(s)]
     found += [] if rolled is None else [_by_rollouts(s, rolled, m)]
-    found += [*_controls(s, controls), *signatures(s)]
-    return by_length(settled(found))
+    return [*found, *_controls(s, controls), *signatures(s)]
+
+
+def proposed_of(run: Recorded) -> list[Verdict]:
+    """The claims about a run's whole traces, those that repeat themselves left out; none where it was not probed."""
+    kept = run.among(~run.traces.looped)
+    own, rolled = kept.probes.own, kept.probes.rolled
+    if own is None or not own.there_at_all.any():
+        return []
+    m = 0 if rolled is None else int(rolled.n_rollouts.max(initial=0))
+    sample = Sample(run.traces.model, own, kept.traces.n_tokens.astype(float), RESAMPLING)
+    return proposed(sample, kept.probes.controls, rolled, m)
 
 
 # --- information about the true answer: all traces, nothing selected ----------------------------------------------

@@ -15,7 +15,7 @@ SIGNALS_NOTES = (
     " problem.",
     "within length: AUROC over pairs of traces of equally many steps and like numbers of tokens. within question: over"
     " pairs of one question. PRR: 1 is an oracle, 0 is chance. ECE, Brier: for signals that state a probability.",
-    "Readings, by Holm's rule over all signals. beyond length and question: it separates with each held fixed. question"
+    "Readings, after Holm's rule. beyond length and question: it separates with each held fixed. question"
     " open: too few questions have right and wrong traces, or the signal is of the other samples. explained by: with"
     " that held fixed nothing is shown, and less than the whole. undecided beyond: neither is shown. inside the noise:"
     " right and wrong differ by less than the standard error of one estimate. too few: right or wrong traces of fewer"

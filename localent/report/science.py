@@ -18,6 +18,7 @@ from localent.analysis.replay import Outcome, RiskCoverage
 from localent.analysis.sensitivity import MEANING
 from localent.analysis.signals import Judged
 from localent.report.numbers import short
+from localent.report.table import p_cell
 from localent.study import Agreement, OtherSeed, Study, Subject
 
 Table = tuple[list[str], list[list[Any]]]  # columns, rows
@@ -30,11 +31,6 @@ def cell(value: object, decimals: int = 3) -> object:
     if isinstance(value, float):
         return "-" if math.isnan(value) else f"{value:.{decimals}f}"
     return "-" if value is None else value
-
-
-def p_cell(p: float | None) -> str:
-    """ "0.032", "<0.001"."""
-    return "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def flat(record: Any) -> dict[str, object]:
@@ -252,6 +248,11 @@ def sentences(subjects: Iterable[Subject]) -> list[str]:
     for s in subjects:
         name, shape = f"{s.model} on {s.task}", s.signatures
         found += [f"{name}: {sentence}" for sentence in s.variants]
+        if s.n_others:
+            found.append(
+                f"{name}: run {s.run_id} has {s.n_traces + s.n_others:,} traces, of which this study judges"
+                f" {s.n_traces:,}; 'localent show' and 'localent signals' speak of all of them."
+            )
         if s.looped:
             found.append(f"{name}: {s.looped:.1%} of the traces repeat themselves; they count for the accuracy alone.")
         if shape.decay is not None:
@@ -278,10 +279,11 @@ def _agreement_sentence(name: str, a: Agreement) -> str:
 
 def gold_table(steps: Iterable[HumanStep]) -> Table:
     """Surprisal of each step of the worked solutions, and the information it gives about the answer."""
-    columns = ["step", "solutions", "surprisal", "entropy", "information on answer", "answer entropy", "p(true)"]
+    columns = ["step", "solutions", "surprisal", "entropy", "rise of ln p(true)", "information", "answer entropy"]
+    columns += ["p(true)"]
     rows = []
     for s in steps:
-        found = (s.surprisal, s.entropy, s.information, s.answer_entropy, s.p_true)
+        found = (s.surprisal, s.entropy, s.log_prob, s.information, s.answer_entropy, s.p_true)
         rows.append([s.k, s.n, *(short(e) for e in found)])
     return columns, rows
 

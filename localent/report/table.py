@@ -157,3 +157,8 @@ def _json_cell(cell: object) -> object:
     if isinstance(cell, float) and math.isinf(cell):
         return "Infinity" if cell > 0 else "-Infinity"
     return cell
+
+
+def p_cell(p: float | None) -> str:
+    """ "0.032", "<0.001"."""
+    return "-" if p is None else "<0.001" if p < 0.001 else f"{p:.3f}"

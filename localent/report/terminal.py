@@ -11,7 +11,8 @@ from localent.analysis.curves import ByClass, Curve
 from localent.analysis.held import LENGTH, QUESTION
 from localent.analysis.information import RECALIBRATED
 from localent.analysis.intervals import MIN_TOLD, Estimate
-from localent.analysis.signals import (
+from localent.analysis.readings import (
+    BEYOND,
     BEYOND_BOTH,
     BEYOND_LENGTH,
     NOISE,
@@ -19,12 +20,12 @@ from localent.analysis.signals import (
     OPEN_LENGTH,
     OPEN_QUESTION,
     Reading,
-    as_auroc,
 )
+from localent.analysis.signals import as_auroc
 from localent.analysis.summary import SELECTION, Answers, Contrast, Summary
 from localent.report.chart import line_chart
 from localent.report.numbers import decimals_for, negated, number, percent, point
-from localent.report.table import cell_text
+from localent.report.table import cell_text, p_cell
 
 WIDTH = 80
 UNITS = {"nats": 1.0, "bits": 1 / math.log(2)}
@@ -42,15 +43,14 @@ NO_ANSWER = (
     "No answer: probability that none follows the cue, mean of traces; the entropy is that of the answers given."
 )
 TAILS = {  # the end of a sentence on a signal that separates, by its reading
-    BEYOND_BOTH: "also with length held fixed ({length}) and among traces of one question ({question}), {holm}",
-    BEYOND_LENGTH: "also with length held fixed ({length}), {holm}; the question is not held fixed: too few questions"
-    " have right and wrong traces",
+    BEYOND_BOTH: "also with length held fixed ({length}) and among traces of one question ({question}), {p} {holm}",
+    BEYOND_LENGTH: "also with length held fixed ({length}), {p} {holm}; the question is not held fixed: too few"
+    " questions have right and wrong traces",
     LENGTH: "but length explains it: {length} among traces of like length",
     QUESTION: "but the question explains it: {question} among traces of one question",
     OPEN_LENGTH: "but not for certain beyond length: {length} among traces of like length",
     OPEN_QUESTION: "but not for certain beyond the question: {question} among traces of one question",
 }
-BEYOND = (BEYOND_BOTH, BEYOND_LENGTH)
 SMALL_CLASS = 20  # fewer right or wrong traces than this add a warning
 
 
@@ -248,17 +248,21 @@ def _gap_sentence(gap: Estimate, unit: str) -> str:
 
 def _signal_sentence(name: str, r: Reading, auroc: Estimate) -> str:
     """The reading of one signal, as 'localent signals' gives it."""
-    found, holm = f"AUROC {number(auroc, 1, 2)}", f"after Holm's rule over {r.n_signals} signals"
+    found, holm = f"AUROC {number(auroc, 1, 2)}", f"after Holm's rule over {r.over}"
     if r.reading == NOT_SHOWN:
-        p = f"p = {r.p_holm:.2f}" if r.p_holm is not None else "no p"
-        return f"By {name}, wrong and right traces are not told apart: {found}, {p} {holm}."
+        return f"By {name}, wrong and right traces are not told apart: {found}, {_p(r.p_holm)} {holm}."
     if r.reading == NOISE:
         return f"{_capital(name)} differs by less than the standard error of one estimate: {found}."
     if r.reading not in TAILS:
         return f"The AUROC of {name} is undefined: {auroc.reason}." if auroc.value is None else ""
     below = auroc.value is not None and auroc.value < 0.5
     tells = "is lower in wrong traces than in right ones" if below else "tells wrong traces from right ones"
-    return f"{_capital(name)} {tells}: {found}, {TAILS[r.reading].format(**_left(r), holm=holm)}."
+    return f"{_capital(name)} {tells}: {found}, {TAILS[r.reading].format(**_left(r), p=_p(r.p_holm), holm=holm)}."
+
+
+def _p(p: float | None) -> str:
+    """ "p = 0.031", "p <0.001": with as many digits as in the tables."""
+    return "no p" if p is None else f"p {p_cell(p)}" if p < 0.001 else f"p = {p_cell(p)}"
 
 
 def _left(r: Reading) -> dict[str, str]:
@@ -275,14 +279,17 @@ def _gain_sentence(s: Summary, answers: Answers, unit: str) -> str:
     if not end.known or verdict is None:
         return ""
     size, half = _in_unit(end, unit), _in_words(answers.gain_half, UNITS[unit])
+    both = f"{size} by its end, {half} half-way"
+    p = f"{_p(verdict.p_holm)} after Holm's rule over {verdict.n_family} claims"
     if verdict.verdict == SUPPORTED:
-        return f"The reasoning gathers information about the true answer: {size} by its end, {half} half-way."
+        return f"The reasoning gathers information about the true answer: {both}, {p}."
     if verdict.is_smaller and verdict.effect.below(-verdict.smallest) and end.below(-verdict.smallest):
-        return f"The reasoning leads away from the true answer: {size} by its end, {half} half-way."
+        return f"The reasoning leads away from the true answer: {both}, {p}."
     if verdict.is_smaller:
         least = f"{verdict.smallest * UNITS[unit]:.2g} {unit}"
-        return f"Over a trace the reasoning gathers less than {least} about the true answer: {size} by its end."
-    return f"No clear evidence that the reasoning gathers information about the true answer: {size} by its end."
+        return f"Over a trace the reasoning gathers less than {least} about the true answer: {size} by its end, {p}."
+    told = f"No clear evidence that the reasoning gathers information about the true answer: {size} by its end"
+    return f"{told}." if verdict.p_holm is None else f"{told}, {p}."
 
 
 def _care_sentence(s: Summary) -> str:

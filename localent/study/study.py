@@ -32,6 +32,10 @@ SELECTED = (
     "Claims marked * compare right and wrong traces, or use a wrong one as control. Right and wrong are known only at"
     " the end: these traces are selected on the outcome."
 )
+FAMILIES = (
+    "p (Holm): over all claims about one model on one task; the steps of training on a task are a family of their own."
+    " 'localent show' and 'localent signals' say the same of the same traces."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,7 +160,7 @@ def analyse(
     for task, stages in by_task.items():
         trained = settled([*_training(stages, resampling)])
         judged += [(task, v) for v in _unless_unfit(trained, [s for s in subjects if s.task == task])]
-    notes = (SELECTED, THRESHOLDS, *([MECHANISM] if family else []))
+    notes = (SELECTED, FAMILIES, THRESHOLDS, *([MECHANISM] if family else []))
     return Study(study_id([run.run_id for run in found], wanted), tuple(subjects), tuple(judged), notes)
 
 

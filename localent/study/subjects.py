@@ -73,6 +73,8 @@ class Subject:
     profile: Profile
     agreement: Agreement | None  # of rollouts with the computed distribution; None: no rollouts
     variants: tuple[str, ...] = ()  # the sentence on problems that are variants of one another, if some are
+    n_traces: int = 0  # those that count
+    n_others: int = 0  # stored traces of the run that this study leaves out
 
 
 # --- reading a stored run ---------------------------------------------------------------------------------------------
@@ -94,6 +96,8 @@ class Reading:
     looped: float  # share
     no_answer: float  # share
     variants: tuple[str, ...]
+    n_traces: int
+    n_others: int
 
 
 def read_run(store: Database, run_id: str, wanted: Wanted) -> Reading:
@@ -122,6 +126,8 @@ def read_run(store: Database, run_id: str, wanted: Wanted) -> Reading:
         looped=_mean(traces.looped.astype(float)),
         no_answer=_mean(np.array([answer is None for answer in traces.answers], float)),
         variants=traces.variants,
+        n_traces=len(traces),
+        n_others=int((~kept).sum()),
     )
 
 
@@ -207,6 +213,8 @@ def subject(run: ModelRun, read: Reading, ln_wrong: float, resampling: Resamplin
         profile=moves,
         agreement=None if read.rolled is None or not read.rolled.there.any() else agreement(p, read.rolled, read.m),
         variants=read.variants,
+        n_traces=read.n_traces,
+        n_others=read.n_others,
     )
 
 

@@ -10,7 +10,8 @@ from helpers.simulated import labelled
 
 from localent.analysis import load
 from localent.analysis.chance import against_chance
-from localent.analysis.signals import AT_CHANCE, signals
+from localent.analysis.readings import AT_CHANCE
+from localent.analysis.signals import signals
 from localent.analysis.summary import summarise
 from localent.report.terminal import render
 from localent.store import open_db

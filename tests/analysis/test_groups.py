@@ -7,9 +7,8 @@ import pytest
 from helpers import synthetic, worlds
 from helpers.simulated import labelled
 
-from localent.analysis import chance, held, information, load, signals, significance
+from localent.analysis import chance, held, information, load, readings, signals, significance
 from localent.analysis.contrasts import Sample
-from localent.analysis.signals import _family
 from localent.analysis.summary import summarise
 from localent.analysis.trace_signals import ANSWERS, Score
 from localent.analysis.verdicts import judge
@@ -78,7 +77,7 @@ def test_copies_of_a_trace_under_one_group_are_one_trace():
     copies = np.repeat(alone, 5)
     traces = labelled(wrong[copies], np.arange(400), rng.permutation(400))
     score = Score(ANSWERS[0], values[copies])
-    known, unknown = (_family([score], x)[0] for x in (replace(traces, groups=copies), traces))
+    known, unknown = (readings.family([readings.tested(score, x)])[0] for x in (replace(traces, groups=copies), traces))
     assert known.p == pytest.approx(significance.separation_p(values, wrong, alone), rel=0.02)
     assert unknown.p < known.p**2
     assert known.n_rarer == min(wrong.sum(), (~wrong).sum())

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from helpers.simulated import labelled
-from localent.analysis import signals, trace_signals
+from localent.analysis import readings, trace_signals
 from localent.analysis.claims import SUPPORTED, Verdict
 from localent.analysis.contrasts import Sample
 from localent.analysis.intervals import Resampling
@@ -184,7 +184,7 @@ def read_half(w: World, seed: int) -> str:
     """The reading of the answer entropy half-way in one draw, with no other signal in its family."""
     p, n_tokens = draw(w, np.random.default_rng(seed))
     traces = replace(labelled(p.wrong, p.problems, n_tokens), n_steps=p.n_steps, groups=p.groups)
-    return signals._family([Score(trace_signals.ANSWERS[0], p.at(p.entropy, 0.5))], traces)[0].reading
+    return readings.family([readings.tested(Score(trace_signals.ANSWERS[0], p.at(p.entropy, 0.5)), traces)])[0].reading
 
 
 def supported(w: World, seeds: range, of: Callable[[World, int], dict[str, Verdict]] = judged) -> dict[str, float]:

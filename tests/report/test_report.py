@@ -12,7 +12,7 @@ from functools import cache
 import pytest
 from helpers.simulated import Simulated
 
-from localent.analysis import claims, held, signals
+from localent.analysis import claims, held, readings
 from localent.analysis.intervals import Estimate
 from localent.report import chart, table, terminal
 
@@ -172,7 +172,7 @@ def test_a_gap_that_is_not_shown_is_not_told(seen):
     """Neither where its interval includes 0, nor where the signal does not pass Holm's rule."""
     half = replace(seen.answers.half, gap=Estimate(0.2, -0.1, 0.5))
     assert "stay uncertain" not in " ".join(terminal.reading(replace(seen, answers=replace(seen.answers, half=half))))
-    assert "stay uncertain" not in told(seen, "answer_entropy_half", reading=signals.NOT_SHOWN, p_holm=1.0)
+    assert "stay uncertain" not in told(seen, "answer_entropy_half", reading=readings.NOT_SHOWN, p_holm=1.0)
 
 
 def told(summary, key, **changes):
@@ -188,12 +188,12 @@ ENTROPY = "mean token entropy tells wrong traces from right ones: AUROC 0."
 @pytest.mark.parametrize(
     ("reading", "words"),
     [
-        (signals.BEYOND_BOTH, "also with length held fixed (0."),
-        (signals.BEYOND_LENGTH, "the question is not held fixed: too few questions have right and wrong traces."),
+        (readings.BEYOND_BOTH, "also with length held fixed (0."),
+        (readings.BEYOND_LENGTH, "the question is not held fixed: too few questions have right and wrong traces."),
         (held.LENGTH, "but length explains it: 0."),
         (held.QUESTION, "but the question explains it: "),
-        (signals.OPEN_LENGTH, "but not for certain beyond length: 0."),
-        (signals.OPEN_QUESTION, "but not for certain beyond the question: "),
+        (readings.OPEN_LENGTH, "but not for certain beyond length: 0."),
+        (readings.OPEN_QUESTION, "but not for certain beyond the question: "),
     ],
 )
 def test_the_sentence_on_a_signal_says_its_reading(seen, reading, words):
@@ -203,9 +203,9 @@ def test_the_sentence_on_a_signal_says_its_reading(seen, reading, words):
 
 
 def test_a_signal_that_holms_rule_does_not_pass_tells_nothing(seen):
-    found = told(seen, "mean_entropy", reading=signals.NOT_SHOWN, p_holm=0.2)
+    found = told(seen, "mean_entropy", reading=readings.NOT_SHOWN, p_holm=0.2)
     assert ENTROPY not in found
-    assert "not told apart: AUROC 0.86 [0.80, 0.90], p = 0.20 after Holm's rule over" in found
+    assert "not told apart: AUROC 0.86 [0.80, 0.90], p = 0.200 after Holm's rule over" in found
 
 
 @pytest.mark.parametrize(
