@@ -64,7 +64,8 @@ def _path(trace: int, problem: str, difficulty: float, along: np.ndarray, rng: n
         noise = 0.4 * rng.normal(size=(2, 2))
         h = [float(np.exp(0.5 * along[k] + own - 0.3 * k + 0.2 * x + y)) for x, y in zip(each, noise[0], strict=True)]
         p = [_share(0.5 * k - difficulty + x + y) for x, y in zip(each, noise[1], strict=True)]
-        yield Prefix(trace, problem, position, (h[0], h[1]), (p[0], p[1]), ("1", "1"))
+        leads = float(p[0] > 0.5), float(p[1] > 0.5)
+        yield Prefix(trace, problem, position, (h[0], h[1]), (p[0], p[1]), ("1", "1"), leads)
 
 
 def _share(x: float) -> float:

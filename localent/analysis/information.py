@@ -23,6 +23,7 @@ RECALIBRATED = (
     "Information is that of distributions recalibrated on the other half of the problems, so that confidence alone"
     " neither gains nor loses any."
 )
+LEAST = 20  # problems below which half of them cannot recalibrate the other; a single forecast then weighs too much
 PRIOR = 1.0  # problems that each forecast is credited with before any is seen: no weight is ever 0
 
 
@@ -56,16 +57,26 @@ def readable(p: Probed, floor: float = FLOOR, start: Probed | None = None, reade
     EM for mixture weights, Dempster et al. (1977). The family is ours.
     """
     now = _forecasts(p, floor)
-    first = now[:, :1] if start is None else _forecasts(start, floor)[:, :1]
+    before = now if start is None else _forecasts(start, floor)
+    return recalibrated(now, before, p.position, p.clusters, reader)
+
+
+def recalibrated(now: Array, start: Array, position: Array, clusters: Array, reader: Reader = CAUTIOUS) -> Array:
+    """ln q(a*) of forecasts of the true answer, as readable describes: (n, J, 3) -> (n, J) nats.
+
+    now: by the distribution, by its leader, by guessing; start: likewise, of which the first is before the first step.
+    position: (n, J); clusters: (n,) problems, their variants as one.
+    """
+    first = start[:, :1]
     before = np.where(np.isnan(first), now, first)
-    there = ~np.isnan(now).any(-1) & ~np.isnan(p.position)
-    half, n_parts = halves(p.clusters), QUARTERS + 2
+    there = ~np.isnan(now).any(-1) & ~np.isnan(position)
+    half, n_parts = halves(clusters), QUARTERS + 2
     if len(np.unique(half)) < 2:
         return np.full(there.shape, np.nan)
     half = half * (not reader.has_seen)
-    part = np.where(there, np.ceil(np.nan_to_num(p.position) * QUARTERS), 0).astype(int) + (p.position == 1)
+    part = np.where(there, np.ceil(np.nan_to_num(position) * QUARTERS), 0).astype(int) + (position == 1)
     cell = (half[:, None] * n_parts + part)[there]
-    problem = np.broadcast_to(problem_index(p.clusters)[:, None], there.shape)[there]
+    problem = np.broadcast_to(problem_index(clusters)[:, None], there.shape)[there]
     other = cell if reader.has_seen else ((1 - half[:, None]) * n_parts + part)[there]  # fitted without this problem
     counts = _once(problem * 2 * n_parts + cell)
     ways = [np.concatenate([now, before[..., :1]], -1)] if reader.pools else [now, before]
@@ -81,6 +92,12 @@ def _read(forecasts: Array, cell: Array, other: Array, counts: Array, n_cells: i
     weights = _weights(forecasts, cell, counts, n_cells)
     own = np.log((forecasts * weights[cell]).sum(-1))
     return (forecasts * weights[other]).sum(-1), np.bincount(cell, counts * own, n_cells)
+
+
+def too_few(clusters: Array) -> str:
+    """The reason why forecasts of these problems cannot be recalibrated; "" where they can."""
+    n = len(np.unique(clusters))
+    return "" if n >= LEAST else f"{n} problems are too few to recalibrate; {LEAST} are needed"
 
 
 def halves(problems: Array) -> Array:

@@ -128,13 +128,17 @@ def score_gold(model: str, source: Source, settings: Settings, time: Time, db: P
 def gold_sentences(found: Gold, db: Path) -> list[str]:
     """A summary of the worked solutions."""
     from localent.analysis.curves import FLOORED
+    from localent.analysis.information import RECALIBRATED
     from localent.report.numbers import short
 
     return [
         f"{found.n_traces:,} worked solutions, {found.n_tokens:,} tokens: surprisal {short(found.surprisal)} and"
         f" entropy {short(found.entropy)} nats a token.",
-        f"Information about the true answer rises by {short(found.gain)} nats per whole solution (slope);"
-        f" {short(found.share_positive)} of the steps make it likelier.",
+        f"ln p(true answer) rises by {short(found.log_prob)} nats per whole solution (slope), confidence and"
+        f" information together; {short(found.share_positive)} of the steps make it likelier.",
+        f"Information about the true answer rises by {short(found.gain)} nats per whole solution. {RECALIBRATED}"
+        if found.gain.value is not None
+        else f"How much of that is information is not known: {found.gain.reason}.",
         FLOORED,
         *found.variants,
         "The authors of these texts knew the answer: nothing here was sampled from the model.",

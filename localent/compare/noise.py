@@ -66,7 +66,7 @@ def magnitudes(found: View) -> dict[str, float]:
             changes = _sizes(found, 0.0, "flips", "accuracy_change", "diverged_early", "abandoned_change")
             return changes | _sizes(found, 1.0, "length_ratio", "same_answer", "identical")
         case Trajectory():
-            changes = _sizes(found, 0.0, "abs_delta_entropy", "abs_delta_p_true", "gain_change")
+            changes = _sizes(found, 0.0, "abs_delta_entropy", "abs_delta_p_true", "gain_change", "information_change")
             return changes | _sizes(found, 1.0, "same_leader")
 
 

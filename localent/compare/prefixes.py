@@ -9,9 +9,10 @@ from localent.analysis.prefixes import Prefix
 from localent.engine import Coroutine, Engine, Feed, drive
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler
-from localent.records import Probe, Trace
+from localent.records import Probe, Problem, Trace
 from localent.runs.room import to_probe
 from localent.runs.session import Loaded
+from localent.tasks import kinds
 from localent.tasks.kinds import Kind
 from localent.tracing.attempt import Question, Setup, probe_steps
 from localent.tracing.generate import Generation, Limits
@@ -77,8 +78,17 @@ def paired(
             entropy=(a.entropy, b.entropy),
             p_true=(a.p_true, b.p_true),
             leader=(a.leader, b.leader),
+            leads=(_leads(a, g.question.problem), _leads(b, g.question.problem)),
+            guess=kinds.named(a.estimator).chance(g.question.problem),
         )
         for i, (g, ours, theirs) in enumerate(zip(given, reference, candidate, strict=True))
         for a, b in zip(ours, theirs, strict=True)
         if a.entropy is not None and b.entropy is not None
     ]
+
+
+def _leads(probe: Probe, problem: Problem) -> float:
+    """1 if the true answer leads, else 0; its probability where what is unexplored could overtake the leader."""
+    if probe.leader is None and probe.answers:
+        return probe.p_true
+    return float(probe.leader == problem.answer)

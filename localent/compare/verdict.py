@@ -234,11 +234,13 @@ def _of_free_runs(free: FreeRunning, f: TeacherForced) -> Iterator[Check]:
 def _of_prefixes(path: Trajectory) -> Iterator[Check]:
     tested = (
         (ANSWER_ENTROPY, path.delta_entropy, path.delta_entropy_p),
-        (INFORMATION, path.gain_change, path.gain_change_p),
+        (INFORMATION, path.information_change, path.information_change_p),
     )
     for aspect, change, flipped in tested:
         if (p := _p_at(change, 0.0, flipped)) is not None:
             yield Check(aspect, False, _in_nats(change), p)
+    if path.information_change.value is None:
+        yield Check(INFORMATION, False, "", few=path.information_change.reason or "")
 
 
 def _p_at(found: Estimate, value: float, flipped: float | None) -> float | None:

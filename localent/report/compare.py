@@ -215,8 +215,12 @@ def _trajectory_rows(first: Trajectory) -> list[Row]:
         _trajectory_row("change of p(true answer)", "delta_p_true"),
         _trajectory_row("|change| of p(true answer)", "abs_delta_p_true"),
         _trajectory_row("same leading answer, %", "same_leader", PERCENT),
-        _trajectory_row("gain about the answer, nats", "gain_candidate", 1.0, _estimate(first.gain_reference, 1.0)),
-        _trajectory_row("change of that gain, nats", "gain_change"),
+        _trajectory_row("rise of ln p(true answer), nats", "gain_candidate", 1.0, _estimate(first.gain_reference, 1.0)),
+        _trajectory_row("change of that rise, nats", "gain_change"),
+        _trajectory_row(
+            "information gained, nats", "information_candidate", 1.0, _estimate(first.information_reference, 1.0)
+        ),
+        _trajectory_row("change of that information, nats", "information_change"),
     ]
 
 

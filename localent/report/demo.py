@@ -62,7 +62,7 @@ QUANTS = (
 PREFIXES = (
     "How to read it: answer entropy of each model at the same points of the reference's traces, by share of the steps,"
     " in nats; then the change from reference to quant of that entropy, and of the information gained about the true"
-    " answer.",
+    f" answer. {RECALIBRATED}",
 )
 SMALL = (
     "All that is tested about a quant is one family at 95 %, by Holm's rule: of twenty quants equal to the reference,"
@@ -168,11 +168,12 @@ def _quant_row(one: Candidate, name: str) -> list[str]:
 def prefix_table(c: Comparison) -> Table:
     """The same rows: answer entropy along the reference's traces, and its changes."""
     first = trajectory_of(c.candidates[0])
-    columns = ["quant", *(f"{100 * t:.0f} %" for t in first.at), "entropy changes by", "gain changes by"]
+    columns = ["quant", *(f"{100 * t:.0f} %" for t in first.at), "entropy changes by", "information by"]
     rows = [[reference_of(c).quant, *map(_nats, first.entropy_reference), "", ""]]
     for one, name in named(c):
         path = trajectory_of(one)
-        rows.append([name, *map(_nats, path.entropy_candidate), short(path.delta_entropy), short(path.gain_change)])
+        rows.append([name, *map(_nats, path.entropy_candidate), short(path.delta_entropy)])
+        rows[-1].append(short(path.information_change))
     return columns, rows
 
 

@@ -40,7 +40,7 @@ def test_score_on_the_command_line(model, worked, tmp_path):
     assert json.loads(plain.output.splitlines()[0])["perplexity"] > 1
     gold = CliRunner().invoke(main, ["score", model, "made", "--gold", "--data", str(worked), *options])
     assert gold.exit_code == 0, gold.output
-    assert "information on answer" in gold.output
+    assert "rise of ln p(true)" in gold.output
     assert FLOORED in " ".join(gold.output.split())
     told = CliRunner().invoke(
         main, ["score", model, "made", "--gold", "--data", str(worked), *options, "--system", "Hi"]

@@ -588,7 +588,8 @@ def test_accuracy_differs_only_after_holm():
 
     nine = flipped(9, 1)
     bare = dataclasses.replace(one, figures=tuple(f for f in one.figures if f.name != quantities.ENTROPY_CHANGE.key))
-    path = prefixes.trajectory([prefixes.Prefix(i, str(i), 0.0, (1, 1), (0.5, 0.5), ("1", "1")) for i in range(12)])
+    same = (0.0, (1, 1), (0.5, 0.5), ("1", "1"), (1.0, 1.0))
+    path = prefixes.trajectory([prefixes.Prefix(i, str(i), *same) for i in range(24)])
     assert nine.mcnemar_p == pytest.approx(scipy.stats.binomtest(9, 10).pvalue) == pytest.approx(0.0215, abs=1e-4)
     few, more = verdict.verdicts([candidate(bare, "A", nine), candidate(bare, "B", nine, path)], None)
     assert {check.aspect.key for check in few.same} == {"length"}
@@ -750,6 +751,33 @@ def test_same_prefixes_by_hand():
     assert found.gain_reference.value == pytest.approx((2.0 + 0.0) / 2)
     assert found.gain_candidate.value == pytest.approx((1.0 + 0.0) / 2)
     assert found.entropy_reference == pytest.approx((1.5, 1.5, 1.0, 1.0, 0.5))
+
+
+def surer(n_problems, *, right):
+    """Both models are right as often at the start and the end; the candidate is the surer one in the end."""
+    rng, found = np.random.default_rng(0), []
+    for trace in range(n_problems):
+        for position, share, peaks in ((0.0, 0.4, (0.5, 0.5)), (1.0, right, (0.5, 0.99))):
+            leads = float(rng.random() < share)
+            p = tuple(peak if leads else (1 - peak) / 3 for peak in peaks)
+            found.append(prefixes.Prefix(trace, f"p{trace}", position, (1, 1), p, ("1", "1"), (leads, leads), 0.25))
+    return prefixes.trajectory(found)
+
+
+def test_a_surer_candidate_gains_no_information():
+    """Its log probability falls, since it is often wrong; recalibrated both know the same."""
+    found = surer(400, right=0.6)
+    assert found.gain_change.high < -0.5
+    assert found.information_change.value == pytest.approx(0, abs=0.02)
+    assert found.information_reference.low > 0
+    assert found.information_change_p > 0.05
+
+
+def test_few_problems_tell_nothing_of_information():
+    found = surer(12, right=0.6)
+    assert found.gain_change.known
+    assert (found.information_change.value, found.information_change_p) == (None, None)
+    assert found.information_change.reason == "12 problems are too few to recalibrate; 20 are needed"
 
 
 def test_classes_of_a_trace():

@@ -59,14 +59,15 @@ def test_worked_solutions_are_traces_of_their_own_task_read_once(model, worked, 
     assert query(db, "select * from probes order by trace_id, k") == before
 
 
-def test_information_of_the_steps_adds_up_to_the_gain(model, worked, tmp_path):
+def test_log_probabilities_of_the_steps_add_up_and_six_problems_recalibrate_nothing(model, worked, tmp_path):
     db = tmp_path / "runs.db"
     found = read(model, tasks.load("made", worked), db=db, settings=SETTINGS)
     with open_db(db) as store:
         p = load.probes(store, found.run_id).own
-    total = sum(s.information.value * s.information.n for s in found.steps)
-    gains = p.at_end(p.gain)
-    assert total == pytest.approx(np.nansum(gains))
+    total = sum(s.log_prob.value * s.log_prob.n for s in found.steps)
+    assert total == pytest.approx(np.nansum(p.at_end(p.gain)))
+    assert (found.gain.value, found.gain.reason) == (None, "6 problems are too few to recalibrate; 20 are needed")
+    assert {s.information.value for s in found.steps} == {None}
     assert [s.n for s in found.steps] == [6, 4, 2]
 
 
@@ -90,8 +91,8 @@ def test_human_solutions_tell_a_trained_model_of_the_answer_and_an_untrained_one
     options = dict(db=tmp_path / "runs.db", n=20, settings=settings)
     trained, random = (read(str(path), task, **options) for path in (bundled, untrained))
     assert trained.surprisal.high < random.surprisal.low
-    assert trained.gain.low > 0.5
-    assert abs(random.gain.value) < 0.5
+    assert min(trained.log_prob.low, trained.gain.low) > 0.5
+    assert max(abs(random.log_prob.value), abs(random.gain.value)) < 0.5
 
 
 def test_the_human_solutions_of_gsm8k_are_read_by_the_bundled_model(bundled, shared, tmp_path):
@@ -107,7 +108,7 @@ def test_the_human_solutions_of_gsm8k_are_read_by_the_bundled_model(bundled, sha
     assert query(tmp_path / "runs.db", "select min(correct) from traces") == [(1,)]
     n_lines = [len(p.solution.split("\n")) for p in set(task.problems)]
     assert found.steps[0].n >= 0.9 * len(n_lines)
-    assert found.gain.known
+    assert found.log_prob.known
 
 
 def test_a_task_without_worked_solutions_is_refused(model, tmp_path):
