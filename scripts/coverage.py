@@ -57,8 +57,8 @@ class Design:
     wrong: float
 
 
-DESIGNS = [Design(300, 1, 0.3), Design(300, 4, 0.3), Design(100, 1, 0.3), Design(100, 4, 0.3), Design(100, 1, 0.1)]
-DESIGNS += [Design(30, 1, 0.3), Design(30, 4, 0.3), Design(15, 1, 0.4)]
+DESIGNS = [Design(n, samples, wrong) for n in (300, 100, 30) for samples in (1, 4) for wrong in (0.1, 0.3, 0.5)]
+DESIGNS += [Design(15, 1, 0.4)]
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,7 @@ def line(design: Design, name: str, true: float, known: list[Estimate], n_runs: 
     return f"{size}{100 - below - above:>10.1f}{below:>7.1f}{above:>7.1f}{width:>8.3f}{n_runs - len(known):>6}"
 
 
-def world_rows(n_runs: int) -> Iterator[str]:
+def world_rows(n_runs: int, wanted: str = "") -> Iterator[str]:
     """One line per world, in %: draws in which any claim is supported, the one claim that most often is, and those in
     which `signals` would call the answer entropy half-way beyond length.
     """
@@ -152,7 +152,9 @@ def world_rows(n_runs: int) -> Iterator[str]:
     from helpers import worlds
 
     yield f"{'world':<28}{'any':>6}{'beyond':>8}{'most':>7}  claim"
-    for name, world in (worlds.NULL | worlds.PLANTED).items():
+    unknown = {f"{name}, not known": world for name, world in worlds.UNKNOWN.items()}
+    every = worlds.NULL | unknown | worlds.PLANTED
+    for name, world in ((name, world) for name, world in every.items() if wanted in name):
         rates = worlds.supported(world, range(n_runs))
         any_ = rates.pop("any")
         claim = max(rates, key=lambda key: rates[key])
@@ -167,15 +169,17 @@ def main() -> None:
     parser.add_argument("--effect", type=float, default=1.0, help="score of a wrong trace above a right one, in sd")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--problems", type=int, choices=sorted({d.n_problems for d in DESIGNS}), help="default: all")
+    parser.add_argument("--attempts", type=int, choices=(1, 4), help="default: all")
     parser.add_argument("--metric", action="append", choices=list(METRICS), help="may be repeated; default: all")
     parser.add_argument("--worlds", action="store_true", help="claims on tests/helpers/worlds.py instead")
+    parser.add_argument("--world", default="", help="with --worlds: only those with this in their names")
     args = parser.parse_args()
     start = time.monotonic()
     if args.worlds:
-        for text in world_rows(args.samples):
+        for text in world_rows(args.samples, args.world):
             print(text, flush=True)
         return
-    designs = [d for d in DESIGNS if args.problems in (None, d.n_problems)]
+    designs = [d for d in DESIGNS if args.problems in (None, d.n_problems) and args.attempts in (None, d.n_samples)]
     for text in rows(args.samples, args.effect, args.seed, designs, args.metric or list(METRICS)):
         print(text, flush=True)
     print(f"{time.monotonic() - start:.0f} s", file=sys.stderr)

@@ -292,10 +292,10 @@ def _ece_of(p: Array, right: Array) -> Statistic:
     return lambda counts: metrics.ece(p, right, counts, equal_mass=True)  # type: ignore[return-value]
 
 
-def ece_by_chance(p: Array, seed: int = SEED) -> float:
+def ece_by_chance(p: Array, seed: int = SEED, *, equal_mass: bool = True) -> float:
     """Mean calibration error if every probability (n,) were true: a few traces show one even then."""
     draws = np.random.default_rng(seed).random((N_CHANCE, len(p))) < p
-    return float(np.mean([metrics.ece(p, drawn.astype(float), equal_mass=True) for drawn in draws]))
+    return float(np.mean([metrics.ece(p, drawn.astype(float), equal_mass=equal_mass) for drawn in draws]))
 
 
 def _bins(p: Array, right: Array, n_bins: int = 10) -> Iterator[Bin]:

@@ -18,6 +18,7 @@ from localent.analysis.scores import padded
 from localent.errors import UsageError
 from localent.records import MEASURES, TOP_K_MEASURES
 from localent.store import Database
+from localent.tasks import hesitation
 from localent.tasks.kinds import KINDS
 
 OF_TRACES: tuple[str, ...] = ("trace_id", "problem_id", "sample", "correct", "finish", "answer")
@@ -107,8 +108,19 @@ class _Asked:
 
 def _tokens(db: Database, of: Traces) -> Columns:
     measured = db.run(of.run_id).settings.get("measure_top_k")
-    rows = db.tokens(of.run_id, MEASURES + (TOP_K_MEASURES if measured else ()))
+    rows = db.tokens(of.run_id, ("text", *MEASURES, *(TOP_K_MEASURES if measured else ())))
+    rows["hesitation"] = _hesitations([text.encode() for text in rows.pop("text")], of.n_tokens)
     return {name: padded(values, of.n_tokens) for name, values in rows.items()}
+
+
+def _hesitations(pieces: list[bytes], n_tokens: Array) -> list[float]:
+    """1 where a hesitation word begins, else 0, for the tokens of all traces one after another."""
+    found, start = [0.0] * len(pieces), 0
+    for n in n_tokens.tolist():
+        for place in hesitation.places(pieces[start : start + n]):
+            found[start + place.start] = 1.0
+        start += n
+    return found
 
 
 def _of_steps(db: Database, of: Traces, measure: str) -> Array:

@@ -96,14 +96,19 @@ class Seen:
     @property
     def instead(self) -> tuple[str, str]:
         """(in place of every reading, the sentence that says why); both empty where readings can be judged."""
-        if self.chance is not None and self.chance.at_chance:
-            return AT_CHANCE, self.chance.sentence
-        return (NO_ANSWER, self.validity.sentence) if self.validity is not None and self.validity.doubtful else ("", "")
+        return unfit(self.chance, self.validity)
 
     def readings(self, proposed: Sequence[Verdict] = ()) -> list[Reading]:
         """The reading of every signal. proposed: the claims about the same traces, before Holm's rule."""
         found = family([tested(score, self.traces) for score in self.scores], proposed)
         return [replace(r, reading=self.instead[0] or r.reading) for r in found]
+
+
+def unfit(chance: Chance | None, validity: Validity | None) -> tuple[str, str]:
+    """(in place of every reading, the sentence that says why) for a model that guesses, or often gives no answer."""
+    if chance is not None and chance.at_chance:
+        return AT_CHANCE, chance.sentence
+    return (NO_ANSWER, validity.sentence) if validity is not None and validity.doubtful else ("", "")
 
 
 def tested(score: Score, traces: Traces) -> Reading:

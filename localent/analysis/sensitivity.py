@@ -1,4 +1,4 @@
-"""The same claims under other thresholds: which verdicts hang on a choice of ours."""
+"""The same claims under other thresholds, cues and efforts of probing: which verdicts hang on a choice of ours."""
 
 from __future__ import annotations
 
@@ -20,16 +20,23 @@ MEANING = {
     "lock": "locked in, nats",
     "slack": "a rise, nats",
     "scale": "smallest effects, times",
+    "cue": "the cue",
+    "effort": "the effort of probes",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Alternative:
-    """One claim about one subject with one threshold moved."""
+    """One claim about one subject with one choice made otherwise."""
 
-    setting: str  # field of Rules
-    value: float
+    setting: str  # field of Rules, "cue" or "effort"
+    value: float | str
     verdict: Verdict
+
+    @property
+    def choice(self) -> str:
+        """The value in words."""
+        return self.value if isinstance(self.value, str) else f"{self.value:g}"
 
 
 def sensitivity(s: Sample, controls: dict[str, Probed], rolled: Probed | None = None, m: int = 0) -> list[Alternative]:

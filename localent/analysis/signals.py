@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 
 from localent.analysis import metrics, verdicts
+from localent.analysis.calibration import ece_by_chance
 from localent.analysis.chance import Chance
 from localent.analysis.family import caveat
 from localent.analysis.intervals import Estimate, Resampling, separation
@@ -51,6 +52,7 @@ class Judged:
     average_precision: float | None  # its base rate is the share of wrong traces
     ece: float | None  # None: states no probability
     ece_equal_mass: float | None
+    ece_by_chance: float | None  # mean of `ece` if each stated probability were true: what so few traces show anyway
     brier: float | None
     accuracy_at_80: float | None  # of the 80 % most certain traces
     accuracy_at_90: float | None
@@ -132,6 +134,7 @@ def judge(score: Score, traces: Traces, r: Reading, resampling: Resampling = RES
     points = {name: _defined(values, wrong, metric) for name, metric in OF_SCORES.items()}
     for name, metric in OF_PROBABILITIES.items():
         points[name] = _defined(1 - values, ~wrong, metric) if signal.calibrated else None
+    points["ece_by_chance"] = _chance(1 - values) if points["ece"] is not None else None
     return Judged(
         name=signal.title,
         key=signal.key,
@@ -148,6 +151,10 @@ def judge(score: Score, traces: Traces, r: Reading, resampling: Resampling = RES
         reading=r.reading,
         **points,
     )
+
+
+def _chance(probs: Array) -> float:
+    return ece_by_chance(probs, equal_mass=False)
 
 
 def as_auroc(r: Reading, left: Estimate) -> Estimate:

@@ -152,6 +152,7 @@ TOKENS = (
     _mean("mean_log_rank", "mean log rank", lambda x: np.log(x.token("rank"))),
     _mean("mean_self_certainty", "mean negative self-certainty", lambda x: -finite(x.token("self_certainty"))),
     _mean("mean_surprise", "mean surprise beyond entropy", lambda x: x.token("surprisal") - x.token("entropy")),
+    _mean("hesitation", "hesitation words, 100 tokens", lambda x: 100 * x.token("hesitation")),
 )
 SEQUENCES = (
     _sequence("max_entropy", "max entropy", scores.largest),

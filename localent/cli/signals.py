@@ -14,7 +14,8 @@ SIGNALS_NOTES = (
     "AUROC: probability that a wrong trace scores above a right one; 0.5 is chance. [ ]: 95 % interval, clustered by"
     " problem.",
     "within length: AUROC over pairs of traces of equally many steps and like numbers of tokens. within question: over"
-    " pairs of one question. PRR: 1 is an oracle, 0 is chance. ECE, Brier: for signals that state a probability.",
+    " pairs of one question. PRR: 1 is an oracle, 0 is chance. ECE, Brier: for signals that state a probability; in"
+    " brackets the ECE that so few traces would show if every probability were true.",
     "Readings, after Holm's rule. beyond length and question: it separates with each held fixed. question"
     " open: too few questions have right and wrong traces, or the signal is of the other samples. explained by: with"
     " that held fixed nothing is shown, and less than the whole. undecided beyond: neither is shown. inside the noise:"
@@ -42,6 +43,7 @@ def command(run_id: str, db: Path, form: str | None, finished_only: bool, at: fl
     from localent.analysis import signals as analysis
     from localent.report.science import signals_table
     from localent.store import open_db
+    from localent.tasks.hesitation import WORDS
 
     with open_db(db, readonly=True) as store:
         found = analysis.signals(load.run(store, run_id), finished_only=finished_only, at=at)
@@ -52,4 +54,4 @@ def command(run_id: str, db: Path, form: str | None, finished_only: bool, at: fl
     print_records(found.rows, signals_table, form)
     lacking = dict.fromkeys(f"{row.missing}: {row.auroc.n_missing} traces" for row in found.rows if row.missing)
     missing = [f"Missing values are left out, never imputed: {'; '.join(lacking)}."] if lacking else []
-    say([*SIGNALS_NOTES, *missing, *found.notes], form)
+    say([*SIGNALS_NOTES, f"Hesitation words: {', '.join(WORDS)}.", *missing, *found.notes], form)

@@ -153,7 +153,11 @@ class Output:
     "output",
     Output,
     click.option("--curves", is_flag=True, help="Print the course of the traces at t = 0, 0.1, ..., 1 instead."),
-    click.option("--sensitivity", is_flag=True, help="Add the verdicts that other thresholds move; in --json, always."),
+    click.option(
+        "--sensitivity",
+        is_flag=True,
+        help="Add the verdicts that other thresholds, cues and efforts of probing move; in --json, always.",
+    ),
     format_options,
 )
 def command(

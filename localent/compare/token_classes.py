@@ -6,13 +6,9 @@ import re
 from collections.abc import Sequence
 
 from localent.records import Step, text_of
+from localent.tasks import hesitation
 
 CLASSES = ("answer", "hesitation word", "step start", "number", "operator", "other")  # the first that applies
-HESITATION = re.compile(
-    rb"\b(wait|hmm+|but|however|actually|alternatively|maybe|perhaps|instead|let me (?:re)?(?:check|think|try|do)"
-    rb"|on second thought|hold on|not sure|double[- ]check|mistake|oops)\b",
-    re.IGNORECASE,
-)
 OPERATOR = re.compile(r"\s*(?:[-+*/=×÷·<>≤≥≈^−%]|\\times|\\cdot|\\div|\\frac)+\s*")
 
 
@@ -43,13 +39,4 @@ def _by_piece(piece: bytes) -> str:
 
 def _in_hesitation_words(pieces: Sequence[bytes]) -> set[int]:
     """Indices of the tokens that hold part of a hesitation word."""
-    ends, at = [], 0
-    for piece in pieces:
-        at += len(piece)
-        ends.append(at)
-    spans = [match.span() for match in HESITATION.finditer(b"".join(pieces))]
-    return {
-        i
-        for i, (piece, end) in enumerate(zip(pieces, ends, strict=True))
-        if any(start < end and stop > end - len(piece) for start, stop in spans)
-    }
+    return {i for place in hesitation.places(pieces) for i in place}

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from localent.analysis import entropy_law
 from localent.analysis.beyond_controls import untested
 from localent.analysis.claims import LENGTH, QUESTION, WITHHELD, Verdict
 from localent.analysis.curves import Curve
@@ -69,9 +70,14 @@ def signals_table(rows: Iterable[Judged]) -> Table:
     found = []
     for row in rows:
         estimates = [short(row.auroc), p_cell(row.p_holm), short(row.within_length, 2), short(row.within_question, 2)]
-        points = [cell(value) for value in (row.prr, row.aurc, row.ece, row.brier)]
+        points = [cell(row.prr), cell(row.aurc), _ece(row), cell(row.brier)]
         found.append([row.name, row.family, *estimates, *points, row.auroc.n, row.auroc.n_missing, row.reading])
     return columns, found
+
+
+def _ece(row: Judged) -> str:
+    """ "0.081 (0.052)": the calibration error, and what chance alone would show."""
+    return "-" if row.ece is None else f"{row.ece:.3f} ({cell(row.ece_by_chance)})"
 
 
 def replay_table(rows: Iterable[Outcome]) -> Table:
@@ -109,21 +115,21 @@ def verdict_table(found: Iterable[tuple[str, Verdict]], seeds: Sequence[OtherSee
 def under_other_thresholds(study: Study, task: str, v: Verdict) -> dict[str, str]:
     """ "verdict_floor_0.01" -> the verdict on the same claim about the same subject; empty where none was asked for."""
     return {
-        f"verdict_{one.setting}_{one.value:g}": one.verdict.verdict
+        f"verdict_{one.setting}_{one.choice}": one.verdict.verdict
         for of, one in study.alternatives
         if (of, one.verdict.subject, one.verdict.key) == (task, v.subject, v.key)
     }
 
 
 def sensitivity_table(study: Study) -> Table:
-    """The verdicts that another threshold moves. One is moved at a time; those that are not listed move none."""
+    """The verdicts that another threshold, cue or effort moves. One is moved at a time; others move none."""
     told = {(task, v.subject, v.key): v.verdict for task, v in study.verdicts}
     columns, rows = ["task", "model", "claim", "verdict", "if", "is", "then"], []
     for task, one in study.alternatives:
         v = one.verdict
         now = told[task, v.subject, v.key]
         if v.verdict.split(" ")[0] != now.split(" ")[0]:
-            rows.append([task, v.subject, v.claim, now, MEANING[one.setting], f"{one.value:g}", v.verdict])
+            rows.append([task, v.subject, v.claim, now, MEANING[one.setting], one.choice, v.verdict])
     return columns, rows
 
 
@@ -242,8 +248,8 @@ def mechanism_table(subjects: Iterable[Subject]) -> Table:
     return columns, rows
 
 
-def sentences(subjects: Iterable[Subject]) -> list[str]:
-    """Findings that do not fit a table: loops, the fitted decay, Fano's bound, the agreement of rollouts."""
+def sentences(subjects: Sequence[Subject]) -> list[str]:
+    """Findings that do not fit a table: loops, the fitted decay, Fano's bound, rollouts, the price of entropy."""
     found = []
     for s in subjects:
         name, shape = f"{s.model} on {s.task}", s.signatures
@@ -265,7 +271,22 @@ def sentences(subjects: Iterable[Subject]) -> list[str]:
             found.append(f"{name}: Fano's bound exceeds the observed error at t = {at}, so answers are miscalibrated.")
         if s.agreement is not None:
             found.append(_agreement_sentence(name, s.agreement))
+    return [*found, *law_sentences(subjects)]
+
+
+def law_sentences(subjects: Sequence[Subject]) -> list[str]:
+    """Accuracy against token entropy over the stages of each task."""
+    found = []
+    for task in dict.fromkeys(s.task for s in subjects):
+        stages = [s for s in subjects if s.task == task]
+        law = entropy_law.fit(_values(s.token_entropy for s in stages), _values(s.accuracy for s in stages))
+        found += [] if law is None else [f"{task}: {law.sentence}"]
     return found
+
+
+def _values(found: Iterable[Estimate | None]) -> np.ndarray:
+    """The values of estimates, NaN for those that are not known."""
+    return np.array([np.nan if one is None or one.value is None else one.value for one in found])
 
 
 def _agreement_sentence(name: str, a: Agreement) -> str:

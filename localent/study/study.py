@@ -15,6 +15,7 @@ from localent.analysis.contrasts import Sample
 from localent.analysis.family import FAMILY, MECHANISM, is_family
 from localent.analysis.intervals import Resampling
 from localent.analysis.probed import Probed
+from localent.analysis.readings import unfit
 from localent.analysis.sensitivity import Alternative, sensitivity
 from localent.analysis.verdicts import RESAMPLING
 from localent.errors import LocalentError, UsageError
@@ -23,6 +24,7 @@ from localent.runs.progress import SILENT, no_trace
 from localent.runs.questions import no_probes
 from localent.store import Database, open_db
 from localent.study.making import Work, make
+from localent.study.otherwise import SETTINGS, Otherwise, none_stored, otherwise
 from localent.study.seeds import STORED, OtherSeed, other_seeds, study_id
 from localent.study.subjects import ModelRun, Subject, ln_others, read_run, subject
 from localent.tracing.controls import COMPARED, EVERY
@@ -117,7 +119,7 @@ def study(
         keep(store, judged, found)
         left = tuple(filter(None, (work.unfinished(listener.time) for work in works)))
         if design.sensitivity:
-            judged = replace(judged, alternatives=tuple(alternatives(store, found, wanted, judged.subjects)))
+            judged = with_alternatives(store, judged, found, wanted)
         return replace(judged, seeds=tuple(other_seeds(store, found, wanted)), unfinished=left)
 
 
@@ -164,6 +166,29 @@ def analyse(
     return Study(study_id([run.run_id for run in found], wanted), tuple(subjects), tuple(judged), notes)
 
 
+def with_alternatives(store: Database, judged: Study, found: Sequence[ModelRun], wanted: Wanted) -> Study:
+    """The study with its claims under other thresholds, and under other cues and efforts where such runs are stored."""
+    moved, notes = alternatives(store, found, wanted, judged.subjects), list[str]()
+    for run in found:
+        others = list(otherwise(store, run))
+        for setting in SETTINGS:
+            read = [one for one in others if one.setting == setting]
+            notes += [] if read else [none_stored(run.model, run.task, setting)]
+            moved += [alternative for one in read for alternative in _read_otherwise(store, run, one, wanted)]
+    return replace(judged, alternatives=tuple(moved), notes=(*judged.notes, *notes))
+
+
+def _read_otherwise(
+    store: Database, run: ModelRun, other: Otherwise, wanted: Wanted
+) -> Iterator[tuple[str, Alternative]]:
+    """The claims about the same attempts, read with another cue or effort."""
+    read = read_run(store, other.run_id, wanted)
+    told = verdicts.judge(Sample(run.model, read.own, read.n_tokens, RESAMPLING), read.controls, read.rolled, read.m)
+    _, why = unfit(read.chance, read.validity)
+    for v in told:
+        yield run.task, Alternative(other.setting, other.value, withheld(v, why) if why else v)
+
+
 def alternatives(
     store: Database, found: Sequence[ModelRun], wanted: Wanted, subjects: Sequence[Subject]
 ) -> list[tuple[str, Alternative]]:
@@ -179,14 +204,9 @@ def alternatives(
 
 def _unless_unfit(found: Sequence[Verdict], subjects: Sequence[Subject]) -> list[Verdict]:
     """The verdicts; withheld where one of the models that they are about only guesses, or often gives no answer."""
-    why: dict[str, str] = {}
-    for s in subjects:
-        if s.validity is not None and s.validity.doubtful:
-            why[s.model] = s.validity.sentence
-        if s.chance is not None and s.chance.at_chance:
-            why[s.model] = s.chance.sentence
-    unfit = ([why[name] for name in v.subject.split(ARROW) if name in why] for v in found)
-    return [withheld(v, reasons[0]) if reasons else v for v, reasons in zip(found, unfit, strict=True)]
+    why = {s.model: sentence for s in subjects if (sentence := unfit(s.chance, s.validity)[1])}
+    reasons = ([why[name] for name in v.subject.split(ARROW) if name in why] for v in found)
+    return [withheld(v, some[0]) if some else v for v, some in zip(found, reasons, strict=True)]
 
 
 def _training(stages: Sequence[tuple[str, Probed]], resampling: Resampling) -> Iterator[Verdict]:

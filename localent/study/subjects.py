@@ -73,6 +73,7 @@ class Subject:
     profile: Profile
     agreement: Agreement | None  # of rollouts with the computed distribution; None: no rollouts
     variants: tuple[str, ...] = ()  # the sentence on problems that are variants of one another, if some are
+    token_entropy: Estimate | None = None  # nats: mean of the traces' means
     n_traces: int = 0  # those that count
     n_others: int = 0  # stored traces of the run that this study leaves out
 
@@ -96,6 +97,7 @@ class Reading:
     looped: float  # share
     no_answer: float  # share
     variants: tuple[str, ...]
+    token_entropy: Estimate
     n_traces: int
     n_others: int
 
@@ -126,6 +128,7 @@ def read_run(store: Database, run_id: str, wanted: Wanted) -> Reading:
         looped=_mean(traces.looped.astype(float)),
         no_answer=_mean(np.array([answer is None for answer in traces.answers], float)),
         variants=traces.variants,
+        token_entropy=estimate(mean_of, traces.mean_entropy[reasoned], problems=traces.clusters[reasoned]),
         n_traces=len(traces),
         n_others=int((~kept).sum()),
     )
@@ -213,6 +216,7 @@ def subject(run: ModelRun, read: Reading, ln_wrong: float, resampling: Resamplin
         profile=moves,
         agreement=None if read.rolled is None or not read.rolled.there.any() else agreement(p, read.rolled, read.m),
         variants=read.variants,
+        token_entropy=read.token_entropy,
         n_traces=read.n_traces,
         n_others=read.n_others,
     )

@@ -57,7 +57,7 @@ class Simulated:
     def tokens(self, _, names):
         """Every token of a trace has its mean entropy, whatever is measured."""
         each = np.repeat(np.maximum(self.columns[0]["mean_entropy"], 0.01), self.columns[0]["n_tokens"])
-        return dict.fromkeys(names, each)
+        return dict.fromkeys(names, each) | {"text": ["x"] * len(each)}
 
     def steps(self, _, names):
         n = sum(self.columns[0]["n_steps"])

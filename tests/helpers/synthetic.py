@@ -27,13 +27,16 @@ class Law:
     steps: tuple[int, int] = (2, 7)  # reasoning steps of a trace: from, below
 
 
-def write(path, law, *, n_problems=150, n_samples=1, seed=0, name="made-up", run_id=None, task="made", keep=None):
-    """A database with one run that follows the law; returns the run's id. keep: takes a trace, returns it or None."""
+def write(path, law, *, n_problems=150, n_samples=1, seed=0, name="made-up", run_id=None, task="made", **more):
+    """A database with one run that follows the law; returns the run's id.
+
+    more: keep, which takes a trace and returns it or None; settings, recorded with the run.
+    """
     rng = np.random.default_rng(seed)
     problems = [problem(i) for i in range(n_problems)]
     model = Model(name.ljust(64, "0"), name, f"{name}.gguf", "llama", "F16", 1, 1, 16.0, {"F16": 1}, 8, 512, "t", None)
     run_id = run_id or f"{name}-run".ljust(12, "0")[:12]
-    run = Run(run_id, model.sha256, task, {"seed": seed, "lanes": 1}, {"cpu": "none"})
+    run = Run(run_id, model.sha256, task, {"seed": seed, "lanes": 1} | more.get("settings", {}), {"cpu": "none"})
     with open_db(path) as db:
         db.add_model(model)
         db.add_task(task, "choice")
@@ -43,7 +46,7 @@ def write(path, law, *, n_problems=150, n_samples=1, seed=0, name="made-up", run
             ease = rng.normal(0, 0.7)
             for sample in range(n_samples):
                 one = trace(law, p, sample, ease, rng)
-                if kept := (keep or (lambda one: one))(one):
+                if kept := (more.get("keep") or (lambda one: one))(one):
                     db.add_trace(run.run_id, kept)
     return run.run_id
 

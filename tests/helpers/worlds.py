@@ -17,7 +17,7 @@ from localent.analysis import readings, trace_signals
 from localent.analysis.claims import SUPPORTED, Verdict
 from localent.analysis.contrasts import Sample
 from localent.analysis.intervals import Resampling
-from localent.analysis.probed import Probed
+from localent.analysis.probed import Probed, only
 from localent.analysis.trace_signals import Score
 from localent.analysis.verdicts import judge
 
@@ -36,7 +36,10 @@ class World:
     heavy: bool = False  # lengths with a heavy tail
     by_steps: str = ""  # "linear" | "u": entropy and being wrong follow the number of steps
     by_tokens: str = ""  # the same for the number of tokens
+    fate_by_tokens: bool = False  # being wrong follows the tokens, while entropy follows the steps
     by_question: float = 0.0  # entropy and being wrong follow the question, in sd
+    dominant: int = 1  # traces of the first problem, whatever the others have
+    unprobed: float = 0.0  # share of traces without any probe
     path: str = "noise"  # of the entropy: "noise" | "walk" | "ar" | "falls" | "saturates" | "rises late"
     level: float = 0.7  # nats
     spread: float = 0.2  # nats
@@ -60,8 +63,8 @@ def draw(w: World, rng: np.random.Generator) -> tuple[Probed, np.ndarray]:
     """(probes, tokens of each trace) of one run."""
     if w.n_variants > 1:
         return varied(w, *draw(replace(w, n_problems=w.n_problems // w.n_variants, n_variants=1), rng), rng)
-    n = w.n_problems * w.n_samples
-    problems = np.repeat(np.arange(w.n_problems), w.n_samples)
+    problems = np.r_[np.zeros(max(w.dominant - w.n_samples, 0), int), np.repeat(np.arange(w.n_problems), w.n_samples)]
+    n = len(problems)
     n_steps = rng.integers(*w.steps, n)
     per_step = rng.lognormal(3, 1.0, n) if w.heavy else rng.uniform(15, 25, n)
     n_tokens = np.ceil(n_steps * per_step)
@@ -69,14 +72,18 @@ def draw(w: World, rng: np.random.Generator) -> tuple[Probed, np.ndarray]:
     push += shape(n_steps.astype(float), w.by_steps) if w.by_steps else 0.0
     push += shape(n_tokens, w.by_tokens + "r") if w.by_tokens else 0.0
     base = np.log(w.share_wrong / (1 - w.share_wrong))
-    wrong = rng.random(n) < 1 / (1 + np.exp(-base - 1.5 * push))
+    fate = shape(n_tokens, "linear r") if w.fate_by_tokens else push
+    push = shape(n_steps.astype(float), "linear") if w.fate_by_tokens else push
+    wrong = rng.random(n) < 1 / (1 + np.exp(-base - 1.5 * fate))
     k = np.arange(w.steps[1] - 0.0)
     position = np.where(k <= n_steps[:, None], k / n_steps[:, None], np.nan)
     entropy = paths(w, position, rng) + w.spread * push[:, None]
     entropy = entropy + w.planted * wrong[:, None] * np.minimum(2 * position, 1)
     entropy = entropy + w.se * rng.normal(size=entropy.shape)
     entropy = np.maximum(np.round(entropy, 1) if w.ties else entropy, 0.0)
-    return probed(w, problems, wrong, position, entropy, rng), n_tokens
+    found = probed(w, problems, wrong, position, entropy, rng)
+    read = rng.random((n, 1)) >= w.unprobed
+    return only(found, read & ~np.isnan(position)) if w.unprobed else found, n_tokens
 
 
 def varied(w: World, p: Probed, n_tokens: np.ndarray, rng: np.random.Generator) -> tuple[Probed, np.ndarray]:
@@ -153,6 +160,11 @@ NULL: dict[str, World] = {  # nothing here tells right from wrong beyond length 
     "confidence rises": World(200, leader=(0.4, 0.4), peak=(0.3, 0.99)),
     "confidence falls": World(200, leader=(0.4, 0.4), peak=(0.99, 0.45)),
     "thirty problems": World(30),
+    "heavy-tailed lengths": World(200, heavy=True, steps=(2, 12)),
+    "tokens decide, steps spread": World(300, fate_by_tokens=True, heavy=True),
+    "one dominating question": World(100, dominant=80, by_question=1.0),
+    "two values": World(150, ties=True, level=0.1, spread=0.05),
+    "a third unprobed": World(150, unprobed=0.35),
     "variants": World(240, n_variants=6),
     "variants of 15": World(240, n_variants=16),
 }
