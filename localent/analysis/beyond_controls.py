@@ -8,9 +8,11 @@ import numpy as np
 
 from localent.analysis.curves import FLOOR, GRID, Curve, curve
 from localent.analysis.information import POOLING, Reader, readable
-from localent.analysis.intervals import DEFAULT, Resampling
+from localent.analysis.intervals import DEFAULT, Resampling, problem_index
 from localent.analysis.metrics import Array
-from localent.analysis.probed import Probed
+from localent.analysis.probed import Probed, only
+
+WRONG = "wrong-trace"  # the control that is chosen by how a trace ended
 
 
 def gap_to(p: Probed, control: Probed, floor: float = FLOOR, reader: Reader = POOLING) -> Array:
@@ -25,6 +27,23 @@ def gap_to(p: Probed, control: Probed, floor: float = FLOOR, reader: Reader = PO
     gaps[:, :width] = own[:, :width] - other[:, :width]
     gaps[:, 0] = np.where(control.there_at_all & p.there, 0.0, np.nan)
     return gaps
+
+
+def of_these(p: Probed, name: str, control: Probed, rows: Array | None = None) -> Probed:
+    """The probes of a control beside those traces that it is a control for: all, or the rows (n,) bool of them.
+
+    A wrong trace stands in only for those whose problem has another trace that is wrong.
+    """
+    rows = p.there if rows is None else rows & p.there
+    rows = rows & has_wrong_sibling(p) if name == WRONG else rows
+    return only(control, rows[:, None] & ~np.isnan(control.position))
+
+
+def has_wrong_sibling(p: Probed) -> Array:
+    """True for a trace whose problem has another trace that is wrong: (n,) bool."""
+    index = problem_index(p.problems)
+    found: Array = np.bincount(index, p.wrong)[index] - p.wrong > 0
+    return found
 
 
 def along(p: Probed, control: Probed, resampling: Resampling = DEFAULT) -> Curve:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from localent.analysis import claims, information
-from localent.analysis.beyond_controls import gap_to
+from localent.analysis.beyond_controls import WRONG, gap_to, of_these
 from localent.analysis.claims import (
     DEFAULT_RULES,
     SUPPORTED,
@@ -37,7 +37,6 @@ from localent.analysis.signatures import slope
 from localent.analysis.significance import sign_flip_p
 
 RESAMPLING = Resampling(1000)  # of every verdict that is told
-BY_OUTCOME = ("wrong-trace",)  # controls that are chosen by how a trace ended
 
 
 def judge(s: Sample, controls: dict[str, Probed], rolled: Probed | None = None, m: int = 0) -> list[Verdict]:
@@ -68,7 +67,8 @@ def proposed_of(run: Recorded) -> list[Verdict]:
         return []
     m = 0 if rolled is None else int(rolled.n_rollouts.max(initial=0))
     sample = Sample(run.traces.model, own, kept.traces.n_tokens.astype(float), RESAMPLING)
-    return proposed(sample, kept.probes.controls, rolled, m)
+    controls = {name: of_these(own, name, control) for name, control in kept.probes.controls.items()}
+    return proposed(sample, controls, rolled, m)
 
 
 # --- information about the true answer: all traces, nothing selected ----------------------------------------------
@@ -168,7 +168,7 @@ def _controls(s: Sample, controls: dict[str, Probed]) -> Iterator[Verdict]:
 
 def _over(s: Sample, name: str, control: Probed, by: Callable[[Array], Array]) -> Verdict:
     """The claim that a model exceeds one control. by: gaps, (n, K_max + 1) nats -> one value per trace, (n,)."""
-    by_outcome = name in BY_OUTCOME
+    by_outcome = name == WRONG
     note = "also where the trace itself is wrong: all traces count" if by_outcome else ""
     values, most = (by(gap_to(s.p, control, s.rules.floor, reader)) for reader in (POOLING, OPTIMIST))
     found = _of_means(exceeds(name, selected=by_outcome), s, values, note)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from localent.analysis import beyond_controls, load, signatures, verdicts
+from localent.analysis.beyond_controls import of_these
 from localent.analysis.chance import Chance, against_chance
 from localent.analysis.curves import HALF, Curve
 from localent.analysis.information import POOLING, readable
-from localent.analysis.intervals import Estimate, Resampling, estimate, problem_index, separation, share
+from localent.analysis.intervals import Estimate, Resampling, estimate, separation, share
 from localent.analysis.metrics import Array, mean_of
 from localent.analysis.probed import Probed, only
 from localent.analysis.profile import Profile, profile
@@ -146,8 +147,7 @@ def _controls(
     possible = found if wanted.problems is None else set(COMPARED) - ({"wrong-trace"} if wanted.samples == 1 else set())
     for name in (name for name in COMPARED if name in wanted.controls and name in possible):
         control, rows = found.get(name, nowhere), np.array([wanted.controlled(sample) for sample in samples], bool)
-        rows &= own.there & (has_wrong_sibling(own) if name == "wrong-trace" else True)
-        yield name, only(control, rows[:, None] & _compared(own, control, wanted.at))
+        yield name, only(of_these(own, name, control, rows), _compared(own, control, wanted.at))
 
 
 def _compared(own: Probed, control: Probed, at: str) -> Array:
@@ -155,13 +155,6 @@ def _compared(own: Probed, control: Probed, at: str) -> Array:
     ks = [compared_at(k[~np.isnan(k)].astype(int).tolist(), at) for k in own.k]
     found = [np.isin(k, mine) for k, mine in zip(control.k, ks, strict=True)]
     return np.array(found, bool).reshape(control.k.shape)
-
-
-def has_wrong_sibling(p: Probed) -> Array:
-    """True for a trace whose problem has another trace that is wrong: (n,) bool."""
-    index = problem_index(p.problems)
-    found: Array = np.bincount(index, p.wrong)[index] - p.wrong > 0
-    return found
 
 
 def _rolled(run_id: str, rolled: Probed | None, samples: Sequence[int], wanted: Wanted) -> tuple[Probed | None, int]:
