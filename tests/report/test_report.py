@@ -69,7 +69,8 @@ step  right  answer entropy       wrong  answer entropy      p(true)   no answer
 Only 8 wrong traces, of 8 problems: too few to say what tells right from wrong
   (10 problems with each are needed).
 The reasoning gathers information about the true answer: 1.45 nats [1.00, 1.81]
-  by its end, 0.91 [0.57, 1.21] half-way.
+  by its end, 0.91 [0.57, 1.21] half-way, p = 0.001 after Holm's rule over 10
+  claims.
 
 [ ]: 95 % interval, clustered by problem. AUROC: how often a wrong trace scores
   above a right one; 0.5 is chance. Last column: AUROC minus the AUROC of
