@@ -76,7 +76,7 @@ GROUPS = {  # in the order in which people meet them: title -> commands, each wi
 }
 
 
-GREETING = f"""localent {localent.__version__} watches a language model's uncertainty while it reasons.
+GREETING = f"""Watch a language model's uncertainty while it reasons. (localent {localent.__version__})
 
   localent demo                             see it on bundled models, in minutes
   localent ask abacus-sft "2 + 3 * 4 = ?"   put a question to one, and watch
