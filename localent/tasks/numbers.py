@@ -106,8 +106,10 @@ def agree(value: str, gold: str) -> bool:
     """
     if value == gold:
         return True
+    if not (_is_long(value) or _is_long(gold)):
+        return False
     a, b = Fraction(value), Fraction(gold)
-    close = (_is_long(value) or _is_long(gold)) and abs(a - b) <= CLOSE * abs(b)
+    close = abs(a - b) <= CLOSE * abs(b)
     return close or _rounds_to(gold, value) or _rounds_to(value, gold)
 
 

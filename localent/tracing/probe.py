@@ -13,6 +13,7 @@ import itertools
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -81,7 +82,8 @@ def probe(n_prefix: int, asked: Asked, effort: Effort, meter: Meter) -> Generato
 
     The entropy and its bounds come from the search and the paths, which do not know the truth; only then is the true
     answer's own path followed to its end, so that its probability is known however small it is. `p_true` is
-    that of all its spellings looked at: at least that of the plain one, " 18.".
+    that of all its spellings looked at: at least that of the plain one, " 18.". Answers that the grader takes for the
+    true one ("0.667" for 2/3) count as it in `p_true`, the answers and the leader; the entropy does not know of it.
     """
     grammar = asked.grammar
     if isinstance(grammar, OptionTexts):
@@ -97,12 +99,13 @@ def probe(n_prefix: int, asked: Asked, effort: Effort, meter: Meter) -> Generato
     search.settle()
     blind = summarise(before, drawn, search.explored())
     leader = search.leader() if blind.answers else None
-    p_true = blind.answers.get(asked.truth, 0.0)
+    answers = search.with_truth(blind.answers)
+    p_true = answers.get(asked.truth, 0.0)
     if spelling := grammar.spelling(asked.truth):
         yield from search.follow_truth(spelling)
-        p_true = min(1.0, search.masses.get(asked.truth, 0.0) / blind.mass) if blind.mass else 0.0
+        p_true = min(1.0, search.with_truth(search.masses).get(asked.truth, 0.0) / blind.mass) if blind.mass else 0.0
     return Distribution(
-        answers=tuple(Answer(value, prob) for value, prob in blind.answers.items()),
+        answers=tuple(Answer(value, min(1.0, prob)) for value, prob in answers.items()),
         invalid=blind.invalid,
         residual=blind.residual,
         entropy=blind.entropy,
@@ -329,14 +332,32 @@ class _Search:
         """The answer that no other can overtake, wherever the unexplored probability goes (see Grammar.stem)."""
         if not self.masses:
             return None
-        best = max(self.masses, key=lambda value: (self.masses[value], value))
+        masses = self.with_truth(self.masses)
+        best = max(masses, key=lambda value: (masses[value], value))
         within: dict[str, float] = {}  # what answers begin with -> the unexplored probability of those that do
         for branch in self.open:
             stem = self.grammar.stem(branch.text)
             within[stem] = within.get(stem, 0.0) + branch.mass
-        met = [mass + _on_the_way(value, within) for value, mass in self.masses.items() if value != best]
+        met = [mass + self._may_add(value, within) for value, mass in masses.items() if value != best]
         most = max([*met, *(_on_the_way(stem, within) for stem in within)], default=0.0)
-        return best if self.masses[best] > most + sum(float(small.masses.sum()) for small in self._small) else None
+        return best if masses[best] > most + sum(float(small.masses.sum()) for small in self._small) else None
+
+    def with_truth(self, masses: Mapping[str, float]) -> dict[str, float]:
+        """Masses or probabilities of answers, most first, with those that the grader takes for the true one as it."""
+        merged: dict[str, float] = {}
+        for value, mass in masses.items():
+            same = self.truth != "" and self.grammar.agree(value, self.truth)
+            name = self.truth if same else value
+            merged[name] = merged.get(name, 0.0) + mass
+        return dict(sorted(merged.items(), key=lambda item: (-item[1], item[0])))
+
+    def _may_add(self, value: str, within: dict[str, float]) -> float:
+        """The unexplored probability that may yet fall to an answer: for a broken true one, of all numbers near it."""
+        if value != self.truth or value.lstrip("-").isdigit() or not any(map(str.isdigit, value)):
+            return _on_the_way(value, within)
+        around = {f"{part}" for part in (math.floor(Fraction(value)), math.ceil(Fraction(value)), "")}
+        near = (s for s in within if s.partition(".")[0] in around or s in ("-", "-0") or value.startswith(s))
+        return math.fsum(within[stem] for stem in near)
 
     def _probabilities(self, row: Row, moves: Moves) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
         """Full-softmax probabilities of the tokens that go on and of those that complete, float64."""

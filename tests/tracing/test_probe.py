@@ -554,3 +554,32 @@ def test_labels_are_found_on_real_vocabularies(shared, name):
 )  # fmt: skip
 def test_the_value_of_a_text_is_its_longest_number(text, value):
     assert NumberGrammar([]).value(text) == value
+
+
+CLOSE = {(b" ", b"0", b".", b"6", b"6", b"7", b"\n"): 0.3, (b" ", b"2", b"/", b"3", b"\n"): 0.2}
+FAR = {(b" ", b"0", b".", b"6", b"\n"): 0.1, (b" ", b"7", b"\n"): 0.4}
+THIRDS = [b" ", b"0", b"2", b"3", b"6", b"7", b".", b"/", b"\n", b"x", b"cue"]
+
+
+@pytest.mark.parametrize("truth", ["2/3", "0.6666666667"])
+def test_what_the_grader_takes_for_the_true_answer_counts_as_it(truth):
+    """0.667 and 2/3 are right where the gold is 0.6666666667, 0.6 is not; the entropy has them as two."""
+    assert [KIND.agree(value, truth) for value in ("0.667", "2/3", "0.6", "7")] == [True, True, False, False]
+    engine = ScriptedEngine(ScriptedVocab(THIRDS), script(CLOSE | FAR, THIRDS), n_lanes=2)
+    found = ask(engine, truth)
+    assert found.p_true == pytest.approx(0.5, abs=1e-6)
+    assert found.log_p_true == pytest.approx(math.log(0.5), abs=1e-6)
+    assert found.probs == pytest.approx({truth: 0.5, "7": 0.4, "0.6": 0.1}, abs=1e-6)
+    assert found.leader == truth
+    blind = ask(ScriptedEngine(ScriptedVocab(THIRDS), script(CLOSE | FAR, THIRDS), n_lanes=2), "7")
+    assert (blind.leader, blind.entropy) == ("7", found.entropy)
+    assert found.entropy == pytest.approx(-sum(p * math.log(p) for p in (0.3, 0.2, 0.1, 0.4)), abs=1e-6)
+
+
+def test_spellings_of_a_broken_truth_that_are_left_open_may_overtake():
+    """ "0.6" leads after little search; the branches of 0.66... may yet be the true answer."""
+    known = {(b" ", b"7", b"\n"): 0.4, (b" ", b"0", b".", b"6", b"6", b"7", b"\n"): 0.6}
+    engine = ScriptedEngine(ScriptedVocab(THIRDS), script(known, THIRDS), n_lanes=2)
+    leaders = [ask(engine, "2/3", Effort(0.0, n, paths=0)).leader for n in (0, 1, 2, 3, 30)]
+    assert set(leaders) <= {None, "2/3"}
+    assert leaders[-1] == "2/3"

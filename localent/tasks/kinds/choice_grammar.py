@@ -59,6 +59,9 @@ class ChoiceGrammar:
         core = text.strip().lstrip("*([{\\").rstrip("*)]}.:,\n")
         return core if core in self._labels else None
 
+    def agree(self, value: str, truth: str) -> bool:
+        return value == truth
+
     def spelling(self, value: str) -> tuple[int, ...]:
         """None to follow: the search reads every label's probability from the same rows."""
         return ()

@@ -47,6 +47,9 @@ class Grammar(Protocol):
     def value(self, text: str) -> str | None:
         """The normalised answer of a text that has ended, None if it is none."""
 
+    def agree(self, value: str, truth: str) -> bool:
+        """True if an answer is the true one, by the rule that grades a text (see Kind.agree)."""
+
     def spelling(self, value: str) -> tuple[int, ...]:
         """The tokens of an answer's plain spelling, for a search to follow; () where its path need not be followed."""
 

@@ -25,7 +25,7 @@ from localent.tasks.kinds.grammar import (
 )
 from localent.tasks.kinds.kind import Clause
 from localent.tasks.kinds.number_reading import stated_number
-from localent.tasks.numbers import SCALES
+from localent.tasks.numbers import SCALES, agree
 from localent.tasks.text import fold
 
 INTEGER_DIGITS, FRACTION_DIGITS = 12, 6
@@ -92,6 +92,9 @@ class NumberGrammar:
         digits = (head if comma and len(group) < 3 else whole).replace(",", "").lstrip("0")
         stem = f"{digits or 0}.{decimals}".rstrip("0").rstrip(".") if point else digits
         return "" if sign and stem in ("", "0") else sign + stem
+
+    def agree(self, value: str, truth: str) -> bool:
+        return agree(value, truth)
 
     def value(self, text: str) -> str | None:
         """The number that a text states: "12." is 12, "3/" is 3, "5 + 3 = 8" is 8, "5 + 3" is none.

@@ -104,7 +104,7 @@ LEADS = re.compile(  # to what a sentence ends in
     re.IGNORECASE,
 )
 EQUATION = re.compile(r"[^A-Za-z=]*=[^A-Za-z=]*$")  # "3 * 4 = 12"
-MENTIONS = 100  # labels that are looked at, from the last: a text with more runs in circles
+MENTIONS = 40  # labels that are looked at, from the last: a text with more runs in circles
 SENTENCE = 1000  # characters of the last sentence
 
 

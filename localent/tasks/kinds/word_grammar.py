@@ -36,6 +36,9 @@ class WordGrammar:
     def value(self, text: str) -> str | None:
         return self._values.get(text)
 
+    def agree(self, value: str, truth: str) -> bool:
+        return value == truth
+
     def spelling(self, value: str) -> tuple[int, ...]:
         """None to follow: the search comes upon every spelling."""
         return ()
