@@ -154,6 +154,7 @@ class Distribution:
     p_true: float  # 0.0 where the format cannot hold the true answer, as a number of 13 digits
     log_p_true: float | None  # None where p_true is 0; from m rollouts at least ln 1/(2m)
     n_fed: int  # tokens fed after the prefix: the cue and all that was read of the answers
+    next_entropy: float | None = None  # nats, of the one token after the cue, full vocabulary; None: not read
 
     @property
     def probs(self) -> dict[str, float]:
@@ -206,6 +207,7 @@ class Trace:
     text: str
     n_prompt: int  # prompt tokens
     finish: str  # "stop" | "length" (ran into --max-tokens or the context) | "loop" (repeated itself) | "given"
+    # | "early" (stopped by a rule, see stopping.py)
     extraction: Extraction
     correct: bool
     tokens: tuple[Token, ...]

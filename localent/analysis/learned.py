@@ -8,7 +8,7 @@ from localent.analysis.folds import FOLDS, folds
 from localent.analysis.metrics import Array
 from localent.analysis.probability_maps import newton
 from localent.analysis.probed import Probed
-from localent.analysis.profile import falls, unchanged
+from localent.stopping import falls, unchanged
 
 RIDGE = 1.0  # of the standardised coefficients, as scikit-learn's C = 1
 

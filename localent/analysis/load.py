@@ -24,7 +24,9 @@ from localent.tasks.kinds import KINDS
 OF_TRACES: tuple[str, ...] = ("trace_id", "problem_id", "sample", "correct", "finish", "answer")
 OF_TRACES += ("n_tokens", "n_steps", "problem_steps", "mean_entropy", "mean_surprisal")
 OF_PROBES = ("trace_id", "estimator", "control", "n_rollouts", "leader")
-NUMBERS = ("k", "position", "entropy", "entropy_se", "p_true", "residual", "invalid", "n_tokens", "n_fed")  # of a probe
+NUMBERS: tuple[str, ...] = ("k", "position", "entropy", "entropy_se", "next_entropy", "p_true", "residual", "invalid")
+NUMBERS += ("n_tokens", "n_fed")  # of a probe
+EARLY = "early"  # Trace.finish, as the writer of traces has it
 MOST_STEPS = 2**32  # more than a trace has
 Columns = dict[str, Array]
 
@@ -86,6 +88,12 @@ def traces(db: Database, run_id: str) -> Traces:
         mean_surprisal=np.array(rows["mean_surprisal"], float),
         groups=asked.groups,
     )
+
+
+def early(db: Database, run_id: str) -> Array:
+    """The traces of a run that a rule stopped: (n,) bool, in the order of `traces`."""
+    finish = db.traces(db.run(run_id).run_id, ("finish",))["finish"]
+    return np.array([why == EARLY for why in finish], bool)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,9 @@
-"""The policies: rules that abstain, vote or stop early, replayed on stored traces. A new stop is a line in STOPS."""
+"""The policies: rules that abstain, vote or stop early, replayed on stored traces. Those that stop: stopping.py."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -12,13 +12,11 @@ from localent.analysis.learned import leader_is_right
 from localent.analysis.metrics import Array
 from localent.analysis.policy import ABSTAIN, STOP, Effects, Policy, thresholds
 from localent.analysis.probed import Probed
-from localent.analysis.profile import falls, unchanged
 from localent.analysis.recorded import Recorded, Traces
 from localent.analysis.trace_signals import ANSWER, ROLLOUTS, SAMPLES, Score
 from localent.analysis.votes import can_vote, deepconf, majority, votes
+from localent.stopping import RULES, Rule
 
-SMOOTHING = 0.3  # of EAT's moving average
-SAME_FOR = (-6.0, -5.0, -4.0, -3.0, -2.0, -1.0)  # probes with the same leader, negated
 VOTERS = (  # signals that weigh votes
     "length", "mean_entropy", "mean_surprisal", "mean_self_certainty", "worst_window", "tail_entropy",
     "answer_entropy_half", "answer_entropy_end", "leader_doubt_end", "mean_topk_confidence",
@@ -93,9 +91,21 @@ class Stop:
     negated: bool = False  # see Policy
     settings: tuple[float, ...] = ()  # to choose from; empty: quantiles
     every_probe: bool = True  # it asks at every probe, so that each up to the stop is paid for
+    reads: str = ""  # a number of probes that older runs do not have; "": none
 
-    def policy(self, traces: Traces, p: Probed) -> Policy:
-        """The rule on the probes of a run. One setting is off; a trace stops only where an answer leads."""
+    @classmethod
+    def of_rule(cls, rule: Rule) -> Stop:
+        """The policy of a rule that can act while a trace is written."""
+        shared = {field.name: getattr(rule, field.name) for field in fields(cls)}
+        return cls(**shared)
+
+    def policy(self, traces: Traces, p: Probed) -> Policy | None:
+        """The rule on the probes of a run. One setting is off; a trace stops only where an answer leads.
+
+        None where no probe has what the rule reads, as in runs of before.
+        """
+        if self.reads and np.isnan(getattr(p, self.reads)).all():
+            return None
         values = self.of(p)
         rule = _stopping(traces, p, lambda setting: (values <= setting) & (p.leader >= 0), every_probe=self.every_probe)
         settings = (-np.inf, *(self.settings or thresholds(values)))
@@ -104,7 +114,7 @@ class Stop:
 
 def stops(traces: Traces, p: Probed) -> Iterator[Policy]:
     """The policies that stop early, the length cap last."""
-    yield from (stop.policy(traces, p) for stop in STOPS)
+    yield from filter(None, (stop.policy(traces, p) for stop in STOPS))
     yield length_cap(traces, p)
 
 
@@ -147,44 +157,7 @@ def _stopping(
     return apply
 
 
-def ema_variance(entropy: Array, smoothing: float = SMOOTHING) -> Array:
-    """Moving variance of the answer entropy around its moving average: (n, K + 1), NaN for the first two probes.
-
-    m_k = (1 - s) m_(k-1) + s H_k; v_k = (1 - s) v_(k-1) + s (H_k - m_k)², from m_0 = H_0 and v_0 = 0.
-    Source: EAT, arXiv 2509.26522, which uses another smoothing for its longer traces.
-    """
-    average, variance = entropy[:, 0], np.zeros(len(entropy))
-    found = np.full_like(entropy, np.nan)
-    for k in range(1, entropy.shape[1]):
-        average = (1 - smoothing) * average + smoothing * entropy[:, k]
-        variance = (1 - smoothing) * variance + smoothing * (entropy[:, k] - average) ** 2
-        found[:, k] = variance if k > 1 else np.nan
-    return found
-
-
-def run_jump(leader: Array) -> Array:
-    """How much longer the run of the answer that leads is than every earlier run: (n, K + 1) int.
-
-    A run is the probes in a row that one answer leads; there is none, of length 0, where no answer does.
-    Source: the run-length jump of ES-CoT, Mao et al. (2025), arXiv 2509.14004; its test is a plain threshold here.
-    """
-    length = np.where(leader >= 0, unchanged(leader) + 1, 0)
-    longest, found = np.zeros(len(leader), int), np.zeros(leader.shape, int)
-    for k in range(leader.shape[1]):
-        begins = unchanged(leader)[:, k] == 0
-        if k:
-            longest = np.where(begins, np.maximum(longest, length[:, k - 1]), longest)
-        found[:, k] = length[:, k] - longest
-    return found
-
-
 STOPS = (
-    Stop("entropy_threshold", "entropy threshold (HALT-CoT)", "nats", lambda p: p.entropy),
-    Stop("eat", "EAT", "nats²", lambda p: ema_variance(p.entropy)),
-    Stop("certain_leader", "certain leader", "p", lambda p: -p.p_leader, negated=True),
-    Stop("answer_convergence", "answer convergence", "probes", lambda p: -unchanged(p.leader), True, SAME_FOR),
-    Stop("run_jump", "run-length jump (ES-CoT)", "probes", lambda p: -run_jump(p.leader), True, SAME_FOR),
-    Stop("cusum", "CUSUM of falling entropy", "nats", lambda p: -falls(p.entropy), negated=True),
-    Stop("minimum_tokens", "minimum of tokens", "tokens", lambda p: -p.n_tokens, negated=True, every_probe=False),
+    *(Stop.of_rule(rule) for rule in RULES),
     Stop("learned", "learned stopper (logistic)", "p", lambda p: -leader_is_right(p), negated=True),
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from localent.analysis.metrics import Array
+from localent.stopping import DIGITS, rounded
 
 ABSTAIN, VOTE, STOP = "abstain", "vote", "stop"
 N_THRESHOLDS = 20
@@ -40,10 +41,12 @@ class Policy:
         """A setting as people read it: "tokens 37"; "never" where the rule is off."""
         if not self.unit or np.isinf(setting):
             return "never" if self.unit else ""
-        return f"{self.unit} {-setting if self.negated else setting:.4g}"
+        return f"{self.unit} {-setting if self.negated else setting:.{DIGITS}g}"
 
 
 def thresholds(values: Array) -> tuple[float, ...]:
-    """Quantiles of the finite values; no label enters."""
+    """Quantiles of the finite values, rounded so that what is printed is what acts; no label enters."""
     finite = values[np.isfinite(values)]
-    return tuple(np.unique(np.quantile(finite, np.linspace(0, 1, N_THRESHOLDS))).tolist()) if len(finite) else (0.0,)
+    if not len(finite):
+        return (0.0,)
+    return tuple(sorted({rounded(x) for x in np.quantile(finite, np.linspace(0, 1, N_THRESHOLDS)).tolist()}))

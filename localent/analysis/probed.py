@@ -12,7 +12,7 @@ from localent.analysis.curves import HALF, TOUCH, at_position, log_true
 from localent.analysis.metrics import Array
 
 KINDS = ("estimator", "control")  # fields that are not arrays
-BESIDE = ("entropy_se", "n_tokens", "n_fed")
+BESIDE = ("entropy_se", "next_entropy", "n_tokens", "n_fed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,7 @@ class Probed:
     position: Array  # k / K
     entropy: Array  # nats; NaN: no answer was found
     entropy_se: Array  # its standard error; NaN: unknown
+    next_entropy: Array  # nats, of the token after the cue; NaN: not read
     residual: Array  # probability not explored
     p_true: Array
     leader: Array  # int: a code for the most likely answer; -2: none, or not known which

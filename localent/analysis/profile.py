@@ -128,38 +128,6 @@ def directness(p: Probed) -> Array:
     return np.divide(p.net_motion, path, out=np.full(len(path), np.nan), where=path > 1e-12)
 
 
-def unchanged(leader: Array) -> Array:
-    """Number of probes for which the same answer has led: (n, K + 1) int; 0 where none leads.
-
-    Source: arXiv 2506.02536.
-    """
-    found = np.zeros(leader.shape, int)
-    for k in range(1, leader.shape[1]):
-        same = (leader[:, k] == leader[:, k - 1]) & (leader[:, k] >= 0)
-        found[:, k] = np.where(same, found[:, k - 1] + 1, 0)
-    return found
-
-
-SLACK = 0.1  # nats: a fall by less adds nothing to the sum
-
-
-def falls(entropy: Array, slack: float = SLACK) -> Array:
-    """CUSUM of the falls of the answer entropy below the mean of all before: (n, K + 1) nats, 0 at the first probe.
-
-    S_k = max(0, S_(k-1) + mean(H_0..H_(k-1)) - H_k - slack): large once the entropy has shifted to a lower level.
-    NaN where there is no entropy. Source: Page (1954), doi:10.1093/biomet/41.1-2.100, one-sided.
-    """
-    found = np.where(np.isnan(entropy), np.nan, 0.0)
-    total, n, reached = np.zeros(len(entropy)), np.zeros(len(entropy)), np.zeros(len(entropy))
-    for k in range(entropy.shape[1]):
-        h, there = entropy[:, k], ~np.isnan(entropy[:, k])
-        level = np.divide(total, n, out=np.where(there, h, 0.0), where=n > 0)
-        reached = np.where(there, np.maximum(0.0, reached + level - np.where(there, h, 0.0) - slack), reached)
-        found[:, k] = np.where(there, reached, np.nan)
-        total, n = total + np.where(there, h, 0.0), n + there
-    return found
-
-
 def bend(values: Array, position: Array) -> Array:
     """Share of the variance over a trace's probes that a line leaves: (n,) in [0, 1]; NaN for fewer than three probes.
 

@@ -21,6 +21,7 @@ from localent.analysis.recorded import Recorded, Traces
 from localent.analysis.trace_signals import Score, Signal, read
 from localent.analysis.votes import can_vote, majority
 from localent.errors import UsageError
+from localent.stopping import RULES, Stop
 
 COVERAGE = 0.8  # share of the problems that an abstaining policy should answer
 GIVE = 0.01  # accuracy that an early stop may cost on the half where it is chosen
@@ -45,6 +46,7 @@ class Outcome:
     against_majority: Estimate  # against the majority vote of all samples
     tokens_saved: Estimate  # share of the generated tokens
     tokens_saved_net: Estimate  # the same, with what was fed to know the signal counted as spent
+    stop: str = ""  # what `--stop` takes to act by it while a model writes; "": it cannot act, or never would
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ class Baselines:
         self.fit, self.test, self.resampling = chosen_on, ~chosen_on, resampling
         self.can_vote, self.whole, self.majority = can_vote(traces), to_the_end(traces), majority(traces)
         self.capped = None if p is None else self.best(length_cap(traces, p))
+        self.every_step = p is not None and p.every_step
 
     def judge(self, policy: Policy) -> Outcome:
         """Choose the setting on one half, report on the other."""
@@ -159,7 +162,15 @@ class Baselines:
             against_majority=self.gain(found, self.vote(self.test)) if self.can_vote else NO_BASELINE,
             tokens_saved=self.saved(found.tokens, usual, found.problems),
             tokens_saved_net=self.saved(found.tokens + found.probe_tokens, usual, found.problems),
+            stop=self.acting(policy, setting),
         )
+
+    def acting(self, policy: Policy, setting: float) -> str:
+        """The stop of a policy at a setting, as it is written; "" where no rule can act so."""
+        rule = next((rule for rule in RULES if rule.key == policy.key), None)
+        if rule is None or np.isinf(setting) or (rule.counts_probes and not self.every_step):
+            return ""
+        return str(Stop(rule, rule.shown(setting)))
 
     def best(self, policy: Policy) -> Effects:
         """The effects on the half for reporting, with the setting chosen on the other."""

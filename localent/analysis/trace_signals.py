@@ -16,9 +16,10 @@ from localent.analysis import scores
 from localent.analysis.curves import HALF, TOUCH
 from localent.analysis.metrics import Array
 from localent.analysis.probed import Probed, until
-from localent.analysis.profile import bend, falls, path_length, switches
+from localent.analysis.profile import bend, path_length, switches
 from localent.analysis.recorded import Recorded, Traces
 from localent.analysis.signatures import coherence, last, lock_time, modal_lock, slope, violations
+from localent.stopping import falls
 
 BASELINE, TOKEN, TRACE, STEP, ANSWER, ROLLOUTS, SAMPLES = (
     "baseline", "token", "trace", "step", "answer", "rollouts", "samples",

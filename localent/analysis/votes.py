@@ -13,6 +13,7 @@ from localent.analysis.policy import VOTE, Effects, Policy, thresholds
 from localent.analysis.recorded import Traces
 from localent.analysis.trace_signals import Score
 
+MAJORITY, BEST, WEIGHTED, DEEPCONF = "majority_vote", "best_of_n", "weighted_vote", "deepconf"  # keys, or their begins
 SHARPNESS = (0.5, 1.0, 2.0, 4.0)  # weight of a standard deviation of a signal in a vote
 
 
@@ -57,20 +58,31 @@ def votes(score: Score, traces: Traces, fed: Array) -> Iterator[Policy]:
     lowest = voting(traces, (values == best[index]).astype(float), fed=fed)
     signal = score.signal
     title = f"best of n by {signal.title}"
-    yield Policy(f"best_of_n:{signal.key}", title, VOTE, (0.0,), lambda _, among: lowest(among))
+    yield Policy(f"{BEST}:{signal.key}", title, VOTE, (0.0,), lambda _, among: lowest(among))
     z = (values - values.mean()) / (values.std() or 1.0)
 
     def weighted(sharpness: float, among: Array) -> Effects:
-        return voting(traces, np.exp(np.clip(-sharpness * z, -50, 50)), fed=fed)(among)
+        return voting(traces, sharpened(z, sharpness), fed=fed)(among)
 
     title = f"vote weighted by {signal.title}"
-    yield Policy(f"weighted_vote:{signal.key}", title, VOTE, SHARPNESS, weighted, "sharpness")
+    yield Policy(f"{WEIGHTED}:{signal.key}", title, VOTE, SHARPNESS, weighted, "sharpness")
+
+
+def sharpened(z: Array, sharpness: float) -> Array:
+    """Weights of traces whose signal is z standard deviations above the mean: the lower, the heavier."""
+    return np.exp(np.clip(-sharpness * z, -50, 50))
+
+
+def survivors(ended: Array, problems: Array) -> Array:
+    """(n,) bool: the traces that vote where some were ended early. Where all of a problem were, all of them vote."""
+    index = problem_index(problems)
+    return ~(ended & (np.bincount(index, ~ended)[index] > 0))
 
 
 def majority(traces: Traces) -> Policy:
     """The majority vote of all samples."""
     vote = voting(traces, np.ones(len(traces)))
-    return Policy("majority_vote", "majority vote", VOTE, (0.0,), lambda _, among: vote(among))
+    return Policy(MAJORITY, "majority vote", VOTE, (0.0,), lambda _, among: vote(among))
 
 
 def deepconf(traces: Traces, entropy: Array) -> Policy:
@@ -80,16 +92,14 @@ def deepconf(traces: Traces, entropy: Array) -> Policy:
     full length.
     Source: DeepConf online, arXiv 2508.15260, with full-vocabulary entropy in place of its top-k confidence.
     """
-    means, index = scores.window_means(entropy), problem_index(traces.problems)
+    means = scores.window_means(entropy)
 
     def ended_early(threshold: float, among: Array) -> Effects:
         over = means > threshold
-        ended = over.any(1)
-        survives = np.bincount(index, ~ended)[index] > 0
-        ended &= survives
-        tokens = np.where(ended, over.argmax(1) + 1, traces.n_tokens)
-        return voting(traces, (~ended).astype(float), tokens)(among)
+        votes = survivors(np.any(over, axis=1), traces.problems)
+        tokens = np.where(~votes, over.argmax(1) + 1, traces.n_tokens)
+        return voting(traces, votes.astype(float), tokens)(among)
 
     title = f"vote, ended above a {scores.WINDOW}-token entropy (DeepConf)"
     settings = (np.inf, *thresholds(scores.worst_window(entropy))[::-1])
-    return Policy("deepconf", title, VOTE, settings, ended_early, "nats")
+    return Policy(DEEPCONF, title, VOTE, settings, ended_early, "nats")

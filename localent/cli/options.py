@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localent.cli.arguments import Decorator, File, Function, Group
+from localent.cli.arguments import Decorator, File, Function, Group, refuse_unused, together
 from localent.report.measures import MEASURES
 
 if TYPE_CHECKING:
@@ -83,8 +83,11 @@ class Problems:
     n: int | None = None  # the first n; None: all
     samples: int = 1  # traces of each
     rollouts: int = 0  # continuations of prefixes of each trace
+    every_step: bool = False  # of the prefixes after every step
 
     def __post_init__(self) -> None:
+        if not self.rollouts:
+            refuse_unused("A run without --rollouts", "every_step")
         if self.rollouts and self.rollouts < LEAST_ROLLOUTS:
             raise click.UsageError(
                 f"--rollouts takes {LEAST_ROLLOUTS} or more, got {self.rollouts}: fewer mean little."
@@ -147,12 +150,19 @@ def _time(context: click.Context, param: click.Parameter, minutes: float | None)
     return UNLIMITED if minutes is None else limited(minutes)
 
 
-rollouts_option = click.option(
-    "--rollouts",
-    type=int,
-    default=0,
-    show_default=True,
-    help="Continuations sampled from prefixes of each trace, 16 or more: the answers that it may still come to.",
+rollouts_option = together(
+    click.option(
+        "--rollouts",
+        type=int,
+        default=0,
+        show_default=True,
+        help="Continuations sampled from prefixes of each trace, 16 or more: the answers that it may still come to.",
+    ),
+    click.option(
+        "--every-step",
+        is_flag=True,
+        help="With --rollouts: from the prefix after every step, so that each step's importance is known.",
+    ),
 )
 
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from localent.cli import complete
-from localent.cli.options import db_option, format_options
+from localent.cli.options import DEFAULT_DB, db_option, format_options
 from localent.cli.output import echo, print_records, print_table, say, say_above
+
+if TYPE_CHECKING:
+    from localent.analysis.replay import Replay
 
 REPLAY_NOTES = (
     "change: accuracy minus that of whole traces (stop), of the majority vote (vote), of answering all (abstain)."
     " [ ]: 95 % interval, paired by problem. Tokens saved: relative to what that baseline generates.",
 )
+STOPPED = "A rule ({stop}) ended traces of this run while they were written: whole traces are what it left of them."
 
 
 @click.command("replay")
@@ -27,6 +32,8 @@ def command(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> 
 
     Settings are chosen on one half of the problems and reported on the other.
 
+    A rule that stops traces early can act while a model writes: see 'localent run --stop'.
+
     \b
     localent replay 3f2a --db localent-demo.db
     localent replay 3f2a --policy stop
@@ -38,6 +45,7 @@ def command(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> 
 
     with open_db(db, readonly=True) as store:
         found = replay(load.run(store, run_id), policy=policy, seed=seed)
+        stop = store.run(run_id).settings.get("stop")
     machine = form in ("csv", "json")
     chosen, reported = found.n_chosen_on, found.n_reported_on
     say_above([f"Run {found.run_id}: chosen on {chosen} problems, reported on {reported}."], form)
@@ -45,4 +53,16 @@ def command(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> 
     if not machine and policy in ("all", "abstain"):
         echo()
         print_table(*risk_coverage_table(found.risk_coverage, COVERAGES), form)
-    say([*REPLAY_NOTES, *found.notes], form)
+    say([*REPLAY_NOTES, *found.notes, *[STOPPED.format(stop=stop)] * bool(stop)], form)
+    if line := acting(found, db):
+        echo(line, err=machine)  # in one piece, so that it can be copied
+
+
+def acting(found: Replay, db: Path) -> str:
+    """The line that makes a run act by the best of the rules that can stop a trace while it is written; "": none."""
+    best = next((row for row in found.outcomes if row.stop), None)
+    if best is None:
+        return ""
+    where = "" if str(db) == DEFAULT_DB else f" --db {db}"
+    line = f"localent run MODEL TASK --stop {best.stop} --stop-from {found.run_id}{where}"
+    return f"To stop traces by '{best.policy}' while a model writes:\n  {line}"

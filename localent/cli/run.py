@@ -18,7 +18,7 @@ from localent.cli.options import (
     rollouts_option,
     samples_option,
 )
-from localent.cli.output import dump_summary, echo, show_summary, summary_of
+from localent.cli.output import dump_summary, echo, say, show_summary, summary_of
 from localent.cli.progress import Bar
 from localent.cli.settings import (
     effort_options,
@@ -35,6 +35,7 @@ from localent.cli.settings import (
     temperature_option,
     trace_options,
 )
+from localent.cli.stopping import Stopping, stopping_options, told
 
 if TYPE_CHECKING:
     from localent.runs import Outcome, Settings
@@ -80,10 +81,10 @@ if TYPE_CHECKING:
     hardware_options,
     shard_option,
 )
+@stopping_options(db_option)
 @minutes_option()
-@db_option
 @click.option("--json", "json_", is_flag=True, help="Print the summary as JSON.")
-def command(model: str, problems: Problems, settings: Settings, time: Time, db: Path, json_: bool) -> None:
+def command(model: str, problems: Problems, settings: Settings, stopping: Stopping, time: Time, json_: bool) -> None:
     """Run MODEL on TASK and store every trace, token, step and probe. A stopped run continues where it was.
 
     MODEL is a name of models.toml, NAME:QUANT, OWNER/REPO:QUANT of the hub, or a path to any GGUF. TASK is a name that
@@ -95,22 +96,29 @@ def command(model: str, problems: Problems, settings: Settings, time: Time, db: 
     localent run model.gguf mine --data mine.csv --question prompt --answer gold
     localent run base.gguf arc-easy --answer-by text --option-score sum
     localent run model.gguf gsm8k --shard 3/16
+    localent run model.gguf gsm8k -n 5 --rollouts 32 --every-step
+    localent run model.gguf gsm8k --stop certain_leader --stop-from 3f2a
     """
     from localent import runs
     from localent.runs import extend
 
     task, samples = problems.load(), problems.samples
-    db = file_of_part(db, settings)
+    settings, promise = stopping.applied(settings)
+    db = file_of_part(stopping.db, settings)
     with Bar() as bar:
         listener = bar.listener(time)
         outcome = runs.run(model, task, db=db, samples=samples, settings=settings, listener=listener)
         if problems.rollouts and not outcome.n_left:
-            wanted = extend.Wanted(problems=task.ids, samples=samples, m=problems.rollouts)
+            wanted = extend.Wanted(
+                problems=task.ids, samples=samples, m=problems.rollouts, every_step=problems.every_step
+            )
             extend.add_probes(model, task, outcome.run_id, db=db, wanted=wanted, listener=listener)
     echo(described(outcome, db), err=True)
     if outcome.n_left:
         echo(unfinished(outcome, "trace", time), err=True)
     (dump_summary if json_ else show_summary)(summary_of(db, outcome.run_id))
+    if settings.stop and not settings.shard:
+        say(told(db, outcome.run_id, promise), "json" if json_ else None)
 
 
 def described(outcome: Outcome, db: str | Path) -> str:

@@ -76,7 +76,7 @@ def view(seen: Seen, how: Style) -> str:
 
     origin = f"{seen.model} ({seen.quant}) on {seen.task}, run {seen.run_id}"
     which = f"trace {seen.trace_id}: problem {seen.problem.source_id}, sample {seen.trace.sample}"
-    return render_trace(seen.trace, seen.texts, seen.problem, [origin, which], how).rstrip("\n")
+    return render_trace(seen, [origin, which], how).rstrip("\n")
 
 
 def as_json(seen: Seen) -> str:

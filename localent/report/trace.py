@@ -13,15 +13,21 @@ from math import exp
 from localent.records import Probe, Problem, Token, Trace
 from localent.report.measures import MEASURES, level_of
 from localent.report.table import cell_text, pad, text_width
+from localent.store.traces import Importance, Seen
 
 BACKGROUNDS = ("", "230", "222", "215", "208", "166")  # one hue, ever darker: distinct without colour vision, too
 MARKED = 4  # without colour, tokens from this level on are marked
 BARS, PLAIN_BARS = "▁▂▃▄▅▆▇█", "_.-:=+*#"
 RESET = "\x1b[0m"
 N_ANSWERS = 4
-ENDS = {"length": ", truncated at the token limit", "loop": ", ended because it repeats itself"}  # by Trace.finish
+ENDS = {  # by Trace.finish
+    "length": ", truncated at the token limit",
+    "loop": ", ended because it repeats itself",
+    "early": ", stopped early by a rule",
+}
 SEEN = 0.05  # from this share on, a row names the probability of no answer
 UNEXPLORED = 0.2  # from this share on, a row names the unexplored probability
+Z = 1.959964  # half-width of a 95 % interval, in standard errors
 NOTHING = 0.0005  # a smaller share would read 0.0 %
 
 
@@ -35,13 +41,15 @@ class Style:
     width: int = 80
 
 
-def render_trace(trace: Trace, texts: Sequence[str], problem: Problem, heading: Sequence[str], style: Style) -> str:
+def render_trace(seen: Seen, heading: Sequence[str], style: Style) -> str:
     """The whole view of one trace."""
+    trace, texts, problem = seen.trace, seen.texts, seen.problem
     blocks = [
         [visible(line) for line in heading] + textwrap.wrap(verdict(trace, problem), style.width),
         wrapped_question(problem, style.width),
         [legend(style), "", *painted(trace.tokens, texts, starts_of(trace), style)],
         answer_table(trace.probes, problem.answer, style),
+        importance_table(seen.importance, style),
         hardest(trace.tokens, texts, style),
     ]
     text = "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
@@ -134,6 +142,31 @@ def coloured(text: str, level: int, style: Style) -> str:
 def marks(style: Style) -> tuple[str, str]:
     """The marks before and after an uncertain token."""
     return ("⟨", "⟩") if style.unicode else ("<", ">")
+
+
+def importance_table(steps: Sequence[Importance], style: Style) -> list[str]:
+    """What resampling each step changes, with 95 % intervals; empty where there were no rollouts."""
+    if not steps:
+        return []
+    sign = "±" if style.unicode else "+-"
+    head = f"{'steps':>7} {'p(true) by':>14} {'answers moved':>14}  importance of steps, by rollouts"
+    return [head[: style.width], *(_importance_row(one, sign)[: style.width].rstrip() for one in steps)]
+
+
+def _importance_row(one: Importance, sign: str) -> str:
+    change = with_error(one.p_true_change, one.p_true_change_se, sign)
+    moved, text = with_error(one.shift, one.shift_se, sign), " ".join(visible(one.step_text or "").split())
+    return f"{steps_of(one):>7} {change:>14} {moved:>14}  {text}"
+
+
+def steps_of(one: Importance) -> str:
+    """ "3", or "2-4" where several steps lie between two prefixes."""
+    return str(one.k) if one.first_k == one.k else f"{one.first_k}-{one.k}"
+
+
+def with_error(value: float, se: float, sign: str = "±") -> str:
+    """ "+0.31 ± 0.12": the half-width of the 95 % interval."""
+    return f"{value:+.2f} {sign} {Z * se:.2f}"
 
 
 def answer_table(probes: Sequence[Probe], truth: str, style: Style) -> list[str]:

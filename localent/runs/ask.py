@@ -16,8 +16,8 @@ from localent.errors import UsageError
 from localent.records import Choice, Probe, Problem, Run, Trace
 from localent.runs import session
 from localent.runs.cue import LOOK
-from localent.runs.progress import Listener
-from localent.runs.run import enter
+from localent.runs.progress import SILENT, Listener, Outcome
+from localent.runs.run import enter, made, wanted
 from localent.runs.settings import Settings, settings_of
 from localent.store import Database
 from localent.tasks import kinds
@@ -27,6 +27,7 @@ from localent.tracing.watch import Watcher, watched
 
 LABELS = "ABCDEFGH"
 NO_NUMBER = 0.5  # probability of no number after the cue from which a question is taken to ask for none
+MOST_LANES = 8  # of samples that are made side by side
 
 
 def problem_of(question: str, answer: str = "", options: Sequence[str] = ()) -> Problem:
@@ -78,7 +79,7 @@ def ask(model: str, problem: Problem, settings: Settings, watcher: Watcher) -> T
     task, settings = task_of(problem, bundled=bundled), replace(settings, lanes=1)
     heard = Listener(status=watcher.status)
     if not task.kind.exact:
-        return _asked(file, task, replace(settings, probe=False), watcher)
+        return _asked(file, task, _unprobed(settings), watcher)
     with session.opened(file, task, settings, listener=heard) as asked, asked.engine() as lanes:
         (question,) = asked.questions
         setup = asked.setup(lanes).asking(question)
@@ -91,7 +92,17 @@ def ask(model: str, problem: Problem, settings: Settings, watcher: Watcher) -> T
         ):
             (trace,) = drive(lanes, [watched(question, setup, watcher)])
             return trace
-    return _asked(file, open_task(problem), replace(settings, probe=False), watcher)
+    return _asked(file, open_task(problem), _unprobed(settings), watcher)
+
+
+def _unprobed(settings: Settings) -> Settings:
+    """The settings of a question that is not probed. Raises UsageError for a rule, which would have nothing to ask."""
+    if settings.stop:
+        raise UsageError(
+            "The answer is neither a number nor one of given options, so no rule can tell when to stop: leave --stop"
+            " out, or give the options with --option."
+        )
+    return replace(settings, probe=False)
 
 
 def _asked(file: session.ModelFile, task: tasks.Task, settings: Settings, watcher: Watcher) -> Trace:
@@ -112,6 +123,26 @@ def _first(question: Question, how: Setup) -> Coroutine[Probe]:
     """Coroutine: the probe before the first token."""
     yield question.prompt
     return (yield from probed(question, "", Place(0, 0, 0, 0), replace(how, effort=LOOK)))
+
+
+def ask_often(
+    model: str, problem: Problem, settings: Settings, n: int, *, store: Database, listener: Listener = SILENT
+) -> Outcome:
+    """Attempts 0 to n - 1 at one problem, side by side, kept in `store` as a run of their own.
+
+    Raises UsageError for temperature 0, at which all would be the same.
+    """
+    if n < 1:
+        raise UsageError(f"--samples must be at least 1, got {n}.")
+    if settings.temperature == 0:
+        raise UsageError("At temperature 0 all samples are the same: raise --temperature, or leave --samples out.")
+    file = session.usable(model, listener.status)
+    task = task_of(problem, bundled=models.is_bundled(file.header.model))
+    settings = replace(settings, lanes=settings.lanes or min(n, MOST_LANES))
+    with session.opened(file, task, settings, listener=listener) as asked:
+        todo = wanted(asked, n)
+        n_new, tally = made(store, asked, todo, listener)
+        return Outcome(asked.record.run_id, 0, n_new, asked.options.n_lanes, tally.n_left, tally.longest)
 
 
 @dataclass(frozen=True, slots=True)

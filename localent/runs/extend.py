@@ -17,8 +17,9 @@ from localent.records import Probe, Run
 from localent.runs import session
 from localent.runs.progress import SILENT, Listener, Tally
 from localent.runs.session import Session
-from localent.runs.settings import settings_of
+from localent.runs.settings import Settings, settings_of
 from localent.store import Database, open_db
+from localent.tracing import places
 from localent.tracing.attempt import Question, Setup
 from localent.tracing.controls import EVERY, FILLER, Draw, Written, compared_at, control_probes, prefixes_of
 from localent.tracing.places import probed_at
@@ -36,6 +37,7 @@ class Wanted:
     control_samples: int | None = None  # traces of a problem that get controls
     m: int | None = 0  # rollouts for each prefix; 0: none
     n_rolled: int | None = None  # traces that are rolled out, first samples first
+    every_step: bool = False  # roll out after every step, not only where traces are probed
 
     def counts(self, problem_id: str, sample: int) -> bool:
         """True for a trace that counts."""
@@ -67,6 +69,7 @@ class Lack:
     own: Written
     ks: dict[str, list[int]]  # of each control
     m: int  # rollouts for each prefix; 0: it has them, or none are wanted
+    rolled: Sequence[int]  # k of the prefixes that lack them
     draw: Draw  # the random streams of its controls
 
 
@@ -134,27 +137,36 @@ def _lacking(store: Database, run: Run, written: Sequence[Written], wanted: Want
             missing = [k for k in compared_at(probed_at(own.n_steps, n_probes), wanted.at) if k in offered]
             ks[control] = [k for k in missing if (own.trace_id, control, k) not in there]
         ks = {control: missing for control, missing in ks.items() if missing}
-        m = wanted.m or 0 if own.trace_id in to_roll else 0
-        if ks or m:
-            yield Lack(own, ks, m, _streams(run, own))
+        rolled = to_roll.get(own.trace_id, [])
+        if ks or rolled:
+            yield Lack(own, ks, wanted.m or 0 if rolled else 0, rolled, _streams(run, own))
 
 
-def _to_roll(store: Database, run: Run, written: Sequence[Written], wanted: Wanted) -> set[int]:
-    """Ids of the traces without rollouts. Raises UsageError where they have another number of them."""
-    ids = {written[i].trace_id for i in wanted.rolled([w.sample for w in written])}
-    there = rolled_out(store, run.run_id)
-    if others := {there[i] for i in ids & there.keys()} - {wanted.m}:
+def _to_roll(store: Database, run: Run, written: Sequence[Written], wanted: Wanted) -> dict[int, list[int]]:
+    """trace_id -> the k at which rollouts are missing. Raises UsageError where there are another number of them."""
+    chosen = [written[i] for i in wanted.rolled([w.sample for w in written])]
+    there, n_probes = rolled_out(store, run.run_id), None if wanted.every_step else _n_probes(settings_of(run))
+    if others := {m for w in chosen for m in there.get(w.trace_id, {}).values()} - {wanted.m}:
         raise UsageError(
             f"Run {run.run_id} has rollouts of {min(others)} continuations a prefix, not {wanted.m}: ask for --rollouts"
             f" {min(others)}, or 0 to do without, or name another --db."
         )
-    return ids - there.keys()
+    missing = {w.trace_id: set(probed_at(w.n_steps, n_probes)) - there.get(w.trace_id, {}).keys() for w in chosen}
+    return {trace_id: sorted(ks) for trace_id, ks in missing.items() if ks}
 
 
-def rolled_out(store: Database, run_id: str) -> dict[int, int]:
-    """trace_id -> continuations a prefix, of the traces that were rolled out."""
-    rows = store.probe_rows(run_id, ("trace_id", "n_rollouts"))
-    return {trace_id: m for trace_id, m in zip(*rows.values(), strict=True) if m is not None}
+def _n_probes(settings: Settings) -> int | None:
+    """How many prefixes of a trace are looked at; of a kind that is not probed, as many as usual."""
+    return settings.probes if settings.probe else places.DEFAULT
+
+
+def rolled_out(store: Database, run_id: str) -> dict[int, dict[int, int]]:
+    """trace_id -> k -> continuations of that prefix, of the traces that were rolled out."""
+    rows, found = store.probe_rows(run_id, ("trace_id", "k", "n_rollouts")), dict[int, dict[int, int]]()
+    for trace_id, k, m in zip(*rows.values(), strict=True):
+        if m is not None:
+            found.setdefault(trace_id, {})[k] = m
+    return found
 
 
 def _streams(run: Run, own: Written) -> Draw:
@@ -179,8 +191,7 @@ class _Adding:
         if self.lack.m:
             limits = how.asking(self.question).limits
             rolling = Rollouts(self.lack.m, how.sampler, how.seed, limits, how.kind)
-            ks = probed_at(self.lack.own.n_steps, how.probes)
-            found += [self._rollouts(part, rolling, how) for part in parts(ks, self.lack.m)]
+            found += [self._rollouts(part, rolling, how) for part in parts(self.lack.rolled, self.lack.m)]
         self.n_open = len(found)
         return found
 

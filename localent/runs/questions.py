@@ -15,12 +15,12 @@ from localent.records import Choice, Problem
 from localent.runs.settings import AUTO, DEFAULTS, LETTER, TEXT, Settings
 from localent.tasks.kinds import Grammar
 from localent.tasks.kinds.cues import Cue, cue_named
-from localent.tasks.kinds.option_text import OptionTexts, are_texts, options_of
+from localent.tasks.kinds.option_text import OptionTexts, are_texts, options_of, text_of_option
 from localent.tracing.attempt import Question
 from localent.tracing.prompt_tokens import continued, prompt_tokens
 
 LOG = logging.getLogger("localent")
-OF_PROBES = ("cue", "epsilon", "max_fed", "paths", "probes")  # settings that only probes use
+OF_PROBES = ("cue", "epsilon", "max_fed", "paths", "stop", "stop_from", "probes")  # settings that only probes use
 SPENT = "\n\nMy time to think is over, so I answer now.\n"  # ends a thought that has spent its budget
 
 
@@ -102,7 +102,12 @@ class Prompts:
             thought=text.thought,
             closing=tuple(self._closing(text)) if self.settings.think_budget else (),
             at_once=text.at_once,
+            said=lambda answer: continued(text.cue.answered(self._spelled(problem, answer)), self.vocab),
         )
+
+    def _spelled(self, problem: Problem, answer: str) -> str:
+        """An answer as the model would write it: by text, the option itself."""
+        return text_of_option(problem, answer) if self.by_text else answer
 
     def _closing(self, text: tasks.PromptText) -> list[int]:
         """The tokens that close a thought whose budget is spent, with a message."""

@@ -16,6 +16,7 @@ from localent.runs.session import Session
 from localent.runs.settings import DEFAULTS, Settings
 from localent.store import Database, open_db
 from localent.tracing.attempt import Question, attempt
+from localent.tracing.watch import watched
 
 Todo = Sequence[tuple[Question, int]]  # (question, sample)
 
@@ -43,7 +44,7 @@ def run(
         n_all, lanes = len(wanted(asked, samples)), asked.options.n_lanes
         if not todo:
             return Outcome(asked.record.run_id, n_all, 0, lanes)
-        n_new, tally = _made(store, asked, todo, listener)
+        n_new, tally = made(store, asked, todo, listener)
         n_before = n_all - n_new - tally.n_left
         return Outcome(asked.record.run_id, n_before, n_new, lanes, tally.n_left, tally.longest)
 
@@ -61,7 +62,7 @@ def missing(store: Database, asked: Session, samples: int) -> Todo:
     return [(q, sample) for q, sample in wanted(asked, samples) if (q.problem.problem_id, sample) not in done]
 
 
-def _made(store: Database, asked: Session, todo: Todo, listener: Listener) -> tuple[int, Tally]:
+def made(store: Database, asked: Session, todo: Todo, listener: Listener) -> tuple[int, Tally]:
     """Make the traces there is time for; returns how many were new to the store, and the counts of the work."""
     with asked.engine() as lanes:
         record = enter(store, asked)
@@ -95,4 +96,8 @@ def attempts(lanes: Engine, asked: Session, todo: Todo) -> Iterator[Coroutine[Tr
     """The coroutines of (question, sample) pairs, in order."""
     setup = asked.setup(lanes)
     for question, sample in todo:
-        yield attempt(question, sample, setup.asking(question))
+        how = setup.asking(question)
+        if how.stop is None:
+            yield attempt(question, sample, how)
+        else:
+            yield watched(question, how, sample=sample, as_run=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
-from localent import engine, models, tasks
+from localent import engine, models, stopping, tasks
 from localent.engine import Engine, Model, Vocab
 from localent.errors import LocalentError, UsageError
 from localent.files.cache import choose_once
@@ -99,6 +99,7 @@ class Session(Loaded):
             probes=chosen.probes if chosen.probe else places.DEFAULT,  # then only rollouts are made there
             stop_answered=chosen.after_answer == STOP,
             think_budget=chosen.think_budget,
+            stop=stopping.parse(chosen.stop) if chosen.stop else None,
         )
 
     def _limits(self) -> Limits:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from localent import stopping
 from localent.errors import UsageError
 from localent.measure.sampling import Penalties, Sampler
 from localent.records import Run
@@ -56,6 +57,8 @@ class Settings:
     answer_by: str = AUTO  # how choice tasks are answered: by a letter, or by the text of an option
     option_score: str = "character"  # by text: what the softmax is taken of, one of tasks.kinds.option_text.SCORES
     shard: Shard | None = None  # the part of the attempts that is made here; None: all
+    stop: str | None = None  # a rule and its setting that end a trace early: "entropy_threshold:0.41"; see stopping.py
+    stop_from: str | None = None  # the run on which replay chose that setting
     noise_of: str | None = None  # the run that this one repeats in other lanes, as the noise floor of a comparison
 
     def __post_init__(self) -> None:
@@ -75,8 +78,18 @@ class Settings:
         _one_of(ANSWER_BY, "answer-by", self.answer_by)
         _one_of(AFTER_ANSWER, "after-answer", self.after_answer)
         _one_of(SCORES, "option-score", self.option_score)
+        self._check_stop()
         if not 0 <= self.epsilon <= 1:
             raise UsageError(f"--epsilon is a probability from 0 to 1, got {self.epsilon}.")
+
+    def _check_stop(self) -> None:
+        if self.stop is None:
+            if self.stop_from is not None:
+                raise UsageError("--stop-from has no effect without --stop: name the rule, or leave it out.")
+            return
+        stopping.parse(self.stop)
+        if not self.probe or self.probes is not None:
+            raise UsageError("--stop asks for the answer after every step: leave --no-probe and --probes out.")
 
     def sampler(self) -> Sampler:
         """The rule by which tokens are drawn."""

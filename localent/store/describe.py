@@ -108,6 +108,22 @@ COMPUTED = {  # what views compute
         "ideal_gain": "nats: the information in the k-th step, by which the entropy falls; null: k is 0",
         "n_answers": "answers that are possible after k steps; null: not known",
     },
+    "step_importance": {
+        "trace_id": "the trace",
+        "first_k": "the first of the steps between the two prefixes; k is the last of them",
+        "k": "the step, counted from 1: continuations from after it keep it, those from before first_k write anew",
+        "n_before": "continuations from before first_k",
+        "n_after": "continuations from after k",
+        "shift": "how much less two continuations agree across the step than on one side of it: half the squared "
+        "distance of the two answer distributions. 0: the step changes nothing; 1: one answer before, another after. "
+        "Unbiased, so that it may be below 0",
+        "shift_se": "standard error of shift",
+        "p_true_before": "probability of the true answer among all continuations from before the step",
+        "p_true_after": "probability of the true answer among all continuations from after it",
+        "p_true_change": "p_true_after - p_true_before",
+        "p_true_change_se": "standard error of p_true_change, one right and one wrong continuation added on each side",
+        "step_text": "the step, the last one where there are several",
+    },
     "run_summary": {
         "n_traces": "traces",
         "n_problems": "problems with a trace",

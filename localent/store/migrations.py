@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator
 
 from localent.store.schema import APPLICATION_ID, TABLES_1, TABLES_2, TABLES_3, TABLES_4, TABLES_5, TABLES_6, VIEWS
 
+NEXT_ENTROPY = "next_entropy real /* nats: of the one token after the cue, full vocabulary; null: not read */"
+
 
 def first(conn: sqlite3.Connection) -> None:
     """Version 1: models, problems, runs, and all that a trace consists of."""
@@ -149,9 +151,14 @@ def twelfth(conn: sqlite3.Connection) -> None:
     conn.execute(f"alter table problems add column {VARIANT_OF}")
 
 
+def thirteenth(conn: sqlite3.Connection) -> None:
+    """Version 13: the entropy of the token after a probe's cue; the view step_importance."""
+    conn.execute(f"alter table probes add column {NEXT_ENTROPY}")
+
+
 # The n-th makes version n.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...]
-MIGRATIONS = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth)
+MIGRATIONS = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth, thirteenth)
 
 
 def version(conn: sqlite3.Connection) -> int:

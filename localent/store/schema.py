@@ -75,7 +75,8 @@ TABLES_1 = (
   problem_id text not null,            -- the problem
   sample integer not null,             -- which attempt of the run at this problem, from 0
   correct integer not null check (correct in (0, 1)), -- 1: graded right; 0: wrong
-  finish text not null,                -- "stop" | "length": at the limit of tokens or of the context
+  finish text not null,                -- "stop" | "length": at the limit of tokens or of the context | "loop": repeated
+                                       -- itself | "early": stopped by a rule, which gave the leading answer | "given"
   answer text,                         -- what grading read, normalised; null: nothing found
   answer_raw text,                     -- the same as it stands in the text
   extraction_method text not null,     -- how the answer was read
@@ -282,6 +283,70 @@ TABLES_6 = (
 ) strict""",
 )
 
+
+def importance(among: str = "trace_id is not null") -> str:
+    """The view step_importance, as SQL. among: a condition on the trace_id of the probes that count.
+
+    Source: resampling importance, Bogdan et al. (2025), Thought Anchors, arXiv 2506.19143, which takes the divergence
+    of the two answer distributions. Here half of their squared distance stands for it, which has an unbiased estimate:
+    with U and V the shares of equal pairs on either side and W across, (U + V) / 2 - W. Its variance is that of
+    U-statistics of multinomial counts, so that it holds where the step changes nothing, too. The error of p(true) is
+    that of Agresti and Caffo (2000), doi:10.1080/00031305.2000.10474560, on the scale of the plain difference.
+    """
+    return f"""-- one row per step, or few steps, with rollouts before and after: what changes when it is resampled
+-- continuations from before the step write it anew, those from after it keep it. "No answer" counts as an answer
+-- (in SQL that DuckDB understands too)
+with sides as (
+  select trace_id, k, n_rollouts as m, p_true * (1 - invalid) as p,
+    lag(k) over (partition by trace_id order by k) as before_k
+  from probes where n_rollouts is not null and {among}
+), shares as (
+  select a.trace_id, a.k, a.value, a.prob * (1 - b.invalid) as p
+  from probes b join answers a on a.trace_id = b.trace_id and a.k = b.k and a.estimator = b.estimator
+  where b.n_rollouts is not null and b.{among}
+  union all
+  select trace_id, k, '' as value, invalid as p from probes where n_rollouts is not null and invalid > 0 and {among}
+), sums as (
+  select trace_id, k, sum(p * p) as p2, sum(p * p * p) as p3 from shares group by trace_id, k
+), across as (
+  select s.trace_id, s.k, coalesce(sum(a.p * b.p), 0.0) as pq, coalesce(sum(a.p * b.p * b.p), 0.0) as pq2,
+    coalesce(sum(a.p * a.p * b.p), 0.0) as p2q
+  from sides s
+  join shares a on a.trace_id = s.trace_id and a.k = s.before_k
+  left join shares b on b.trace_id = s.trace_id and b.k = s.k and b.value = a.value
+  group by s.trace_id, s.k
+), found as (
+  select y.trace_id, x.k as before_k, y.k, x.m as m, y.m as n, x.p as p_before, y.p as p_after, c.pq,
+    (x.m * u.p2 - 1) / (x.m - 1) as u, (y.m * v.p2 - 1) / (y.m - 1) as v,
+    (4 * (x.m - 2) * (u.p3 - u.p2 * u.p2) + 2 * (u.p2 - u.p2 * u.p2)) / (x.m * (x.m - 1)) as var_u,
+    (4 * (y.m - 2) * (v.p3 - v.p2 * v.p2) + 2 * (v.p2 - v.p2 * v.p2)) / (y.m * (y.m - 1)) as var_v,
+    (c.pq2 - c.pq * c.pq) / x.m + (c.p2q - c.pq * c.pq) / y.m
+      + (c.pq - c.pq2 - c.p2q + c.pq * c.pq) / (x.m * y.m) as var_pq,
+    2 * (c.p2q - u.p2 * c.pq) / x.m + 2 * (c.pq2 - v.p2 * c.pq) / y.m as cov,
+    (x.m * x.p + 1) / (x.m + 2) as x_near, (y.m * y.p + 1) / (y.m + 2) as y_near
+  from sides y
+  join sides x on x.trace_id = y.trace_id and x.k = y.before_k
+  join across c on c.trace_id = y.trace_id and c.k = y.k
+  join sums u on u.trace_id = y.trace_id and u.k = y.before_k
+  join sums v on v.trace_id = y.trace_id and v.k = y.k
+), errors as (
+  select trace_id, k, (var_u + var_v) / 4 + var_pq - cov as var,
+    x_near * (1 - x_near) * (m + 2) / (1.0 * m * m) + y_near * (1 - y_near) * (n + 2) / (1.0 * n * n) as p_var
+  from found
+)
+select t.trace_id, t.run_id, m.name as model, m.quant, t.task, t.problem_id, t.sample, t.correct,
+  f.before_k + 1 as first_k, f.k, f.m as n_before, f.n as n_after,
+  (f.u + f.v) / 2 - f.pq as shift, sqrt(case when e.var > 0 then e.var else 0.0 end) as shift_se,
+  f.p_before as p_true_before, f.p_after as p_true_after, f.p_after - f.p_before as p_true_change,
+  sqrt(e.p_var) as p_true_change_se, s.text as step_text
+from found f
+join errors e on e.trace_id = f.trace_id and e.k = f.k
+join traces t on t.trace_id = f.trace_id
+join runs r on r.run_id = t.run_id
+join models m on m.sha256 = r.model_sha256
+left join steps s on s.trace_id = f.trace_id and s.step_index = f.k - 1"""
+
+
 VIEWS = {
     "trace_summary": """-- one row per trace; entropies in nats
 -- answer_entropy_* and p_true_*: the answer distribution before the first step, after the last prefix that is at
@@ -323,6 +388,7 @@ select p.task, p.problem_id, e.key as k,
   case when e.key > 0 then json_extract(p.ideal_entropy, '$[' || (e.key - 1) || ']') - e.value end as ideal_gain,
   json_array_length(p.ideal_answers, '$[' || e.key || ']') as n_answers
 from problems p, json_each(p.ideal_entropy) e""",
+    "step_importance": importance(),
     "run_summary": """-- one row per run; accuracy and *_rate: shares of its traces
 -- entropies in nats, means over traces; answer_entropy_half_*: see trace_summary
 -- (in SQL that DuckDB understands too; else it would take every column for text)

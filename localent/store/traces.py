@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from localent.errors import UsageError
 from localent.records import Problem, Trace, token_texts
 from localent.store import rows
 from localent.store.db import Database
+from localent.store.schema import importance as step_importance
 
 LISTED: tuple[str, ...] = ("trace_id", "model", "quant", "task", "source_id", "sample", "correct")
 LISTED += ("answer", "true_answer", "n_tokens", "mean_entropy")
+
+
+@dataclass(frozen=True, slots=True)
+class Importance:
+    """What changes when a step, or steps first_k..k, are resampled: a row of the view step_importance."""
+
+    trace_id: int
+    first_k: int
+    k: int
+    n_before: int
+    n_after: int
+    shift: float
+    shift_se: float
+    p_true_change: float
+    p_true_change_se: float
+    step_text: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +42,7 @@ class Seen:
     task: str
     problem: Problem
     trace: Trace
+    importance: tuple[Importance, ...]  # of its steps; empty: not rolled out
     texts: tuple[str, ...]  # the characters that each token completes
 
 
@@ -52,7 +70,9 @@ def seen(db: Database, trace_id: int) -> Seen:
     origin = {name: found.pop(name) for name in ("run_id", "model", "quant")}
     trace = db.trace(trace_id)
     texts = tuple(token_texts([token.text for token in trace.tokens]))
-    return Seen(trace_id, **origin, task=found["task"], problem=rows.problem_of(found), trace=trace, texts=texts)
+    steps = tuple(importance(db, trace_id))
+    problem = rows.problem_of(found)
+    return Seen(trace_id, **origin, task=found["task"], problem=problem, trace=trace, importance=steps, texts=texts)
 
 
 def listing(db: Database, limit: int) -> tuple[tuple[str, ...], list[tuple[Any, ...]]]:
@@ -66,7 +86,25 @@ def listing(db: Database, limit: int) -> tuple[tuple[str, ...], list[tuple[Any, 
 
 def drawn(db: Database, trace_id: int) -> dict[str, list[tuple[Any, ...]]]:
     """The plain rows that drawing one trace needs; 10 ms cheaper than records."""
-    return {name: db.conn.execute(sql, (trace_id,)).fetchall() for name, sql in DRAWN.items()}
+    found = {name: db.conn.execute(sql, (trace_id,)).fetchall() for name, sql in DRAWN.items()}
+    steps = importance(db, trace_id)
+    shown = [(one.k, one.shift, one.shift_se, one.p_true_change, one.p_true_change_se) for one in steps]
+    return found | {"importance": shown}
+
+
+IMPORTANCE = ", ".join(field.name for field in fields(Importance))
+
+
+def importance(db: Database, trace_id: int) -> list[Importance]:
+    """The importance of each step of a trace; none where it was not rolled out."""
+    sql = f"select {IMPORTANCE} from ({step_importance(f'trace_id = {trace_id:d}')}) order by k"
+    return [Importance(**row) for row in db.query(sql)]
+
+
+def importance_of_run(db: Database, run_id: str) -> list[Importance]:
+    """The importance of each step of a run's traces, by trace and step."""
+    mine = f"trace_id in (select trace_id from traces where run_id = '{db.run(run_id).run_id}')"
+    return [Importance(**row) for row in db.query(f"select {IMPORTANCE} from ({step_importance(mine)}) order by 1, 3")]
 
 
 OWN = "control is null and n_rollouts is null"

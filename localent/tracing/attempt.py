@@ -11,6 +11,7 @@ from localent.engine import Prompt, Request, Vocab
 from localent.measure.meter import Meter
 from localent.measure.sampling import Sampler, rng
 from localent.records import Extraction, Probe, Problem, Step, Trace
+from localent.stopping import Stop
 from localent.tasks.kinds import OPTION_TEXT, Grammar, Kind
 from localent.tasks.kinds.option_text import OptionTexts, leading
 from localent.tasks.thought import DEFAULT
@@ -41,6 +42,7 @@ class Question:
     thought: tasks.ThoughtFormat = DEFAULT  # how the model marks what it thinks
     closing: tuple[int, ...] = ()  # tokens that end a thought whose budget is spent
     at_once: bool = False  # the prompt ends in the cue: the trace is an answer without reasoning
+    said: Callable[[str], Sequence[int]] = lambda answer: ()  # an answer -> the tokens that state it after the cue
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Setup:
     probes: int | None = None  # prefixes of a trace that are probed, see places.probed_at; None: all
     stop_answered: bool = False  # end a trace once it has answered
     think_budget: int | None = None  # tokens after which a thought is closed
+    stop: Stop | None = None  # ends a trace early
 
     def asking(self, question: Question) -> Setup:
         """The same setup with what ends a trace of this question."""
@@ -132,10 +135,17 @@ def probe_steps(
     if question.grammar is None:
         return ()
     ends = prefix_ends(written, parts)
+    return (yield from probes_at(probed_at(len(ends) - 1, how.probes), question, sample, written, ends, how))
+
+
+def probes_at(
+    ks: Sequence[int], question: Question, sample: int, written: Generation, ends: Sequence[int], how: Setup
+) -> Generator[Request, Any, tuple[Probe, ...]]:
+    """Coroutine: the answer distribution after so many steps, from the last to the first. ends: see `prefix_ends`."""
     if ends[-1] > written.n_fed:
         yield written.tokens[written.n_fed].token_id
     found = []
-    for k in reversed(probed_at(len(ends) - 1, how.probes)):
+    for k in reversed(ks):
         text = tasks.text_of(token.text for token in written.tokens[: ends[k]])
         found.append((yield from probed(question, text, Place(sample, k, len(ends) - 1, ends[k]), how)))
     return tuple(reversed(found))

@@ -13,7 +13,7 @@ from localent.measure.sampling import Draws, Sampler
 from localent.records import Alternative, Token, text_of
 from localent.tracing.loops import EVERY, is_loop
 
-STOP, LENGTH, LOOP = "stop", "length", "loop"  # why a generation ended
+STOP, LENGTH, LOOP, EARLY = "stop", "length", "loop", "early"  # why a generation ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Generation:
     """The output of a model: the tokens with their measures, and the reason for its end."""
 
     tokens: tuple[Token, ...]  # the end-of-generation token included, with empty text
-    finish: str  # STOP | LENGTH | LOOP
+    finish: str  # STOP | LENGTH | LOOP | EARLY
     n_fed: int  # of these tokens so many are in the lane; the last one sampled is not
 
     @property
@@ -64,10 +64,18 @@ class Limits:
     budget: Budget | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What a generation can be sent in place of a row: it ends here, with tokens that are fed instead of sampled."""
+
+    row: np.ndarray
+    tokens: Sequence[int]  # one at least
+
+
 def generate(
     prompt: Prompt, sampler: Sampler, rng: np.random.Generator, meter: Meter, vocab: Vocab, limits: Limits
-) -> Generator[Prompt | int, np.ndarray, Generation]:
-    """Coroutine: prefill the prompt, then sample until one of the limits, or until the model ends.
+) -> Generator[Prompt | int, np.ndarray | Ending, Generation]:
+    """Coroutine: prefill the prompt, then sample until one of the limits, or until the model ends, or an `Ending`.
 
     Measures are those of the raw logits at temperature 1, independent of the sampler. `rng` draws exactly one
     number per token, so that a trace depends on nothing but its own seed.
@@ -77,6 +85,12 @@ def generate(
     draws = Draws(sampler, rng, prompt.tokens)
     row = yield prompt
     while True:
+        if isinstance(row, Ending):
+            for given in row.tokens:
+                row = row.row if isinstance(row, Ending) else row
+                tokens.append(measured(row, meter, meter.read(row), draws.give(given), vocab, limits))
+                row = yield given
+            return Generation(tuple(tokens), EARLY, len(tokens))
         reading = meter.read(row)
         token_id = draws.give(closing.pop(0)) if closing else draws.take(meter, row, reading)
         tokens.append(measured(row, meter, reading, token_id, vocab, limits))

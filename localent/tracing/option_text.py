@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -27,9 +28,11 @@ def probe_texts(
     yield Rewind(n_base)
     for token in asked:
         row = yield token
+    next_entropy = meter.read(row).entropy
     reader = _Reader(options, n_base + len(asked), meter)
     yield from reader.read(row)
-    return _distribution(options, reader.log_likelihoods(), truth, len(asked) + reader.n_fed)
+    found = _distribution(options, reader.log_likelihoods(), truth, len(asked) + reader.n_fed)
+    return replace(found, next_entropy=next_entropy)
 
 
 class _Reader:

@@ -91,6 +91,7 @@ def probe(n_prefix: int, asked: Asked, effort: Effort, meter: Meter) -> Generato
     yield Rewind(n_prefix)
     row = yield Feed(asked.cue)
     search = _Search(grammar, asked, n_prefix + len(asked.cue), meter)
+    next_entropy = meter.read(row).entropy
     search.start(row)
     while search.is_worthwhile(effort):
         yield from search.visit(heapq.heappop(search.open))
@@ -116,6 +117,7 @@ def probe(n_prefix: int, asked: Asked, effort: Effort, meter: Meter) -> Generato
         p_true=p_true,
         log_p_true=math.log(p_true) if p_true else None,
         n_fed=len(asked.cue) + search.n_fed,
+        next_entropy=next_entropy,
     )
 
 

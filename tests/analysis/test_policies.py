@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from localent import stopping
 from localent.analysis import learned, load, policies, profile, signals, trace_signals
 from localent.analysis import replay as replaying
 from localent.analysis.intervals import Resampling
@@ -80,15 +81,15 @@ def test_a_length_cap_cuts_at_the_last_step_within_it(parts):
 
 def test_unchanged_and_moving_variance_follow_their_definitions():
     leader = np.array([[3, 3, 5, 5, 5], [-2, -2, 3, 3, -1], [3, -2, -2, 3, 3]])  # -2: no answer leads
-    assert profile.unchanged(leader).tolist() == [[0, 1, 0, 1, 2], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]
-    h, s = [1.0, 0.2, 0.2, 0.1], policies.SMOOTHING
+    assert stopping.unchanged(leader).tolist() == [[0, 1, 0, 1, 2], [0, 0, 0, 1, 0], [0, 0, 0, 0, 1]]
+    h, s = [1.0, 0.2, 0.2, 0.1], stopping.SMOOTHING
     m, v, expected = h[0], 0.0, [np.nan]
     for x in h[1:]:
         m = (1 - s) * m + s * x
         v = (1 - s) * v + s * (x - m) ** 2
         expected.append(v)
     expected[1] = np.nan
-    assert policies.ema_variance(np.array([h]))[0] == pytest.approx(expected, nan_ok=True)
+    assert stopping.ema_variance(np.array([h]))[0] == pytest.approx(expected, nan_ok=True)
 
 
 def test_the_majority_vote_is_a_count_with_ties_at_random(parts):
@@ -241,18 +242,18 @@ def test_one_sample_a_problem_says_that_there_is_nothing_to_vote_on(tmp_path):
 
 def test_run_jumps_falls_and_bends_follow_their_definitions():
     leader = np.array([[3, 3, 5, 5, 5], [-2, -2, 3, 3, -1], [3, -2, -2, 3, 3]])  # -2: no answer leads
-    assert policies.run_jump(leader).tolist() == [[1, 2, -1, 0, 1], [0, 0, 1, 2, -2], [1, -1, -1, 0, 1]]
+    assert stopping.run_jump(leader).tolist() == [[1, 2, -1, 0, 1], [0, 0, 1, 2, -2], [1, -1, -1, 0, 1]]
     h = [2.0, 2.2, 1.0, np.nan, 0.5, 1.9]
     reached, seen, expected = 0.0, [], []
     for x in h:
         if np.isnan(x):
             expected.append(np.nan)
             continue
-        reached = max(0.0, reached + (np.mean(seen) if seen else x) - x - profile.SLACK)
+        reached = max(0.0, reached + (np.mean(seen) if seen else x) - x - stopping.SLACK)
         seen.append(x)
         expected.append(reached)
-    assert profile.falls(np.array([h]))[0] == pytest.approx(expected, nan_ok=True)
-    assert not profile.falls(np.full((1, 9), 1.3)).any()  # no change, no alarm
+    assert stopping.falls(np.array([h]))[0] == pytest.approx(expected, nan_ok=True)
+    assert not stopping.falls(np.full((1, 9), 1.3)).any()  # no change, no alarm
     t = np.array([0, 0.25, 0.5, 0.75, 1.0, np.nan])
     values = np.array([2.0, 1.9, 1.0, 0.9, 0.1, np.nan])
     line = scipy.stats.linregress(t[:5], values[:5])

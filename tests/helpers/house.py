@@ -35,6 +35,7 @@ ROOMS = {
     "measure": Room(
         "entropy and divergence of next-token distributions, the meter that reads rows, sampling", "errors", "numpy"
     ),
+    "stopping": Room("rules that end a trace early, from its probes until then", "errors records", "numpy"),
     "files": Room(
         "GGUF headers, identities and tensors, importance matrices, base files, the cache",
         "errors records",
@@ -53,7 +54,7 @@ ROOMS = {
     ),
     "tracing": Room(
         "coroutines that work in one lane: generate, probe, attempt, controls, rollout, given text",
-        "errors records measure engine tasks",
+        "errors records measure stopping engine tasks",
         "numpy",
     ),
     "store": Room(
@@ -68,12 +69,12 @@ ROOMS = {
     ),
     "runs": Room(
         "the session that every command opens, run identity and settings; run, extend, gold, text, ask, quantize",
-        "errors records measure files engine machine tasks tracing store models",
+        "errors records measure stopping files engine machine tasks tracing store models",
         "numpy",
     ),
     "analysis": Room(
         "arrays to metrics: scores, intervals, claims, signals, policies; `load` alone reads the store",
-        "errors records tasks store",
+        "errors records stopping tasks store",
         "numpy scipy",
     ),
     "compare": Room(
@@ -91,13 +92,13 @@ ROOMS = {
     ),
     "report": Room(
         "results as terminal text, tables, figures and the page",
-        "errors records store analysis compare study",
+        "errors records stopping store analysis compare study",
         "jinja2 markupsafe matplotlib numpy",
     ),
     "cli": Room(
         "the commands; the only place that prints",
-        "errors records measure files engine machine tasks tracing store models runs analysis compare study doctor"
-        " report",
+        "errors records measure stopping files engine machine tasks tracing store models runs analysis compare study"
+        " doctor report",
         "click tqdm",
     ),
 }

@@ -83,10 +83,9 @@ def labelled(wrong, problems, n_tokens) -> Traces:
 
 def probed(values, position, wrong, problems) -> Probed:
     """Probes whose every number is of these values: (n, K + 1), as position is; wrong, problems: (n,)."""
-    n, numbers = (
-        len(wrong),
-        ("entropy", "entropy_se", "residual", "p_true", "leader_true", "p_leader", "invalid", "n_tokens", "n_fed"),
-    )
+    n = len(wrong)
+    numbers = ("entropy", "entropy_se", "next_entropy", "residual", "p_true", "leader_true", "p_leader", "invalid")
+    numbers += ("n_tokens", "n_fed")
     return Probed(
         estimator="number", control=None, trace_ids=np.arange(n), problems=problems, wrong=wrong,
         n_rollouts=np.zeros(n, int), position=position,

@@ -115,7 +115,8 @@ def probe(law, problem, given, k, n_steps, start, gain, control, rng):
     shape = dict(
         answers=answers, invalid=0.0, residual=0.0, entropy=h, entropy_se=0.0, entropy_lower=h, entropy_upper=h
     )
-    return Probe(**place, **shape, leader=answers[0].value, p_true=true, log_p_true=math.log(true))
+    truth = dict(p_true=true, log_p_true=math.log(true))
+    return Probe(**place, **shape, leader=answers[0].value, **truth, next_entropy=h)
 
 
 def replaced(p, control):

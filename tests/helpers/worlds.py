@@ -123,6 +123,7 @@ def probed(w: World, problems: np.ndarray, wrong: np.ndarray, position: np.ndarr
     p_true = np.where(right, peak, (1 - peak) / (N_OPTIONS - 1)) * np.exp(0.02 * rng.normal(size=shape_))
     columns = dict(
         k=np.where(there, np.arange(shape_[1]), np.nan), entropy=entropy, entropy_se=np.full(shape_, w.se),
+        next_entropy=entropy,
         residual=np.zeros(shape_), p_true=p_true, leader_true=right * 1.0, p_leader=peak,
         invalid=np.zeros(shape_), n_tokens=np.ones(shape_), n_fed=np.ones(shape_),
     )  # fmt: skip

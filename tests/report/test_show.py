@@ -126,7 +126,7 @@ def test_a_terminal_without_unicode_gets_ascii(db):
 
     with open_db(db, readonly=True) as store:
         seen = traces.seen(store, int(trace_of(db, "made-0003")))
-    text = render_trace(seen.trace, seen.texts, seen.problem, ["é"], Style(unicode=False))
+    text = render_trace(seen, ["é"], Style(unicode=False))
     assert text.isascii()
 
 

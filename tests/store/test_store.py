@@ -75,7 +75,7 @@ SCHEMA = {
     " template_sha256 TEXT",
     "probes": "trace_id INTEGER! k INTEGER! estimator TEXT! n_tokens INTEGER! position REAL! entropy REAL"
     " entropy_lower REAL entropy_upper REAL residual REAL! invalid REAL! p_true REAL! log_p_true REAL leader TEXT"
-    " n_fed INTEGER! control TEXT n_rollouts INTEGER entropy_se REAL",
+    " n_fed INTEGER! control TEXT n_rollouts INTEGER entropy_se REAL next_entropy REAL",
     "problems": "task TEXT! problem_id TEXT! source_id TEXT! question TEXT! answer TEXT! choices TEXT! solution TEXT"
     " n_steps INTEGER observations TEXT ideal_entropy TEXT ideal_answers TEXT variant_of TEXT",
     "runs": "run_id TEXT! model_sha256 TEXT! task TEXT! settings TEXT! build TEXT! temperature REAL top_p REAL"
@@ -108,6 +108,8 @@ VIEWS = {
     "step_entropy": "trace_id run_id model quant task problem_id sample correct estimator k position n_tokens entropy"
     " entropy_lower entropy_upper residual invalid p_true log_p_true leader true_answer leader_true step_mean_entropy"
     " step_max_entropy step_mean_surprisal step_text control n_rollouts",
+    "step_importance": "trace_id run_id model quant task problem_id sample correct first_k k n_before n_after shift"
+    " shift_se p_true_before p_true_after p_true_change p_true_change_se step_text",
     "trace_summary": "trace_id run_id model quant task problem_id source_id sample correct finish answer true_answer"
     " extraction_problem problem_steps n_prompt n_tokens n_steps n_probe_tokens mean_entropy max_entropy mean_surprisal"
     " log_prob answer_entropy_first answer_entropy_half answer_entropy_last p_true_first p_true_half p_true_last",
@@ -231,11 +233,12 @@ def of_version_6(path: Path) -> Path:
 
 def test_a_file_of_version_6_keeps_every_value(tmp_path):
     path = of_version_6(tmp_path / "old.db")
-    before, views = tables(path), {view: sql(path, f"select * from {view}") for view in VIEWS.keys() - {"ideal_steps"}}
+    since = {"ideal_steps", "step_importance"}
+    before, views = tables(path), {view: sql(path, f"select * from {view}") for view in VIEWS.keys() - since}
     open_db(path).close()
     after = tables(path)
     assert {row[-4:] for row in after["problems"]} == {(None,) * 4}
-    for table, n_new in (("probes", 3), ("problems", 4)):
+    for table, n_new in (("probes", 4), ("problems", 4)):
         after[table] = [row[:-n_new] for row in after[table]]
     assert after.pop("calibrations") == []
     assert after == before

@@ -283,6 +283,7 @@ def for_page(rows: dict[str, list[tuple[Any, ...]]]) -> dict[str, Cells]:
     found["st"] = [list(step) for step in rows["steps"]]
     found["pr"] = [[rounded(cell, 4) for cell in probe] for probe in rows["probes"]]
     found["an"] = grouped(rows["answers"])
+    found["im"] = [[rounded(cell) for cell in step] for step in rows["importance"]]
     return found | ({"a": grouped(rows["alternatives"])} if rows["alternatives"] else {})
 
 

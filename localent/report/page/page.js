@@ -126,6 +126,13 @@
     }
     return box;
   };
+  const importance = (row) => {
+    if (!row) return null;
+    const [, shift, shiftSe, change, changeSe] = row, pm = (value, se) => `${value >= 0 ? "+" : "−"}${fixed(Math.abs(value))} ± ${fixed(1.96 * se)}`;
+    const box = el("div", { class: "quiet", title: "from rollouts before and after the step, with 95 % intervals" },
+      `resampled: p(true) ${pm(change, changeSe)} · answers moved ${pm(shift, shiftSe)}`);
+    return box;
+  };
   const spark = (probes) => {
     const top = 1.25 * Math.max(...probes.map((p) => p[2]), 0.1), n = Math.max(probes.length - 1, 1);  // the upper bounds may lie far above
     const at = (k, h) => `${(34 + (k / n) * 380).toFixed(1)} ${(60 - (Math.min(h, top) / top) * 50).toFixed(1)}`;
@@ -153,6 +160,7 @@
     return box;
   };
   const body = (d, truth) => {
+    const weights = new Map((d.im ?? []).map((row) => [row[0], row]));
     const byStep = new Map(d.pr.map((probe) => [probe[0], probe])), answers = new Map(d.an.map((some) => [some[0], some]));
     const steps = el("div", { class: "steps", tabindex: "0", "aria-label": "The text, token by token: arrow keys move" });
     steps.append(el("div", { class: "step" }, el("div", { class: "words none" }, "before the first step"), beside(byStep.get(0), answers.get(0) ?? [], truth)));
@@ -161,6 +169,7 @@
       const words = el("div", { class: "words" });
       for (let i = start; i < end; i++) words.append(word(d.t[i], i));
       const probe = step && step[2] === "reasoning" ? byStep.get(++k) : null;
+      if (step && step[2] === "reasoning" && weights.has(k)) words.append(importance(weights.get(k)));
       steps.append(el("div", { class: "step" }, words, probe ? beside(probe, answers.get(k) ?? [], truth) : el("div", { class: "beside quiet" }, step && step[2] === "answer" ? "the answer, as written" : "")));
     }
     details.set(steps, d);

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from localent.errors import UsageError
 
+ENDS = (("{", "}"), ("\\(", "\\)"), ("\\[", "\\]"), ("(", ")"))  # what a cue may leave open, innermost first
 SENTENCE, LINE, PARAGRAPH = 0, 1, 2  # how many line breaks part a cue from the text before it; a sentence: a blank
 
 
@@ -28,6 +29,15 @@ class Cue:
         if self.breaks:
             return "\n" * max(0, self.breaks - (len(text) - len(text.rstrip("\n")))) + self.text
         return " " * bool(text and not text[-1].isspace()) + self.text
+
+    def answered(self, answer: str) -> str:
+        """What follows the cue where this is the answer: " 18", or "18}\\)" after "\\(\\boxed{"."""
+        last, left = self.text[-1:], self.text
+        found = answer if self.turn or not last or last.isspace() or last in "({[" else f" {answer}"
+        for begin, end in ENDS:
+            found += end * (left.count(begin) > left.count(end))
+            left = left.replace(begin, "").replace(end, "")
+        return found
 
 
 def cue_named(cues: Sequence[Cue], name: str) -> Cue:
