@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,6 +86,7 @@ def traces(db: Database, run_id: str) -> Traces:
         difficulty=np.array(rows["problem_steps"], float),  # None -> NaN
         mean_entropy=np.array(rows["mean_entropy"], float),
         mean_surprisal=np.array(rows["mean_surprisal"], float),
+        token_f1=_token_f1(db, of.task, rows),
         groups=asked.groups,
     )
 
@@ -94,6 +95,14 @@ def early(db: Database, run_id: str) -> Array:
     """The traces of a run that a rule stopped: (n,) bool, in the order of `traces`."""
     finish = db.traces(db.run(run_id).run_id, ("finish",))["finish"]
     return np.array([why == EARLY for why in finish], bool)
+
+
+def _token_f1(db: Database, task: str, rows: Mapping[str, Any]) -> Array | None:
+    """(n,) token F1 of each trace's answer; None for a kind whose answers are right or wrong, no more."""
+    kind, golds = KINDS.get(db.kind(task)), {p.problem_id: p.answer for p in db.problems(task)}
+    pairs = zip(rows["answer"], rows["problem_id"], strict=True)
+    found = [] if kind is None else [kind.overlap(value, golds[name]) for value, name in pairs]
+    return None if not found or found[0] is None else np.array(found, float)
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ class Traces:
     difficulty: Array  # steps of the problem, where the data set knows it; else NaN
     mean_entropy: Array  # nats, over the tokens; NaN: no token
     mean_surprisal: Array  # nats
+    token_f1: Array | None = None  # overlap of short answers with the true ones, 0 to 1; None: answers of another kind
     groups: Array | None = None  # of text: each problem with its variants; None: each problem is by itself
 
     @property

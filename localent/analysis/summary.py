@@ -97,6 +97,7 @@ class Summary:
     signal: Signal  # the mean token entropy
     answers: Answers | None  # None: not probed
     judgement: Judgement | None = None  # what is shown about it; None: not judged
+    token_f1: Estimate | None = None  # of short answers in words: mean overlap with the true ones, 0 to 1
     variants: tuple[str, ...] = ()  # the sentence on problems that are variants of one another, if some are
 
 
@@ -130,8 +131,13 @@ def summarise(
         signal=signal(judged.mean_entropy, judged.n_tokens, *labels, resampling=resampling),
         answers=None if p is None else _answers(p, traces, resampling),
         judgement=judgement,
+        token_f1=None if traces.token_f1 is None else _token_f1(traces.token_f1, traces.clusters, resampling),
         variants=traces.variants,
     )
+
+
+def _token_f1(values: Array, problems: Array, resampling: Resampling) -> Estimate:
+    return estimate(mean_of, values, problems=problems, resampling=resampling)
 
 
 def contrast(values: Array, wrong: Array, problems: Array, resampling: Resampling = DEFAULT) -> Contrast:

@@ -96,6 +96,8 @@ def _outcomes(s: Summary) -> list[str]:
     lines = [("accuracy", s.accuracy)]
     if s.truncated.value and s.accuracy_finished.n:
         lines += [("accuracy without truncated traces", s.accuracy_finished)]
+    if s.token_f1 is not None:
+        lines += [("token F1", s.token_f1)]
     lines += [("no answer found", s.extraction_failures), ("truncated at the token limit", s.truncated)]
     if s.looped.value:
         lines += [("ended because they repeat", s.looped)]

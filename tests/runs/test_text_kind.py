@@ -2,16 +2,21 @@
 
 import json
 import logging
+import sqlite3
 from dataclasses import replace
 
 import pytest
 from helpers.runs import SETTINGS, call, query
 
 from localent import tasks
+from localent.analysis import load
+from localent.analysis.summary import summarise
 from localent.errors import UsageError
+from localent.report import terminal
 from localent.runs import extend, gold
 from localent.runs.extend import Wanted
 from localent.runs.run import run
+from localent.store import open_db
 from localent.study.study import Design, study
 from localent.tracing import places
 
@@ -44,6 +49,20 @@ def test_a_run_is_not_probed_says_so_and_takes_rollouts(random_model, words, tmp
     assert {n for n, _ in rolled} == {16}
     assert len(rolled) <= 2 * places.DEFAULT
     assert run(model, words, db=db, settings=SHORT).n_new == 0  # as without probes: the same run goes on
+
+
+def test_token_f1_stands_beside_accuracy(random_model, words, tmp_path):
+    """The mean overlap of words with the accepted answers, by hand from the stored answers."""
+    db = tmp_path / "runs.db"
+    made = run(str(random_model("tiny-qwen2")), words, db=db, settings=SHORT)
+    with sqlite3.connect(db) as conn:
+        first, second = (trace_id for (trace_id,) in conn.execute("select trace_id from traces order by trace_id"))
+        conn.execute("update traces set answer = 'one more', correct = 0 where trace_id = ?", (first,))
+        conn.execute("update traces set answer = 'uno', correct = 1 where trace_id = ?", (second,))
+    with open_db(db) as store:
+        summary = summarise(load.traces(store, made.run_id), None)
+    assert summary.token_f1.value == pytest.approx((2 / 3 + 1) / 2)
+    assert "token F1" in terminal.render(summary)
 
 
 def test_settings_of_probes_are_refused_by_name(random_model, words, tmp_path):

@@ -130,6 +130,10 @@ class Kind(ABC):
         """True if an extracted answer is the true one, both normalised."""
         return value == gold
 
+    def overlap(self, value: str | None, gold: str) -> float | None:
+        """How much of the true answer an answer gives, from 0 to 1; None: answers are right or wrong, no more."""
+        return None
+
     def merged(self, values: Sequence[str | None], gold: str) -> list[str | None]:
         """The answers of many texts, spelled as the true one where they are the same."""
         settled = {value: gold if gold and self.agree(value, gold) else value for value in values if value is not None}

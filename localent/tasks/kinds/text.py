@@ -89,6 +89,10 @@ class TextKind(Kind):
     def agree(self, value: str, gold: str) -> bool:
         return value == gold or value in accepted(gold)
 
+    def overlap(self, value: str | None, gold: str) -> float | None:
+        """Token F1."""
+        return token_f1(value, gold)
+
     def stated(self, clause: Clause, choices: Sequence[Choice]) -> Found | None:
         text, begin, end = clause
         value = normalised(text[begin:end])
