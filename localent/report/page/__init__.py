@@ -162,7 +162,8 @@ def matrix(runs: Sequence[RunFacts], db: Database) -> list[dict[str, object]]:
     """The page's first table, a row for each run: heading -> cell."""
     found = comparisons_of(db, runs)
     klds = {str(row["candidate"]): f"{as_cell(row['mean_kld'])} from {row['reference']}" for row in found}
-    return [{"run": run.name, **matrix_cells(run.summary), "KLD, nats": klds.get(run.model, "-")} for run in runs]
+    compared = [{"KLD, nats": klds.get(run.model, "-")} if klds else {} for run in runs]
+    return [{"run": run.name, **matrix_cells(run.summary), **kld} for run, kld in zip(runs, compared, strict=True)]
 
 
 def matrix_cells(s: Summary) -> dict[str, str]:
