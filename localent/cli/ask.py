@@ -14,6 +14,7 @@ import click
 from localent.cli import complete
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.drawing import draw, dumped, image_option, style
+from localent.cli.group import note_databases
 from localent.cli.options import DEFAULT_DB, PATH, colour_option, measure_option, minutes_option, samples_option
 from localent.cli.output import echo, print_table, say
 from localent.cli.progress import Bar
@@ -119,7 +120,14 @@ SETTINGS = settings_options(
         shell_complete=complete.runs,
         help="Say how likely the answer is right, by the calibration of this stored run; ask as it did.",
     ),
-    click.option("--db", default=DEFAULT_DB, show_default=True, type=PATH, help="The SQLite file of the stored run."),
+    click.option(
+        "--db",
+        default=DEFAULT_DB,
+        show_default=True,
+        type=PATH,
+        callback=note_databases,
+        help="The SQLite file of the stored run.",
+    ),
 )
 @Group("how", style, measure_option, colour_option)
 @Group(

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -11,6 +16,8 @@ import click
 from localent.errors import LocalentError, UsageError
 
 STOPPED = 130  # the exit code that shells use for an interrupt
+KEPT = "Stopped. Finished work is kept; the same command continues it."
+DATABASES = "localent.databases"  # in a context's meta: the databases that the command was given
 
 
 class Commands(click.Group):
@@ -18,7 +25,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _ended_in_order():
+                return super().invoke(ctx)
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx else "localent"
             fail(f"{error.format_message()}{example_for(error)} See '{where} --help'.", 2)
@@ -31,7 +39,11 @@ class Commands(click.Group):
         except OSError as error:
             fail(f"{error.filename or 'a file'}: {error.strerror or error}.", 1)
         except KeyboardInterrupt:
-            fail("Stopped. Finished work is kept; the same command continues it.", STOPPED)
+            fail(KEPT, STOPPED)
+        except Exception:  # not one that we know: was it a database?
+            if reason := _damage(ctx.meta.get(DATABASES, ())):
+                fail(reason, 1)
+            raise
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -59,6 +71,52 @@ def example_for(error: click.UsageError) -> str:
     lines = (line.strip() for line in (error.ctx.command.help or "").splitlines())
     example = next((line for line in lines if line.startswith(f"{error.ctx.command_path} ")), None)
     return f" For example '{example}'." if example else ""
+
+
+class End:
+    """The handler of SIGTERM and SIGHUP."""
+
+    ends_the_process = True  # also from within llama.cpp's quantizer, whose part of a file is then removed
+
+    def __call__(self, number: int, _: object) -> NoReturn:
+        fail(KEPT, 128 + number)
+
+
+@contextmanager
+def _ended_in_order() -> Iterator[None]:
+    """SIGTERM and SIGHUP end a command as Ctrl-C does: parts of files and child processes are cleared away."""
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ours = threading.current_thread() is threading.main_thread()
+    taken = [number for number in numbers if ours and signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in taken:
+            signal.signal(number, End())
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def note_databases(context: click.Context, param: click.Parameter, value: Any) -> Any:
+    """A callback for arguments and options that name databases: if the command fails, they are looked at."""
+    given = value if isinstance(value, tuple) else (value,)
+    context.meta.setdefault(DATABASES, []).extend(path for path in given if path is not None)
+    return value
+
+
+def _damage(databases: Sequence[Path]) -> str | None:
+    """A sentence on the first database that is damaged; None where all are sound, so that the error is ours."""
+    from localent.store.check import check
+
+    for path in databases:
+        try:
+            faults = check(path) if path.exists() else []
+        except LocalentError as found:
+            return str(found)
+        if faults:
+            way = f"'localent check {path}' tells all, and with --repair NEW.db copies what is good"
+            return f"{path} is damaged ({faults[0].where}: {faults[0].what}); {way}."
+    return None
 
 
 def fail(message: object, code: int) -> NoReturn:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localent.cli.group import note_databases
 from localent.cli.options import PATH, format_options
 from localent.cli.output import print_table, say
 from localent.cli.progress import Bar
@@ -18,7 +19,7 @@ LISTED = 5  # conflicts told one by one
 
 
 @click.command("merge")
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=PATH, callback=note_databases)
 @click.option(
     "-o", "--output", required=True, type=PATH, help="The database to merge into; made where it is not there."
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localent.cli.arguments import Decorator, File, Function, Group, refuse_unused, together
+from localent.cli.group import note_databases
 from localent.report.measures import MEASURES
 
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ PATH = File(path_type=Path)
 
 # ── the database, and how results are printed ─────────────────────────────────────────────────────────────────────
 
-db_option = click.option("--db", default=DEFAULT_DB, show_default=True, type=PATH, help="SQLite file.")
+db_option = click.option(
+    "--db", default=DEFAULT_DB, show_default=True, type=PATH, callback=note_databases, help="SQLite file."
+)
 
 
 def format_options(command: Function) -> Function:

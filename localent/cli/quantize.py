@@ -16,6 +16,7 @@ from localent.cli.options import PATH
 from localent.cli.output import echo, print_table
 from localent.cli.progress import Bar
 from localent.cli.settings import threads_option
+from localent.errors import UsageError
 
 if TYPE_CHECKING:
     from localent.engine import QuantizeOptions
@@ -55,7 +56,7 @@ class How:
     "files",
     Files,
     click.argument("quants", nargs=-1, required=True, metavar="QUANT..."),
-    click.option("--out", type=PATH, help="Folder for the new files. Default: the folder of SOURCE."),
+    click.option("--out", type=PATH, help="Folder for the new files. Default: that of SOURCE, if it is yours."),
     click.option("--force", is_flag=True, help="Replace existing files."),
 )
 @Group(
@@ -82,7 +83,7 @@ def command(source: str, files: Files, how: How, json_: bool) -> None:
 
     path = models.resolve(source)
     head = identity.identify(path)
-    out = files.out or _writable(path)
+    out = _folder(path, files.out)
     targets = making.targets(path, head.model.quant, files.quants, out, force=files.force)
     making.check_source(path, head)
     options = how.options(path)
@@ -115,7 +116,15 @@ def _made(path: Path, target: Path, quant: str, options: QuantizeOptions) -> tup
     return quant, str(target), found.model.file_bytes / 1e6, found.model.bits_per_weight, found.model.sha256[:12]
 
 
-def _writable(path: Path) -> Path:
-    """The source's own folder; the working folder for what lies inside the package."""
-    package = Path(__file__).parents[1].resolve()
-    return Path() if package in path.resolve().parents else path.parent
+def _folder(source: Path, out: Path | None) -> Path:
+    """The folder for new files: as asked, else the source's own, or the working folder where that is not ours.
+
+    Raises UsageError for one of another program, which would not know them and may clear them away.
+    """
+    from localent.models.disk import store_of
+
+    if out is None:
+        return Path() if store_of(source) or store_of(source.parent) else source.parent
+    if place := store_of(out):
+        raise UsageError(f"{out} lies in {place}, which is another program's: name a folder of your own with --out.")
+    return out

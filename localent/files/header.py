@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from localent.errors import LocalentError
+from localent.files.fields import MOST, fault
 
 MOST_BYTES = 1 << 28  # of header; the largest real ones (262k tokens, 500k merges) take 20 MB
 MOST_KEYS, MOST_TENSORS = 1 << 16, 1 << 20
@@ -118,7 +119,7 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
             found = _Reader(view).read(path)
-            _check_end(found)
+            _check(found)
             return found
     except DamagedError as error:
         raise DamagedError(f"{path.name} is damaged or cut off ({error}): download it again.") from None
@@ -150,8 +151,14 @@ def _purpose(fields: dict[str, Any]) -> str:
     return OTHERS.get(str(kind)) or OTHER_ARCHS.get(str(fields.get("general.architecture"))) or MODEL
 
 
-def _check_end(found: Header) -> None:
-    """Raise DamagedError where tensors end beyond the file."""
+def _check(found: Header) -> None:
+    """Raise DamagedError for a field that is not of its form, two tensors of one name, or some beyond the file."""
+    if broken := fault(found.fields):
+        raise DamagedError(broken)
+    if len({tensor.name for tensor in found.tensors}) != len(found.tensors):
+        raise DamagedError("two of its tensors have one name")
+    if huge := next((tensor.name for tensor in found.tensors if tensor.n_elements > MOST), None):
+        raise DamagedError(f"its tensor {huge[:80]} is larger than any")
     ends = [found.data_start + tensor.offset + (tensor_bytes(tensor) or 0) for tensor in found.tensors]
     needed = max(ends, default=0)
     if needed > found.file_bytes:
@@ -189,6 +196,8 @@ class _Reader:
         fields, spans = {}, {}
         for _ in range(n_keys):
             start, (key, value) = self.at, self.field()
+            if key in fields:
+                raise DamagedError(f"two of its fields are called {key[:80]}")
             fields[key], spans[key] = value, (start, self.at)
         tensors = tuple(self.tensor() for _ in range(n_tensors))
         step = fields.get("general.alignment", 32)
@@ -209,7 +218,7 @@ class _Reader:
         """The fields before the tokenizer's, which are long and come late."""
         _, _, n_keys = self.start(path)
         for _ in range(n_keys):
-            key = self.text()
+            key = self.name()
             if key.startswith("tokenizer."):
                 return
             yield key, self.value(self.number("<I"))
@@ -226,8 +235,16 @@ class _Reader:
     def text(self) -> str:
         return self.take(self.number("<Q")).decode("utf-8", "replace")
 
+    def name(self) -> str:
+        """The name of a field or a tensor, which llama.cpp and gguf know by these very bytes."""
+        raw = self.take(self.number("<Q"))
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise DamagedError(f"it has a name that is not UTF-8, {raw[:40]!r}") from None
+
     def field(self) -> tuple[str, Any]:
-        return self.text(), self.value(self.number("<I"))
+        return self.name(), self.value(self.number("<I"))
 
     def value(self, kind: int) -> Any:
         if kind == STRING:
@@ -264,7 +281,7 @@ class _Reader:
             raise DamagedError(f"its header has a list that is longer than the file ({n:,} bytes)")
 
     def tensor(self) -> Tensor:
-        name, n_dims = self.text(), self.number("<I")
+        name, n_dims = self.name(), self.number("<I")
         if n_dims > 8:
             raise DamagedError(f"its header has a tensor of {n_dims} dimensions")
         dims = tuple(self.number("<Q") for _ in range(n_dims))

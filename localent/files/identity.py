@@ -21,7 +21,8 @@ from localent.records import Model
 CHUNK_BYTES = 1 << 22
 VERSIONS = (2, 3)
 TOKENIZER = "tokenizer.ggml."
-_BROKEN = (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, MemoryError, struct.error, EOFError)
+LONGEST_NAME = 200  # characters: a name is shown in every table
+BROKEN = (ValueError, LookupError, ArithmeticError, TypeError, AttributeError, MemoryError, struct.error, EOFError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def _parse(path: Path) -> Identity:
     try:
         model, template = _identity(path, seen)
         model = _with_parts(model, path)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise LocalentError(f"{path} is damaged or cut off ({error}): download it again.") from None
     has_tokenizer = seen.fields.get("tokenizer.ggml.model") not in (None, "none", "no_vocab")
     writes = seen.arch_field("attention.causal") is not False
@@ -130,7 +131,7 @@ def _identity(path: Path, seen: Header) -> tuple[Model, str | None]:
     tokens = fields.get("tokenizer.ggml.tokens")
     return Model(
         sha256=file_sha256(path),
-        name=fields.get("general.name") or path.stem,
+        name=(fields.get("general.name") or path.stem)[:LONGEST_NAME],
         path=str(path),
         arch=arch,
         quant=seen.quant,

@@ -9,10 +9,10 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-import gguf
 import numpy as np
 
 from localent.errors import LocalentError, UsageError
+from localent.files.tensors import reading
 
 SUMS, COUNTS = ".in_sum2", ".counts"
 
@@ -35,25 +35,33 @@ def read(path: Path) -> Imatrix:
         found = _read_gguf(path) if magic == b"GGUF" else _read_plain(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
-    except (ValueError, KeyError, IndexError, OverflowError, UnicodeDecodeError, struct.error) as error:
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError, struct.error) as error:
         raise LocalentError(
             f"{path} is not an importance matrix, or is cut off ({error}): make one with llama-imatrix."
         ) from None
     if not found.weights:
         raise LocalentError(f"{path} holds no importance data: make one with llama-imatrix.")
-    broken = next((name for name, values in found.weights.items() if not np.isfinite(values).all()), None)
+    broken = next((name for name, values in found.weights.items() if not _is_sound(values)), None)
     if broken:
-        raise LocalentError(f"{path} has values that are not finite for {broken}: make it again with llama-imatrix.")
+        raise LocalentError(
+            f"{path} has values for {broken} that are negative or not finite: make it again with llama-imatrix."
+        )
     return found
 
 
+def _is_sound(values: np.ndarray) -> bool:
+    """True for means of squares; llama.cpp ends the process on others."""
+    return bool(np.isfinite(values).all() and (values >= 0).all())
+
+
 def _read_gguf(path: Path) -> Imatrix:
-    reader = gguf.GGUFReader(path)
+    reader = reading(path)
     tensors = {t.name: t.data for t in reader.tensors}
     names = [name.removesuffix(SUMS) for name in tensors if name.endswith(SUMS)]
     weights = {name: _mean(tensors[name + SUMS], tensors[name + COUNTS]) for name in names}
     datasets, n_chunks = reader.get_field("imatrix.datasets"), reader.get_field("imatrix.chunk_count")
     first = next(iter(datasets.contents()), None) if datasets else None
+    first = first if isinstance(first, str) else None
     return Imatrix(str(path), first, int(n_chunks.contents()) if n_chunks else 0, weights)
 
 
@@ -73,6 +81,8 @@ def _read_plain(path: Path) -> Imatrix:
     for _ in range(n_entries):
         name, at = _text(raw, at)
         calls, n = struct.unpack_from("<ii", raw, at)
+        if n < 0:
+            raise ValueError(f"{n} values of {name}")
         values = np.frombuffer(raw, "<f4", n, at + 8)
         weights[name] = (values / calls if calls > 0 else values).astype(np.float32)
         at += 8 + 4 * n

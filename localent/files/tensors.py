@@ -10,8 +10,9 @@ from typing import Any
 import gguf
 import numpy as np
 
+from localent.errors import LocalentError
 from localent.files import identity
-from localent.files.header import parts
+from localent.files.header import Header, parts, read_header
 from localent.records import Model
 
 QUANTIZED_BY = "quantize.imatrix."
@@ -47,16 +48,28 @@ class Fallback:
 
 def inspect(path: Path) -> Details:
     """Identity and make of one GGUF file. Raises LocalentError for a missing, foreign or damaged one."""
-    found = identity.identify(path)
-    reader = gguf.GGUFReader(path)
-    noted = {k.removeprefix(QUANTIZED_BY): f.contents() for k, f in reader.fields.items() if QUANTIZED_BY in k}
+    found, head = identity.identify(path), read_header(path)
+    noted = {k.removeprefix(QUANTIZED_BY): _noted(v) for k, v in head.fields.items() if QUANTIZED_BY in k}
     tensors = tensors_of(path)
-    return Details(found.model, noted, len(tensors), fallbacks(reader, tensors, found.model))
+    return Details(found.model, noted, len(tensors), fallbacks(head, tensors, found.model))
+
+
+def _noted(value: Any) -> object:
+    return value if isinstance(value, str | int) else str(value)[:80]
 
 
 def tensors_of(path: Path) -> list[gguf.ReaderTensor]:
     """The tensors of a model, of all its parts where it is split."""
-    return [tensor for part in parts(path) for tensor in gguf.GGUFReader(part).tensors]
+    return [tensor for part in parts(path) for tensor in reading(part).tensors]
+
+
+def reading(path: Path) -> gguf.GGUFReader:
+    """The gguf package's reader of a file whose header was looked at. Raises LocalentError where it cannot read it."""
+    read_header(path)
+    try:
+        return gguf.GGUFReader(path)
+    except identity.BROKEN as error:
+        raise LocalentError(f"{path} is damaged or cut off ({error}): download it again.") from None
 
 
 def readable_quants() -> set[str]:
@@ -78,7 +91,7 @@ def n_columns(tensor: gguf.ReaderTensor) -> int:
     return int(tensor.shape[0]) * (int(tensor.shape[2]) if len(tensor.shape) > 2 else 1)
 
 
-def fallbacks(reader: gguf.GGUFReader, tensors: Sequence[gguf.ReaderTensor], model: Model) -> tuple[Fallback, ...]:
+def fallbacks(head: Header, tensors: Sequence[gguf.ReaderTensor], model: Model) -> tuple[Fallback, ...]:
     """The weights for which a K- or I-quant fell back to another type: its blocks need rows of a multiple of 256.
 
     Source: tensor_type_fallback in llama.cpp's llama-quant.cpp.
@@ -90,7 +103,7 @@ def fallbacks(reader: gguf.GGUFReader, tensors: Sequence[gguf.ReaderTensor], mod
     for name in dict.fromkeys(t.tensor_type.name for t in fallen):
         mine = [t for t in fallen if t.tensor_type.name == name]
         share = sum(int(t.n_elements) for t in mine) / model.n_params
-        rows = tuple(_row_name(reader, model.arch, row) for row in sorted({int(t.shape[0]) for t in mine}))
+        rows = tuple(_row_name(head, row) for row in sorted({int(t.shape[0]) for t in mine}))
         found.append(Fallback(name, share, rows, mine[0].name))
     return tuple(sorted(found, key=lambda f: -f.share))
 
@@ -103,10 +116,9 @@ def _fell_back(tensor: gguf.ReaderTensor, quant: str) -> bool:
     return row % BLOCK != 0 and kind in FALLBACKS and kind != quant
 
 
-def _row_name(reader: gguf.GGUFReader, arch: str, row: int) -> str:
+def _row_name(head: Header, row: int) -> str:
     for name, key in (("n_embd", "embedding_length"), ("n_ff", "feed_forward_length")):
-        field = reader.get_field(f"{arch}.{key}")
-        if field and field.contents() == row:
+        if head.arch_field(key) == row:
             return f"{name} {row}"
     return f"rows of {row}"
 

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import distributions
@@ -84,6 +85,14 @@ def _everything(folders: Iterable[Path] = ()) -> Iterator[Found]:
         yield from place()
     for folder in folders:
         yield from _folder(Path(folder))
+
+
+def store_of(path: Path) -> Path | None:
+    """The folder of another program, or of installed packages, that a path lies in: theirs to write, not ours."""
+    places = [hub_cache(), *_lm_studio_homes(), *_ollama_homes(), _llama_cpp_home(), _llm_home()]
+    places += [Path(sysconfig.get_path("purelib")), Path(__file__).parents[1]]
+    resolved = path.resolve()
+    return next((place for place in places if place.resolve() in (resolved, *resolved.parents)), None)
 
 
 def details(found: Found, *, lanes: int = 4, n_ctx: int = 2048) -> Details:
@@ -180,14 +189,16 @@ def _ollama_blob(root: Path, manifest: Path) -> Path | None:
 
 
 def _llama_cpp() -> Iterator[Found]:
-    if own := os.environ.get("LLAMA_CACHE"):
-        root = Path(own).expanduser()
-    elif sys.platform == "darwin":
-        root = Path.home() / "Library" / "Caches" / "llama.cpp"
-    else:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llama.cpp"
-    for path in _ggufs(root):
+    for path in _ggufs(_llama_cpp_home()):
         yield from _found(path.stem, "llama.cpp", path)
+
+
+def _llama_cpp_home() -> Path:
+    if own := os.environ.get("LLAMA_CACHE"):
+        return Path(own).expanduser()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "llama.cpp"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llama.cpp"
 
 
 def _llm() -> Iterator[Found]:

@@ -10,10 +10,16 @@ from pathlib import Path
 
 from localent.errors import LocalentError, UsageError
 from localent.store.migrations import MIGRATIONS, migrate, version
-from localent.store.schema import APPLICATION_ID
+from localent.store.schema import APPLICATION_ID, TABLES, VIEWS
 
 BUSY_S = 30.0  # how long to wait for another writer; its transactions are milliseconds
 
+NO_SHARE = (
+    LocalentError,
+    "{folder} lacks the locks or the shared memory that SQLite needs, as network shares often do; keep {path} on a disk"
+    " of this machine and copy it there when all is done.",
+)
+NO_WAL_S = 1.0  # how long SQLite may say no to WAL without a reason
 MEANINGS = {  # beginning of SQLite's error name -> (class, sentence)
     "SQLITE_FULL": (LocalentError, "The disk is full; all of {path} up to here is safe: make room and run it again."),
     "SQLITE_BUSY": (LocalentError, "Another program has locked {path} for {busy:.0f} s; close it and run this again."),
@@ -23,6 +29,7 @@ MEANINGS = {  # beginning of SQLite's error name -> (class, sentence)
     "SQLITE_NOTADB": (UsageError, "{path} is not an SQLite database; choose another file with --db."),
     "SQLITE_CANTOPEN": (LocalentError, "Cannot open {path}; make {folder} writable or use another --db."),
     "SQLITE_CORRUPT": (LocalentError, "{path} is damaged; save what is left with 'sqlite3 {path} .recover'."),
+    **dict.fromkeys(("SQLITE_IOERR_SHM", "SQLITE_IOERR_LOCK", "SQLITE_IOERR_RDLOCK", "SQLITE_PROTOCOL"), NO_SHARE),
     "SQLITE_IOERR": (LocalentError, "The disk is full or failing at {path}; make room and run it again."),
     "SQLITE_CONSTRAINT_FOREIGNKEY": (
         LocalentError,
@@ -63,7 +70,7 @@ def writer(path: Path, *, create: bool) -> sqlite3.Connection:
 def prepare(conn: sqlite3.Connection, path: Path) -> None:
     """Bring the file to the newest version and set its modes; one that is not ours stays as it is."""
     known = check_ours(conn, path)
-    enable_wal(conn)
+    enable_wal(conn, path)
     conn.execute("pragma foreign_keys = on")
     conn.execute("pragma synchronous = full")  # a committed trace survives a power cut; 1 sync per trace
     if known < len(MIGRATIONS):
@@ -133,19 +140,41 @@ def check_ours(conn: sqlite3.Connection, path: Path) -> int:
         raise UsageError(f"{path} is another program's SQLite database; choose another file with --db.")
     if version(conn) > len(MIGRATIONS):
         raise UsageError(f"{path} was made by a newer localent; update with 'pip install --upgrade localent'.")
+    if alien := next(foreign(conn), None):
+        raise UsageError(f"{path} was changed: {alien}. 'localent check {path} --repair NEW.db' copies its rows.")
     return version(conn)
 
 
-def enable_wal(conn: sqlite3.Connection) -> None:
-    """Switch the file to WAL for good; SQLite does not wait for other processes here, so this does."""
-    deadline = time.monotonic() + BUSY_S
+def foreign(conn: sqlite3.Connection) -> Iterator[str]:
+    """What would act when rows are written, or answer in another way than ours, or without end: each in words."""
+    newest = version(conn) == len(MIGRATIONS)
+    for kind, name, text in conn.execute("select type, name, sql from sqlite_master where type in ('trigger', 'view')"):
+        if kind == "trigger":
+            yield f"its trigger {name} is not localent's"
+        elif name in TABLES:
+            yield f"its {name} is a view, not a table"
+        elif newest and name in VIEWS and text != f"CREATE VIEW {name} as\n{VIEWS[name]}":
+            yield f"its view {name} is not localent's"
+
+
+def enable_wal(conn: sqlite3.Connection, path: Path) -> None:
+    """Switch the file to WAL for good; SQLite does not wait for other processes here, so this does.
+
+    Raises LocalentError where WAL cannot be had: it needs memory that processes share.
+    """
+    began = time.monotonic()
     while conn.execute("pragma journal_mode").fetchone()[0] != "wal":
+        waited = time.monotonic() - began
         try:
-            conn.execute("pragma journal_mode = wal")
+            mode = conn.execute("pragma journal_mode = wal").fetchone()[0]
         except sqlite3.OperationalError as error:
-            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+            if not error.sqlite_errorname.startswith("SQLITE_BUSY") or waited > BUSY_S:
                 raise
-            time.sleep(0.01)
+        else:
+            if mode != "wal" and waited > NO_WAL_S:
+                kind, sentence = NO_SHARE
+                raise kind(sentence.format(path=path, folder=path.absolute().parent))
+        time.sleep(0.01)
 
 
 def columns_of(conn: sqlite3.Connection) -> dict[str, dict[str, tuple[str, bool]]]:

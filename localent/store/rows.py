@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from math import fsum, isnan
 from operator import attrgetter
 from typing import Any
 
+from localent.errors import LocalentError
 from localent.records import (
     MEASURES,
     TOP_K_MEASURES,
@@ -108,6 +110,18 @@ def model_row(model: Model) -> Rows:
     return one("models", row | {"tensor_types": canonical(model.tensor_types)})
 
 
+@contextmanager
+def as_written(table: str) -> Iterator[None]:
+    """Context: a row that is not as we wrote it gets a sentence."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+        raise LocalentError(
+            f"A row of {table} is not as localent writes it ({error}): 'localent check DB' tells more about the file."
+        ) from error
+
+
+@as_written("models")
 def model_of(row: Row) -> Model:
     return Model(**row | {"tensor_types": json.loads(row["tensor_types"])})
 
@@ -124,6 +138,7 @@ def problem_row(task: str, problem: Problem) -> Rows:
     return one("problems", row | {name: canonical(steps) for name, steps in of_steps.items() if steps})
 
 
+@as_written("problems")
 def problem_of(row: Row) -> Problem:
     row = {name: value for name, value in row.items() if name != "task"}
     row |= {"choices": tuple(Choice(**choice) for choice in json.loads(row["choices"]))}
@@ -138,8 +153,9 @@ def run_row(run: Run) -> Rows:
     return one("runs", row | {name: run.settings.get(name) for name in SETTINGS})
 
 
+@as_written("runs")
 def run_of(row: Row) -> Run:
-    settings, build = json.loads(row["settings"]), json.loads(row["build"])
+    settings, build = dict(json.loads(row["settings"])), dict(json.loads(row["build"]))
     return Run(row["run_id"], row["model_sha256"], row["task"], settings, build)
 
 

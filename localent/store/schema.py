@@ -6,6 +6,8 @@ corrected, because `localent schema` reads them here and not in the file.
 
 from __future__ import annotations
 
+import re
+
 APPLICATION_ID = 0x6C636E74  # "lcnt": marks the file as ours
 
 TABLES_1 = (
@@ -416,3 +418,10 @@ left join (
   select run_id, min(started) as started, max(ended) as ended, sum(seconds) as seconds from sessions group by run_id
 ) s on s.run_id = r.run_id""",
 }
+
+TABLES = frozenset(  # names
+    found[1]
+    for statements in (TABLES_1, TABLES_2, TABLES_3, TABLES_4, TABLES_5, TABLES_6)
+    for text in statements
+    if (found := re.match(r"create table (\w+)", text))
+)

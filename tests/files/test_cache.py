@@ -108,7 +108,7 @@ def test_an_identity_is_read_from_the_file(spoiled, file):
 def test_an_odd_file_is_tried_each_time(spoiled, file, monkeypatch):
     tried: list[Path] = []
     monkeypatch.setattr(guard, "odd", lambda path: ["an architecture"])
-    monkeypatch.setattr(guard, "trial", tried.append)
+    monkeypatch.setattr(guard, "trial", lambda path, purpose: tried.append(path))
     with spoiled():
         guard.check(file)
         guard.check(file)
@@ -134,7 +134,7 @@ def test_a_bundled_quant_is_made_in_a_temporary_folder(spoiled, file):
 @pytest.mark.parametrize("content", GARBAGE)
 def test_garbage_counts_as_absent(garbled, random_model, monkeypatch, content):
     path, tried = random_model("tiny-mamba").resolve(), []
-    monkeypatch.setattr(guard, "trial", tried.append)
+    monkeypatch.setattr(guard, "trial", lambda path, purpose: tried.append(path))
     choices, circumstances = iter([4, 8]), {"lanes": "x"}
     first = identity.identify(path)
     guard.check(path)

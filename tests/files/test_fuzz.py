@@ -8,7 +8,9 @@ import struct
 
 import gguf
 import pytest
+from breaking import gguf_files
 from click.testing import CliRunner
+from helpers.runs import call
 
 from localent.cli import main
 from localent.engine import Options, Prompt
@@ -18,52 +20,13 @@ from localent.errors import LocalentError
 from localent.files import identity
 from localent.files.header import read_header
 
-N_FUZZED, N_AT_ONCE = 100, 10
+N_EACH, N_READ = 8, 12  # files of each kind of damage
 
 
-def header_bytes(path):
-    return read_header(path).data_start
-
-
-def flipped(content, n_header, draw):
-    """Some bits of the header turned."""
-    found = bytearray(content)
-    for _ in range(draw.choice([1, 1, 2, 8])):
-        found[draw.randrange(4, n_header)] ^= 1 << draw.randrange(8)
-    return bytes(found)
-
-
-def overwritten(content, n_header, draw):
-    """A length, a count or a number replaced by an absurd one."""
-    value = draw.choice([0, 1, 2**16, 2**31 - 1, 2**32 - 1, 2**63, 2**64 - 1])
-    at = draw.randrange(4, n_header - 8)
-    return content[:at] + struct.pack("<Q", value)[: draw.choice([1, 2, 4, 8])].ljust(1, b"\0") + content[at + 8 :]
-
-
-def numbers_replaced(content, n_header, draw):
-    """A hyperparameter of the right kind and an impossible value."""
-    keys = [b"head_count", b"head_count_kv", b"block_count", b"embedding_length", b"context_length", b"dimension_count"]
-    keys += [b"feed_forward_length", b"bos_token_id", b"eos_token_id", b"key_length", b"vocab_size"]
-    at = content.find(draw.choice(keys), 0, n_header)
-    if at < 0:
-        return overwritten(content, n_header, draw)
-    while content[at : at + 1].isalpha() or content[at : at + 1] == b"_":
-        at += 1
-    value = draw.choice([0, 1, 3, 7, 65535, 2**20, 2**31 - 1, 2**32 - 1])
-    return content[: at + 4] + struct.pack("<I", value) + content[at + 8 :]
-
-
-def cut(content, n_header, draw):
-    return content[: draw.randrange(0, len(content))]
-
-
-def spliced(content, n_header, draw):
-    """A piece of the header put elsewhere in it."""
-    start, at = draw.randrange(4, n_header - 64), draw.randrange(4, n_header - 64)
-    return content[:at] + content[start : start + draw.randrange(1, 64)] + content[at:]
-
-
-WAYS = [flipped, overwritten, numbers_replaced, cut, spliced]
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory):
+    """The bytes of small sound files of several architectures."""
+    return gguf_files.sources(tmp_path_factory.mktemp("sound"))
 
 
 def use(path):
@@ -83,16 +46,26 @@ def complaint(path):
     return None
 
 
-@pytest.mark.parametrize("block", range(N_FUZZED // N_AT_ONCE))
-def test_fuzzed_headers_get_a_sentence(random_model, tmp_path, block):
-    draw = random.Random(block)
-    for i in range(N_AT_ONCE):
-        source = random_model(("tiny-llama", "tiny-qwen2", "tiny-gemma2")[i % 3])
-        way = WAYS[(block + i) % len(WAYS)]
+@pytest.mark.parametrize("way", gguf_files.WAYS, ids=lambda way: way.__name__)
+def test_fuzzed_headers_get_a_sentence(sound, tmp_path, way):
+    draw = random.Random(way.__name__)
+    for i in range(N_EACH):
         path = tmp_path / f"{way.__name__}-{i}.gguf"
-        path.write_bytes(way(source.read_bytes(), header_bytes(source), draw))
+        path.write_bytes(gguf_files.damaged(draw.choice(sound), way, draw))
         told = complaint(path)
         assert told is None or (told and "\n" not in told), (path, told)
+
+
+@pytest.mark.parametrize("way", gguf_files.WAYS, ids=lambda way: way.__name__)
+def test_commands_that_read_headers_say_a_sentence(sound, tmp_path, way):
+    """The reading part of scripts/break, in little."""
+    draw = random.Random(way.__name__)
+    for i in range(N_READ):
+        path = tmp_path / "model.gguf"
+        path.write_bytes(gguf_files.damaged(draw.choice(sound), way, draw))
+        for words in (("inspect", path), ("inspect", path, "--json"), ("models", "--in", tmp_path)):
+            code, _, err = call(*words)  # which raises what is no sentence
+            assert (code == 0) == (not err.strip() or "Warning" in err), (way, i, err)
 
 
 def with_field(path, key, value, kind, sub=None):
@@ -125,6 +98,14 @@ ABSURD = [
     ("llama.rope.dimension_count", 5, UINT, None),
     ("llama.rope.freq_base", float("nan"), FLOAT, None),
     ("llama.attention.layer_norm_rms_epsilon", float("inf"), FLOAT, None),
+    ("llama.attention.layer_norm_rms_epsilon", -1e-6, FLOAT, None),
+    ("llama.attention.layer_norm_rms_epsilon", 0.0, FLOAT, None),
+    ("llama.rope.freq_base", -10000.0, FLOAT, None),
+    ("llama.rope.freq_base", 10000, UINT, None),
+    ("llama.embedding_length", 2**31, UINT, None),
+    ("llama.attention.key_length", 0, UINT, None),
+    ("llama.attention.unheard_of", 1, UINT, None),
+    ("tokenizer.ggml.scores", [float("nan")] * 260, ARRAY, FLOAT),
     ("llama.expert_count", 4_000_000, UINT, None),
     ("tokenizer.ggml.bos_token_id", 2**31, UINT, None),
     ("tokenizer.ggml.token_type", [1] * 3, ARRAY, gguf.GGUFValueType.INT32),
@@ -138,6 +119,64 @@ def test_an_absurd_field_makes_a_header_odd(tmp_path, key, value, kind, sub):
     path = with_field(tmp_path / "absurd.gguf", key, value, kind, sub)
     assert guard.odd(path)
     assert "\n" not in (complaint(path) or "")
+
+
+TEXT = gguf.GGUFValueType.STRING
+ILL_FORMED = [
+    ("general.name", ["a", "b"], ARRAY, TEXT),
+    ("general.name", 3, UINT, None),
+    ("general.architecture", ["llama"], ARRAY, TEXT),
+    ("tokenizer.ggml.tokens", [1, 2, 3], ARRAY, UINT),
+    ("tokenizer.ggml.tokens", "a", TEXT, None),
+    ("tokenizer.ggml.merges", [1, 2, 3], ARRAY, UINT),
+    ("tokenizer.ggml.token_type", ["a"] * 260, ARRAY, TEXT),
+    ("tokenizer.ggml.bos_token_id", "one", TEXT, None),
+    ("tokenizer.chat_template", [1, 2], ARRAY, UINT),
+    ("llama.block_count", "two", TEXT, None),
+    ("llama.context_length", [2048], ARRAY, UINT),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "kind", "sub"), ILL_FORMED)
+@pytest.mark.parametrize(
+    "words", [("inspect",), ("models", "--in"), ("quantize", "Q8_0"), ("prompt", "demo-number"), ("doctor", "--quick")]
+)
+def test_a_field_that_is_not_of_its_form_is_named(tmp_path, key, value, kind, sub, words):
+    path = with_field(tmp_path / "odd.gguf", key, value, kind, sub)
+    where = [tmp_path] if words[0] == "models" else [path]
+    code, out, err = call(*words, *where) if words[-1] == "--in" else call(words[0], *where, *words[1:])
+    assert code == (words[0] != "models")
+    assert "Traceback" not in out + err
+    told = "is damaged or cut off" if words[0] == "models" else f"its {key} is "  # a cell is cut to its width
+    assert told in " ".join((out + err).split())
+
+
+@pytest.mark.parametrize("what", ["keys", "tensors", "a name that is not UTF-8"])
+def test_names_are_texts_and_come_once(tmp_path, random_model, what):
+    content = random_model("tiny-llama").read_bytes()
+    old, new = {
+        "keys": (b"llama.attention.key_length", b"llama.attention.head_count"),
+        "tensors": (b"blk.0.attn_k.weight", b"blk.0.attn_q.weight"),
+        "a name that is not UTF-8": (b"blk.0.attn_k.weight", b"blk.0.attn_\xff.weight"),
+    }[what]
+    path = tmp_path / "odd.gguf"
+    path.write_bytes(content.replace(old, new, 1))
+    for words in (("inspect", path), ("quantize", path, "Q8_0", "--out", tmp_path)):
+        code, _, err = call(*words)
+        assert code == 1
+        assert "is damaged or cut off" in err
+
+
+def test_a_tensor_that_does_not_fit_makes_a_header_odd(random_model, tmp_path):
+    """Norms that are not F32 end ggml, and products of types that it cannot multiply."""
+    content, seen = random_model("tiny-llama").read_bytes(), read_header(random_model("tiny-llama"))
+    for tensor in seen.tensors:
+        kind = 26 if tensor.kind == 0 else 25  # I32, I16: of the same size
+        at = content.index(struct.pack("<Q", len(tensor.name)) + tensor.name.encode()) + 8 + len(tensor.name)
+        at += 4 + 8 * len(tensor.dims)
+        path = tmp_path / "odd.gguf"
+        path.write_bytes(content[:at] + struct.pack("<I", kind) + content[at + 4 :])
+        assert guard.odd(path), tensor
 
 
 @pytest.mark.parametrize(
@@ -173,7 +212,7 @@ def test_real_tokenizers_are_plain(shared, name):
 
 def test_an_odd_file_is_tried_once(random_model, monkeypatch, tmp_path):
     tried, path = [], random_model("tiny-mamba")
-    monkeypatch.setattr(guard, "trial", lambda path: tried.append(path))
+    monkeypatch.setattr(guard, "trial", lambda path, purpose: tried.append(path))
     monkeypatch.setenv("LOCALENT_CACHE", str(tmp_path))
     guard.check(path)
     guard.check(path)

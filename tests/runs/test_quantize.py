@@ -362,6 +362,58 @@ def test_files_that_are_no_importance_matrix_are_refused(tmp_path):
         imatrix.read(TINY)
 
 
+def test_sigterm_ends_the_command_amid_a_quant_and_leaves_no_file(tmp_path, bundled):
+    """The command has a handler of its own; a long quantization must not outlast it."""
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    words = ["quantize", bundled, "Q3_K_S", "--threads", "1", "--out", tmp_path]
+    child = subprocess.Popen([sys.executable, "-m", "localent", *map(str, words)], env=env)
+    while not list(tmp_path.glob(".*partial")):
+        assert child.poll() is None
+    child.terminate()
+    assert child.wait(60) == 143
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("values", [-1.0, float("nan")])
+@pytest.mark.parametrize("write", [as_gguf, as_plain], ids=["gguf", "plain"])
+def test_importance_below_zero_is_refused(tmp_path, write, values):
+    """llama.cpp ends the process on it in I-quants."""
+    path = write(tmp_path / "imatrix", {"blk.0.ffn_up.weight": np.full(64, values, np.float32)})
+    result = run("quantize", TINY, "IQ4_NL", "--imatrix", path, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "negative or not finite" in result.output
+
+
+@pytest.mark.parametrize("place", ["HF_HUB_CACHE", "OLLAMA_MODELS", "LLAMA_CACHE", "LLM_USER_PATH"])
+def test_nothing_is_written_into_the_folder_of_another_program(tmp_path, monkeypatch, place):
+    """Which would not know the file, and may clear it away."""
+    home, own = tmp_path / "theirs" / "models", tmp_path / "own"
+    home.mkdir(parents=True)
+    own.mkdir()
+    monkeypatch.chdir(own)
+    monkeypatch.setenv(place, str(tmp_path / "theirs"))
+    source = home / "tiny-f16.gguf"
+    source.write_bytes(TINY.read_bytes())
+    assert run("quantize", source, "Q8_0").exit_code == 0
+    assert [path.name for path in own.iterdir()] == ["tiny-Q8_0.gguf"]
+    result = run("quantize", source, "Q8_0", "--out", home / "new")
+    assert result.exit_code == 2
+    assert "another program's: name a folder of your own with --out" in result.output
+    assert [path.name for path in home.iterdir()] == ["tiny-f16.gguf"]
+
+
+def test_a_file_that_would_end_llama_cpp_is_tried_in_a_child_first(tmp_path, monkeypatch):
+    """Its quantizer asserts that every layer has values: a model without some ended the interpreter."""
+    import random_model
+
+    plain = random_model.tensors
+    monkeypatch.setattr(random_model, "tensors", lambda *of: [t for t in plain(*of) if t[0] != "blk.1.attn_v.weight"])
+    source = random_model.write(tmp_path / "odd.gguf", random_model.SHAPES["tiny-llama"])
+    result = run("quantize", source, "Q8_0", "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert "blk.1.attn_v.weight" in result.output
+
+
 # --- inspect --------------------------------------------------------------------------------------------------------
 
 

@@ -33,7 +33,7 @@ from helpers.stored import (
 
 from localent.errors import LocalentError, UsageError
 from localent.records import Alternative, Answer, Extraction, Trace
-from localent.store import migrations, open_db, rows
+from localent.store import connect, migrations, open_db, rows
 from localent.store.connect import enable_wal
 
 TESTS = Path(__file__).parents[1]
@@ -730,7 +730,7 @@ def test_switch_to_wal_is_tried_again():
                 raise busy
             return SimpleNamespace(fetchone=lambda: answer[0])
 
-    enable_wal(Contended())
+    enable_wal(Contended(), Path("runs.db"))
     assert answers == []
 
 
@@ -843,3 +843,17 @@ def test_the_same_connection_serves_sqlite_utils(tmp_path):
     with open_db(tmp_path / "a.db") as db:
         assert {"traces", "tokens", "probes"} <= set(db.utils.table_names())
         assert "run_summary" in db.utils.view_names()
+
+
+@pytest.mark.parametrize("vfs", ["unix-none", "unix-dotfile"])
+def test_a_place_without_shared_memory_is_told_and_not_waited_for(tmp_path, vfs, monkeypatch):
+    """As a network share: SQLite says no to WAL and gives no reason."""
+    monkeypatch.setattr(connect, "NO_WAL_S", 0.05)
+    plain = sqlite3.connect
+
+    def other(address, **options):
+        return plain(f"{address}&vfs={vfs}", **options)
+
+    monkeypatch.setattr(connect.sqlite3, "connect", other)
+    with pytest.raises(LocalentError, match=r"lacks the locks or the shared memory .* keep .* on a disk"):
+        open_db(tmp_path / "runs.db")

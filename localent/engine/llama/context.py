@@ -50,6 +50,12 @@ def new_context(model: Pointer, options: Options, streams: int, *, n_outputs: in
     return context
 
 
+def free_context(context: Pointer) -> None:
+    """Free a context, with signals held: llama.cpp tells its log of it."""
+    with interrupts.held():
+        C.llama_free(context)
+
+
 class Batch:
     """A llama_batch over numpy arrays: filled by slices instead of token by token."""
 
@@ -81,9 +87,12 @@ def _pointer(array: npt.NDArray[Any], ctype: Any) -> Any:
 
 def decode(context: Pointer, batch: Batch, n_tokens: int) -> None:
     """Run a batch. Raises LocalentError with llama.cpp's reason."""
-    log.clear()
-    code = C.llama_decode(context, batch.struct)
+    with log.muted():
+        code = C.llama_decode(context, batch.struct)
     if code:
+        log.clear()
+        with interrupts.held():
+            C.llama_decode(context, batch.struct)  # once more, for its reason: nothing has changed
         raise LocalentError(f"llama.cpp could not decode {n_tokens} tokens (code {code}). {log.last_words()}")
 
 

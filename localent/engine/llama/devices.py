@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterator
 
 from localent.engine.interface import Device
+from localent.engine.llama import interrupts
 from localent.engine.llama.bindings import GGML, VERSION, C, Pointer
 from localent.errors import UsageError
 
@@ -24,7 +25,8 @@ def build_info(gpu_layers: int) -> dict[str, str]:
 
 def devices() -> list[Device]:
     """The devices of this build, as its backends report them."""
-    C.llama_backend_init()
+    with interrupts.held():
+        C.llama_backend_init()
     lib = GGML
     try:
         for name in ("name", "description"):

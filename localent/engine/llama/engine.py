@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from localent.engine.interface import Engine, Options, Prompt, Row, Rows
+from localent.engine.llama import interrupts
 from localent.engine.llama.bindings import C
-from localent.engine.llama.context import Batch, check_options, decode, new_context, rows
+from localent.engine.llama.context import Batch, check_options, decode, free_context, new_context, rows
 from localent.engine.llama.weights import Weights
 from localent.errors import LocalentError
 
@@ -87,9 +88,9 @@ class LlamaEngine(Engine):
 
     def close(self) -> None:
         """Free the context. Safe to call twice."""
-        if self._context:
-            C.llama_free(self._context)
-        self._context = None
+        context, self._context = self._context, None
+        if context:
+            free_context(context)
 
     # ── inside ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -165,12 +166,16 @@ class LlamaEngine(Engine):
         """A copy of what a lane cannot forget: its recurrent state. The attention's part can be cut."""
         size = C.llama_state_seq_get_size_ext(self._context, lane, PARTIAL)
         state: State = (ctypes.c_uint8 * size)()
-        if C.llama_state_seq_get_data_ext(self._context, state, size, lane, PARTIAL) != size:
+        with interrupts.held():
+            written = C.llama_state_seq_get_data_ext(self._context, state, size, lane, PARTIAL)
+        if written != size:
             raise LocalentError(f"llama.cpp could not save a state of {self.model.path.name}: use --no-probe.")
         return state
 
     def _set_state(self, lane: int, state: State) -> None:
-        if not C.llama_state_seq_set_data_ext(self._context, state, len(state), lane, PARTIAL):
+        with interrupts.held():
+            read = C.llama_state_seq_set_data_ext(self._context, state, len(state), lane, PARTIAL)
+        if not read:
             raise LocalentError(f"llama.cpp could not restore a state of {self.model.path.name}: use --no-probe.")
 
     def _remove(self, lane: int, n_tokens: int) -> None:

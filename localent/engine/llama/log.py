@@ -9,6 +9,7 @@ from __future__ import annotations
 import collections
 import ctypes
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -33,6 +34,28 @@ def _append(level: int, text: bytes, _: object) -> None:
 
 _KEEP = C.llama_log_callback(_append)  # referenced for as long as llama.cpp may call it
 C.llama_log_set(_KEEP, ctypes.c_void_p(0))  # after the import of the bindings, which installs their own printer
+
+
+def _mute() -> object:
+    """A callback in C that ignores the text: libc's abs, which reads its first argument, the level, alone."""
+    libc = ctypes.CDLL(None if sys.platform != "win32" else "msvcrt")
+    return ctypes.cast(libc.abs, C.llama_log_callback)
+
+
+_MUTE = _mute()
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Context: nothing is heard, and so no Python runs inside of llama.cpp that a signal could fall into.
+
+    For calls that come thousands of times a second: holding signals takes several system calls.
+    """
+    try:
+        C.llama_log_set(_MUTE, ctypes.c_void_p(0))
+        yield
+    finally:
+        C.llama_log_set(_KEEP, ctypes.c_void_p(0))
 
 
 def clear() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from localent.engine.interface import QuantizeOptions
-from localent.engine.llama import interrupts, log
+from localent.engine.llama import guard, interrupts, log
 from localent.engine.llama.bindings import C, Pointer, check_bindings
 from localent.errors import LocalentError, UsageError
 from localent.files.imatrix import Imatrix
@@ -37,6 +37,7 @@ def quantize(
     if quant not in FTYPES:
         raise UsageError(f"No quant '{quant}' in llama.cpp. It knows {', '.join(sorted(FTYPES))}.")
     check_bindings()
+    guard.check(source, guard.LOAD)
     params = C.llama_model_quantize_default_params()
     params.ftype, params.nthread, params.allow_requantize = FTYPES[quant], options.n_threads, options.requantize
     kept = _add_imatrix(params, options.imatrix) if options.imatrix else ()

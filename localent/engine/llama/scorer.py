@@ -8,7 +8,7 @@ import numpy as np
 
 from localent.engine.interface import Options, Rows, Scorer
 from localent.engine.llama.bindings import C
-from localent.engine.llama.context import Batch, check_options, decode, new_context, rows
+from localent.engine.llama.context import Batch, check_options, decode, free_context, new_context, rows
 from localent.engine.llama.weights import Weights
 from localent.errors import LocalentError
 
@@ -53,6 +53,6 @@ class LlamaScorer(Scorer):
 
     def close(self) -> None:
         """Free the context. Safe to call twice."""
-        if self._context:
-            C.llama_free(self._context)
-        self._context = None
+        context, self._context = self._context, None
+        if context:
+            free_context(context)

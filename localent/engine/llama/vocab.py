@@ -11,6 +11,8 @@ from typing import Any, overload
 from localent.engine.llama.bindings import C, Pointer
 from localent.errors import LocalentError
 
+BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))  # the spelling of the byte tokens of SentencePiece
+
 
 class Pieces(Sequence[bytes]):
     """The bytes of every token, end to end in one block: 150,000 objects less than a list of them."""
@@ -78,7 +80,7 @@ class LlamaVocab:
     def _characters(self) -> frozenset[str] | None:
         """The characters that a SentencePiece vocabulary without byte tokens can spell; None where it has them."""
         texts = [C.llama_vocab_get_text(self._vocab, i).decode("utf-8", "replace") for i in range(self.n_tokens)]
-        return None if "<0x0A>" in texts else frozenset(text for text in texts if len(text) == 1)
+        return None if set(texts) >= BYTES else frozenset(text for text in texts if len(text) == 1)
 
     def _piece(self, token_id: int, buffer: ctypes.Array[Any]) -> bytes:
         n = C.llama_token_to_piece(self._vocab, token_id, buffer, len(buffer), 0, True)

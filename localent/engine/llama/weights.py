@@ -26,9 +26,10 @@ class Weights(Closing):
     def __init__(self, path: Path, gpu_layers: int = 0, *, vocab_only: bool = False):
         check_bindings()
         check_gpu(gpu_layers)
-        C.llama_backend_init()
+        with interrupts.held():
+            C.llama_backend_init()
         self.path, self.gpu_layers = Path(path), gpu_layers
-        self.handle = _load_model(self.path, gpu_layers, vocab_only)
+        self.handle = load_model(self.path, gpu_layers, vocab_only)
         try:
             _refuse_unfit(self.handle, self.path)
         except LocalentError:
@@ -40,12 +41,13 @@ class Weights(Closing):
 
     def close(self) -> None:
         """Free the weights. Safe to call twice."""
-        if self.handle:
-            C.llama_model_free(self.handle)
-        self.handle = None
+        handle, self.handle = self.handle, None
+        if handle:
+            free_model(handle)
 
 
-def _load_model(path: Path, gpu_layers: int, vocab_only: bool) -> Pointer:
+def load_model(path: Path, gpu_layers: int, vocab_only: bool) -> Pointer:
+    """llama.cpp's model. Raises LocalentError with its last words."""
     params = C.llama_model_default_params()
     params.n_gpu_layers, params.vocab_only = gpu_layers, vocab_only
     no_devices = (ctypes.c_void_p * 1)(None)
@@ -59,6 +61,12 @@ def _load_model(path: Path, gpu_layers: int, vocab_only: bool) -> Pointer:
         raise LocalentError(f"llama.cpp could not load {path}. {log.last_words()}{short}")
     _pass_on_warnings(path)
     return model
+
+
+def free_model(model: Pointer) -> None:
+    """Free a model, with signals held: llama.cpp tells its log of it."""
+    with interrupts.held():
+        C.llama_model_free(model)
 
 
 def _pass_on_warnings(path: Path) -> None:
