@@ -1,29 +1,22 @@
 """A model's chat template, rendered so that its own text and the users' texts stay apart.
 
-Templates come with model files and are programs: they run in jinja's sandbox, with placeholders instead of texts.
+Templates come with model files and are programs: they run in a child process with limits (see `rendering`), with
+placeholders instead of texts, so that one rendering serves all problems of a run.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-from jinja2 import Template, TemplateError, TemplateSyntaxError, meta, nodes
-from jinja2.ext import Extension
-from jinja2.parser import Parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
 from localent.errors import LocalentError, UsageError
+from localent.tasks import rendering
+from localent.tasks.rendering import RefusedError
 
 Turn = tuple[str, str]  # role, text
 Piece = tuple[str, bool]  # text, whether it is the template's own
 
-TODAY = datetime(2024, 7, 26)  # templates that print the date must not change a run from one day to the next
 OURS = frozenset({"messages", "add_generation_prompt", "bos_token", "eos_token"})  # no user's to set
 DEFAULTS = {"bos_token": "", "eos_token": ""}
 PLACEHOLDER = re.compile("\ue000(\\d+)\ue001")  # private-use characters: no template trims, splits or re-cases them
@@ -31,15 +24,13 @@ PLACEHOLDER = re.compile("\ue000(\\d+)\ue001")  # private-use characters: no tem
 
 def render_chat(template: str, turns: Sequence[Turn], variables: Mapping[str, Any]) -> tuple[list[Piece], list[Piece]]:
     """(pieces before the last turn's text, the others), the model's turn opened. Raises LocalentError."""
-    compiled = _compiled(template)
     why = "it drops the text of the question"
     for variant in _variants(turns):
+        known = {"messages": _messages(*variant), "add_generation_prompt": True}
         try:
-            rendered = compiled.render(
-                {**DEFAULTS, **variables, "messages": _messages(*variant), "add_generation_prompt": True}
-            )
-        except Exception as error:  # a template is a program: it may fail in any way, and says why in its own words
-            why = f"{type(error).__name__}: {error}" if not isinstance(error, TemplateError) else str(error)
+            rendered = rendering.render(template, {**DEFAULTS, **variables, **known})
+        except RefusedError as error:
+            why = str(error)
             continue
         if {int(m[1]) for m in PLACEHOLDER.finditer(rendered)} == set(range(len(variant[0]))):
             return _cut(rendered, [text for _, text in variant[0]])
@@ -51,15 +42,12 @@ def render_chat(template: str, turns: Sequence[Turn], variables: Mapping[str, An
 
 def rendered(template: str, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
     """A finished dialogue as the template writes it down. Raises LocalentError where it refuses."""
-    try:
-        return _compiled(template).render({**DEFAULTS, **variables, "messages": messages})
-    except Exception as error:  # a template is a program: it may fail in any way
-        raise LocalentError(f"The chat template refuses this dialogue ({error}).") from None
+    return rendering.render(template, {**DEFAULTS, **variables, "messages": messages})
 
 
 def check_names(template: str, chosen: Iterable[str]) -> None:
     """Raise UsageError for a variable that the template does not ask for: it would be ignored without a word."""
-    asked = _asked_for(template) if chosen else frozenset()
+    asked = rendering.names(template) - OURS if chosen else frozenset()
     if unknown := sorted(set(chosen) - asked):
         known = f"it asks for {', '.join(sorted(asked))}" if asked else "it asks for none"
         raise UsageError(f"The model's chat template has no variable {unknown[0]!r} to set: {known}.")
@@ -86,57 +74,3 @@ def _cut(rendered: str, texts: Sequence[str]) -> tuple[list[Piece], list[Piece]]
     pieces = [(texts[int(p)], False) if i % 2 else (p, True) for i, p in enumerate(parts)]
     asked = 2 * [int(n) for n in parts[1::2]].index(len(texts) - 1) + 1
     return pieces[:asked], pieces[asked:]
-
-
-@lru_cache(maxsize=8)
-def _compiled(template: str) -> Template:
-    with _broken_told():
-        return _environment().from_string(template)
-
-
-@lru_cache(maxsize=8)
-def _asked_for(template: str) -> frozenset[str]:
-    """The variables that a template takes from outside and that a user may set."""
-    environment = _environment()
-    with _broken_told():
-        names = meta.find_undeclared_variables(environment.parse(template))
-    return frozenset(names - OURS - set(environment.globals))
-
-
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals |= {"raise_exception": _raise, "strftime_now": TODAY.strftime}
-    return environment
-
-
-class _Generation(Extension):
-    """{% generation %} ... {% endgeneration %}, by which transformers finds the model's own text: the body as it is."""
-
-    tags = {"generation"}  # noqa: RUF012  as its base declares it
-
-    def parse(self, parser: Parser) -> nodes.Node:
-        line = next(parser.stream).lineno
-        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
-
-
-@contextmanager
-def _broken_told() -> Iterator[None]:
-    try:
-        yield
-    except TemplateSyntaxError as error:
-        raise LocalentError(
-            f"The model's chat template is broken (line {error.lineno}: {error.message}): give another one with "
-            "--chat-template-file."
-        ) from None
-
-
-def _tojson(value: Any, indent: int | None = None, **options: Any) -> str:
-    """JSON as it is: jinja's own filter escapes <, > and & for HTML."""
-    return json.dumps(value, ensure_ascii=False, indent=indent, **options)
-
-
-def _raise(message: str) -> None:
-    raise TemplateError(message)

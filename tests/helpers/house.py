@@ -49,7 +49,7 @@ ROOMS = {
     "machine": Room("cores, memory, GPUs; what fits; what doctor found", "errors records files engine"),
     "tasks": Room(
         "problems, loaders, prompts, templates, steps, grading; `kinds/`: one file per answer kind",
-        "errors records lists measure",
+        "errors records lists measure files",
         "jinja2 math_verify numpy pyarrow",
     ),
     "tracing": Room(
