@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -33,9 +34,24 @@ def print_table(
         for line in {"csv": table.csv_lines, "json": table.json_lines}[form](columns, rows):
             click.echo(table.harmless(line) if watched else line, color=True)  # True: a file gets what is stored
     elif form in ("md", "wide"):
-        click.echo(table.table(columns, rows, markdown=form == "md", max_width=max_width))
+        _print_lines(columns, rows, max_width, markdown=form == "md")
     else:
-        _print_fitted(columns, rows, max_width)
+        coming = iter(rows)
+        held = [table.brief(row, max_width) for row in itertools.islice(coming, table.HELD)]
+        if (more := next(coming, None)) is None:
+            _print_fitted(columns, held, max_width)
+        else:
+            _print_lines(columns, itertools.chain(held, [more], coming), max_width)
+
+
+def _print_lines(
+    columns: Sequence[str], rows: Iterable[Sequence], max_width: int | None, *, markdown: bool = False
+) -> None:
+    """A table of any length, printed as its rows come."""
+    from localent.report import table
+
+    for line in table.table_lines(columns, rows, markdown=markdown, max_width=max_width):
+        click.echo(line)
 
 
 def _print_fitted(columns: Sequence[str], rows: Iterable[Sequence], max_width: int | None) -> None:

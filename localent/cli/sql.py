@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
 import click
@@ -46,7 +49,18 @@ def command(query: str | None, db: Path, form: str | None, queries: bool, timeou
         refuse_unused("--queries", "query", "db", "timeout", "limit")
         print_table(["name", "what it finds"], [(known.name, known.about) for known in QUERIES], form, max_width=None)
         return
-    print_table(*select(db, statement(query), limit=limit, timeout_s=timeout), form)
+    stuck = partial(end, timeout)
+    print_table(*select(db, statement(query), limit=limit, timeout_s=timeout, stuck=stuck), form)
+
+
+def end(timeout: float) -> None:
+    """End the process: SQLite is inside of a function that nothing interrupts. A reader leaves nothing behind."""
+    from localent.store.read_only import too_late
+
+    with suppress(OSError, ValueError):
+        sys.stdout.flush()
+    click.echo(f"localent: {too_late(timeout)}", err=True)
+    os._exit(2)
 
 
 def statement(query: str | None) -> str:

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 MAX_WIDTH = 60  # terminal columns of one cell
 GAP = "  "
+HELD = 1000  # rows that decide how wide columns are
+COMBINING = 20  # characters that a terminal's column may take
 CONTROLS = re.compile(
     "[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]"
 )  # control characters that JSON leaves as they are
@@ -32,16 +34,39 @@ def table(
 
     Cells wider than `max_width` end in "…"; None keeps them whole.
     """
-    rows = [list(row) for row in rows]
-    right, grid = are_numeric(columns, rows), grid_of(columns, rows, max_width)
-    if markdown:
-        grid = [[cell.replace("|", "\\|") for cell in row] for row in grid]
-    widths = [
-        max(3, *map(text_width, column)) if markdown else max(map(text_width, column))
-        for column in zip(*grid, strict=True)
-    ]
-    lines = [[pad(cell, w, to_right) for cell, w, to_right in zip(row, widths, right, strict=True)] for row in grid]
+    return "\n".join(table_lines(columns, rows, markdown=markdown, max_width=max_width))
+
+
+def table_lines(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    markdown: bool = False,
+    max_width: int | None = MAX_WIDTH,
+) -> Iterator[str]:
+    """The lines of a table as its rows come: the first HELD rows decide how wide and on which side columns are.
+
+    So a table of any length needs the memory of these rows. A wider cell further down pushes its row apart.
+    """
+    rows = (brief(row, max_width) for row in rows)
+    held = list(itertools.islice(rows, HELD))
+    right = are_numeric(columns, held)
+    grid = [[_shown(cell, max_width, markdown) for cell in row] for row in [columns, *held]]
+    widths = [max(3 * markdown, *map(text_width, column)) for column in zip(*grid, strict=True)]
+    body = itertools.chain(grid, ([_shown(cell, max_width, markdown) for cell in row] for row in rows))
+    lines = ([pad(cell, w, to_right) for cell, w, to_right in zip(row, widths, right, strict=True)] for row in body)
     return _markdown(lines, right) if markdown else _plain(lines, widths)
+
+
+def brief(row: Sequence[object], max_width: int | None) -> list[object]:
+    """A row without the ends of cells that would be cut off anyhow; combining characters take no width."""
+    most = None if max_width is None else COMBINING * max_width
+    return [cell[:most] if isinstance(cell, str | bytes) else cell for cell in row]
+
+
+def _shown(cell: object, max_width: int | None, markdown: bool) -> str:
+    text = cut(cell_text(cell), max_width)
+    return text.replace("|", "\\|") if markdown else text
 
 
 def grid_of(columns: Sequence[str], rows: Iterable[Sequence[object]], max_width: int | None) -> list[list[str]]:
@@ -120,16 +145,16 @@ def pad(text: str, width: int, to_right: bool) -> str:
     return space + text if to_right else text + space
 
 
-def _plain(lines: list[list[str]], widths: list[int]) -> str:
-    head, *body = lines
-    rule = ["-" * width for width in widths]
-    return "\n".join(GAP.join(line).rstrip() for line in [head, rule, *body])
+def _plain(lines: Iterator[list[str]], widths: list[int]) -> Iterator[str]:
+    for row in itertools.chain([next(lines), ["-" * width for width in widths]], lines):
+        yield GAP.join(row).rstrip()
 
 
-def _markdown(lines: list[list[str]], right: list[bool]) -> str:
-    head, *body = lines
+def _markdown(lines: Iterator[list[str]], right: list[bool]) -> Iterator[str]:
+    head = next(lines)
     rules = ["-" * (text_width(cell) - to_right) + ":" * to_right for cell, to_right in zip(head, right, strict=True)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in [head, rules, *body])
+    for row in itertools.chain([head, rules], lines):
+        yield "| " + " | ".join(row) + " |"
 
 
 def _is_numeric(cells: Sequence[object]) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
 from dataclasses import replace
@@ -307,6 +308,26 @@ def test_table_aligns_numbers_right_and_leaves_none_empty():
         "bcd         12.25",
         "      1200",
     ]
+
+
+@pytest.mark.parametrize("markdown", [False, True])
+def test_a_table_is_written_as_its_rows_come(markdown):
+    """Rows without end: only the first ones are held, for the width of columns."""
+    taken = itertools.count()
+    rows = ((next(taken) % 7, "x" * 10**6) for _ in itertools.count())
+    lines = table.table_lines(["n", "t"], rows, markdown=markdown)
+    first = [next(lines) for _ in range(3)]
+    assert "…" in first[2]
+    assert next(taken) == table.HELD
+    later = list(itertools.islice(lines, 2 * table.HELD))
+    assert {len(line) for line in later} == {len(first[2])}
+
+
+def test_a_wide_cell_late_in_a_table_is_whole():
+    rows = [("a", 1)] * table.HELD + [("東京" * 20, 2)]
+    lines = table.table(["t", "n"], rows).splitlines()
+    assert lines[2] == "a  1"
+    assert lines[-1] == "東京" * 14 + "東…  2"
 
 
 def test_markdown_table():

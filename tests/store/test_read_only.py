@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import threading
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from types import SimpleNamespace
 
 import pytest
@@ -182,6 +182,61 @@ def test_time_limit_ends_an_endless_query(path, monkeypatch):
     with pytest.raises(UsageError, match=r"Stopped after 2 s"):
         select(path, ENDLESS, timeout_s=2)
     assert next(clock) < 4  # a few readings more, to name the reason
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "select zeroblob(20000000)",
+        "select replace(printf('%.*c', 9000000, 'a'), 'a', 'bb')",
+        "select group_concat(hex(zeroblob(1000000)), '') from tokens",
+        "select " + " || ".join(["printf('%.*c', 9000000, 'x')"] * 2),
+        "select 1 /* " + "x" * 2_000_000 + " */",
+    ],
+    ids=lambda question: question[:30],
+)
+def test_a_value_longer_than_any_is_refused(path, question):
+    """Inside one function no time limit binds; a limit on what it makes does."""
+    with pytest.raises(UsageError, match="longer than 10 MB here"):
+        answer(path, question)
+
+
+def test_printf_makes_nothing_of_what_is_too_long(path):
+    """SQLite's own answer, and at once."""
+    assert answer(path, "select printf('%.*c', 999999999, 'x')") == [(None,)]
+
+
+def test_a_pattern_that_takes_ages_is_refused(path):
+    with pytest.raises(UsageError, match="LIKE or GLOB pattern too complex"):
+        answer(path, f"select text like '{'%a' * 600}' from tokens")
+
+
+def test_long_rows_are_fetched_few_at_a_time(path):
+    """Or 500 values of 10 MB would be in memory at once."""
+    _, rows = select(path, "select printf('%.*c', 5000000, 'x') from tokens")
+    for row in rows:
+        assert len(row[0]) == 5_000_000
+        assert len(rows.gi_frame.f_locals["some"]) == 1
+    assert [read_only.next_size(size, (1, "x")) for size in (1, 64, 500)] == [2, 128, 500]
+    assert read_only.next_size(500, ("x" * 10**6,)) == 1
+
+
+def test_who_waits_for_a_function_without_end_is_told(path, monkeypatch):
+    """instr looks at every place of a text, and SQLite's clock stands still meanwhile."""
+    told = threading.Event()
+    monkeypatch.setattr(read_only, "GRACE_S", 0.0)
+    slow = f"select instr(printf('%.*c', {400_000}, 'a'), printf('%.*c', {200_000}, 'a') || 'b')"
+    with suppress(UsageError):
+        list(select(path, slow, timeout_s=0.01, stuck=told.set)[1])
+    assert told.wait(5)
+
+
+def test_who_is_in_time_is_not_told(path):
+    told = threading.Event()
+    list(select(path, "select * from tokens", timeout_s=60, stuck=told.set)[1])
+    assert not told.is_set()
+    waiting = [t for t in threading.enumerate() if isinstance(t, threading.Timer) and t.function == told.set]
+    assert all(timer.finished.is_set() for timer in waiting)
 
 
 def test_time_limit_covers_all_rows_together(path):
