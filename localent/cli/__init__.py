@@ -13,6 +13,7 @@ import localent
 from localent.cli import (
     ask,
     calibrate,
+    check,
     compare,
     demo,
     doctor,
@@ -32,6 +33,7 @@ from localent.cli import (
     runs,
     schema,
     score,
+    scrub,
     serve,
     show,
     signals,
@@ -63,6 +65,8 @@ GROUPS = {  # in the order in which people meet them: title -> commands, each wi
         plot: "Draw a figure for print.",
         export: "Write the tables of a run to files.",
         serve: "Open a database in Datasette.",
+        check: "Examine a database, and copy what is good.",
+        scrub: "Copy a database without places.",
     },
     "Models, tasks, quants": {
         models: "List the models known and those on this disk.",

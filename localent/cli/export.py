@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 
 from localent.cli import complete
+from localent.cli.arguments import Group
 from localent.cli.options import PATH, db_option
 from localent.cli.output import print_table
 from localent.cli.progress import Bar
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The database to read, or a scrubbed copy of it."""
+
+    db: Path
+    public: bool
+
+    @contextmanager
+    def path(self) -> Iterator[Path]:
+        """Context: the database itself; for the public, a copy without places that is removed afterwards."""
+        from localent.store.scrub import scrub
+
+        if not self.public:
+            yield self.db
+            return
+        with TemporaryDirectory(prefix="localent-") as folder:
+            copy = Path(folder) / self.db.name
+            scrub(self.db, copy)
+            yield copy
 
 
 @click.command("export")
@@ -17,9 +43,14 @@ from localent.cli.progress import Bar
 @click.option("--to", type=click.Choice(("parquet", "csv", "jsonl")), default="csv", show_default=True, help="Format.")
 @click.option("-o", "--output", type=PATH, help="Folder. Default: the run's id.")
 @click.option("--table", "tables", multiple=True, help="Only this table; may be repeated. Default: all.")
-@db_option
+@Group(
+    "source",
+    Source,
+    db_option,
+    click.option("--public", is_flag=True, help="Without folders and names of machines, as 'localent scrub' does."),
+)
 @click.option("--json", "json_", is_flag=True, help="List the files as JSON.")
-def command(run: str, to: str, output: Path | None, tables: tuple[str, ...], db: Path, json_: bool) -> None:
+def command(run: str, to: str, output: Path | None, tables: tuple[str, ...], source: Source, json_: bool) -> None:
     """Write the tables of one RUN to files: traces, texts, problems, steps, tokens, alternatives, probes, answers.
 
     SQLite, Datasette and DuckDB need no export: they read the database (attach 'localent.db' (type sqlite) in DuckDB).
@@ -31,7 +62,7 @@ def command(run: str, to: str, output: Path | None, tables: tuple[str, ...], db:
     from localent.store import open_db
     from localent.store.export import export as write
 
-    with open_db(db, readonly=True) as store:
+    with source.path() as db, open_db(db, readonly=True) as store:
         run_id = store.run(run).run_id
         folder = output or Path(run_id)
         with Bar("rows", "row", scale=True) as bar:
