@@ -21,6 +21,7 @@ MOST = int(stats.binom.isf(0.002, N, 0.075))  # of so many draws of a claim that
 SMALL_NULL = (
     "trendless", "near the ceiling", "heavy tails of entropy", "ties", "random walk", "steps alone, U-shaped",
     "steps and tokens", "difficulty and steps", "confidence rises", "confidence falls", "few wrong",
+    "variants of 15", "tokens decide, steps spread", "one dominating question", "a third unprobed",
 )  # fmt: skip
 
 

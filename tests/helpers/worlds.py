@@ -38,6 +38,7 @@ class World:
     by_tokens: str = ""  # the same for the number of tokens
     fate_by_tokens: bool = False  # being wrong follows the tokens, while entropy follows the steps
     by_question: float = 0.0  # entropy and being wrong follow the question, in sd
+    apart: float = 0.0  # entropy follows the question, and being wrong does by another draw, in sd
     dominant: int = 1  # traces of the first problem, whatever the others have
     unprobed: float = 0.0  # share of traces without any probe
     path: str = "noise"  # of the entropy: "noise" | "walk" | "ar" | "falls" | "saturates" | "rises late"
@@ -74,6 +75,8 @@ def draw(w: World, rng: np.random.Generator) -> tuple[Probed, np.ndarray]:
     base = np.log(w.share_wrong / (1 - w.share_wrong))
     fate = shape(n_tokens, "linear r") if w.fate_by_tokens else push
     push = shape(n_steps.astype(float), "linear") if w.fate_by_tokens else push
+    if w.apart:
+        fate, push = (x + w.apart * rng.normal(size=w.n_problems)[problems] for x in (fate, push))
     wrong = rng.random(n) < 1 / (1 + np.exp(-base - 1.5 * fate))
     k = np.arange(w.steps[1] - 0.0)
     position = np.where(k <= n_steps[:, None], k / n_steps[:, None], np.nan)
@@ -163,7 +166,8 @@ NULL: dict[str, World] = {  # nothing here tells right from wrong beyond length 
     "thirty problems": World(30),
     "heavy-tailed lengths": World(200, heavy=True, steps=(2, 12)),
     "tokens decide, steps spread": World(300, fate_by_tokens=True, heavy=True),
-    "one dominating question": World(100, dominant=80, by_question=1.0),
+    "one dominating question": World(100, dominant=80, apart=1.0),
+    "questions of two kinds": World(100, 4, apart=1.5),
     "two values": World(150, ties=True, level=0.1, spread=0.05),
     "a third unprobed": World(150, unprobed=0.35),
     "variants": World(240, n_variants=6),
