@@ -92,7 +92,7 @@ CORRECTED = re.compile(  # what leads from a retraction to another answer
 )
 SUM = re.compile(r"=|^\s*\d+[.)]\s", re.MULTILINE)  # begins a worked solution, where it stands in a line of its own
 FACTORIAL = re.compile(r"(?<=\d!)\s?[-=+*/]")  # no sentence ends in "5! = 120"
-MOST = 100  # statements that are read; a text with more runs in circles
+MOST = 50  # statements that are read; a text with more runs in circles
 NEAR, SOON = 300, 120  # characters after a statement in which it may be taken back, and after that, corrected
 
 
