@@ -90,7 +90,7 @@ class Alternative:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One generated token: the prediction that was made and the token that was taken."""
+    """One token of a trace: the prediction that was made and the token that was taken."""
 
     token_id: int
     text: bytes  # its piece, as bytes: a character may span tokens
@@ -105,12 +105,15 @@ class Token:
     topk_confidence: float | None = None  # only where top-k measures were asked for
     topk_bias: float | None = None
     alternatives: tuple[Alternative, ...] = ()  # most likely first; empty: not asked for
+    given: bool = False  # it came from outside and was not generated: no part of the trace's entropy and length
 
 
 # The measures of a token by name. The store's columns and the analysis follow: a new measure is a field of Token.
 TOP_K_MEASURES = tuple(field.name for field in fields(Token) if field.default is None)
 MEASURES = tuple(
-    field.name for field in fields(Token) if field.name not in ("token_id", "text", "alternatives", *TOP_K_MEASURES)
+    field.name
+    for field in fields(Token)
+    if field.name not in ("token_id", "text", "alternatives", "given", *TOP_K_MEASURES)
 )
 
 
@@ -213,6 +216,11 @@ class Trace:
     tokens: tuple[Token, ...]
     steps: tuple[Step, ...]
     probes: tuple[Probe, ...]
+
+    @property
+    def generated(self) -> tuple[Token, ...]:
+        """The tokens that the model wrote, without those that came from outside."""
+        return tuple(token for token in self.tokens if not token.given)
 
     @property
     def own_probes(self) -> tuple[Probe, ...]:

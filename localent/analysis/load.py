@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -125,7 +126,7 @@ class _Asked:
 
 def _tokens(db: Database, of: Traces) -> Columns:
     measured = db.run(of.run_id).settings.get("measure_top_k")
-    rows = db.tokens(of.run_id, ("text", *MEASURES, *(TOP_K_MEASURES if measured else ())))
+    rows = db.generated(of.run_id, ("text", *MEASURES, *(TOP_K_MEASURES if measured else ())))
     rows["hesitation"] = _hesitations([text.encode() for text in rows.pop("text")], of.n_tokens)
     return {name: padded(values, of.n_tokens) for name, values in rows.items()}
 
@@ -166,12 +167,24 @@ def _each(db: Database, run_id: str) -> Iterator[Probed]:
     of = db.traces(run_id, ("trace_id", "problem_id", "correct", "true_answer"))
     asked, ids = _Asked.of(db, db.run(run_id).task, of["problem_id"]), np.array(of["trace_id"], np.int64)
     rows = _arrays(db.probe_rows(run_id, (*OF_PROBES, *NUMBERS)))
+    rows["n_tokens"] = _generated(rows, db.given(run_id))
     answers = _arrays(db.answers(run_id, ("trace_id", "k", "estimator", "value", "prob")))
     grid = _grid(ids, rows)
     rows, answers = (_placed(some, ids, grid) for some in (rows, answers))
     for name in np.unique(rows["estimator"].astype(str)):
         mine, of_mine = (_among(some, some["estimator"] == name) for some in (rows, answers))
         yield replace(_probed(of, mine, of_mine), guess=asked.chance, groups=asked.groups)
+
+
+def _generated(rows: Columns, given: dict[str, list[Any]]) -> Array:
+    """Tokens that the model generated in the prefix of each probe: (n_rows,), without those from outside."""
+    places: dict[int, list[int]] = {}
+    for trace_id, index in zip(given["trace_id"], given["token_index"], strict=True):
+        places.setdefault(trace_id, []).append(index)
+    if not places:
+        return rows["n_tokens"]
+    each = zip(rows["trace_id"].tolist(), rows["n_tokens"].tolist(), strict=True)
+    return np.array([n - bisect_left(places.get(trace_id, ()), n) for trace_id, n in each], object)
 
 
 def _grid(ids: Array, rows: Columns) -> Array:

@@ -15,6 +15,7 @@ from localent.records import Probe, Run, Token, Trace, token_texts
 from localent.report.measures import level_of
 from localent.report.science import Table
 from localent.report.table import cell_text, harmless
+from localent.report.trace import n_tokens
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,13 +42,15 @@ def trace_html(trace: Trace) -> str:
     texts = token_texts([token.text for token in trace.tokens])
     words = "".join(map(word, trace.tokens, texts))
     answer = "nothing that could be parsed" if trace.extraction.value is None else trace.extraction.value
-    said = f"answered {escape(harmless(answer))}, {len(trace.tokens)} tokens"
+    said = f"answered {escape(harmless(answer))}, {n_tokens(trace)}"
     verdict = f"<b>{'right' if trace.correct else 'wrong'}</b>: {said}"
     return f'<div><p>{verdict}</p><p style="white-space:pre-wrap;line-height:1.7">{words}</p>{table(trace)}</div>'
 
 
 def word(token: Token, text: str) -> str:
-    """One token as a <span>."""
+    """One token as a <span>; in italics and without colour where it came from outside."""
+    if token.given:
+        return f'<i title="from outside">{escape(harmless(text))}</i>'
     others = ", ".join(f"{other.text!r} {other.prob:.2f}" for other in token.alternatives)
     about = f"entropy {token.entropy:.3f} nats, surprisal {token.surprisal:.3f} nats, rank {token.rank}"
     title = escape(harmless(f"{about}{'; ' + others if others else ''}"))

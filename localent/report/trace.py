@@ -28,6 +28,7 @@ ENDS = {  # by Trace.finish
 SEEN = 0.05  # from this share on, a row names the probability of no answer
 UNEXPLORED = 0.2  # from this share on, a row names the unexplored probability
 Z = 1.959964  # half-width of a 95 % interval, in standard errors
+GIVEN = "> "  # before a line that came from outside
 NOTHING = 0.0005  # a smaller share would read 0.0 %
 
 
@@ -47,7 +48,7 @@ def render_trace(seen: Seen, heading: Sequence[str], style: Style) -> str:
     blocks = [
         [visible(line) for line in heading] + textwrap.wrap(verdict(trace, problem), style.width),
         wrapped_question(problem, style.width),
-        [legend(style), "", *painted(trace.tokens, texts, starts_of(trace), style)],
+        [*legends(trace, style), "", *painted(trace.tokens, texts, starts_of(trace), style)],
         answer_table(trace.probes, problem.answer, style),
         importance_table(seen.importance, style),
         hardest(trace.tokens, texts, style),
@@ -60,11 +61,17 @@ def verdict(trace: Trace, problem: Problem) -> str:
     """ "WRONG: answered 12, the true answer is 18. 54 tokens, 3 steps." """
     said = f"answered {visible(trace.extraction.value)}" if trace.extraction.value is not None else "no answer found"
     n_steps = sum(step.kind == "reasoning" for step in trace.steps)
-    size = f"{len(trace.tokens)} tokens, {n_steps} {'step' if n_steps == 1 else 'steps'}"
+    size = f"{n_tokens(trace)}, {n_steps} {'step' if n_steps == 1 else 'steps'}"
     size += ENDS.get(trace.finish, "")
     failed = "LOOP" if trace.finish == "loop" else "WRONG"
     name, answer = "RIGHT" if trace.correct else failed, visible(problem.answer)
     return f"{name}: {said}, the true answer is {answer}. {size}."
+
+
+def n_tokens(trace: Trace) -> str:
+    """ "54 tokens", and how many more came from outside."""
+    n = len(trace.generated)
+    return f"{n} tokens" + (f" and {len(trace.tokens) - n} given" if n < len(trace.tokens) else "")
 
 
 def wrapped_question(problem: Problem, width: int) -> list[str]:
@@ -83,14 +90,24 @@ def legend(style: Style) -> str:
     return f"{style.measure} {f'({unit}) ' if unit else ''}from {shades}"
 
 
+def legends(trace: Trace, style: Style) -> list[str]:
+    """The meaning of the colours or marks, and of the lines that came from outside."""
+    outside = [f"{GIVEN}from outside"] if len(trace.generated) < len(trace.tokens) else []
+    return [legend(style), *outside]
+
+
 def painted(tokens: Sequence[Token], texts: Sequence[str], starts: set[int], style: Style) -> list[str]:
     """The text in lines of at most `width` columns, with every step on a new line and no empty lines."""
-    flow, page = Flow(style), []
+    flow, page, before = Flow(style), [], False
     for index, (token, text) in enumerate(zip(tokens, texts, strict=True)):
+        begins = token.given and not before
+        level = 0 if token.given else level_of(getattr(token, style.measure), style.measure)
         page += [
-            flow.line() if index in starts else "",
-            flow.add(text, level_of(getattr(token, style.measure), style.measure)),
+            flow.line() if index in starts or begins else "",
+            flow.add(GIVEN, 0) if begins else "",
+            flow.add(text, level),
         ]
+        before = token.given
     return [line for line in "".join(page).split("\n") if line]
 
 
@@ -219,7 +236,7 @@ def aside(probe: Probe, truth: str, style: Style) -> str:
 def closing(trace: Trace, problem: Problem, style: Style) -> str:
     """The lines below a trace that was watched. Without a true answer they do not say right or wrong."""
     said = visible(trace.extraction.value) if trace.extraction.value is not None else "nothing that could be parsed"
-    size = f"{len(trace.tokens)} tokens{ENDS.get(trace.finish, '')}"
+    size = f"{n_tokens(trace)}{ENDS.get(trace.finish, '')}"
     ending = verdict(trace, problem) if problem.answer else f"Answered {said}. {size}."
     spark = answer_table(trace.probes, problem.answer, style)[:1] if trace.probes else []
     text = "\n".join([*textwrap.wrap(ending, style.width), *spark])
@@ -246,7 +263,9 @@ def sparkline(values: Sequence[float], style: Style) -> str:
 
 def hardest(tokens: Sequence[Token], texts: Sequence[str], style: Style, n: int = 5) -> list[str]:
     """The tokens with the largest measure, with their alternatives."""
-    order = sorted(range(len(tokens)), key=lambda i: -getattr(tokens[i], style.measure))[:n]
+    order = sorted(
+        (i for i, token in enumerate(tokens) if not token.given), key=lambda i: -getattr(tokens[i], style.measure)
+    )[:n]
     if not order:
         return []
     head = f"{'token':>5}  {'text':<14}{style.measure:>10}{'p':>7}{'rank':>6}"

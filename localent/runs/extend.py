@@ -105,14 +105,16 @@ def _opened(model: str, task: tasks.Task, run: Run, traces: Sequence[Written]) -
 
 def stored(store: Database, run_id: str) -> list[Written]:
     """All traces of a run as token ids and step ends; the token that ends a trace is in no step."""
-    traces = store.traces(run_id, ("trace_id", "problem_id", "sample", "correct", "n_tokens"))
-    tokens, ends = store.tokens(run_id, ("token_id", "text", "piece")), _step_ends(store, run_id)
-    starts, found = np.r_[0, np.cumsum(traces["n_tokens"], dtype=int)].tolist(), []
-    for i, (trace_id, problem, sample, correct, n) in enumerate(zip(*traces.values(), strict=True)):
-        at = slice(starts[i], starts[i + 1])
+    traces = store.traces(run_id, ("trace_id", "problem_id", "sample", "correct", "n_tokens", "n_given"))
+    tokens, ends = store.tokens(run_id, ("token_id", "text", "piece", "given")), _step_ends(store, run_id)
+    sizes = np.array(traces["n_tokens"], int) + np.array(traces["n_given"], int)
+    starts, found = np.r_[0, np.cumsum(sizes)].tolist(), []
+    for i, (trace_id, problem, sample, correct, *_) in enumerate(zip(*traces.values(), strict=True)):
+        at, n = slice(starts[i], starts[i + 1]), int(sizes[i])
         is_end = n > 0 and not tokens["text"][at][-1] and tokens["piece"][at][-1] is None
         mine = (0, *(min(end, n - is_end) for end in ends.get(trace_id, ())))
-        found.append(Written(trace_id, problem, sample, bool(correct), tuple(tokens["token_id"][at]), mine))
+        given = frozenset(np.flatnonzero(tokens["given"][at]).tolist())
+        found.append(Written(trace_id, problem, sample, bool(correct), tuple(tokens["token_id"][at]), mine, given))
     return found
 
 

@@ -17,7 +17,7 @@ from localent.tasks.kinds import Grammar
 from localent.tasks.kinds.cues import Cue, cue_named
 from localent.tasks.kinds.option_text import OptionTexts, are_texts, options_of, text_of_option
 from localent.tracing.attempt import Question
-from localent.tracing.prompt_tokens import continued, prompt_tokens
+from localent.tracing.prompt_tokens import continued, prompt_tokens, space_after
 
 LOG = logging.getLogger("localent")
 OF_PROBES = ("cue", "epsilon", "max_fed", "paths", "stop", "stop_from", "probes")  # settings that only probes use
@@ -103,11 +103,24 @@ class Prompts:
             closing=tuple(self._closing(text)) if self.settings.think_budget else (),
             at_once=text.at_once,
             said=lambda answer: continued(text.cue.answered(self._spelled(problem, answer)), self.vocab),
+            observations=tuple(self._observations(problem, prompt, at_once=text.at_once)),
         )
 
     def _spelled(self, problem: Problem, answer: str) -> str:
         """An answer as the model would write it: by text, the option itself."""
         return text_of_option(problem, answer) if self.by_text else answer
+
+    def _observations(self, problem: Problem, prompt: Prompt, *, at_once: bool) -> Iterator[tuple[int, ...]]:
+        """The tokens of each line that arrives while the model reasons. Raises UsageError where none can arrive."""
+        if problem.observations and at_once:
+            raise UsageError(f"{self.task.name} has observations, which arrive between steps: add --answer-by letter.")
+        if problem.observations and self.settings.think_budget:
+            raise UsageError(f"{self.task.name} has observations, which --think-budget would cut off: leave it out.")
+        if problem.observations and self.settings.stop:
+            raise UsageError(f"{self.task.name} has observations, which --stop does not work with yet: leave it out.")
+        space = space_after(prompt, self.vocab)
+        for i, line in enumerate(problem.observations):
+            yield tuple(continued(f"{'' if i else space}{line}\n", self.vocab))
 
     def _closing(self, text: tasks.PromptText) -> list[int]:
         """The tokens that close a thought whose budget is spent, with a message."""

@@ -31,8 +31,8 @@ def to_generate(settings: Settings, weights: Model, questions: Sequence[Question
     """Room for the longest prompt, a trace of max_tokens after it, and its probes."""
     max_tokens = settings.max_tokens or min(_usual(settings, questions[0]), weights.n_ctx_train // 2)
     _check_budget(settings, questions[0], max_tokens)
-    longest = max(questions, key=lambda question: len(question.prompt.tokens))
-    n_prompt = len(longest.prompt.tokens)
+    longest = max(questions, key=lambda question: len(question.prompt.tokens) + question.n_given)
+    n_prompt = len(longest.prompt.tokens) + longest.n_given
     n_probe, limit = to_probe(settings, questions), settings.ctx or weights.n_ctx_train
     needed = n_prompt + max_tokens + n_probe
     if needed > limit:

@@ -13,7 +13,17 @@ import math
 import sqlite3
 from collections.abc import Callable, Iterator
 
-from localent.store.schema import APPLICATION_ID, TABLES_1, TABLES_2, TABLES_3, TABLES_4, TABLES_5, TABLES_6, VIEWS
+from localent.store.schema import (
+    APPLICATION_ID,
+    OPERATORS,
+    TABLES_1,
+    TABLES_2,
+    TABLES_3,
+    TABLES_4,
+    TABLES_5,
+    TABLES_6,
+    VIEWS,
+)
 
 NEXT_ENTROPY = "next_entropy real /* nats: of the one token after the cue, full vocabulary; null: not read */"
 
@@ -156,9 +166,25 @@ def thirteenth(conn: sqlite3.Connection) -> None:
     conn.execute(f"alter table probes add column {NEXT_ENTROPY}")
 
 
+GIVEN = (
+    "given integer not null default 0 check (given in (0, 1)) /* 1: it came from outside (an observation) and was not"
+    " generated: no part of the trace's or step's entropy, surprisal, log_prob and n_tokens */"
+)
+N_GIVEN = "n_given integer not null default 0 /* tokens that came from outside, between those generated */"
+
+
+def fourteenth(conn: sqlite3.Connection) -> None:
+    """Version 14: tokens that came from outside are marked, and no part of a trace's entropy and length."""
+    conn.execute(f"alter table tokens add column {GIVEN}")
+    conn.execute(f"alter table traces add column {N_GIVEN}")
+    conn.execute("drop index tokens_operators")
+    conn.execute(f"create index tokens_operators on tokens (text, entropy, surprisal, given) where {OPERATORS}")
+
+
 # The n-th makes version n.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...]
 MIGRATIONS = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth, thirteenth)
+MIGRATIONS = (*MIGRATIONS, fourteenth)
 
 
 def version(conn: sqlite3.Connection) -> int:

@@ -128,6 +128,17 @@ class Reader(File):
         """Columns of the table tokens, all unless named, ordered by problem, sample and token_index."""
         return self._in_traces("tokens", columns, run_id)
 
+    def generated(self, run_id: str, columns: Sequence[str] = ()) -> Columns:
+        """The same without the tokens that came from outside."""
+        return self._in_traces("tokens", columns, run_id, "and given = 0")
+
+    def given(self, run_id: str) -> Columns:
+        """The columns trace_id and token_index of the tokens that came from outside."""
+        sql = f"select trace_id, token_index from {IN_TRACES.format('tokens')} where run_id = ? and given = 1"
+        if not self.first("select 1 from traces where run_id = ? and n_given limit 1", self.run(run_id).run_id):
+            return {"trace_id": [], "token_index": []}
+        return self.query_columns(sql, ["trace_id", "token_index"], self.run(run_id).run_id)
+
     def probe_rows(self, run_id: str, columns: Sequence[str] = ()) -> Columns:
         """Columns of the table probes, all unless named, in the order of `probes`: without the view's joins."""
         return self._in_traces("probes", columns, run_id)
@@ -136,15 +147,18 @@ class Reader(File):
         """Columns of the table answers, all unless named, ordered by problem, sample, k, estimator and answer_rank."""
         return self._in_traces("answers", columns, run_id)
 
-    def _in_traces(self, table: str, columns: Sequence[str], run_id: str) -> Columns:
-        return self._columns(table, columns, IN_TRACES.format(table), f"problem_id, sample, {ORDER[table]}", run_id)
+    def _in_traces(self, table: str, columns: Sequence[str], run_id: str, also: str = "") -> Columns:
+        source, order = IN_TRACES.format(table), f"problem_id, sample, {ORDER[table]}"
+        return self._columns(table, columns, source, order, run_id, also)
 
-    def _columns(self, relation: str, wanted: Sequence[str], source: str, order: str, run_id: str) -> Columns:
+    def _columns(
+        self, relation: str, wanted: Sequence[str], source: str, order: str, run_id: str, also: str = ""
+    ) -> Columns:
         names, known = list(wanted or self.schema[relation]), self.schema[relation]
         if unknown := [name for name in names if name not in known]:
             raise UsageError(f"{relation} has no column '{unknown[0]}'; it has {', '.join(known)}.")
         found = ", ".join(f"{relation}.{name}" for name in names)
-        sql = f"select {found} from {source} where run_id = ? order by {order}"
+        sql = f"select {found} from {source} where run_id = ? {also} order by {order}"
         return self.query_columns(sql, names, self.run(run_id).run_id)
 
 

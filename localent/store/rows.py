@@ -173,7 +173,9 @@ def trace_rows(run: Run, trace: Trace) -> Iterator[Rows]:
     key = trace_id(run.run_id, trace.problem_id, trace.sample)
     probes = sorted(trace.probes, key=probe_key)
     yield alternative_rows(key, trace.tokens)
-    yield Rows("tokens", ("trace_id", "token_index", "text", "piece", *TOKEN), list(token_values(key, trace.tokens)))
+    yield Rows(
+        "tokens", ("trace_id", "token_index", "text", "piece", "given", *TOKEN), list(token_values(key, trace.tokens))
+    )
     yield answer_rows(key, probes)
     yield probe_rows(key, probes)
     yield step_rows(key, trace)
@@ -187,15 +189,20 @@ def trace_row(key: int, run: Run, trace: Trace) -> Rows:
     row |= {"correct": flag(trace.correct, "Trace.correct"), "finish": trace.finish}
     row |= {"answer": read.value, "answer_raw": read.raw}
     row |= {"extraction_method": read.method, "extraction_problem": read.problem}
-    row |= {"n_prompt": trace.n_prompt, "n_tokens": len(trace.tokens)}
+    own = trace.generated
+    row |= {"n_prompt": trace.n_prompt, "n_tokens": len(own), "n_given": len(trace.tokens) - len(own)}
     row |= {"n_steps": sum(step.kind == "reasoning" for step in trace.steps)}
     row |= {"n_probe_tokens": sum(probe.n_fed for probe in trace.probes)}
-    row |= entropy_columns(trace.tokens) | {"log_prob": -fsum(token.surprisal for token in trace.tokens)}
+    row |= entropy_columns(own) | {"log_prob": -fsum(token.surprisal for token in own)}
     return one("traces", row | {"text": trace.text})
 
 
 def entropy_columns(tokens: Sequence[Token]) -> dict[str, float | None]:
-    """Means over tokens, stored with their trace or step for the views; fsum rounds once, in any order."""
+    """Means over the tokens that were generated, stored with their trace or step for the views.
+
+    fsum rounds once, in any order.
+    """
+    tokens = [token for token in tokens if not token.given]
     if not tokens:
         return {"mean_entropy": None, "max_entropy": None, "mean_surprisal": None}
     return {
@@ -206,11 +213,11 @@ def entropy_columns(tokens: Sequence[Token]) -> dict[str, float | None]:
 
 
 def token_values(key: int, tokens: Sequence[Token]) -> Iterator[tuple[Any, ...]]:
-    """Columns trace_id, token_index, text, piece, measures."""
+    """Columns trace_id, token_index, text, piece, given, measures."""
     texts = token_texts([token.text for token in tokens])
     for index, (token, text) in enumerate(zip(tokens, texts, strict=True)):
         piece = None if text.encode() == token.text else token.text
-        yield key, index, text, piece, *measures_of(token)
+        yield key, index, text, piece, flag(token.given, "Token.given"), *measures_of(token)
 
 
 def alternative_rows(key: int, tokens: Sequence[Token]) -> Rows:
@@ -277,7 +284,8 @@ def trace_of(
 
 def token_of(row: Row, alternatives: tuple[Alternative, ...] = ()) -> Token:
     piece = row["text"].encode() if row["piece"] is None else row["piece"]
-    return Token(text=piece, alternatives=alternatives, **{name: row[name] for name in TOKEN})
+    given = bool(row["given"])
+    return Token(text=piece, alternatives=alternatives, given=given, **{name: row[name] for name in TOKEN})
 
 
 def step_of(row: Row) -> Step:

@@ -67,7 +67,7 @@ where a.correct = 1 limit 50""",
         "operator-entropy",
         "Entropy at the tokens + - * / =, before the operator was taken: mean and how often, most uncertain first.",
         f"""with spelled as (select text, count(*) as n, sum(entropy) as entropies, max(entropy) as highest,
-  sum(surprisal) as surprisals from tokens where {OPERATORS} group by text)
+  sum(surprisal) as surprisals from tokens where {OPERATORS} and given = 0 group by text)
 select trim(text) as operator, sum(n) as n, sum(entropies) / sum(n) as mean_entropy, max(highest) as max_entropy,
   sum(surprisals) / sum(n) as mean_surprisal
 from spelled group by trim(text) order by mean_entropy desc""",
@@ -78,7 +78,7 @@ from spelled group by trim(text) order by mean_entropy desc""",
         """with worst as (select trace_id, start_token, end_token from steps order by max_entropy desc limit 40)
 select k.trace_id, k.token_index, k.text, k.entropy, k.surprisal, k.rank, k.top1_prob
 from worst cross join tokens k on k.trace_id = worst.trace_id
-  and k.token_index >= worst.start_token and k.token_index < worst.end_token
+  and k.token_index >= worst.start_token and k.token_index < worst.end_token and k.given = 0
 order by k.entropy desc limit 20""",
     ),
     Query(

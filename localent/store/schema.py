@@ -84,19 +84,19 @@ TABLES_1 = (
   extraction_method text not null,     -- how the answer was read
   extraction_problem text,             -- why answer is null
   n_prompt integer not null,           -- tokens of the prompt
-  n_tokens integer not null,           -- tokens generated
+  n_tokens integer not null,           -- tokens generated; those that came from outside are n_given
   n_steps integer not null,            -- reasoning steps, the answer not counted
   n_probe_tokens integer not null,     -- tokens fed for the probes that were read along with the trace
   mean_entropy real,                   -- nats, over tokens; null: no token
   max_entropy real,                    -- nats, over tokens
   mean_surprisal real,                 -- nats, over tokens
   log_prob real not null,              -- nats: log-probability of all tokens, minus the sum of surprisals
-  text text not null,                  -- as the model wrote it
+  text text not null,                  -- as the model wrote it, with what came from outside
   foreign key (task, problem_id) references problems,
   unique (run_id, problem_id, sample)
 ) strict""",
     "create index traces_by_problem on traces (task, problem_id)",
-    """create table tokens ( -- one generated token: the prediction that was made and the token taken
+    """create table tokens ( -- one token of a trace: the prediction that was made and the token taken
   trace_id integer not null references traces on delete cascade, -- the trace
   token_index integer not null,        -- its place in the trace, from 0
   token_id integer not null,           -- in the model's vocabulary
@@ -133,7 +133,7 @@ TABLES_1 = (
   estimator text not null,             -- the kind of answer where computed from logits: "number", "choice" (by letter),
                                        -- "option text"; "rollout" where sampled; a control adds its name:
                                        -- "number:shuffled"
-  n_tokens integer not null,           -- tokens of the prefix after the prompt
+  n_tokens integer not null,           -- tokens of the prefix after the prompt, with those from outside
   position real not null,              -- k / K; 0 where K is 0
   entropy real not null,               -- nats. Of the answer, given that there is one; null: next to none. Computed
                                        -- where explored, estimated without bias elsewhere; rollout: Miller and Madow's
@@ -239,8 +239,9 @@ TABLES_4 = (
   task text not null references tasks, -- the set of problems
   subject text not null,               -- a model, or "earlier -> later"
   claim text not null,                 -- what is claimed, in words
-  verdict text not null,               -- "supported" | "smaller than X" | "undecided" | "explained by length" or
-                                       -- "by the question" | "reported": no claim | "withheld"
+  verdict text not null,               -- "supported" | "smaller than X" | "refuted" (of a claim of no effect) |
+                                       -- "undecided" | "explained by length" or "by the question" | "reported": no
+                                       -- claim | "withheld"
   effect real,                         -- in `unit`; positive: as claimed; null: see note
   low real,                            -- lower end of the 95 % interval, clustered by problem
   high real,                           -- upper end of it
@@ -358,7 +359,8 @@ select t.trace_id, t.run_id, m.name as model, m.quant, t.task, t.problem_id, p.s
   t.n_prompt, t.n_tokens, t.n_steps, t.n_probe_tokens,
   t.mean_entropy, t.max_entropy, t.mean_surprisal, t.log_prob,
   first.entropy as answer_entropy_first, half.entropy as answer_entropy_half, last.entropy as answer_entropy_last,
-  first.p_true as p_true_first, half.p_true as p_true_half, last.p_true as p_true_last
+  first.p_true as p_true_first, half.p_true as p_true_half, last.p_true as p_true_last,
+  t.n_given
 from traces t
 join runs r on r.run_id = t.run_id
 join models m on m.sha256 = r.model_sha256

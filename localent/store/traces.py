@@ -109,7 +109,8 @@ def importance_of_run(db: Database, run_id: str) -> list[Importance]:
 
 OWN = "control is null and n_rollouts is null"
 DRAWN = {
-    "tokens": "select text, entropy, surprisal, varentropy, rank from tokens where trace_id = ? order by token_index",
+    "tokens": "select text, entropy, surprisal, varentropy, rank, given from tokens where trace_id = ?"
+    " order by token_index",
     "alternatives": "select token_index, text, prob from alternatives where trace_id = ?"
     " order by token_index, alternative_rank",
     "steps": "select start_token, end_token, kind from steps where trace_id = ? order by step_index",

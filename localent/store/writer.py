@@ -141,7 +141,7 @@ class Writer(File):
     def _count(self, session_id: int, trace: Trace) -> None:
         self._touch(session_id)
         n_probe_tokens = sum(probe.n_fed for probe in trace.probes)
-        self.conn.execute(COUNT, (len(trace.tokens), n_probe_tokens, session_id))
+        self.conn.execute(COUNT, (len(trace.generated), n_probe_tokens, session_id))
 
     def _touch(self, session_id: int) -> None:
         """Set when the session was last seen at work."""

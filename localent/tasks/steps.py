@@ -12,11 +12,13 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 
 from localent.records import Choice, Step, text_of, token_texts
 from localent.tasks.grade import answer_start
 from localent.tasks.kinds.kind import Kind
+from localent.tasks.observed import own
 from localent.tasks.text import sentence_ends
 from localent.tasks.thought import DEFAULT, ThoughtFormat
 
@@ -46,16 +48,32 @@ def of_trace(
     *,
     thinking: bool = False,
     thought: ThoughtFormat = DEFAULT,
+    given: Sequence[bool] = (),
 ) -> tuple[Step, ...]:
     """The steps of a trace from its token pieces: `split`, the answer set apart, mapped to tokens.
 
-    thinking: the text ends within a thought, so that nothing in it is an answer yet.
+    thinking: the text ends within a thought, so that nothing in it is an answer yet. given: which pieces came from
+    outside; none where it is empty. Such a line begins the step that follows it, and states no answer.
     """
     text = text_of(pieces)
-    start = None if thinking else thought.after(text)
+    said = own(token_texts(pieces), given) if any(given) else text
+    start = None if thinking else thought.after(said)
     if start is None and not thinking:
-        start = answer_start(text, kind, choices, thought)
-    return to_token_steps(split(text, start, thought), pieces, start)
+        start = answer_start(said, kind, choices, thought)
+    steps = to_token_steps(split(text, start, thought), pieces, start)
+    return _after_given(steps, given) if any(given) else steps
+
+
+def _after_given(steps: Sequence[Step], given: Sequence[bool]) -> tuple[Step, ...]:
+    """The steps, each line from outside joined with the reasoning that follows it."""
+    found: list[Step] = []
+    for step in steps:
+        last = found[-1] if found else None
+        if last and given[last.end - 1] and step.kind == last.kind:
+            found[-1] = replace(last, end=step.end, text=last.text + step.text)
+        else:
+            found.append(replace(step, index=len(found)))
+    return tuple(found)
 
 
 def split(text: str, answer: int | None = None, thought: ThoughtFormat = DEFAULT) -> list[Range]:

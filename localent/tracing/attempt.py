@@ -15,7 +15,7 @@ from localent.stopping import Stop
 from localent.tasks.kinds import OPTION_TEXT, Grammar, Kind
 from localent.tasks.kinds.option_text import OptionTexts, leading
 from localent.tasks.thought import DEFAULT
-from localent.tracing.generate import LOOP, STOP, Budget, Generation, Limits, generate
+from localent.tracing.generate import LOOP, STOP, Arrivals, Budget, Generation, Limits, generate
 from localent.tracing.places import probed_at
 from localent.tracing.probe import Asked, Effort, probe
 
@@ -43,6 +43,12 @@ class Question:
     closing: tuple[int, ...] = ()  # tokens that end a thought whose budget is spent
     at_once: bool = False  # the prompt ends in the cue: the trace is an answer without reasoning
     said: Callable[[str], Sequence[int]] = lambda answer: ()  # an answer -> the tokens that state it after the cue
+    observations: tuple[tuple[int, ...], ...] = ()  # the tokens of each line that arrives before a step
+
+    @property
+    def n_given(self) -> int:
+        """Tokens that may come from outside."""
+        return sum(map(len, self.observations))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +75,12 @@ class Setup:
             stops=tuple(stop.encode() for stop in question.stops),
             answered=self._answered(question) if self.stop_answered and not question.at_once else None,
             budget=budget or None,
+            arrivals=Arrivals(question.observations, self._n_ended(question)) if question.observations else None,
         )
         return replace(self, limits=limits)
+
+    def _n_ended(self, question: Question) -> Callable[[Sequence[bytes], Sequence[bool]], int | None]:
+        return lambda pieces, given: n_ended(question, pieces, self.kind, given)
 
     def _answered(self, question: Question) -> Callable[[str], bool]:
         choices, thought = question.problem.choices, question.thought
@@ -104,21 +114,38 @@ def attempt(question: Question, sample: int, how: Setup) -> Fed:
 
 def steps_of(question: Question, written: Generation, kind: Kind) -> tuple[Step, ...]:
     """The reasoning steps of a generation, and its answer."""
-    pieces = [token.text for token in written.tokens]
-    return parts_of(question, pieces, kind, thinking=cut_off(question, written))
+    pieces, given = [token.text for token in written.tokens], [token.given for token in written.tokens]
+    return parts_of(question, pieces, kind, thinking=cut_off(question, written), given=given)
 
 
-def parts_of(question: Question, pieces: Sequence[bytes], kind: Kind, *, thinking: bool) -> tuple[Step, ...]:
-    """The reasoning steps of a text in token pieces, and its answer, which is all of it where it was asked at once."""
+def parts_of(
+    question: Question, pieces: Sequence[bytes], kind: Kind, *, thinking: bool, given: Sequence[bool] = ()
+) -> tuple[Step, ...]:
+    """The reasoning steps of a text in token pieces, and its answer, which is all of it where it was asked at once.
+
+    given: which pieces came from outside; none where it is empty.
+    """
     if question.at_once:
         whole = tasks.text_of(pieces)
         return (Step(0, 0, len(pieces), whole, "answer"),) if whole else ()
-    return tasks.of_trace(pieces, kind, question.problem.choices, thinking=thinking, thought=question.thought)
+    choices, thought = question.problem.choices, question.thought
+    return tasks.of_trace(pieces, kind, choices, thinking=thinking, thought=thought, given=given)
+
+
+def n_ended(question: Question, pieces: Sequence[bytes], kind: Kind, given: Sequence[bool] = ()) -> int | None:
+    """k where k reasoning steps are complete and nothing follows them yet; None in the middle of one."""
+    if pieces and b"\n" not in pieces[-1]:
+        return None
+    text = tasks.text_of(pieces)
+    if not (question.at_once or tasks.ends_step(text, question.thought)):
+        return None
+    steps = parts_of(question, pieces, kind, thinking=question.thought.is_open(text), given=given)
+    return len(steps) if all(step.kind == "reasoning" for step in steps) else None
 
 
 def cut_off(question: Question, written: Generation) -> bool:
     """True if a trace was ended in the middle of a thought: nothing stated by then counts as an answer."""
-    return _is_cut_off(question, written.text, written.finish)
+    return _is_cut_off(question, written.own_text, written.finish)
 
 
 def _is_cut_off(question: Question, text: str, finish: str) -> bool:
@@ -197,7 +224,7 @@ def _answer(question: Question, written: Generation, kind: Kind, probes: Sequenc
     """The answer that a trace gives; by the text of an option, the leading one after its reasoning."""
     if kind is OPTION_TEXT and not cut_off(question, written):
         return leading(probes, question.problem)
-    return stated(question, written.text, written.finish, kind)
+    return stated(question, written.own_text, written.finish, kind)
 
 
 def stated(question: Question, text: str, finish: str, kind: Kind) -> Extraction:

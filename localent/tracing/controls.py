@@ -40,6 +40,7 @@ class Written:
     correct: bool
     tokens: tuple[int, ...]
     ends: tuple[int, ...]  # tokens in the prefix after k = 0..K reasoning steps
+    given: frozenset[int] = frozenset()  # indices of the tokens that came from outside
 
     @property
     def n_steps(self) -> int:

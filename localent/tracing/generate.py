@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from localent.engine import Prompt, Vocab
 from localent.measure.meter import Meter, Reading
 from localent.measure.sampling import Draws, Sampler
-from localent.records import Alternative, Token, text_of
+from localent.records import Alternative, Token, text_of, token_texts
+from localent.tasks import observed
 from localent.tracing.loops import EVERY, is_loop
 
 STOP, LENGTH, LOOP, EARLY = "stop", "length", "loop", "early"  # why a generation ended
@@ -30,8 +31,38 @@ class Generation:
 
     @property
     def text(self) -> str:
-        """The decoded text, as it is graded and stored."""
+        """The decoded text, as it is stored."""
         return text_of([self.raw])
+
+    @property
+    def own_text(self) -> str:
+        """The text with what came from outside blanked out, as it is graded."""
+        return own_text(self.tokens)
+
+
+def own_text(tokens: Sequence[Token]) -> str:
+    """The text of tokens, those that came from outside blanked out."""
+    if not any(token.given for token in tokens):
+        return text_of(token.text for token in tokens)
+    return observed.own(token_texts([token.text for token in tokens]), [token.given for token in tokens])
+
+
+@dataclass(frozen=True, slots=True)
+class Arrivals:
+    """Lines from outside: the first is fed before the first token, each other where the step after the last has ended.
+
+    n_ended: (pieces, whether each is given) -> reasoning steps that are complete there; None: in the middle of one.
+    """
+
+    lines: tuple[tuple[int, ...], ...]  # token ids
+    n_ended: Callable[[Sequence[bytes], Sequence[bool]], int | None]
+
+    def due(self, n_fed: int, pieces: Sequence[bytes], given: Sequence[bool]) -> tuple[int, ...]:
+        """The line that is to be fed after these pieces, of which n_fed lines are a part; none where it is not due."""
+        if n_fed == len(self.lines) or (n_fed and given[-1]):
+            return ()
+        n_ended = self.n_ended(pieces, given) if n_fed else 0
+        return self.lines[n_fed] if n_ended is not None and n_ended >= n_fed else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +86,35 @@ class Budget:
 class Limits:
     """The limits of a trace besides the model's own end of generation, and its optional measures."""
 
-    max_tokens: int
+    max_tokens: int  # that the model writes; lines from outside do not count
     stops: tuple[bytes, ...] = ()  # texts that end it; they are cut off where a token begins
     top_k: int = 0  # also take the top-k measures with this k; 0: do without them
     alternatives: int = 0  # also keep so many of the most likely tokens
     answered: Callable[[str], bool] | None = None  # the text so far -> True: end here; asked at the end of a line
     end_loops: bool = False  # end a trace that repeats itself
     budget: Budget | None = None
+    arrivals: Arrivals | None = None
+
+
+@dataclass(slots=True)
+class _Forced:
+    """The tokens that are fed in place of drawn ones: the end of a thought, and lines from outside."""
+
+    limits: Limits
+    waiting: list[int] = field(default_factory=list)
+    given: bool = False  # they come from outside
+    n_lines: int = 0  # from outside, so far
+
+    def look(self, tokens: Sequence[Token]) -> None:
+        """Take note of what is due after these tokens."""
+        if self.waiting:
+            return
+        if self.limits.budget and _is_spent(tokens, self.limits.budget):
+            self.waiting, self.given = list(self.limits.budget.closing), False
+        elif self.limits.arrivals and (not self.n_lines or b"\n" in tokens[-1].text):
+            pieces, given = [token.text for token in tokens], [token.given for token in tokens]
+            self.waiting, self.given = list(self.limits.arrivals.due(self.n_lines, pieces, given)), True
+            self.n_lines += bool(self.waiting)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +134,7 @@ def generate(
     number per token, so that a trace depends on nothing but its own seed.
     """
     tokens: list[Token] = []
-    closing: list[int] = []
+    forced = _Forced(limits)
     draws = Draws(sampler, rng, prompt.tokens)
     row = yield prompt
     while True:
@@ -91,14 +144,14 @@ def generate(
                 tokens.append(measured(row, meter, meter.read(row), draws.give(given), vocab, limits))
                 row = yield given
             return Generation(tuple(tokens), EARLY, len(tokens))
-        reading = meter.read(row)
-        token_id = draws.give(closing.pop(0)) if closing else draws.take(meter, row, reading)
-        tokens.append(measured(row, meter, reading, token_id, vocab, limits))
+        forced.look(tokens)
+        reading, outside = meter.read(row), bool(forced.waiting) and forced.given
+        token_id = draws.give(forced.waiting.pop(0)) if forced.waiting else draws.take(meter, row, reading)
+        token = measured(row, meter, reading, token_id, vocab, limits)
+        tokens.append(replace(token, given=True) if outside else token)
         n_fed = len(tokens) - 1
-        if finish := _finish(tokens, vocab, limits):
+        if not outside and (finish := _finish(tokens, vocab, limits)):
             return Generation(tuple(tokens), finish, min(n_fed, len(tokens)))
-        if limits.budget and _is_spent(tokens, limits.budget):
-            closing = list(limits.budget.closing)
         row = yield token_id
 
 
@@ -107,14 +160,21 @@ def _finish(tokens: list[Token], vocab: Vocab, limits: Limits) -> str | None:
     last = tokens[-1]
     if last.token_id in vocab.eog or _cut_at_stop(tokens, limits.stops) or _is_answered(tokens, limits):
         return STOP
-    if limits.end_loops and len(tokens) % EVERY == 0 and is_loop([token.token_id for token in tokens]):
+    if limits.end_loops and len(tokens) % EVERY == 0 and is_loop(_since_given(tokens)):
         return LOOP
-    return LENGTH if len(tokens) == limits.max_tokens else None
+    n = len(tokens) if limits.arrivals is None else sum(not token.given for token in tokens)
+    return LENGTH if n == limits.max_tokens else None
+
+
+def _since_given(tokens: Sequence[Token]) -> list[int]:
+    """The token ids after the last line from outside: lines that repeat themselves make no loop."""
+    last = max((i for i, token in enumerate(tokens) if token.given), default=-1)
+    return [token.token_id for token in tokens[last + 1 :]]
 
 
 def _is_answered(tokens: Sequence[Token], limits: Limits) -> bool:
     asked = limits.answered is not None and b"\n" in tokens[-1].text
-    return asked and limits.answered(text_of(token.text for token in tokens))  # type: ignore[misc]
+    return asked and limits.answered(own_text(tokens))  # type: ignore[misc]
 
 
 def _is_spent(tokens: Sequence[Token], budget: Budget) -> bool:

@@ -41,6 +41,11 @@ def continued(text: str, vocab: Vocab, *, special: bool = False) -> list[int]:
     return after_line[len(line) :] if after_line[: len(line)] == line else vocab.tokenize(text, special=special)
 
 
+def space_after(prompt: Prompt, vocab: Vocab) -> str:
+    """What parts a line from the prompt before it: a space where the prompt ends in none."""
+    return "" if vocab.pieces[prompt.tokens[-1]][-1:].isspace() else " "
+
+
 def _is_plain(text: str, vocab: Vocab) -> bool:
     return vocab.tokenize(text, special=True) == vocab.tokenize(text)
 

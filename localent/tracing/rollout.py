@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -18,7 +19,8 @@ from localent.engine import Coroutine, Feed, Rewind, Vocab
 from localent.errors import UsageError
 from localent.measure.meter import Meter
 from localent.measure.sampling import Draws, Sampler, rng
-from localent.records import Answer, Probe
+from localent.records import Answer, Probe, token_texts
+from localent.tasks import observed
 from localent.tracing.attempt import Question, stated
 from localent.tracing.controls import Written
 from localent.tracing.generate import LENGTH, LOOP, STOP, Limits
@@ -79,50 +81,114 @@ def continuations(
     for j in part.js:
         yield Rewind(len(written))
         draws = Draws(how.sampler, rng(how.seed, own.problem_id, own.sample, stream=f"rollout:{part.k}:{j}"), written)
-        text, n_fed, finish = yield from continuation(row, how, draws, prefix, vocab, meter)
+        going = Going.after(prefix, own.given, how.limits, vocab)
+        text, n_fed, finish = yield from continuation(row, draws, going, meter)
         found.append(Continued(stated(question, text, finish, how.kind).value, n_fed))
     return found
 
 
+@dataclass(slots=True)
+class Going:
+    """A continuation under way: the tokens of prefix and continuation, and those that wait to be fed."""
+
+    token_ids: list[int]
+    given: list[bool]  # those that came from outside
+    n_prefix: int
+    limits: Limits
+    vocab: Vocab
+    n_lines: int  # from outside, so far
+    waiting: list[int] = field(default_factory=list)
+    from_outside: bool = False  # those that wait
+    written: bytearray = field(default_factory=bytearray)  # after the prefix
+
+    @classmethod
+    def after(cls, prefix: Sequence[int], given: frozenset[int], limits: Limits, vocab: Vocab) -> Going:
+        """The state after a prefix, in which every line from outside begins a step."""
+        flags = [i in given for i in range(len(prefix))]
+        n_lines = sum(now and not before for before, now in pairwise([False, *flags]))
+        going = cls(list(prefix), flags, len(prefix), limits, vocab, n_lines)
+        going.look()
+        return going
+
+    @property
+    def is_full(self) -> bool:
+        """True at the limit of tokens, those from outside not counted."""
+        return len(self.token_ids) - (sum(self.given) if self.limits.arrivals else 0) >= self.limits.max_tokens
+
+    def look(self) -> None:
+        """Take note of what is due now: the end of a thought, or a line from outside."""
+        if self.waiting:
+            return
+        budget, arrivals = self.limits.budget, self.limits.arrivals
+        if budget and (not self.written or len(self.token_ids) == budget.n_tokens):
+            self.waiting, self.from_outside = budget.due(self.token_ids, self.vocab.pieces), False
+        elif arrivals and (not self.written or b"\n" in self.vocab.pieces[self.token_ids[-1]]):
+            pieces = [self.vocab.pieces[i] for i in self.token_ids]
+            self.waiting, self.from_outside = list(arrivals.due(self.n_lines, pieces, self.given)), True
+            self.n_lines += bool(self.waiting)
+
+    def take(self, token_id: int, *, outside: bool) -> None:
+        """Append a token."""
+        self.token_ids.append(token_id)
+        self.given.append(outside)
+        self.written += self.vocab.pieces[token_id]
+
+    def ended(self) -> tuple[str, str | None]:
+        """(the text, why it ends after the last token); ("", None): it goes on."""
+        token_ids, limits, last = self.token_ids, self.limits, self.token_ids[-1]
+        if last in self.vocab.eog:
+            return self.text(len(token_ids) - 1), STOP
+        cut = min((at for stop in limits.stops if (at := self.written.find(stop)) >= 0), default=None)
+        if cut is not None:
+            return self.cut_at(cut), STOP
+        if limits.answered and b"\n" in self.vocab.pieces[last] and limits.answered(text := self.text()):
+            return text, STOP
+        looping = limits.end_loops and len(token_ids) % EVERY == 0 and is_loop(self.since_given())
+        return (self.text(), LOOP) if looping else ("", None)
+
+    def since_given(self) -> list[int]:
+        """The tokens after the last line from outside."""
+        return self.token_ids[max((i for i, outside in enumerate(self.given) if outside), default=-1) + 1 :]
+
+    def text(self, n: int | None = None) -> str:
+        """The text of the first n tokens, what came from outside blanked out."""
+        return _own([self.vocab.pieces[i] for i in self.token_ids[:n]], self.given[:n])
+
+    def cut_at(self, at: int) -> str:
+        """The text with the continuation cut off after so many bytes."""
+        n = self.n_prefix
+        while n < len(self.token_ids) and at >= len(self.vocab.pieces[self.token_ids[n]]):
+            at -= len(self.vocab.pieces[self.token_ids[n]])
+            n += 1
+        pieces = [self.vocab.pieces[i] for i in self.token_ids[: n + 1]]
+        pieces[n:] = [piece[:at] for piece in pieces[n:]]
+        return _own(pieces, self.given[: len(pieces)])
+
+
+def _own(pieces: Sequence[bytes], given: Sequence[bool]) -> str:
+    """The text of pieces, those that came from outside blanked out."""
+    return observed.own(token_texts(pieces), given) if any(given) else tasks.text_of(pieces)
+
+
 def continuation(
-    row: np.ndarray, how: Rollouts, draws: Draws, prefix: Sequence[int], vocab: Vocab, meter: Meter
+    row: np.ndarray, draws: Draws, going: Going, meter: Meter
 ) -> Generator[int, np.ndarray, tuple[str, int, str]]:
     """Coroutine: sample on from the row after a prefix until what would have ended the trace ends it.
 
-    Returns the text, prefix included, how many tokens were fed, and why it ended: STOP, LENGTH or LOOP.
+    Returns the text as it is graded, prefix included, how many tokens were fed, and why it ended: STOP, LENGTH or LOOP.
     """
-    limits, token_ids, n_fed, written = how.limits, list(prefix), 0, bytearray()
-    closing = limits.budget.due(token_ids, vocab.pieces) if limits.budget else []
-    while len(token_ids) < limits.max_tokens:
-        token_ids.append(draws.give(closing.pop(0)) if closing else draws.take(meter, row, meter.read(row)))
-        written += vocab.pieces[token_ids[-1]]
-        text, finish = _ended(token_ids, len(prefix), written, vocab, limits)
+    n_fed = 0
+    while not going.is_full:
+        outside = bool(going.waiting) and going.from_outside
+        token_id = draws.give(going.waiting.pop(0)) if going.waiting else draws.take(meter, row, meter.read(row))
+        going.take(token_id, outside=outside)
+        text, finish = ("", None) if outside else going.ended()
         if finish is not None:
             return text, n_fed, finish
-        if limits.budget and len(token_ids) == limits.budget.n_tokens:
-            closing = limits.budget.due(token_ids, vocab.pieces)
-        if len(token_ids) < limits.max_tokens:
-            row, n_fed = (yield token_ids[-1]), n_fed + 1
-    return _text(token_ids, vocab), n_fed, LENGTH
-
-
-def _ended(
-    token_ids: Sequence[int], n_prefix: int, written: bytearray, vocab: Vocab, limits: Limits
-) -> tuple[str, str | None]:
-    """(the text, why it ends after the last of these tokens); ("", None): it goes on. written: after the prefix."""
-    if token_ids[-1] in vocab.eog:
-        return _text(token_ids[:-1], vocab), STOP
-    cut = min((at for stop in limits.stops if (at := written.find(stop)) >= 0), default=None)
-    if cut is not None:
-        return _text(token_ids[:n_prefix], vocab, bytes(written[:cut])), STOP
-    if limits.answered and b"\n" in vocab.pieces[token_ids[-1]] and limits.answered(text := _text(token_ids, vocab)):
-        return text, STOP
-    looping = limits.end_loops and len(token_ids) % EVERY == 0 and is_loop(token_ids)
-    return (_text(token_ids, vocab), LOOP) if looping else ("", None)
-
-
-def _text(token_ids: Sequence[int], vocab: Vocab, more: bytes = b"") -> str:
-    return tasks.text_of([*(vocab.pieces[i] for i in token_ids), more])
+        going.look()
+        if not going.is_full:
+            row, n_fed = (yield token_id), n_fed + 1
+    return going.text(), n_fed, LENGTH
 
 
 def rollouts_of(

@@ -21,6 +21,7 @@ from localent.tracing.attempt import (
     Question,
     Setup,
     finished,
+    n_ended,
     parts_of,
     prefix_ends,
     probe_steps,
@@ -90,14 +91,7 @@ def watched(
 
 def step_ended(vocab: Vocab, fed: Sequence[int], question: Question, kind: Kind) -> int | None:
     """k where k reasoning steps are complete and nothing follows them yet; None in the middle of one."""
-    if fed and b"\n" not in vocab.pieces[fed[-1]]:
-        return None
-    pieces = [vocab.pieces[i] for i in fed]
-    if not (question.at_once or tasks.ends_step(tasks.text_of(pieces), question.thought)):
-        return None
-    thinking = question.thought.is_open(tasks.text_of(pieces))
-    steps = parts_of(question, pieces, kind, thinking=thinking)
-    return len(steps) if all(step.kind == "reasoning" for step in steps) else None
+    return n_ended(question, [vocab.pieces[i] for i in fed], kind)
 
 
 def _stops(how: Setup, probes: Sequence[Probe], watcher: Watcher) -> bool:

@@ -88,7 +88,7 @@ class Reader:
         question = asked.split("\n\n")[0]
         numbers = next(found for found in re.findall(r"\d\d(?:, \d\d)+", question))
         candidates = tuple(map(int, numbers.split(", ")))
-        told = tuple(re.findall(rf"Clue: ({CLUE})", written))
+        told = tuple(re.findall(rf"Clue: ({CLUE})\.\n", written))
         in_question = tuple(clue[0].lower() + clue[1:] for clue in re.findall(rf"\. ({CLUE})\.", overlapping(question)))
         clues, n_lines = told or in_question, len(re.findall(r" left\.\n", written))
         if match := ANSWERING.search(written):
@@ -96,6 +96,8 @@ class Reader:
             return self.answering(match, candidates, clues[:n_read])
         line = written.rpartition("\n")[2]
         target = "The answer is" if n_lines >= len(clues) else step_of(candidates, clues, n_lines, bool(told))
+        if not target.startswith(line):  # in the middle of a clue, which is not this reader's to write
+            return [(ord("?"), 0.0)]
         return [(VOCAB.tokenize(target[len(line) :])[0], 0.0)]
 
     def answering(
@@ -137,6 +139,7 @@ def holds(clue: str, x: int) -> bool:
         "it has no digit": lambda: last not in str(x),
         "it ends in": lambda: x % 10 == int(last),
         "it begins with": lambda: x // 10 == int(last),
+        "it is a number": lambda: True,
     }
     return next(test() for words, test in tests.items() if clue.startswith(words))
 

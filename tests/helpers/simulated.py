@@ -59,6 +59,11 @@ class Simulated:
         each = np.repeat(np.maximum(self.columns[0]["mean_entropy"], 0.01), self.columns[0]["n_tokens"])
         return dict.fromkeys(names, each) | {"text": ["x"] * len(each)}
 
+    generated = tokens
+
+    def given(self, _):
+        return {"trace_id": [], "token_index": []}
+
     def steps(self, _, names):
         n = sum(self.columns[0]["n_steps"])
         return {name: ["reasoning"] * n if name == "kind" else np.ones(n) for name in names}

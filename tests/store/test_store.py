@@ -88,11 +88,11 @@ SCHEMA = {
     "tasks": "task TEXT! kind TEXT! source TEXT",
     "tokens": "trace_id INTEGER! token_index INTEGER! token_id INTEGER! text TEXT! piece BLOB surprisal REAL!"
     " entropy REAL! varentropy REAL! renyi2 REAL! top1_prob REAL! margin REAL! rank INTEGER! self_certainty REAL!"
-    " topk_confidence REAL topk_bias REAL",
+    " topk_confidence REAL topk_bias REAL given INTEGER!",
     "traces": "trace_id INTEGER! run_id TEXT! task TEXT! problem_id TEXT! sample INTEGER! correct INTEGER! finish TEXT!"
     " answer TEXT answer_raw TEXT extraction_method TEXT! extraction_problem TEXT n_prompt INTEGER! n_tokens INTEGER!"
     " n_steps INTEGER! n_probe_tokens INTEGER! mean_entropy REAL max_entropy REAL mean_surprisal REAL log_prob REAL!"
-    " text TEXT!",
+    " text TEXT! n_given INTEGER!",
     "calibrations": "run_id TEXT! signal TEXT! method TEXT! n INTEGER! n_problems INTEGER! n_wrong INTEGER! brier REAL!"
     " brier_base REAL! ece REAL! figures TEXT!",
     "checks": "session_id INTEGER! part TEXT! name TEXT! value TEXT number REAL unit TEXT ok INTEGER note TEXT",
@@ -112,7 +112,8 @@ VIEWS = {
     " shift_se p_true_before p_true_after p_true_change p_true_change_se step_text",
     "trace_summary": "trace_id run_id model quant task problem_id source_id sample correct finish answer true_answer"
     " extraction_problem problem_steps n_prompt n_tokens n_steps n_probe_tokens mean_entropy max_entropy mean_surprisal"
-    " log_prob answer_entropy_first answer_entropy_half answer_entropy_last p_true_first p_true_half p_true_last",
+    " log_prob answer_entropy_first answer_entropy_half answer_entropy_last p_true_first p_true_half p_true_last"
+    " n_given",
 }
 
 
@@ -237,9 +238,10 @@ def test_a_file_of_version_6_keeps_every_value(tmp_path):
     before, views = tables(path), {view: sql(path, f"select * from {view}") for view in VIEWS.keys() - since}
     open_db(path).close()
     after = tables(path)
-    assert {row[-4:] for row in after["problems"]} == {(None,) * 4}
-    for table, n_new in (("probes", 4), ("problems", 4)):
-        after[table] = [row[:-n_new] for row in after[table]]
+    for table, came_later in {"problems": (None,) * 4, "tokens": (0,), "traces": (0,)}.items():
+        assert {row[-len(came_later) :] for row in after[table]} == {came_later}
+        after[table] = [row[: -len(came_later)] for row in after[table]]
+    after["probes"] = [row[:-4] for row in after["probes"]]
     assert after.pop("calibrations") == []
     assert after == before
     for view, rows_ in views.items():
@@ -275,6 +277,22 @@ def test_a_control_comes_back_as_it_was_written_and_keeps_its_name_in_sql(db):
     assert trace.own_probes == own
     found = sql(db.path, "select estimator, control, n_rollouts from step_entropy where k = 1 order by 1")
     assert found == [("number", None, None), ("number:shuffled", "shuffled", None), ("rollout", None, 16)]
+
+
+def test_tokens_from_outside_are_kept_and_count_for_nothing(db):
+    trace = a_trace()
+    tokens = tuple(replace(token, given=i in (0, 1)) for i, token in enumerate(trace.tokens))
+    db.add_trace(RUN.run_id, replace(trace, tokens=tokens))
+    assert db.trace(rows.trace_id(RUN.run_id, "00", 0)).tokens == tokens
+    own = [token for token in tokens if not token.given]
+    (row,) = db.query("select * from traces")
+    assert (row["n_tokens"], row["n_given"]) == (4, 2)
+    assert row["mean_entropy"] == pytest.approx(sum(token.entropy for token in own) / 4)
+    assert row["log_prob"] == pytest.approx(-sum(token.surprisal for token in own))
+    assert db.first("select mean_entropy from steps where step_index = 0") == {"mean_entropy": None}
+    assert db.generated(RUN.run_id, ("token_index", "text"))["token_index"] == [2, 3, 4, 5]
+    assert db.given(RUN.run_id) == {"trace_id": [row["trace_id"]] * 2, "token_index": [0, 1]}
+    assert len(db.tokens(RUN.run_id, ("token_id",))["token_id"]) == 6
 
 
 def test_empty_trace_comes_back_equal(db):

@@ -278,9 +278,10 @@ def packed_traces(db: Database, runs: Sequence[RunFacts], report: Callable[[int]
 
 def for_page(rows: dict[str, list[tuple[Any, ...]]]) -> dict[str, Cells]:
     """One trace as the script reads it, with numbers rounded for display."""
-    texts, *measures = zip(*rows["tokens"], strict=True) if rows["tokens"] else ((),) * (1 + len(MEASURES))
+    texts, *measures, given = zip(*rows["tokens"], strict=True) if rows["tokens"] else ((),) * (2 + len(MEASURES))
     found: dict[str, Cells] = {"t": list(texts)}
     found |= {name: [round(x, 3) for x in column] for name, column in zip(MEASURES, measures, strict=True)}
+    found |= {"g": [i for i, outside in enumerate(given) if outside]} if any(given) else {}
     found["st"] = [list(step) for step in rows["steps"]]
     found["pr"] = [[rounded(cell, 4) for cell in probe] for probe in rows["probes"]]
     found["an"] = grouped(rows["answers"])

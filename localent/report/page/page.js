@@ -97,7 +97,9 @@
   const paint = () => {
     const { unit, levels } = data.measures[measure];
     for (const span of pane.querySelectorAll("[data-t]")) {
-      span.className = "l" + level(dataOf(span)[measure][span.dataset.t], levels) + (span.classList.contains("differs") ? " differs" : "");
+      const d = dataOf(span), i = Number(span.dataset.t);
+      const kind = (d.g ?? []).includes(i) ? "given" : "l" + level(d[measure][i], levels);
+      span.className = kind + (span.classList.contains("differs") ? " differs" : "");
     }
     const scale = pane.querySelector(".scale");
     scale.replaceChildren(...[0, ...levels].map((bound, i) => el("span", { class: "l" + i }, String(bound))));
@@ -220,7 +222,7 @@
     const close = el("button", { type: "button", class: "close", "aria-label": "Close the trace" }, "Close");
     close.addEventListener("click", hide);
     const verdict = el("p", {}, el("span", { class: t[RIGHT] ? "mark ok" : "mark no" }, t[RIGHT] ? "✓ right" : "✗ wrong"),
-      `: answered ${visible(t[ANSWER] ?? "nothing that could be parsed")}, the true answer is ${visible(p[2])}. ${t[TOKENS]} tokens, ${t[STEPS]} steps${t[CUT] ? ", truncated" : ""}` +
+      `: answered ${visible(t[ANSWER] ?? "nothing that could be parsed")}, the true answer is ${visible(p[2])}. ${t[TOKENS]} tokens${d.g ? ` and ${d.g.length} given` : ""}, ${t[STEPS]} steps${t[CUT] ? ", truncated" : ""}` +
       `${t[MECHANISM] ? "; " + t[MECHANISM] : ""}. `, el("small", {}, `${data.runs[t[RUN]]}, trace ${t[ID]}, problem ${visible(p[0])}, sample ${t[SAMPLE]}`));
     const options = el("ul", { class: "options" }, ...p[3].map(([label, text]) => el("li", {}, `${visible(label)}. ${visible(text)}`)));
     const solution = p[4] ? el("details", {}, el("summary", {}, "Worked solution"), el("p", { class: "question" }, visible(p[4]))) : null;
@@ -251,7 +253,7 @@
   const hideTip = () => { tip.hidden = true; pane.querySelector(".on")?.classList.remove("on"); };
   const showTip = (span) => {
     hideTip();
-    const detail = dataOf(span), i = Number(span.dataset.t), lines = [`token ${i}: ${JSON.stringify(visible(detail.t[i]))}`,
+    const detail = dataOf(span), i = Number(span.dataset.t), lines = [`token ${i}: ${JSON.stringify(visible(detail.t[i]))}${(detail.g ?? []).includes(i) ? ", from outside" : ""}`,
       `entropy ${fixed(detail.entropy[i], 3)} nats`, `surprisal ${fixed(detail.surprisal[i], 3)} nats, p = ${percent(Math.exp(-detail.surprisal[i]))}, rank ${detail.rank[i]}`,
       `varentropy ${fixed(detail.varentropy[i], 3)} nats²`];
     const others = detail.a?.find((some) => some[0] === i);
