@@ -1,12 +1,13 @@
-"""Documents as padded token batches. Chunk c is a function of (seed, stage, c) alone, so that runs can resume."""
+"""Documents as padded token batches. Chunk c is a function of (recipe, seed, stage, c), so that runs can resume."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
-from documents import Piece, document
+from documents import SHIPPED, Piece, document
 from tokenizers import Tokenizer
 from torch import Tensor
 
@@ -49,10 +50,19 @@ def by_budget(rows: list[Row], budget: int) -> Iterator[list[Row]]:
     yield group
 
 
-def chunk(stage: str, seed: int, index: int, budget: int, tokenizer: Tokenizer, n_documents: int = 512) -> list[Batch]:
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What a stage is taught, and from which seed."""
+
+    stage: str
+    seed: int
+    recipe: str = SHIPPED
+
+
+def chunk(course: Course, index: int, budget: int, tokenizer: Tokenizer, n_documents: int = 512) -> list[Batch]:
     """The batches of one chunk of documents, similar lengths together, in random order."""
-    rng = random.Random(f"{seed}/{stage}/{index}")
-    rows = [encode(document(stage, index, rng), tokenizer) for _ in range(n_documents)]
+    rng = random.Random(f"{course.seed}/{course.stage}/{index}")
+    rows = [encode(document(course.stage, index, rng, course.recipe), tokenizer) for _ in range(n_documents)]
     groups = list(by_budget(rows, budget))
     rng.shuffle(groups)
     return [pad(group) for group in groups]

@@ -1,10 +1,11 @@
-"""The checkpoints that are shipped, in order of training: `python checkpoints.py` prints their names.
+"""The checkpoints that are shipped, in order of training: `python checkpoints.py [RECIPE]` prints their names.
 
 Each is kept as NAME.pt and shipped as abacus-NAME-f16.gguf; models.toml lists them for localent.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 
@@ -23,5 +24,9 @@ CHECKPOINTS = {
     "rl": Checkpoint("fine-tuned, then reinforced on correct answers", chat=True),
 }
 
+THINKING = {"think": Checkpoint("fine-tuned, then taught to think aloud inside <think>", chat=True)}
+EVERY = CHECKPOINTS | THINKING
+OF_RECIPE = {"shipped": CHECKPOINTS, "clues": EVERY}  # the recipe of documents.py -> what it makes
+
 if __name__ == "__main__":
-    print(*CHECKPOINTS)
+    print(*OF_RECIPE[sys.argv[1] if len(sys.argv) > 1 else "shipped"])

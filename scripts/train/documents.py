@@ -24,6 +24,7 @@ from choice_problems import (
     who_has_most,
     word_sum,
 )
+from clue_problems import FORMS, PUZZLE, ClueProblem, clue_problem
 from number_problems import LARGEST, MOST_STEPS, number_problem
 from problems import LABELS, Equation, Problem, draw, equation_text, lines, options, values
 from words import PEOPLE
@@ -37,6 +38,12 @@ QUESTION_SHARE = (
 )
 WRONG_SHARE = 0.15
 CHOICE_SHARE = 0.4
+CLUE_SHARE = 0.25  # of the documents of every stage, where the recipe has clue problems
+CLUE_EARLY_SHARE = 0.33
+PUZZLE_SHARE = 0.3  # of the problems that are reinforced, where the recipe has them
+DOUBT_SHARE = 0.4  # of the thoughts have a slip, corrected at once
+AGAIN_SHARE = 0.3  # of the thoughts go through all steps again
+DOUBT, AGAIN = "Wait, that is wrong.\n", "Let me check that again.\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,13 +218,98 @@ def order_lookups(rng: random.Random) -> list[Piece]:
     return pieces
 
 
+# --- clue problems ---------------------------------------------------------------------------------------------------
+
+
+def clue_body(made: ClueProblem, rng: random.Random, early: bool) -> list[Piece]:
+    """The steps of a clue problem, each clue that arrives read before its step; `early`: cut after some, and answered.
+
+    What is answered then is the true answer, so that over many documents it is uniform over what is left.
+    """
+    written = lines(made.problem)
+    n = rng.randint(0, len(written)) if early else len(written)
+    pieces: list[Piece] = []
+    for k, line in enumerate(written[:n]):
+        pieces += [Piece(f"{told}\n", False) for told in made.observations[k : k + 1]] + [Piece(f"{line}\n", True)]
+    return [*pieces, Piece(CUE, not early), Piece(f" {made.problem.answer}.", True)]
+
+
+def any_puzzle(rng: random.Random) -> Problem:
+    """A clue problem with all clues in its question."""
+    return draw(lambda r: clue_problem(r, PUZZLE), rng, held_out=False).problem
+
+
+def any_clues(rng: random.Random) -> ClueProblem:
+    """A clue problem in either form."""
+    form = rng.choice(FORMS)
+    return draw(lambda r: clue_problem(r, form), rng, held_out=False)
+
+
+def clue_document(rng: random.Random, chat: bool) -> list[Piece]:
+    """A clue problem, in the chat template or plain; a third of them answer early."""
+    made, early = any_clues(rng), rng.random() < CLUE_EARLY_SHARE
+    if chat:
+        body = clue_body(made, rng, early)
+        return [Piece(chat_prompt(made.problem), False), *body, Piece(TURN_END, True)]
+    return [
+        Piece(plain_prompt(made.problem), False),
+        *continued(clue_body(made, rng, early)),
+        Piece(END_OF_TEXT, True),
+    ]
+
+
+def early_clue_document(rng: random.Random) -> list[Piece]:
+    """A clue problem in the chat template that answers early; reinforcement mixes these in."""
+    made = any_clues(rng)
+    return [Piece(chat_prompt(made.problem), False), *clue_body(made, rng, early=True), Piece(TURN_END, True)]
+
+
+# --- thinking aloud --------------------------------------------------------------------------------------------------
+
+
+def thought(problem: Problem, rng: random.Random) -> list[Piece]:
+    """The steps as a thought, a piece a line: some slip and are corrected at once, some are gone through again.
+
+    A slip is only read; that it is noticed is trained.
+    """
+    right, pieces = lines(problem), list[Piece]()
+    wrong = lines(problem, slip(problem, rng)) if rng.random() < DOUBT_SHARE else right
+    for now, other in zip(right, wrong, strict=True):
+        if other != now and not any(piece.text == DOUBT for piece in pieces):
+            pieces += [Piece(f"{other}\n", False), Piece(DOUBT, True)]
+        pieces.append(Piece(f"{now}\n", True))
+    again = rng.random() < AGAIN_SHARE
+    return pieces + ([Piece(AGAIN, True), *(Piece(f"{line}\n", True) for line in right)] if again else [])
+
+
+def thinking_document(rng: random.Random) -> list[Piece]:
+    """A problem that is thought about inside <think>, then answered; a share is cut off in the thought."""
+    problem = any_problem(rng)
+    pieces, early = thought(problem, rng), rng.random() < EARLY_SHARE
+    kept = pieces[: rng.randint(0, len(pieces) - 1)] if early else pieces
+    return [
+        Piece(chat_prompt(problem), False),
+        Piece("<think>\n", True),
+        *kept,
+        Piece("</think>\n\n", not early),
+        Piece(CUE, not early),
+        Piece(f" {problem.answer}.", True),
+        Piece(TURN_END, True),
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """The documents of a stage: shares of worksheets and of drills, their kinds equally often; the rest problems."""
+    """The documents of a stage: shares of worksheets, of drills, their kinds equally often, and of clue problems.
+
+    The rest are problems, or thoughts about them.
+    """
 
     worksheets: float = 0.0
     drills: float = 0.0
     kinds: tuple[Callable[[random.Random], list[Piece]], ...] = ()
+    clues: float = 0.0
+    thinks: bool = False
 
 
 any_equalities = partial(equalities, near=False)
@@ -230,6 +322,14 @@ MIXES = {
         drills=0.4, kinds=(comparisons, shuffled_checks, equalities, equalities, option_lookups, order_lookups)
     ),
     "weigh": Mix(drills=0.5, kinds=(comparisons,)),
+}
+SHIPPED, CLUED = "shipped", "clues"  # what made the shipped models; the same with clue problems and a thinking stage
+RECIPES = {
+    SHIPPED: MIXES,
+    CLUED: {
+        **{stage: replace(mix, clues=CLUE_SHARE) for stage, mix in MIXES.items()},
+        "think": Mix(clues=CLUE_SHARE / 2, thinks=True),
+    },
 }
 
 
@@ -253,17 +353,21 @@ def early_document(rng: random.Random) -> list[Piece]:
     return chat_document(rng, early=True)
 
 
-def document(stage: str, index: int, rng: random.Random) -> list[Piece]:
+def document(stage: str, index: int, rng: random.Random, recipe: str = SHIPPED) -> list[Piece]:
     """The next document of chunk `index` of a stage.
 
     Worksheets and drills are mixed in: they teach in a few tokens what stories teach in many. Pretraining begins with
     short problems: 2 steps at most, then 4, then all.
     """
-    mix, lot = MIXES[stage], rng.random()
+    mix, lot = RECIPES[recipe][stage], rng.random()
     if lot < mix.worksheets:
         return worksheet(rng)
     if lot < mix.worksheets + mix.drills:
         return rng.choice(mix.kinds)(rng)
+    if lot >= 1 - mix.clues:
+        return clue_document(rng, chat=stage != "pretrain")
+    if mix.thinks:
+        return thinking_document(rng)
     if stage != "pretrain":
         return finetune_document(rng)
     return pretrain_document(rng, min(MOST_STEPS, 2 + 2 * (index // 10)))

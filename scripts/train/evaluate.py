@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 from batches import IGNORE, pad
-from checkpoints import CHECKPOINTS
+from checkpoints import EVERY
 from choice_problems import RANGES
 from demo_problems import choice_problems, number_problems
 from documents import CUE, END_OF_TEXT, TURN_END, chat_prompt, plain_prompt
@@ -53,7 +53,7 @@ def open_stage(stage: str, work: Path) -> Reader:
     kept = torch.load(work / f"{stage}.pt", map_location="cpu")
     model = Abacus(Shape(**kept["shape"]))
     model.load_state_dict(kept["model"])
-    return Reader(model.eval(), Tokenizer.from_file(str(work / "tokenizer.json")), CHECKPOINTS[stage].chat)
+    return Reader(model.eval(), Tokenizer.from_file(str(work / "tokenizer.json")), EVERY[stage].chat)
 
 
 def family(problem: Problem) -> str:
@@ -181,7 +181,7 @@ def report(stage: str, graded: list[dict], early: list[dict]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("stage", choices=CHECKPOINTS)
+    parser.add_argument("stage", choices=EVERY)
     parser.add_argument("--work", type=Path, default=HERE / "work")
     parser.add_argument("--n", type=int, default=600, help="problems of each kind")
     parser.add_argument("--n-forced", type=int, default=150)

@@ -12,7 +12,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
-from checkpoints import CHECKPOINTS
+from checkpoints import EVERY
 from documents import END_OF_TEXT, TURN_END, TURN_START
 from model import Shape
 
@@ -51,10 +51,10 @@ def add_general(writer: gguf.GGUFWriter, stage: str) -> None:
     writer.add_name(f"abacus-{stage}")
     writer.add_basename("abacus")
     writer.add_finetune(stage)
-    writer.add_description(f"Tiny reasoner for arithmetic word problems: {CHECKPOINTS[stage].description}.")
+    writer.add_description(f"Tiny reasoner for arithmetic word problems: {EVERY[stage].description}.")
     writer.add_license("MIT")
     writer.add_string("abacus.stage", stage)
-    writer.add_string("abacus.prompt", "chat" if CHECKPOINTS[stage].chat else PLAIN_TEMPLATE)
+    writer.add_string("abacus.prompt", "chat" if EVERY[stage].chat else PLAIN_TEMPLATE)
 
 
 def add_shape(writer: gguf.GGUFWriter, shape: Shape) -> None:
@@ -81,14 +81,14 @@ def add_tokenizer(writer: gguf.GGUFWriter, path: Path, stage: str) -> None:
     writer.add_token_list(tokens)
     writer.add_token_types([gguf.TokenType.CONTROL if t in special else gguf.TokenType.NORMAL for t in tokens])
     writer.add_token_merges([" ".join(m) if isinstance(m, list) else m for m in kept["model"]["merges"]])
-    end = TURN_END if CHECKPOINTS[stage].chat else END_OF_TEXT
+    end = TURN_END if EVERY[stage].chat else END_OF_TEXT
     writer.add_bos_token_id(ids[END_OF_TEXT])
     writer.add_eos_token_id(ids[end])
     writer.add_eot_token_id(ids[end])
     writer.add_pad_token_id(ids[END_OF_TEXT])
     writer.add_add_bos_token(False)
     writer.add_add_eos_token(False)
-    if CHECKPOINTS[stage].chat:
+    if EVERY[stage].chat:
         assert TURN_START in ids
         writer.add_chat_template(CHAT_TEMPLATE)
 
@@ -114,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("weights", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--stage", choices=CHECKPOINTS, required=True)
+    parser.add_argument("--stage", choices=EVERY, required=True)
     parser.add_argument("--tokenizer", type=Path, help="default: tokenizer.json beside the weights")
     parser.add_argument("--f32", action="store_true", help="float32 matrices, for comparing logits")
     args = parser.parse_args()

@@ -16,7 +16,20 @@ from pathlib import Path
 
 import torch
 from batches import IGNORE, encode, pad
-from documents import TURN_END, any_problem, chat_prompt, early_document
+from documents import (
+    CLUE_SHARE,
+    CLUED,
+    PUZZLE_SHARE,
+    RECIPES,
+    SHIPPED,
+    TURN_END,
+    Piece,
+    any_problem,
+    any_puzzle,
+    chat_prompt,
+    early_clue_document,
+    early_document,
+)
 from evaluate import answer_of
 from generate import sample_in_groups, texts
 from model import Abacus, Shape
@@ -61,8 +74,8 @@ def token_log_p(model: Abacus, ids: Tensor, targets: Tensor) -> tuple[Tensor, Te
 class Tuner:
     """The state of the stage: model, optimizer, number of updates done."""
 
-    def __init__(self, settings: Settings, seed: int, work: Path) -> None:
-        self.settings, self.seed, self.work = settings, seed, work
+    def __init__(self, settings: Settings, seed: int, work: Path, recipe: str = SHIPPED) -> None:
+        self.settings, self.seed, self.work, self.recipe = settings, seed, work, recipe
         self.tokenizer = Tokenizer.from_file(str(work / "tokenizer.json"))
         self.model = Abacus(Shape())
         self.model.load_state_dict(torch.load(work / "sft.pt")["model"])
@@ -121,16 +134,26 @@ class Tuner:
 
     def remember(self, rng: random.Random) -> None:
         """Add the gradient of the supervised loss on documents that answer early."""
-        ids, targets = pad([encode(early_document(rng), self.tokenizer) for _ in range(self.settings.n_early)])
+        ids, targets = pad([encode(self.early(rng), self.tokenizer) for _ in range(self.settings.n_early)])
         with torch.autocast("cpu", torch.bfloat16):
             logs, _ = token_log_p(self.model, ids, targets)
         (-logs.mean() * self.settings.early_weight).backward()
+
+    def early(self, rng: random.Random) -> list[Piece]:
+        """A document that answers early."""
+        clues = self.recipe == CLUED and rng.random() < CLUE_SHARE
+        return (early_clue_document if clues else early_document)(rng)
+
+    def problem(self, rng: random.Random) -> Problem:
+        """A problem to be solved; one in which clues arrive cannot be sampled in one go."""
+        puzzle = self.recipe == CLUED and rng.random() < PUZZLE_SHARE
+        return (any_puzzle if puzzle else any_problem)(rng)
 
     def update(self) -> dict:
         """One update; a function of the seed, the weights and the number of updates done."""
         rng = random.Random(f"{self.seed}/rl/{self.done}")
         generator = torch.Generator().manual_seed(rng.randrange(2**31))
-        problems = [any_problem(rng) for _ in range(self.settings.n_problems)]
+        problems = [self.problem(rng) for _ in range(self.settings.n_problems)]
         prompts, solutions, rewards = self.solve(problems, generator)
         gains = advantages(rewards).flatten().tolist()
         self.push(list(zip(prompts, solutions, gains, strict=True)), sum(map(len, solutions)))
@@ -164,9 +187,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=HERE / "work")
+    parser.add_argument("--recipe", choices=RECIPES, default=SHIPPED)
     args = parser.parse_args()
     if not (args.work / "rl.pt").exists():
-        Tuner(Settings(), args.seed, args.work).run()
+        Tuner(Settings(), args.seed, args.work, args.recipe).run()
 
 
 if __name__ == "__main__":

@@ -6,7 +6,17 @@ import random
 from collections.abc import Iterator
 from pathlib import Path
 
-from documents import END_OF_TEXT, TURN_END, TURN_START, finetune_document, pretrain_document
+from documents import (
+    CLUE_SHARE,
+    CLUED,
+    END_OF_TEXT,
+    SHIPPED,
+    TURN_END,
+    TURN_START,
+    clue_document,
+    finetune_document,
+    pretrain_document,
+)
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 VOCABULARY = 1024
@@ -16,18 +26,21 @@ QWEN2 = (
 SPECIAL = (END_OF_TEXT, TURN_START, TURN_END)
 
 
-def texts(seed: int, n: int) -> Iterator[str]:
-    """`n` documents of both kinds, with the special tokens taken out."""
+def texts(seed: int, n: int, recipe: str = SHIPPED) -> Iterator[str]:
+    """`n` documents of all kinds of a recipe, with the special tokens taken out."""
     rng = random.Random(seed)
     for i in range(n):
-        pieces = (pretrain_document if i % 2 else finetune_document)(rng)
+        if recipe == CLUED and rng.random() < CLUE_SHARE:
+            pieces = clue_document(rng, chat=i % 2 == 0)
+        else:
+            pieces = (pretrain_document if i % 2 else finetune_document)(rng)
         text = "".join(piece.text for piece in pieces)
         for special in SPECIAL:
             text = text.replace(special, "\n")
         yield text
 
 
-def build(seed: int, n_documents: int = 20_000) -> Tokenizer:
+def build(seed: int, n_documents: int = 20_000, recipe: str = SHIPPED) -> Tokenizer:
     """A tokenizer of 1,024 entries: the specials, 256 bytes, then merges learnt from generated documents."""
     tokenizer = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(QWEN2), behavior="isolated")
@@ -40,12 +53,12 @@ def build(seed: int, n_documents: int = 20_000) -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts(seed, n_documents), trainer)
+    tokenizer.train_from_iterator(texts(seed, n_documents, recipe), trainer)
     return tokenizer
 
 
-def load(path: Path, seed: int) -> Tokenizer:
+def load(path: Path, seed: int, recipe: str = SHIPPED) -> Tokenizer:
     """The tokenizer kept at `path`; built and written there first where it is missing."""
     if not path.exists():
-        build(seed).save(str(path))
+        build(seed, recipe=recipe).save(str(path))
     return Tokenizer.from_file(str(path))

@@ -1,6 +1,7 @@
 """Supervised stages: `python train.py pretrain`, then `finetune`, `compare`, `recall`, `settle`, `weigh`.
 
-The same command resumes an interrupted stage.
+The same command resumes an interrupted stage. `--recipe clues` mixes clue problems into every stage, and has a stage
+`think` after `weigh`; the models that are shipped were made without.
 
 A checkpoint holds weights, both optimizers and the position in the data; batches are a function of seed and
 position, so an interrupted run sees exactly the batches of an uninterrupted one.
@@ -16,7 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from batches import IGNORE, Batch, chunk
+from batches import IGNORE, Batch, Course, chunk
+from documents import RECIPES, SHIPPED
 from model import Abacus, Shape
 from tokenizer import load
 from torch import Tensor
@@ -53,10 +55,11 @@ STAGES = {
     "recall": Stage("recall", tokens=6_000_000, lr=0.012, start="compared", cooldown=1.0),
     "settle": Stage("settle", tokens=6_000_000, lr=0.012, start="recalled", cooldown=1.0),
     "weigh": Stage("weigh", tokens=3_500_000, lr=0.012, start="settled", cooldown=1.0),
+    "think": Stage("think", tokens=3_500_000, lr=0.012, start="sft", cooldown=1.0),
 }
 RESULT = {
     "pretrain": "base", "finetune": "finetuned", "compare": "compared", "recall": "recalled", "settle": "settled",
-    "weigh": "sft",
+    "weigh": "sft", "think": "think",
 }  # fmt: skip
 
 
@@ -85,12 +88,12 @@ def loss_of(model: Abacus, hidden: Tensor, targets: Tensor) -> Tensor:
 class Trainer:
     """The state of one stage: model, optimizers, position (chunk, batch in chunk), tokens seen."""
 
-    def __init__(self, stage: Stage, seed: int, work: Path) -> None:
+    def __init__(self, stage: Stage, seed: int, work: Path, recipe: str = SHIPPED) -> None:
         torch.manual_seed(seed)
-        self.stage, self.seed, self.work = stage, seed, work
+        self.stage, self.course, self.work = stage, Course(stage.name, seed, recipe), work
         work.mkdir(parents=True, exist_ok=True)
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.tokenizer = load(work / "tokenizer.json", seed)
+        self.tokenizer = load(work / "tokenizer.json", seed, recipe)
         self.model = Abacus(Shape()).to(self.device)
         if stage.start:
             self.model.load_state_dict(torch.load(work / f"{stage.start}.pt")["model"])
@@ -179,9 +182,7 @@ class Trainer:
         while True:
             index, done = self.at
             budget = self.stage.batch // 2 if index in range(*self.stage.small) else self.stage.batch
-            for i, batch in enumerate(
-                chunk(self.stage.name, self.seed, index, budget, self.tokenizer)[done:], start=done
-            ):
+            for i, batch in enumerate(chunk(self.course, index, budget, self.tokenizer)[done:], start=done):
                 self.at = (index, i + 1)
                 yield batch
             self.at = (index + 1, 0)
@@ -211,13 +212,16 @@ def main() -> None:
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--work", type=Path, default=HERE / "work")
+    parser.add_argument("--recipe", choices=RECIPES, default=SHIPPED)
     parser.add_argument("--tokens", type=float, help="another length of the stage, for trials")
     args = parser.parse_args()
     stage = STAGES[args.stage]
+    if stage.name not in RECIPES[args.recipe]:
+        parser.error(f"the recipe {args.recipe!r} has no stage {stage.name!r}: choose --recipe clues")
     if args.tokens:
         stage = Stage(**{**asdict(stage), "tokens": int(args.tokens), "early": None})
     if not (args.work / f"{RESULT[stage.name]}.pt").exists():
-        Trainer(stage, args.seed, args.work).run()
+        Trainer(stage, args.seed, args.work, args.recipe).run()
 
 
 if __name__ == "__main__":
