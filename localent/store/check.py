@@ -81,6 +81,7 @@ BROKEN_CHOICE = """exists (
     where case when e.type <> 'object' then 1
       else json_type(e.value, '$.label') is not 'text' or json_type(e.value, '$.text') is not 'text' end)"""
 SHARE = dict(low="-1e-6", high="1.000001")
+GENERATED = "{}(case when k.given = 0 then {} end)"  # over the tokens that did not come from outside
 JOINED = "select text from tokens where trace_id = t.trace_id order by token_index"
 RULES = (
     Rule("models", "counts below zero", outside("n_params", "file_bytes", "bits_per_weight", "n_vocab", "n_ctx_train")),
@@ -95,16 +96,20 @@ RULES = (
     Rule("sessions", "times that are none", "julianday(t.started) is null or julianday(t.ended) is null"),
     Rule("traces", "an id that is not theirs", "trace_id_of(t.run_id, t.problem_id, t.sample) <> t.trace_id"),
     Rule("traces", "another task than their run", "t.task <> (select task from runs r where r.run_id = t.run_id)"),
-    Rule("traces", "counts below zero", outside("sample", "n_prompt", "n_tokens", "n_steps", "n_probe_tokens")),
-    Rule("traces", "tokens missing", f"t.n_tokens <> {of_tokens('count(*)')}"),
-    Rule("traces", "tokens missing", f"t.n_tokens <> coalesce({of_tokens('max(token_index) + 1')}, 0)"),
+    Rule("traces", "counts below zero", outside("sample", "n_prompt", "n_tokens", "n_given", "n_steps")),
+    Rule("traces", "counts below zero", outside("n_probe_tokens")),
+    Rule("traces", "tokens missing", f"t.n_tokens + t.n_given <> {of_tokens('count(*)')}"),
+    Rule("traces", "tokens missing", f"t.n_tokens + t.n_given <> coalesce({of_tokens('max(token_index) + 1')}, 0)"),
     Rule("traces", "steps missing", f"t.n_steps <> {of_tokens('count(*)', 'steps')} - "
          "(select count(*) from steps k where k.trace_id = t.trace_id and k.kind <> 'reasoning')"),
     Rule("traces", "a text that is not their tokens'",
          f"t.text <> (select coalesce(group_concat(text, ''), '') from ({JOINED}))"),
-    Rule("traces", "a mean entropy that is not their tokens'", far("t.mean_entropy", of_tokens("avg(entropy)"))),
-    Rule("traces", "a maximum that is not their tokens'", far("t.max_entropy", of_tokens("max(entropy)"))),
-    Rule("traces", "a surprisal that is not their tokens'", far("t.mean_surprisal", of_tokens("avg(surprisal)"))),
+    Rule("traces", "a mean entropy that is not their tokens'",
+         far("t.mean_entropy", of_tokens(GENERATED.format("avg", "entropy")))),
+    Rule("traces", "a maximum that is not their tokens'",
+         far("t.max_entropy", of_tokens(GENERATED.format("max", "entropy")))),
+    Rule("traces", "a surprisal that is not their tokens'",
+         far("t.mean_surprisal", of_tokens(GENERATED.format("avg", "surprisal")))),
     Rule("tokens", "measures below zero",
          outside("token_id", "surprisal", "entropy", "varentropy", "renyi2", "margin", "self_certainty", high="1e999")),
     Rule("tokens", "probabilities outside 0 to 1", outside("top1_prob", **SHARE)),
@@ -112,7 +117,7 @@ RULES = (
     Rule("alternatives", "probabilities outside 0 to 1", outside("prob", **SHARE)),
     Rule("steps", "texts that are none", no_text("kind", "text")),
     Rule("steps", "bounds that are none", "t.start_token < 0 or t.end_token < t.start_token"
-         " or t.end_token > (select n_tokens from traces a where a.trace_id = t.trace_id)"),
+         " or t.end_token > (select n_tokens + n_given from traces a where a.trace_id = t.trace_id)"),
     Rule("probes", "probabilities outside 0 to 1", outside("position", "residual", "invalid", "p_true", **SHARE)),
     Rule("probes", "entropies below zero", outside("entropy", "entropy_lower", "entropy_upper", "entropy_se")),
     Rule("probes", "a step that the trace does not have", "t.k < 0 or t.n_tokens < 0 or"
