@@ -45,6 +45,14 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Speed:
+    """Tokens per second of one sequence: a prompt read in one call, and tokens fed one by one."""
+
+    prefill: float
+    decode: float
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """One option of a multiple-choice problem."""
 

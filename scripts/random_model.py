@@ -37,6 +37,7 @@ class Shape:
 SHAPES = {
     "qwen2.5-0.5b": Shape("qwen2", 24, 896, 4864, 14, 2, 64, 32768),
     "tiny-llama": Shape("llama", 2, 64, 128, 4, 2, 16, 2048),
+    "tiny-wide-heads": Shape("llama", 2, 64, 128, 2, 1, 32, 2048),
     "tiny-qwen2": Shape("qwen2", 2, 64, 128, 4, 2, 16, 2048),
     "tiny-gemma2": Shape("gemma2", 2, 64, 128, 4, 2, 16, 2048, window=64),
     "tiny-gemma2-4096": Shape("gemma2", 2, 64, 128, 4, 2, 16, 8192, window=4096),

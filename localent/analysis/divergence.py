@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import pairwise
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from localent.analysis.significance import sign_flip_p
 Columns = dict[str, Array]
 Spread = Callable[[Array, Array], Estimate]  # values (n,), mask (n,) -> their mean with its interval
 MOST = math.log(sys.float_info.max)
+DEPTHS = 8  # ranges of positions by their place in the text
 UNCERTAINTIES = {  # column -> of the reference, its change, the size of that
     "entropy": (quantities.ENTROPY_BASE, quantities.ENTROPY_CHANGE, quantities.ENTROPY_DISTANCE),
     "varentropy": (quantities.VARENTROPY_BASE, quantities.VARENTROPY_CHANGE, quantities.VARENTROPY_DISTANCE),
@@ -33,7 +35,7 @@ UNCERTAINTIES = {  # column -> of the reference, its change, the size of that
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Some of the positions: one class of token, or one decile of the reference's entropy."""
+    """Some of the positions: one class of token, one decile of the reference's entropy, or one range of depth."""
 
     name: str
     n: int
@@ -51,6 +53,7 @@ class TeacherForced:
     figures: tuple[Figure, ...]
     classes: tuple[Group, ...]  # empty: plain text
     deciles: tuple[Group, ...]
+    depths: tuple[Group, ...] = ()  # by place in the text; empty: stored before there were any
 
     def __getitem__(self, key: str) -> Figure:
         """The figure of a quantity. Raises KeyError where there is none."""
@@ -70,13 +73,15 @@ def teacher_forced(
     cut: bool,
     problems: Array | None = None,
     classes: Array | None = None,
+    depth: Array | None = None,
     distribution: bool = True,
 ) -> TeacherForced:
     """All figures of one candidate from columns (n,) of `compare.teacher_forcing.score`.
 
     cut: a plain text in its order, KLD over what the reference gives more than e^-16, llama-perplexity's definition;
-    else KLD over the full vocabulary. problems (or chunks), classes: (n,) names. distribution: the reference's whole
-    distribution is known, not only its 16 bits in a base file, which has no entropy.
+    else KLD over the full vocabulary. problems (or chunks), classes: (n,) names. depth (n,): tokens before each
+    position. distribution: the reference's whole distribution is known, not only its 16 bits in a base file, which has
+    no entropy.
     """
     kld = candidate["kld_cut" if cut else "kld"]
     change = {f"delta_{name}": candidate[name] - reference[name] for name in ("entropy", "varentropy")}
@@ -93,11 +98,13 @@ def teacher_forced(
         figures = tuple(tested(figure, change["delta_entropy"], problems) for figure in figures)
     groups = [(name, classes == name) for name in dict.fromkeys(classes)] if classes is not None else []
     tenths = deciles(reference["entropy"]) if distribution else []
+    ranges = depths(depth) if depth is not None and distribution else []
     return TeacherForced(
         n=len(kld),
         figures=figures,
         classes=tuple(_group(name, mask, wanted, spread) for name, mask in groups),
         deciles=tuple(_group(name, mask, wanted, spread) for name, mask in tenths),
+        depths=tuple(_group(name, mask, wanted, spread) for name, mask in ranges),
     )
 
 
@@ -175,6 +182,7 @@ def _shape_figures(reference: Columns, candidate: Columns, cut: bool, interval: 
     """Figures that llama-perplexity lacks: divergences of the full distributions, and the uncertainty of each model."""
     columns = [(quantities.KLD_FULL, candidate["kld"])] if cut else []
     columns += [(quantities.KLD_REVERSE, candidate["kld_reverse"]), (quantities.JSD, candidate["jsd"])]
+    columns += [(quantities.TOTAL_VARIATION, candidate["tv"])]
     for name, (of_reference, change, distance) in UNCERTAINTIES.items():
         values = candidate[name] - reference[name]
         columns += [(of_reference, reference[name]), (change, values), (distance, np.abs(values))]
@@ -272,6 +280,17 @@ def deciles(entropy: Array) -> list[tuple[str, Array]]:
         if mask.any():
             found.append((f"{d + 1}: {entropy[mask].min():.2g} to {entropy[mask].max():.2g}", mask))
     return found
+
+
+def depths(depth: Array) -> list[tuple[str, Array]]:
+    """Ranges of depth of equal width, shallowest first: tokens before each position (n,) -> name "256-287", mask (n,).
+
+    DEPTHS of them, fewer where the depths span less; a range that no position is in is left out.
+    """
+    low, high = int(depth.min()), int(depth.max())
+    edges = np.linspace(low, high + 1, min(DEPTHS, high + 1 - low) + 1).round().astype(int)
+    masks = ((a, b, (depth >= a) & (depth < b)) for a, b in pairwise(edges.tolist()))
+    return [(f"{a}-{b - 1}", mask) for a, b, mask in masks if mask.any()]
 
 
 def _group(name: str, mask: Array, columns: Columns, spread: Spread) -> Group:

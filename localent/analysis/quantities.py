@@ -73,6 +73,7 @@ SAME_TOP = Quantity("Same top p", "share", at_itself=1.0)
 KLD_FULL = Quantity("Mean KLD, full vocabulary", "nats")
 KLD_REVERSE = Quantity("Mean reverse KLD", "nats", at_itself=0.0)
 JSD = Quantity("Mean JSD", "nats", at_itself=0.0)
+TOTAL_VARIATION = Quantity("Mean total variation", "share", at_itself=0.0)
 ENTROPY_BASE = Quantity("Mean H(base)", "nats", detail=True)
 ENTROPY_CHANGE = Quantity("Mean ΔH", "nats")
 ENTROPY_DISTANCE = Quantity("Mean |ΔH|", "nats", at_itself=0.0)
@@ -87,7 +88,7 @@ QUANTITIES = {
         *(PPL, PPL_BASE, PPL_CORRELATION, LN_PPL_RATIO, PPL_RATIO, PPL_CHANGE),
         *(KLD, KLD_MAX, *(one for _, one in KLD_PERCENTILES), KLD_MIN),
         *(DP, DP_MAX, *(one for _, one in DP_PERCENTILES), DP_MIN, DP_RMS, SAME_TOP),
-        *(KLD_FULL, KLD_REVERSE, JSD, ENTROPY_BASE, ENTROPY_CHANGE, ENTROPY_DISTANCE),
+        *(KLD_FULL, KLD_REVERSE, JSD, TOTAL_VARIATION, ENTROPY_BASE, ENTROPY_CHANGE, ENTROPY_DISTANCE),
         *(VARENTROPY_BASE, VARENTROPY_CHANGE, VARENTROPY_DISTANCE, MARGIN_CHANGE),
     )
 }

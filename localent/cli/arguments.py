@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+TYPED = "localent.typed"  # where the group keeps the words of the command line
 Function = Callable[..., Any]  # the function behind a command
 Decorator = Callable[[Function], Function]
 
@@ -74,6 +75,17 @@ def _is_given(context: click.Context, param: click.Parameter) -> bool:
 
 def _spelling(param: click.Parameter) -> str:
     return max(param.opts, key=len) if isinstance(param, click.Option) else param.human_readable_name
+
+
+def typed(flag: str) -> list[str]:
+    """The words of the command that is running, as they were typed but for `flag`; paths by their last part."""
+    words = click.get_current_context().meta[TYPED]
+    return ["localent", *(_without_folder(word) for word in words if word != flag)]
+
+
+def _without_folder(word: str) -> str:
+    """A path of this machine by its last part; a model of the hub, OWNER/REPO:QUANT, as it is."""
+    return Path(word).name if Path(word).exists() else word
 
 
 # ── types of values ───────────────────────────────────────────────────────────────────────────────────────────────

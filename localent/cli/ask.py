@@ -19,6 +19,7 @@ from localent.cli.options import DEFAULT_DB, PATH, colour_option, measure_option
 from localent.cli.output import echo, print_table, say
 from localent.cli.progress import Bar
 from localent.cli.settings import (
+    cache_options,
     effort_options,
     gpu_layers_option,
     prompt_options,
@@ -80,6 +81,7 @@ SETTINGS = settings_options(
     prompt_options,
     effort_options(),
     gpu_layers_option,
+    cache_options,
     click.option("--probe/--no-probe", default=True, show_default=True, help="Probe the answer after every step."),
 )
 

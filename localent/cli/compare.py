@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localent.cli import complete
-from localent.cli.arguments import Group, refuse_unused
+from localent.cli.arguments import Group, refuse_unused, typed
+from localent.cli.fail_on import Conditions, fail_on_option, failures
+from localent.cli.group import fail
 from localent.cli.options import (
     DATA,
     PATH,
@@ -22,10 +24,11 @@ from localent.cli.options import (
     n_option,
     samples_option,
 )
-from localent.cli.output import echo
+from localent.cli.output import echo, print_table, say
 from localent.cli.progress import Bar
 from localent.cli.settings import (
     answer_options,
+    cache_options,
     effort_options,
     gpu_layers_option,
     lanes_option,
@@ -36,7 +39,7 @@ from localent.cli.settings import (
     temperature_option,
     threads_option,
 )
-from localent.errors import UsageError
+from localent.errors import LocalentError, UsageError
 
 if TYPE_CHECKING:
     from localent.compare import Comparison, Plan
@@ -52,7 +55,7 @@ UNUSED = {  # by what is compared on
     "--text": (*DATA, "n", *OF_TRACES, "free"),
     "--kld-base": (*DATA, "n", *OF_TRACES, "free", "noise", "ctx"),
     "--task": OF_TEXT,
-    "--run": (*OF_TEXT, *OF_TRACES),
+    "--run": (*OF_TEXT, *OF_TRACES, "cache_type_k", "cache_type_v"),
 }
 
 
@@ -82,20 +85,41 @@ class Output:
     """The form in which a comparison is printed."""
 
     full: bool
-    json_: bool
+    fail_on: Conditions
+    form: str | None  # "md" | "csv" | "json" | "card"; None: for people
 
     def __post_init__(self) -> None:
-        if self.json_:
-            refuse_unused("--json", "full")
+        if self.form:
+            refuse_unused(f"--{self.form}", "full")
+
+    def text(self, found: Comparison) -> str:
+        """The comparison in this form."""
+        from localent.report import compare, overview, table
+        from localent.report.card import card
+
+        width = shutil.get_terminal_size((120, 24)).columns
+        if self.form == "json":
+            return json.dumps(everything(found), ensure_ascii=False, allow_nan=False)
+        if self.form == "csv":
+            return "\n".join(table.csv_lines(*overview.full_rows(found)))
+        if self.form == "md":
+            return table.table(*overview.markdown(found), markdown=True, max_width=None)
+        if self.form == "card":
+            return card(found, typed("--card"))
+        return compare.render(found, width=width, full=True) if self.full else overview.render(found, width)
 
 
 def _plan(**values: Any) -> Plan:
-    from localent.compare import Plan
+    from localent.compare import Cache, Plan
 
     for name in ("chunks", "threads"):
         _at_least(1, name, values[name])
     _at_least(4, "ctx", values["ctx"])
-    return Plan(limit=values.pop("chunks"), **values)
+    names = values.pop("cache_types") or ""
+    if names:
+        refuse_unused("--cache-types", "cache_type_k", "cache_type_v")
+    caches = tuple(Cache.named(name.strip()) for name in names.split(",") if name.strip())
+    return Plan(limit=values.pop("chunks"), caches=caches, **values)
 
 
 def _at_least(least: int, name: str, value: int | None) -> None:
@@ -142,40 +166,58 @@ def _at_least(least: int, name: str, value: int | None) -> None:
     click.option("--positions", is_flag=True, help="Store a row per position in the table divergences."),
     threads_option,
     gpu_layers_option,
+    cache_options,
+    click.option(
+        "--cache-types",
+        metavar="TYPE,TYPE...",
+        help="Compare REF with itself under other types of its cache, the first being the reference's. K/V: of both.",
+    ),
 )
 @db_option
 @Group(
     "output",
     Output,
     click.option("--full", is_flag=True, help="Print every figure."),
-    click.option("--json", "json_", is_flag=True, help="Print everything as JSON."),
+    fail_on_option,
+    click.option("--md", "form", flag_value="md", help="Print the table in Markdown."),
+    click.option("--csv", "form", flag_value="csv", help="Print a row per file with every figure as CSV."),
+    click.option("--json", "form", flag_value="json", help="Print everything as JSON."),
+    click.option("--card", "form", flag_value="card", help="Print a section for a model card."),
 )
 def command(models: tuple[str, ...], basis: Basis, settings: Settings, plan: Plan, db: Path, output: Output) -> None:
     """Compare candidates with a reference: their distributions, answers and reasoning paths.
 
-    REF and CAND are names of models.toml, NAME:QUANT, or paths to GGUF files. No logits are kept.
+    REF and CAND are names of models.toml, NAME:QUANT, or paths to GGUF files. Prints the verdict and a row per file.
+    No logits are kept.
 
     \b
     localent compare abacus-sft abacus-sft:Q8_0 abacus-sft:Q4_K_M abacus-sft:Q2_K --task demo-number -n 50
     localent compare model-f16.gguf model-Q4_K_M.gguf --text wiki.test.raw --chunks 20
     localent compare model-Q4_K_M.gguf --kld-base base.kld
+    localent compare model.gguf --cache-types f16,q8_0,q4_0 --text wiki.test.raw --ctx 4096
     """
-    from localent.report.compare import render
+    from localent.compare import OtherTokensError
 
     _check(models, basis, plan)
     with Bar() as bar:
         if basis.kld_base:
             found = _with_base(models, basis.kld_base, plan, db, bar)
         elif basis.text:
-            found = _with_text(models, basis, plan, db, bar)
+            try:
+                found = _with_text(models, basis, plan, db, bar)
+            except OtherTokensError as error:
+                _by_bytes(error, models, basis, plan, output, bar)
+                return
         else:
             settings = replace(settings, threads=plan.threads, gpu_layers=plan.gpu_layers)
+            settings = replace(settings, cache_type_k=plan.cache_type_k, cache_type_v=plan.cache_type_v)
             found = _with_traces(models, basis, settings, plan, db, bar)
-    if output.json_:
-        click.echo(json.dumps(everything(found), ensure_ascii=False, allow_nan=False))
-        return
-    if found.candidates:
-        echo(render(found, width=shutil.get_terminal_size((120, 24)).columns, full=output.full))
+    if output.form == "json":
+        click.echo(output.text(found))
+    elif found.candidates:
+        echo(output.text(found))
+    if said := failures(output.fail_on, list(zip(found.names, found.candidates, strict=True))):
+        fail(" ".join(said), 1)
     if basis.write_kld_base:
         echo(f"Wrote {basis.write_kld_base}.", err=True)
 
@@ -185,7 +227,9 @@ def _check(models: tuple[str, ...], basis: Basis, plan: Plan) -> None:
     _check_basis(basis)
     if basis.kld_base and plan.positions:
         raise UsageError("--positions needs a reference model: the 16 bits of a base file have no entropy to store.")
-    if len(models) < 2 and not (basis.kld_base or basis.write_kld_base):
+    if plan.caches and basis.kld_base:
+        raise UsageError("--cache-types compares a model with itself: leave --kld-base out.")
+    if len(models) < 2 and not (basis.kld_base or basis.write_kld_base or plan.caches):
         raise UsageError("Name a reference and at least one candidate: localent compare REF CAND...")
 
 
@@ -214,6 +258,27 @@ def _with_text(models: tuple[str, ...], basis: Basis, plan: Plan, db: Path, bar:
 
     assert basis.text is not None
     return compare_text(models, basis.text, db=db, plan=plan, write_base=basis.write_kld_base, report=bar)
+
+
+def _by_bytes(
+    error: LocalentError, models: tuple[str, ...], basis: Basis, plan: Plan, output: Output, bar: Bar
+) -> None:
+    """Print models with different tokenizers side by side, where nothing was asked for that needs equal tokens."""
+    from dataclasses import asdict
+
+    from localent.analysis.as_json import plain
+    from localent.compare import compare_bytes
+    from localent.report.by_bytes import sentences, table_of
+
+    if basis.write_kld_base or plan.positions or output.fail_on or output.form == "card":
+        raise error
+    assert basis.text is not None
+    found = compare_bytes(models, basis.text, plan=plan, report=bar)
+    if output.form == "json":
+        click.echo(json.dumps(plain(asdict(found)), ensure_ascii=False, allow_nan=False))
+        return
+    print_table(*table_of(found), output.form)
+    say(sentences(found), output.form)
 
 
 def _with_traces(

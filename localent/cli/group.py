@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 
 import click
 
+from localent.cli.arguments import TYPED
 from localent.errors import LocalentError, UsageError
 
 STOPPED = 130  # the exit code that shells use for an interrupt
@@ -22,6 +23,11 @@ DATABASES = "localent.databases"  # in a context's meta: the databases that the 
 
 class Commands(click.Group):
     """A group whose errors are one sentence: exit code 2 for a wrong request, 1 for a failure."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the words, from which a command can say how it is repeated."""
+        ctx.meta[TYPED] = list(args)
+        return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

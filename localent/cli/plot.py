@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localent.cli import complete
-from localent.cli.arguments import Finite, Group
+from localent.cli.arguments import Finite, Group, refuse_unused
 from localent.cli.options import PATH, db_option
 from localent.cli.output import echo
 from localent.cli.runs import chosen
@@ -17,7 +17,9 @@ from localent.errors import LocalentError
 if TYPE_CHECKING:
     from localent.report.figures import Look
 
-FIGURES = ("curves", "gain", "auroc", "risk", "quant", "signals", "p-true", "roc", "reliability")
+OF_RUNS = ("curves", "gain", "auroc", "risk", "quant", "signals", "p-true", "roc", "reliability")
+OF_COMPARISONS = ("kld", "pareto", "depth")
+FIGURES = (*OF_RUNS, *OF_COMPARISONS)
 NEEDS = {
     "quant": "it needs two runs or more",
     "risk": "it needs right and wrong traces",
@@ -50,22 +52,34 @@ def _look(**chosen: Any) -> Look:
 def command(run: tuple[str, ...], kind: str, output: Path, look: Look, db: Path) -> None:
     """Draw a figure of RUNs (default: all) for print: one of those that --kind lists.
 
+    Of all comparisons in the database: kld (a row per file), pareto (KLD against size), or depth (KLD along the text).
+
     Needs matplotlib: pip install "localent[plot]".
 
     \b
     localent plot --kind curves -o curves.pdf
     localent plot 3fa9 81c0 --kind quant -o quant.svg --db quants.db
     localent plot 3fa9 --kind roc --width 3.3 --font 8 --title "" --no-caption -o roc.pdf
+    localent plot --kind pareto -o kld-pareto.svg --db quants.db
     """
+    from localent.report import quant_panels
     from localent.report.figures import imported, save_figure
     from localent.report.outcome_panels import panels
     from localent.report.panels import facts
     from localent.report.table import cell_text
     from localent.store import open_db
 
+    of_comparisons = kind in OF_COMPARISONS
+    if of_comparisons:
+        refuse_unused(f"--kind {kind}", "run")
     imported()
     with open_db(db, readonly=True) as store:
-        found = panels(kind, facts(store, chosen(store, run)), store)
+        if of_comparisons:
+            found = quant_panels.panels(kind, store)
+        else:
+            found = panels(kind, facts(store, chosen(store, run)), store)
+    if not found and of_comparisons:
+        raise LocalentError(f"{db} has no comparison with data for '{kind}': 'localent compare' makes one.")
     if not found:
         raise LocalentError(f"These runs have no data for '{kind}': {NEEDS.get(kind, 'nothing was probed')}.")
     save_figure(found, output, look)

@@ -37,6 +37,10 @@ class How:
 
     imatrix: Path | None
     requantize: bool
+    pure: bool
+    output_type: str | None
+    embedding_type: str | None
+    tensor_types: tuple[tuple[str, str], ...]
     threads: int | None
 
     def options(self, source: Path) -> QuantizeOptions:
@@ -47,7 +51,27 @@ class How:
 
         matrix = matrix_for(source, self.imatrix) if self.imatrix else None
         n_threads = self.threads or hardware.usable_cores()
-        return QuantizeOptions(n_threads=n_threads, imatrix=matrix, requantize=self.requantize)
+        return QuantizeOptions(
+            n_threads=n_threads,
+            imatrix=matrix,
+            requantize=self.requantize,
+            pure=self.pure,
+            output_type=self.output_type,
+            embedding_type=self.embedding_type,
+            tensor_types=self.tensor_types,
+        )
+
+
+class TensorType(click.ParamType):
+    """PATTERN=TYPE -> (pattern, type)."""
+
+    name = "pattern=type"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        pattern, sign, kind = str(value).rpartition("=")
+        if not (sign and pattern and kind):
+            self.fail(f"{value!r} is not written PATTERN=TYPE, for example attn_v=Q6_K.", param, ctx)
+        return pattern, kind
 
 
 @click.command("quantize")
@@ -64,6 +88,16 @@ class How:
     How,
     click.option("--imatrix", type=PATH, help="Importance matrix, as llama-imatrix writes it."),
     click.option("--requantize", is_flag=True, help="Accept a source that is itself quantized: loses more."),
+    click.option("--pure", is_flag=True, help="All tensors in the quant's own type, without a K-quant's mixture."),
+    click.option("--output-tensor-type", "output_type", metavar="TYPE", help="Type of the output tensor."),
+    click.option("--token-embedding-type", "embedding_type", metavar="TYPE", help="Type of the token embeddings."),
+    click.option(
+        "--tensor-type",
+        "tensor_types",
+        type=TensorType(),
+        multiple=True,
+        help="Type of the tensors whose names match, as attn_v=Q6_K; may be repeated.",
+    ),
     threads_option,
 )
 @click.option("--json", "json_", is_flag=True, help="Print JSON, one object a line.")
@@ -76,6 +110,7 @@ def command(source: str, files: Files, how: How, json_: bool) -> None:
     \b
     localent quantize model-f16.gguf Q8_0 Q6_K Q4_K_M Q3_K_M Q2_K
     localent quantize model-f16.gguf IQ3_XXS --imatrix imatrix.gguf --out quants
+    localent quantize model-f16.gguf Q4_K_M --token-embedding-type Q8_0 --tensor-type "ffn_down=Q6_K"
     """
     from localent import models
     from localent.files import identity

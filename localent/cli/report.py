@@ -21,6 +21,8 @@ from localent.cli.runs import chosen
 def command(run: tuple[str, ...], output: Path, title: str | None, db: Path) -> None:
     """Write one self-contained HTML page of RUNs (default: all): findings, figures, and every trace to browse.
 
+    A database of comparisons alone gives a page of these.
+
     The file needs no network and opens on a phone, too.
 
     \b
@@ -31,7 +33,7 @@ def command(run: tuple[str, ...], output: Path, title: str | None, db: Path) -> 
     from localent.store import open_db
 
     with open_db(db, readonly=True) as store:
-        runs = chosen(store, run)
+        runs = () if not run and not store.runs() and store.comparisons() else chosen(store, run)
         with Bar("traces") as bar:
             n_bytes = write_page(store, runs, output, title=title, report=bar.add)
     echo(f"{output}: {n_bytes / 1e6:.1f} MB, {len(runs)} {'run' if len(runs) == 1 else 'runs'}.")

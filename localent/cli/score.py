@@ -15,6 +15,7 @@ from localent.cli.output import echo, print_records, say
 from localent.cli.progress import Bar
 from localent.cli.run import unfinished
 from localent.cli.settings import (
+    cache_options,
     effort_options,
     file_of_part,
     gpu_layers_option,
@@ -74,6 +75,7 @@ class Source:
     lanes_option("Texts at a time.", default=8),
     threads_option,
     gpu_layers_option,
+    cache_options,
     shard_option,
 )
 @minutes_option("The same command again goes on; of a plain text, what was read counts.")

@@ -256,6 +256,17 @@ threads_option = click.option("--threads", type=int, help="Default: the physical
 gpu_layers_option = click.option(
     "--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU: auto, N, or 0."
 )
+CACHE_TYPES = ("f16", "bf16", "f32", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl")  # engine.CACHE_BITS
+
+
+def _cache_type(of: str, what: str) -> Decorator:
+    text = f"Type of the {what} in the cache; a run under another is another run."
+    return click.option(
+        f"--cache-type-{of}", type=click.Choice(CACHE_TYPES), default="f16", show_default=True, help=text
+    )
+
+
+cache_options = together(_cache_type("k", "keys"), _cache_type("v", "values"))
 ctx_option = click.option("--ctx", type=int, help="Context per lane in tokens. Default: what the longest prompt needs.")
 
 
@@ -318,4 +329,4 @@ trace_options = together(max_tokens_option(), think_budget_option, after_answer_
 answer_options = together(answer_by_option, option_score_option)
 template_options = together(system_option, template_var_option, chat_template_option)
 prompt_options = together(shots_option(), answer_options, template_options)
-hardware_options = together(threads_option, gpu_layers_option, ctx_option)
+hardware_options = together(threads_option, gpu_layers_option, ctx_option, cache_options)

@@ -6,10 +6,15 @@ and records every position; `scoring` does so as a `plan` says and measures the 
 and reads them back.
 """
 
+from localent.compare.by_bytes import ByBytes, Coded, compare_bytes
+from localent.compare.choose import Choice, Limits, OnTask, OnText, choose
+from localent.compare.compatible import OtherTokensError
 from localent.compare.on_text import compare_base, compare_text
 from localent.compare.on_traces import Attempts, RunTraces, compare_run, compare_task
-from localent.compare.plan import Plan
+from localent.compare.plan import Cache, Plan
 from localent.compare.result import Candidate, Comparison
 
-__all__ = ["Attempts", "Candidate", "Comparison", "Plan", "RunTraces"]
+__all__ = ["Attempts", "Cache", "Candidate", "Comparison", "Plan", "RunTraces"]
+__all__ += ["ByBytes", "Coded", "OtherTokensError", "compare_bytes"]
+__all__ += ["Choice", "Limits", "OnTask", "OnText", "choose"]
 __all__ += ["compare_base", "compare_run", "compare_task", "compare_text"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
-from localent.compare.compatible import check_same_tokens
+from localent.compare.compatible import check_same_tokens, common_size
 from localent.compare.plan import Plan
+from localent.errors import UsageError
 from localent.machine import fit, hardware
 from localent.records import Model
 from localent.runs import session
@@ -26,6 +28,13 @@ def usable(names: Sequence[str]) -> list[ModelFile]:
     return found
 
 
+def differences(models: Sequence[Model]) -> tuple[str, ...]:
+    """A sentence on each candidate whose file differs from the reference's in what does no harm."""
+    reference, *others = models
+    told = (check_same_tokens(reference, model) for model in others)
+    return tuple(dict.fromkeys(sentence for sentence in told if sentence))
+
+
 def models_of(files: Sequence[ModelFile]) -> list[Model]:
     """The models' records, as the database keeps them."""
     return [file.header.model for file in files]
@@ -33,12 +42,37 @@ def models_of(files: Sequence[ModelFile]) -> list[Model]:
 
 def placed(files: Sequence[ModelFile], plan: Plan) -> Plan:
     """The plan with its threads and the layers of each model on the GPU, where all are loaded at the same time."""
-    layers = fit.layers_for(models_of(files), plan.gpu_layers, lanes=1, n_ctx=plan.ctx)
-    return replace(plan, gpu_layers=layers, threads=plan.threads or hardware.usable_cores())
+    models = models_of(files)
+    layers = fit.layers_for(models, plan.gpu_layers, lanes=1, n_ctx=plan.ctx)
+    threads = plan.threads or hardware.usable_cores()
+    return replace(plan, gpu_layers=layers, threads=threads, n_vocab=common_size(models))
+
+
+def repeated(names: Sequence[str], plan: Plan) -> list[str]:
+    """The models as they are compared: one that is run with several caches comes once for each."""
+    if not plan.caches:
+        return list(names)
+    if len(names) != 1 or len(plan.caches) < 2:
+        raise UsageError(
+            f"--cache-types compares one model under two types or more, got {len(names)} models and"
+            f" {len(plan.caches)} types."
+        )
+    return [*names] * len(plan.caches)
+
+
+def with_cache(settings: Settings, plan: Plan, i: int) -> Settings:
+    """The settings of the i-th model, the reference first."""
+    cache = plan.cache(i)
+    return replace(settings, cache_type_k=cache.k, cache_type_v=cache.v)
 
 
 @contextmanager
-def loaded(files: Sequence[ModelFile], settings: Settings) -> Iterator[list[Loaded]]:
-    """All models with their weights in memory. settings: with the layers that `placed` chose."""
+def loaded(files: Sequence[ModelFile], settings: Settings, plan: Plan) -> Iterator[list[Loaded]]:
+    """All models, each file with its weights in memory once. settings: with the layers that `placed` chose."""
     with ExitStack() as stack:
-        yield [stack.enter_context(session.loaded(file, settings)) for file in files]
+        weights: dict[Path, Loaded] = {}
+        for file in files:
+            if file.path not in weights:
+                weights[file.path] = stack.enter_context(session.loaded(file, settings))
+        ready = [replace(weights[file.path], file=file) for file in files]
+        yield [replace(one, settings=with_cache(one.settings, plan, i)) for i, one in enumerate(ready)]

@@ -10,13 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from localent.compare import chunks, stored
-from localent.compare.models import loaded, models_of, placed, usable
+from localent.compare.models import differences, loaded, models_of, placed, repeated, usable
 from localent.compare.plan import DEFAULT, Plan, Source
 from localent.compare.positions import Fed
 from localent.compare.result import Comparison, Views, assemble
 from localent.compare.scoring import OnRows, Pass, figures, score_all
 from localent.compare.text import Text, digest_of
-from localent.engine import Vocab
 from localent.errors import LocalentError
 from localent.files import kld_base
 from localent.records import Model
@@ -38,16 +37,19 @@ def compare_text(
     write_base: also write the reference's base file there. Raises UsageError for a text that cannot be read or is
     shorter than one chunk, LocalentError for models whose token ids mean different text.
     """
-    files = usable(models)
+    files = usable(repeated(models, plan))
     content, plan = chunks.read_text(text), placed(files, plan)
-    with loaded(files, _settings(plan)) as ready:
-        weights = [one.weights for one in ready]
-        tokens = chunks.chunks_of(content, weights[0].vocab, plan.ctx, plan.limit)
-        texts = chunks.texts_of(tokens, weights[0].vocab.bos)
-        with _base_writer(write_base, weights[0].vocab, tokens) as on_rows:
-            found, floor = score_all(weights, Pass(texts, plan, report), on_rows)
-    views = [Views(figures(floor, 0, texts, cut=True) if floor else None)]
-    views += [Views(figures(found, i, texts, cut=True)) for i in range(len(files) - 1)]
+    with loaded(files, _settings(plan), plan) as ready:
+        vocab = ready[0].weights.vocab
+        tokens = chunks.chunks_of(content, vocab, plan.ctx, plan.limit)
+        texts = chunks.texts_of(tokens, vocab.bos)
+        whole = Pass(texts, plan, report)
+        speeds = whole.speeds(ready)
+        with _base_writer(write_base, plan.n_vocab or vocab.n_tokens, tokens) as on_rows:
+            found, floor = score_all(ready, whole, on_rows)
+    forced = [figures(floor, 0, texts, cut=True) if floor else None]
+    forced += [figures(found, i, texts, cut=True) for i in range(len(files) - 1)]
+    views = [Views(seen, speed=speed) for seen, speed in zip(forced, speeds, strict=True)]
     done = _assembled(models_of(files), views, Source("text", text.name, digest_of(texts)), texts, plan)
     stored.write(db, done, found, texts, plan)
     return done
@@ -72,12 +74,14 @@ def compare_base(
     base = replace(base, tokens=base.tokens[: plan.limit])
     plan = placed(files, replace(plan, ctx=base.n_ctx, noise=False))
     with ExitStack() as stack:
-        weights = [one.weights for one in stack.enter_context(loaded(files, _settings(plan)))]
-        texts = chunks.texts_of(base.tokens, weights[0].vocab.bos)
+        ready = stack.enter_context(loaded(files, _settings(plan), plan))
+        texts = chunks.texts_of(base.tokens, ready[0].weights.vocab.bos)
         whole = Pass(texts, plan, report)
-        scorers = [stack.enter_context(whole.scorer(one)) for one in weights]
+        scorers = [stack.enter_context(whole.scorer(one)) for one in ready]
+        speeds = whole.speeds(ready)
         found = whole.score(chunks.BaseScorer(base), scorers, "base file and models", normalised=True)
-    views = [Views(None), *(Views(figures(found, i, texts, cut=True, stored=True)) for i in range(len(models)))]
+    forced = [figures(found, i, texts, cut=True, stored=True) for i in range(len(models))]
+    views = [Views(None), *(Views(seen, speed=speed) for seen, speed in zip(forced, speeds, strict=True))]
     done = _assembled([None, *models], views, Source("base file", base_file.name, digest_of(texts)), texts, plan)
     stored.write(db, done, found, texts, plan)
     return done
@@ -88,7 +92,7 @@ def _settings(plan: Plan) -> Settings:
 
 
 @contextmanager
-def _base_writer(path: Path | None, vocab: Vocab, tokens: np.ndarray) -> Iterator[OnRows]:
+def _base_writer(path: Path | None, n_vocab: int, tokens: np.ndarray) -> Iterator[OnRows]:
     """The function that takes the reference's rows and writes them to a base file; without a path it ignores them.
 
     tokens: (n_chunks, n_ctx).
@@ -96,7 +100,7 @@ def _base_writer(path: Path | None, vocab: Vocab, tokens: np.ndarray) -> Iterato
     if path is None:
         yield ignore
         return
-    with kld_base.Writer(path, tokens.shape[1], vocab.n_tokens, tokens) as base:
+    with kld_base.Writer(path, tokens.shape[1], n_vocab, tokens) as base:
 
         def write(rows: Fed) -> None:
             base.add(np.asarray(rows))
@@ -108,8 +112,8 @@ def _assembled(
     models: Sequence[Model | None], views: Sequence[Views], source: Source, texts: Sequence[Text], plan: Plan
 ) -> Comparison:
     """The comparison with its warnings."""
-    done = assemble(models, views, source, len(texts), plan)
-    return replace(done, warnings=_warnings([model for model in models if model is not None], plan.ctx))
+    known = [model for model in models if model is not None]
+    return replace(assemble(models, views, source, len(texts), plan), warnings=_warnings(known, plan.ctx))
 
 
 def _refuse_other_vocabulary(base: kld_base.Base, models: Sequence[Model]) -> None:
@@ -121,10 +125,12 @@ def _refuse_other_vocabulary(base: kld_base.Base, models: Sequence[Model]) -> No
 
 
 def _warnings(models: Sequence[Model], n_ctx: int) -> tuple[str, ...]:
-    """A warning where chunks are longer than a model's training context: quality drops there."""
+    """What differs between the files; where chunks are longer than a training context, that quality drops there."""
+    told = differences(models)
     trained = min((model.n_ctx_train for model in models if model.n_ctx_train), default=n_ctx)
     if n_ctx <= trained:
-        return ()
+        return told
     return (
+        *told,
         f"Chunks of {n_ctx:,} tokens are longer than the training context of {trained:,} tokens: use --ctx {trained}.",
     )

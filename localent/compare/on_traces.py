@@ -13,7 +13,7 @@ from localent.analysis.pairs import free_running as figures_of_pairs
 from localent.analysis.prefixes import Trajectory, trajectory
 from localent.compare import free_running, prefixes, stored
 from localent.compare.free_running import Key, ProfiledTrace
-from localent.compare.models import loaded, models_of, placed, usable
+from localent.compare.models import differences, loaded, models_of, placed, repeated, usable, with_cache
 from localent.compare.plan import DEFAULT, Plan, Source, comparison_id
 from localent.compare.prefixes import Given
 from localent.compare.result import Candidate, Comparison, Views, assemble
@@ -24,7 +24,7 @@ from localent.compare.text import Text, digest_of
 from localent.compare.token_classes import classes_of
 from localent.engine import Vocab
 from localent.errors import LocalentError, UsageError
-from localent.records import Run
+from localent.records import Run, Speed
 from localent.runs import session
 from localent.runs.clock import UNLIMITED
 from localent.runs.progress import SILENT, Listener, Progress, Report, about, ignore, no_trace, retold, unfinished
@@ -70,15 +70,18 @@ def compare_task(
     In limited time it makes so many traces that what is done with them should be done in time too, for which nothing
     is cut short: a comparison is of the same traces for all models.
     """
+    models = repeated(models, plan)
     usable(models)  # refuse before any work
-    n, samples, settings = attempts.n, attempts.samples, replace(attempts.settings, ctx=None)
+    n, samples, settings = attempts.n, attempts.samples, with_cache(replace(attempts.settings, ctx=None), plan, 0)
     with _naming_free_run(models[0]):
         heard = _first_part(listener, passes(plan, len(models)))
         outcome = runs.run(models[0], task.first(n), db=db, samples=samples, settings=settings, listener=heard)
     if not outcome.n_done:
         raise LocalentError(no_trace(listener.time))
     made = RunTraces(run_id=outcome.run_id, task=task, n=n, samples=samples)
-    found = compare_run(models, made, db=db, plan=plan, listener=replace(listener, time=UNLIMITED))
+    found = compare_run(
+        models[:1] if plan.caches else models, made, db=db, plan=plan, listener=replace(listener, time=UNLIMITED)
+    )
     if outcome.n_left:
         listener.note(unfinished(outcome.n_done, outcome.n_done + outcome.n_left, "trace", listener.time))
     return found
@@ -116,13 +119,20 @@ def compare_run(
     A comparison that the database holds is read back, not computed again. Raises UsageError where the run has none of
     these traces, or was prompted differently than the reference is.
     """
-    files = usable(models)
+    files = usable(repeated(models, plan))
     with open_db(db, create=False) as store:
         run = store.run(on.run_id)
         traces = _chosen(free_running.traces_of(store, run.run_id), on)
         known = stored.figures_on_run(store, run.run_id, positions=plan.positions)
+    plan = plan if plan.caches else _cached_as(plan, run)
     work = _Work(files, on.task, run, traces, placed(files, plan), db, listener)
     return (known and work.read_back(known)) or work.compare()
+
+
+def _cached_as(plan: Plan, run: Run) -> Plan:
+    """The plan with the cache types that the run was made with."""
+    made = settings_of(run)
+    return replace(plan, cache_type_k=made.cache_type_k, cache_type_v=made.cache_type_v)
 
 
 def _chosen(traces: Traces, on: RunTraces) -> Traces:
@@ -172,15 +182,18 @@ class _Work:
     def compare(self) -> Comparison:
         """All views of all models, stored."""
         free = self.free_runs() if self.plan.free else [Views(None)] * len(self.files)
-        with loaded(self.files, replace(self.settings, gpu_layers=self.plan.gpu_layers)) as models:
+        with loaded(self.files, replace(self.settings, gpu_layers=self.plan.gpu_layers), self.plan) as models:
             given = self.given(models[0].weights.vocab)
             texts = self.texts(given)
-            found, floor = score_all([one.weights for one in models], Pass(texts, self.plan, self.listener.report))
+            whole = Pass(texts, self.plan, self.listener.report)
+            speeds, (found, floor) = whole.speeds(models), score_all(models, whole)
             paths = self.trajectories(models, given) if self.can_probe(given) else [None] * len(models)
         forced = [figures(floor, 0, texts, cut=False) if floor else None]
         forced += [figures(found, i, texts, cut=False) for i in range(len(models) - 1)]
-        views = [replace(v, forced=f, trajectory=t) for v, f, t in zip(free, forced, paths, strict=True)]
+        parts = zip(free, forced, paths, speeds, strict=True)
+        views = [replace(view, forced=f, trajectory=t, speed=s) for view, f, t, s in parts]
         done = assemble(models_of(self.files), views, self.source(texts), len(texts), self.plan)
+        done = replace(done, warnings=differences(models_of(self.files)))
         stored.write(self.db, done, found, texts, self.plan)
         return done
 
@@ -190,14 +203,17 @@ class _Work:
         with session.vocabulary(reference.path) as (_, vocab):
             texts = self.texts(self.given(vocab))
         source = self.source(texts)
-        keys = [comparison_id(reference, model, source, self.plan) for model in candidates]
+        keys = [comparison_id(reference, model, source, self.plan, i) for i, model in enumerate(candidates, 1)]
         if not keys or not all(key in known for key in keys):
             return None
         found = [from_json(Candidate, known[key]) for key in keys]
         named = tuple(replace(one, model=model) for one, model in zip(found, candidates, strict=True))
         floor = from_json(Candidate, known[keys[0]]["noise"])
         floor = floor and replace(floor, model=reference)
-        return Comparison(reference, source.kind, source.name, len(texts), named, floor)
+        speed = from_json(Speed | None, known[keys[0]].get("reference_speed"))
+        done = Comparison(reference, source.kind, source.name, len(texts), named, floor)
+        told = differences(models_of(self.files))
+        return replace(done, speed=speed, variant=self.plan.variant(0), warnings=told)
 
     # --- what is fed ------------------------------------------------------------------------------------------------
 
@@ -232,12 +248,17 @@ class _Work:
         reference, *candidates = self.files
         own_id, base = self.run.run_id, self.traces
         if not self.is_references:
-            own_id = self.run_free(reference, self.settings, "reference")
+            own_id = self.run_free(reference, with_cache(self.settings, self.plan, 0), "reference")
             base = self.traces_in(own_id)
         lanes = self.settings.lanes or 1
         other = replace(self.settings, lanes=max(1, lanes // 2) if lanes > 1 else 2, noise_of=own_id)
+        other = with_cache(other, self.plan, 0)
         floor = self.free_run(base, reference, other, "reference in other lanes") if self.plan.noise else Views(None)
-        return [floor, *(self.free_run(base, file, self.settings, file.header.model.quant) for file in candidates)]
+        found = [floor]
+        for i, file in enumerate(candidates, 1):
+            name = self.plan.variant(i) or file.header.model.quant
+            found.append(self.free_run(base, file, with_cache(self.settings, self.plan, i), name))
+        return found
 
     def free_run(self, base: Traces, file: ModelFile, settings: Settings, name: str) -> Views:
         """Compare the free run of one model with the reference's traces."""
@@ -284,6 +305,15 @@ class _Work:
 
         with naming([model.file.path.name], "on the same prefixes"):
             return prefixes.probes_under(model, given, self.task.kind, tell)
+
+
+def texts_of_run(file: ModelFile, on: RunTraces, *, db: str | Path, vocab: Vocab) -> list[Text]:
+    """The texts of a stored run's traces for the model that wrote them, in the order of the task."""
+    with open_db(db, create=False) as store:
+        run = store.run(on.run_id)
+        traces = _chosen(free_running.traces_of(store, run.run_id), on)
+    work = _Work([file], on.task, run, traces, DEFAULT, db, SILENT)
+    return work.texts(work.given(vocab))
 
 
 def text_of(given: Given, trace_id: int) -> Text:

@@ -58,6 +58,24 @@ class Positions:
                 columns[name][at] = getattr(difference.candidate, name)
 
 
+def joined(parts: Sequence[Positions]) -> Positions:
+    """The positions of several passes over different texts, as if all had been one pass."""
+    if len(parts) == 1:
+        return parts[0]
+    starts = np.cumsum([0, *(int(part.text.max(initial=-1)) + 1 for part in parts[:-1])])
+
+    def columns(named: Sequence[Columns]) -> Columns:
+        return {name: np.concatenate([one[name] for one in named]) for name in named[0]}
+
+    return Positions(
+        text=np.concatenate([part.text + start for part, start in zip(parts, starts, strict=True)]),
+        position=np.concatenate([part.position for part in parts]),
+        token_id=np.concatenate([part.token_id for part in parts]),
+        reference=columns([part.reference for part in parts]),
+        candidates=tuple(columns(same) for same in zip(*(part.candidates for part in parts), strict=True)),
+    )
+
+
 class Meters:
     """One meter per thread. A row is read by one meter only, so the number of threads changes no result."""
 

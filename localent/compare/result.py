@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from localent.analysis.divergence import TeacherForced
 from localent.analysis.pairs import FreeRunning
 from localent.analysis.prefixes import Trajectory
 from localent.compare import noise
-from localent.compare.plan import Plan, Source, comparison_id
-from localent.records import Model
+from localent.compare.plan import Plan, Source
+from localent.compare.plan import comparison_id as key
+from localent.records import Model, Speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +26,13 @@ class Candidate:
     multiples: dict[str, float | None] | None = None  # differences as multiples of the noise floor; see noise
     comparison_id: str = ""
     run_id: str | None = None
+    speed: Speed | None = None  # measured in the same run
+    variant: str = ""  # how it was run where that is not as the reference was: "KV q8_0"
+
+    @property
+    def name(self) -> str:
+        """Its file's name; how it was run, where that is what differs."""
+        return self.variant or Path(self.model.path).name
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,16 @@ class Comparison:
     noise: Candidate | None  # the reference against itself
     level: float = 0.95
     warnings: tuple[str, ...] = ()  # sentences
+    speed: Speed | None = None  # of the reference
+    variant: str = ""  # how the reference was run, where not as usual
+
+    @property
+    def names(self) -> list[str]:
+        """The candidates by their files' names; with the hash where two files have one name."""
+        found = [c.name for c in self.candidates]
+        files = {(c.name, c.model.sha256) for c in self.candidates}
+        twice = {name for name in found if sum(name == other for other, _ in files) > 1}
+        return [f"{c.name} {c.model.sha256[:6]}" if c.name in twice else c.name for c in self.candidates]
 
     def _repr_html_(self) -> str:
         """As a notebook shows it: the main figures of every candidate, and the sentences."""
@@ -49,12 +68,13 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Views:
-    """The figures of one model, of the reference against itself. None: not asked for."""
+    """The figures of one model, of the reference against itself; its own speed. None: not asked for."""
 
     forced: TeacherForced | None
     free: FreeRunning | None = None
     run_id: str | None = None
     trajectory: Trajectory | None = None
+    speed: Speed | None = None
 
 
 def assemble(
@@ -67,19 +87,23 @@ def assemble(
     """
     (reference, *others), (floor, *seen) = models, views
     found = [
-        _beside(floor, model, view, comparison_id(reference, model, source, plan))
-        for model, view in zip(others, seen, strict=True)
+        replace(
+            _beside(floor, model, view), comparison_id=key(reference, model, source, plan, i), variant=plan.variant(i)
+        )
+        for i, (model, view) in enumerate(zip(others, seen, strict=True), 1)
         if model is not None and view.forced is not None
     ]
     itself = None
     if reference is not None and floor.forced is not None:
         itself = Candidate(reference, floor.forced, floor.free, floor.trajectory, run_id=floor.run_id)
-    return Comparison(reference, source.kind, source.name, n_texts, tuple(found), itself)
+    done = Comparison(reference, source.kind, source.name, n_texts, tuple(found), itself)
+    return replace(done, speed=floor.speed, variant=plan.variant(0))
 
 
-def _beside(floor: Views, model: Model, seen: Views, key: str) -> Candidate:
+def _beside(floor: Views, model: Model, seen: Views) -> Candidate:
     pairs = ((seen.forced, floor.forced), (seen.free, floor.free), (seen.trajectory, floor.trajectory))
     known = [(a, b) for a, b in pairs if a is not None and b is not None]
     times = {k: v for a, b in known for k, v in noise.multiples(a, b).items()}
     assert seen.forced is not None
-    return Candidate(model, seen.forced, seen.free, seen.trajectory, times or None, key, seen.run_id)
+    views = (seen.forced, seen.free, seen.trajectory)
+    return Candidate(model, *views, times or None, run_id=seen.run_id, speed=seen.speed)

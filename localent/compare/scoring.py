@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,9 +15,12 @@ from localent.compare.plan import Plan
 from localent.compare.positions import Fed, Positions
 from localent.compare.teacher_forcing import Feeding
 from localent.compare.text import Text, classes_of_rows
-from localent.engine import Model, Options, Scorer
+from localent.engine import Options, Rows, Scorer, speed_of
+from localent.errors import LocalentError
 from localent.machine import hardware
+from localent.records import Speed
 from localent.runs.progress import Progress, Report, ignore
+from localent.runs.session import Loaded
 
 NOISE_CHUNK = 3  # the noise floor is fed in pieces that are this many times shorter than the longest piece
 OnRows = Callable[[Fed], object]
@@ -36,10 +39,23 @@ class Pass:
         """The plan's threads, else all usable cores."""
         return self.plan.threads or hardware.usable_cores()
 
-    def scorer(self, model: Model) -> Scorer:
+    def scorer(self, model: Loaded) -> Scorer:
         """A scorer with room for the longest text."""
-        n_ctx = max(len(text.tokens) for text in self.texts)
-        return model.scorer(Options(n_lanes=1, n_ctx=n_ctx, n_threads=self.n_threads, chunk=self.plan.chunk))
+        scorer = model.weights.scorer(self._options(model, max(len(text.tokens) for text in self.texts)))
+        n = self.plan.n_vocab
+        return scorer if n is None or n == scorer.n_vocab else Cut(scorer, n)
+
+    def speeds(self, models: Sequence[Loaded]) -> list[Speed]:
+        """The speed of each model with the plan's threads."""
+        return [self._speed(model, i, len(models)) for i, model in enumerate(models)]
+
+    def _speed(self, model: Loaded, i: int, n: int) -> Speed:
+        self.report(Progress(i, n, name="measuring speed", unit="file"))
+        return speed_of(model.weights, self._options(model, 1))
+
+    def _options(self, model: Loaded, n_ctx: int) -> Options:
+        options = Options(n_lanes=1, n_ctx=n_ctx, n_threads=self.n_threads, chunk=self.plan.chunk)
+        return replace(options, type_k=model.settings.cache_type_k, type_v=model.settings.cache_type_v)
 
     def score(
         self,
@@ -64,7 +80,27 @@ class Pass:
         return teacher_forcing.score(self.texts, reference, others, feeding)
 
 
-def score_all(loaded: Sequence[Model], whole: Pass, on_rows: OnRows = ignore) -> tuple[Positions, Positions | None]:
+class Cut(Scorer):
+    """A scorer whose rows end where the vocabulary that all models have ends."""
+
+    def __init__(self, scorer: Scorer, n_vocab: int) -> None:
+        self.scorer, self.n_vocab, self.name, self.can_keep = scorer, n_vocab, scorer.name, scorer.can_keep
+
+    def keep(self, n_tokens: int) -> None:
+        self.scorer.keep(n_tokens)
+
+    def feed(self, tokens: Sequence[int], n_rows: int) -> Rows:
+        if max(tokens) >= self.n_vocab:
+            raise LocalentError(
+                f"The text holds token {max(tokens)}, which only some of the models have: compare them on another text."
+            )
+        return np.asarray(self.scorer.feed(tokens, n_rows))[:, : self.n_vocab]
+
+    def close(self) -> None:
+        self.scorer.close()
+
+
+def score_all(loaded: Sequence[Loaded], whole: Pass, on_rows: OnRows = ignore) -> tuple[Positions, Positions | None]:
     """(all texts under all models, a few texts under the reference fed in two ways); the latter with a noise floor."""
     with ExitStack() as stack:
         scorers = [stack.enter_context(whole.scorer(model)) for model in loaded]
@@ -88,6 +124,7 @@ def figures(found: Positions, i: int, texts: Sequence[Text], *, cut: bool, store
         cut=cut,
         problems=problems if len(set(problems)) > 1 else None,
         classes=classes,
+        depth=found.position,
         distribution=not stored,
     )
 

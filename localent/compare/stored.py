@@ -39,6 +39,7 @@ def write(db: str | Path | None, done: Comparison, found: Positions, texts: Sequ
 
 def _write_one(store: Database, done: Comparison, candidate: Candidate, plan: Plan) -> None:
     floor = done.noise
+    besides = {"noise": floor and asdict(floor) | {"model": None}, "reference_speed": done.speed and asdict(done.speed)}
     store.add_comparison(
         comparison_id=candidate.comparison_id,
         reference_sha256=done.reference.sha256 if done.reference else None,
@@ -49,7 +50,7 @@ def _write_one(store: Database, done: Comparison, candidate: Candidate, plan: Pl
         candidate_run_id=candidate.run_id,
         n_texts=done.n_texts,
         settings=asdict(plan) | engine.build_info(plan.gpu_layers or 0, candidate.model.path),
-        figures=plain(asdict(candidate) | {"model": None, "noise": floor and asdict(floor) | {"model": None}}),
+        figures=plain(asdict(candidate) | {"model": None} | besides),
         **_columns(candidate, floor),
     )
 

@@ -82,7 +82,12 @@ def pieces(text: Text, previous: Text | None, chunk: int, scorers: Sequence[Scor
     kept = n if alike and all(scorer.can_keep for scorer in scorers) else 0
     for scorer in scorers:
         scorer.keep(kept)
-    end = len(text.tokens) - 1  # the last token is predicted, not fed
+    yield from calls(text, chunk, kept)
+
+
+def calls(text: Text, chunk: int, kept: int = 0) -> Iterator[Piece]:
+    """The calls of a text from token `kept` on; a shared prompt ends a call."""
+    n, end = text.n_kept, len(text.tokens) - 1  # the last token is predicted, not fed
     starts = [*range(kept, n, chunk), *range(n, end, chunk)]
     for start, stop in zip(starts, [*starts[1:], end], strict=True):
         yield Piece(start, stop, max(0, stop - max(start, text.first)))

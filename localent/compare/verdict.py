@@ -105,15 +105,21 @@ class Judged(Protocol):
     def trajectory(self) -> Trajectory | None: ...
 
 
-def verdicts(candidates: Sequence[Judged], floor: TeacherForced | None, *, stored: bool = False) -> list[Verdict]:
+def verdicts(
+    candidates: Sequence[Judged],
+    floor: TeacherForced | None,
+    *,
+    stored: bool = False,
+    names: Sequence[str] | None = None,
+) -> list[Verdict]:
     """One verdict per candidate: everything that is tested about it is one family, under Holm's rule.
 
     Accuracy: McNemar. Token entropy, length, answers on prefixes: the larger p of the interval, see `p_of`, and of sign
     flips. The KLD, which is held against the noise floor, and free runs that rounding cannot explain are outside of the
     family.
-    floor: the reference against itself. stored: the reference is a base file.
+    floor: the reference against itself. stored: the reference is a base file. names: of the candidates; their quants.
     """
-    names = labels([c.model for c in candidates])
+    names = labels([c.model for c in candidates]) if names is None else names
     return [
         Verdict(name, _settled(checks(c, floor, stored)), is_identical(c.forced) and _same_answers(c))
         for name, c in zip(names, candidates, strict=True)
@@ -124,7 +130,8 @@ def checks(c: Judged, floor: TeacherForced | None, stored: bool = False) -> list
     """The checks of a candidate; those with a p are not settled yet."""
     found = [*_of_distributions(c.forced, floor, stored)]
     if c.free:
-        found += [_accuracy(c.free), *_of_free_runs(c.free, c.forced)]
+        found += [] if c.free.accuracy_candidate.value is None else [_accuracy(c.free)]
+        found += _of_free_runs(c.free, c.forced)
     return [*found, *(_of_prefixes(c.trajectory) if c.trajectory else ())]
 
 

@@ -16,6 +16,7 @@ from localent.engine.backends import (
     supports_gpu,
 )
 from localent.engine.interface import (
+    CACHE_BITS,
     CTX_STEP,
     Device,
     Engine,
@@ -29,10 +30,22 @@ from localent.engine.interface import (
     Vocab,
 )
 from localent.engine.lanes import Coroutine, Feed, Request, Rewind, drive
-from localent.engine.speed import fastest_lanes
+from localent.engine.speed import fastest_lanes, speed_of
 
-__all__ = ["CTX_STEP", "Device", "Engine", "Model", "Options", "Prompt", "QuantizeOptions", "Row", "Rows", "Scorer"]
+__all__ = [
+    "CACHE_BITS",
+    "CTX_STEP",
+    "Device",
+    "Engine",
+    "Model",
+    "Options",
+    "Prompt",
+    "QuantizeOptions",
+    "Row",
+    "Rows",
+    "Scorer",
+]
 __all__ += ["Vocab"]
 __all__ += ["Coroutine", "Feed", "Request", "Rewind", "drive", "fastest_lanes", "open"]
 __all__ += ["build_info", "check_build", "check_options", "devices", "quantize", "quants", "requirement"]
-__all__ += ["supports_gpu"]
+__all__ += ["speed_of", "supports_gpu"]

@@ -19,6 +19,17 @@ Row = npt.NDArray[np.float32]  # (n_vocab,) raw logits
 Rows = npt.NDArray[np.float32]  # (n_rows, n_vocab) raw logits
 
 CTX_STEP = 256  # tokens that the context of a lane is rounded up to
+CACHE_BITS = {  # types of keys and values in the cache, as llama.cpp spells them -> bits of one number
+    "f16": 16.0,
+    "bf16": 16.0,
+    "f32": 32.0,
+    "q8_0": 8.5,
+    "q5_1": 6.0,
+    "q5_0": 5.5,
+    "q4_1": 5.0,
+    "q4_0": 4.5,
+    "iq4_nl": 4.5,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +49,13 @@ class Options:
     n_threads: int
     chunk: int = 256  # tokens of one prefill call
     flash_attn: bool = True  # off, memory grows with context: heads x chunk x n_ctx floats
+    type_k: str = "f16"  # of the keys in the cache, one of CACHE_BITS
+    type_v: str = "f16"  # of the values; a quantized one needs flash attention
+
+    @property
+    def cache_share(self) -> float:
+        """Size of the cache as a multiple of one of 16 bits, heads of keys and values being of one size."""
+        return (CACHE_BITS[self.type_k] + CACHE_BITS[self.type_v]) / 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +65,10 @@ class QuantizeOptions:
     n_threads: int
     imatrix: Imatrix | None = None
     requantize: bool = False  # accept a source that is quantized itself
+    pure: bool = False  # all tensors in the quant's own type, without the mixture of a K-quant
+    output_type: str | None = None  # of the output tensor, as GGUF spells it; None: as the quant has it
+    embedding_type: str | None = None  # of the token embeddings
+    tensor_types: tuple[tuple[str, str], ...] = ()  # (regular expression of a tensor's name, type); the first counts
 
 
 @dataclass(frozen=True, slots=True)

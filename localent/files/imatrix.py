@@ -46,6 +46,9 @@ def read(path: Path) -> Imatrix:
         raise LocalentError(
             f"{path} has values for {broken} that are negative or not finite: make it again with llama-imatrix."
         )
+    empty = next((name for name, values in found.weights.items() if not values.any()), None)
+    if empty:
+        raise LocalentError(f"{path} has nothing but zeros for {empty}: make it again with llama-imatrix.")
     return found
 
 

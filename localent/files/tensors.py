@@ -123,10 +123,33 @@ def _row_name(head: Header, row: int) -> str:
     return f"rows of {row}"
 
 
+def own_type(quant: str) -> str | None:
+    """The type of tensor that a quant is named after: "Q4_K" of Q4_K_M; None for one that is named after none."""
+    known = {kind.name for kind in gguf.GGMLQuantizationType}
+    parts = quant.split("_")
+    names = ("_".join(parts[:n]) for n in range(len(parts), 0, -1))
+    return next((name for name in names if name in known), None)
+
+
+def mixture_sentence(model: Model) -> str | None:
+    """ "MXFP4_MOE of this model is 100 % Q8_0, and has no MXFP4 ..."; None where some weights have the quant's type.
+
+    MXFP4_MOE gives its type to the experts of a mixture only; IQ mixes of two types are named after one of them.
+    """
+    own = own_type(model.quant)
+    if own is None or model.tensor_types.get(own) or model.quant.startswith("IQ"):
+        return None
+    most = max(model.tensor_types, key=lambda name: model.tensor_types[name])
+    share = 100 * model.tensor_types[most] / max(model.n_params, 1)
+    why = ", which only the experts of a mixture get" if model.quant.endswith("_MOE") else ""
+    size = f"{model.bits_per_weight:.2f} bits per weight"
+    return f"{model.quant} of this model is {share:.1f} % {most} and has no {own}{why} ({size})."
+
+
 def fallback_sentence(details: Details) -> str | None:
     """ "Q4_K_M of this model is 71 % Q5_0: n_embd 896 is not a multiple of 256 ..."; None where nothing fell back."""
     if not details.fallbacks:
-        return None
+        return mixture_sentence(details.model)
     shares = ", ".join(f"{100 * f.share:.0f} % {f.type}" for f in details.fallbacks)
     rows = list(dict.fromkeys(row for f in details.fallbacks for row in f.rows))
     is_not = "is not a multiple" if len(rows) == 1 and not rows[0].startswith("rows") else "are not multiples"

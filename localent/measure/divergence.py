@@ -49,6 +49,17 @@ def js(p_log: ArrayLike, q_log: ArrayLike) -> Array:
     return (kl(p_log, mixture) + kl(q_log, mixture)) / 2
 
 
+def total_variation(p_log: ArrayLike, q_log: ArrayLike) -> Array:
+    """Total variation distance from log-probabilities, symmetric: (..., n_vocab) twice -> (...), 0 to 1.
+
+    1 minus it is the share of draft tokens that speculative sampling accepts, with either model as the draft.
+    Source: Leviathan, Kalman and Matias (2023), arXiv 2211.17192, theorem 3.5.
+    """
+    p, q = (np.exp(np.asarray(one, np.float64)) for one in (p_log, q_log))
+    found: Array = np.abs(p - q).sum(axis=-1) / 2
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """One model's distribution at one position."""
@@ -68,6 +79,7 @@ class Divergence:
     kld_cut: float  # the same sum over tokens with ln p > -16 in the reference only: llama-perplexity's
     kld_reverse: float  # KL(candidate || reference), nats
     jsd: float  # Jensen-Shannon, nats, at most ln 2
+    tv: float  # total variation, 0 to 1: half the sum of |p - q|
     same_top: bool  # both find the same token most likely
     candidate: Side
 
@@ -134,9 +146,12 @@ class PairMeter:
         sums.backward -= _dot(e[1:], gap)
 
     def _mixtures(self, sums: _Sums, where: slice, deep: bool) -> None:
-        """Second walk, with the normalisers known: Σ m ln m of the mixtures m = e_reference + e_candidate·ratio."""
+        """Second walk, with the normalisers known: Σ |e_reference - e_candidate·ratio|, and of their sums Σ m ln m."""
         mixture, log = self._scratch[:, 1:, : where.stop - where.start]
         np.multiply(self._exp[1:, where], sums.ratio[:, None], out=mixture)
+        np.subtract(mixture, self._exp[0, where], out=log)
+        np.abs(log, out=log)
+        sums.apart += np.add.reduce(log, axis=1)
         np.add(mixture, self._exp[0, where], out=mixture)
         if deep:
             np.maximum(mixture, TINY, out=mixture)  # 0 · log 0
@@ -196,7 +211,7 @@ class _Sums:
 
     def __init__(self, n_models: int) -> None:
         self.s, self.ez, self.ezz = np.zeros((3, n_models))  # of e, e·z, e·z²
-        self.forward, self.backward, self.mixture, self.cut = np.zeros((4, n_models - 1))
+        self.forward, self.backward, self.mixture, self.cut, self.apart = np.zeros((5, n_models - 1))
         self.likely = 0.0  # Σ e of the reference over its likely tokens
 
     def close(self, log_s_reference: float | None) -> None:
@@ -225,6 +240,7 @@ class _Sums:
             kld_cut=float(cut),
             kld_reverse=float(max(backward / self.s[i] - shift, 0.0)),
             jsd=0.0 if same else min(max(self._jsd(i), 0.0), LN_2),
+            tv=float(min(self.apart[i - 1] / (2 * self.s[0]), 1.0)),
             same_top=tops[0].id == tops[i].id,
             candidate=candidate,
         )

@@ -13,7 +13,7 @@ from localent.analysis.prefixes import Trajectory
 from localent.analysis.profile import MEANING
 from localent.analysis.quantities import QUANTITIES, Figure
 from localent.compare import Candidate, Comparison
-from localent.compare.verdict import labels, times_noise, verdicts
+from localent.compare.verdict import Verdict, labels, times_noise, verdicts
 from localent.records import Model
 from localent.report.numbers import brackets, fixed
 from localent.report.table import pad
@@ -43,9 +43,14 @@ def render(comparison: Comparison, *, width: int = 100, full: bool = False) -> s
 
 def sentences(comparison: Comparison) -> list[str]:
     """One sentence per candidate: what differs from the reference and what cannot be told apart from it."""
+    return [verdict.sentence for verdict in judged(comparison)]
+
+
+def judged(comparison: Comparison) -> list[Verdict]:
+    """The verdict on each candidate, under its file's name."""
     floor = comparison.noise.forced if comparison.noise else None
     stored = comparison.reference is None
-    return [verdict.sentence for verdict in verdicts(comparison.candidates, floor, stored=stored)]
+    return verdicts(comparison.candidates, floor, stored=stored, names=comparison.names)
 
 
 def _heading(c: Comparison) -> list[str]:

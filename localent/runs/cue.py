@@ -25,7 +25,7 @@ N_PROBLEMS = 4
 MAX_TOKENS = 256  # of each trace
 KEPT = (  # settings of the run at which cues are measured: those of the prompt, and of the bits of a logit
     *("shots", "system", "template_vars", "chat_template", "answer_by", "option_score"),
-    *("threads", "gpu_layers"),
+    *("threads", "gpu_layers", "cache_type_k", "cache_type_v"),
 )
 LOOK = Effort(epsilon=0.01, max_fed=3, paths=0)  # enough to see past blanks and brackets
 TIED = 0.01  # cues whose invalid mass differs by less are taken in the order of their kind

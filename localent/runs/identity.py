@@ -26,6 +26,7 @@ NO_BITS = ("ctx", "shard")  # settings that change no bit of a trace
 LATER = (  # settings that did not exist for earlier runs
     *("alternatives", "system", "template_vars", "chat_template", "think_budget", "noise_of", "stop", "stop_from"),
     *("min_p", "repeat_penalty", "presence_penalty", "frequency_penalty", "repeat_last_n"),
+    *("cache_type_k", "cache_type_v"),
 )
 OF_TEXT = ("answer_by", "option_score")  # recorded where options are answered by their text
 

@@ -86,6 +86,8 @@ def make(
     _sweep(target.parent)
     try:
         engine.quantize(source, target, quant, options, report)
+    except UsageError:
+        raise
     except LocalentError as error:
         raise LocalentError(_reason(str(error), source, target, quant)) from None
 

@@ -96,7 +96,7 @@ def check_memory(weights: Model, options: engine.Options) -> None:
 
 def lane_bytes(weights: Model, options: engine.Options) -> int:
     """Memory of the lanes and of the stream that holds their shared prefix."""
-    return weights.kv_bytes((options.n_lanes + 1) * options.n_ctx)
+    return int(weights.kv_bytes((options.n_lanes + 1) * options.n_ctx) * options.cache_share)
 
 
 def warn(weights: Model, options: engine.Options) -> None:
@@ -113,7 +113,13 @@ def options_of(settings: Settings) -> engine.Options:
     assert settings.lanes is not None
     assert settings.ctx is not None
     assert settings.threads is not None
-    return engine.Options(n_lanes=settings.lanes, n_ctx=settings.ctx, n_threads=settings.threads)
+    return engine.Options(
+        n_lanes=settings.lanes,
+        n_ctx=settings.ctx,
+        n_threads=settings.threads,
+        type_k=settings.cache_type_k,
+        type_v=settings.cache_type_v,
+    )
 
 
 def _too_big(weights: Model, options: engine.Options, room: int) -> str:

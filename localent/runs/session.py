@@ -223,6 +223,7 @@ def cue_candidates(ready: Loaded, task: tasks.Task, listener: Listener = SILENT)
     what: dict[str, object] = {"cue for": sha256, "prompts": [session.prompts.digest() for session in asked.values()]}
     what |= {"problems": [problem.problem_id for problem in task.problems], "max_tokens": settings.max_tokens}
     what |= {"threads": settings.threads, "layers": settings.gpu_layers} | build_of(path, settings.gpu_layers or 0)
+    what |= settings.cache_types
     return choose_once(what, cues.from_json, measure)
 
 
@@ -253,4 +254,5 @@ def _lanes(session: Session, store: Database | None, status: Status) -> int:
         return shard.LANES
     status("measuring how many lanes are fastest")
     what = {"lanes for": begun.model_sha256, "threads": settings.threads, "layers": settings.gpu_layers} | begun.build
+    what |= settings.cache_types
     return rooms.fastest_lanes(session.weights, rooms.options_of(replace(settings, lanes=1)), what)

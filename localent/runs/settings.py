@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from localent import stopping
+from localent.engine import CACHE_BITS
 from localent.errors import UsageError
 from localent.measure.sampling import Penalties, Sampler
 from localent.records import Run
@@ -40,6 +41,8 @@ class Settings:
     threads: int | None = None  # the physical cores allowed
     gpu_layers: int | None = None  # those that fit the GPU's memory; -1: all
     ctx: int | None = None  # tokens a lane: what the longest prompt needs
+    cache_type_k: str = "f16"  # of the keys in the cache, one of engine.CACHE_BITS
+    cache_type_v: str = "f16"  # of the values
     probe: bool = True
     probes: int | None = places.DEFAULT  # prefixes of a trace that are probed; None: after every step
     epsilon: float = Effort().epsilon
@@ -79,6 +82,8 @@ class Settings:
         _one_of(AFTER_ANSWER, "after-answer", self.after_answer)
         _one_of(SCORES, "option-score", self.option_score)
         self._check_stop()
+        _one_of(tuple(CACHE_BITS), "cache-type-k", self.cache_type_k)
+        _one_of(tuple(CACHE_BITS), "cache-type-v", self.cache_type_v)
         if not 0 <= self.epsilon <= 1:
             raise UsageError(f"--epsilon is a probability from 0 to 1, got {self.epsilon}.")
 
@@ -100,6 +105,12 @@ class Settings:
             last_n=self.repeat_last_n,
         )
         return Sampler(self.temperature, self.top_p, self.top_k, self.min_p, penalties)
+
+    @property
+    def cache_types(self) -> dict[str, str]:
+        """The types of keys and values in the cache by the names of the settings, where they are not the usual ones."""
+        chosen = {"cache_type_k": self.cache_type_k, "cache_type_v": self.cache_type_v}
+        return {} if set(chosen.values()) == {"f16"} else chosen
 
     def effort(self) -> Effort:
         """The limits of each probe's search."""

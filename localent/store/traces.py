@@ -127,14 +127,23 @@ def noise_floors(db: Database) -> dict[str, str]:
     return {row["run_id"]: row["own"] for row in found if row["own"]}
 
 
+COMPARED = """select r.name || ' ' || r.quant as reference, m.name || ' ' || m.quant as candidate, source,
+      n_positions, mean_kld, noise_kld, rms_delta_p, same_top, ppl_reference, ppl_candidate, accuracy_reference,
+      accuracy_candidate, right_to_wrong, wrong_to_right, mcnemar_p, length_ratio
+    from comparisons c left join models r on r.sha256 = c.reference_sha256
+      join models m on m.sha256 = c.candidate_sha256
+"""
+
+
 def comparisons(db: Database, models: list[str]) -> list[dict[str, object]]:
     """Comparisons among these models, as they are stored; none where no comparison was made."""
     if len(models) < 2 or "comparisons" not in db.schema:
         return []
     marks = ", ".join("?" * len(models))
-    sql = f"""select r.name || ' ' || r.quant as reference, m.name || ' ' || m.quant as candidate, source,
-          n_positions, mean_kld, noise_kld, rms_delta_p, same_top, ppl_reference, ppl_candidate, accuracy_reference,
-          accuracy_candidate, right_to_wrong, wrong_to_right, mcnemar_p, length_ratio
-        from comparisons c join models r on r.sha256 = c.reference_sha256 join models m on m.sha256 = c.candidate_sha256
-        where c.reference_sha256 in ({marks}) and c.candidate_sha256 in ({marks})"""
-    return db.query(sql, *models, *models)
+    where = f"where c.reference_sha256 in ({marks}) and c.candidate_sha256 in ({marks})"
+    return db.query(f"{COMPARED} {where}", *models, *models)
+
+
+def all_comparisons(db: Database) -> list[dict[str, object]]:
+    """All comparisons, as they are stored."""
+    return db.query(f"{COMPARED} order by source, source_name, mean_kld")

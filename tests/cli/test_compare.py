@@ -1,5 +1,7 @@
 """localent compare: an option that does nothing to what is compared on is refused."""
 
+from pathlib import Path
+
 import pytest
 from click.testing import CliRunner
 
@@ -17,6 +19,29 @@ CASES = [
     (["--run", "0123456789ab"], ["--temperature", "0"]),
     (["--run", "0123456789ab"], ["--samples", "2"]),
 ]
+
+
+TINY = Path(__file__).parents[1] / "data" / "perplexity"
+
+
+@pytest.mark.parametrize(
+    ("form", "begins", "holds"),
+    [
+        ([], "1 candidate beside tiny-f16.gguf on 2 chunks of text.txt", "KLD"),
+        (["--full"], "Compared with ", "Cor(ln(PPL(Q)), ln(PPL(base)))"),
+        (["--md"], "| file", "| tiny-f16.gguf"),
+        (["--csv"], "file,quant,sha256,", "tiny-f16.gguf,F16,"),
+        (["--card"], "## What quantization changes", "localent compare tiny-f16.gguf tiny-f16.gguf --text text.txt"),
+    ],
+)
+def test_every_form_of_a_comparison(tmp_path, form, begins, holds):
+    model, how = str(TINY / "tiny-f16.gguf"), ["--ctx", "64", "--chunks", "2", "--threads", "1"]
+    command = ["compare", model, model, "--text", str(TINY / "text.txt"), *how, "--db", str(tmp_path / "c.db")]
+    done = CliRunner().invoke(main, [*command, *form])
+    assert done.exit_code == 0, done.output
+    assert done.stdout.startswith(begins)
+    assert holds in done.stdout
+    assert str(TINY) not in done.stdout
 
 
 @pytest.mark.parametrize(("on", "idle"), CASES)

@@ -8,7 +8,7 @@ from helpers.rows import rows
 
 from localent.errors import LocalentError
 from localent.measure import entropy
-from localent.measure.divergence import PairMeter, js, kl
+from localent.measure.divergence import PairMeter, js, kl, total_variation
 
 
 @pytest.mark.parametrize("n_vocab", [2, 5, 260, 8192, 8193, 40_000])
@@ -21,6 +21,8 @@ def test_measures_of_two_rows_are_those_of_the_plain_formulas(n_vocab, shift):
         assert seen.kld == pytest.approx(float(kl(lp, lq)), abs=1e-12)
         assert seen.kld_reverse == pytest.approx(float(kl(lq, lp)), abs=1e-12)
         assert seen.jsd == pytest.approx(float(js(lp, lq)), abs=1e-12)
+        assert seen.tv == pytest.approx(float(total_variation(lp, lq)), abs=1e-12)
+        assert seen.tv == pytest.approx(1 - np.minimum(np.exp(lp), np.exp(lq)).sum(), abs=1e-12)  # accepted drafts
         for found, log_probs in ((side, lp), (seen.candidate, lq)):
             assert found.entropy == pytest.approx(float(entropy.entropy(log_probs)), abs=1e-12)
             assert found.varentropy == pytest.approx(float(entropy.varentropy(log_probs)), abs=1e-10)
@@ -41,6 +43,7 @@ def test_a_row_and_itself_differ_by_exactly_nothing():
     for p, _ in rows(9000, 0.0, n=20, sd=8.0):
         _, (seen,) = PairMeter(9000).read(p, [p.copy()], 0)
         assert (seen.kld, seen.kld_cut, seen.kld_reverse, seen.jsd, seen.same_top) == (0.0, 0.0, 0.0, 0.0, True)
+        assert seen.tv == 0.0
 
 
 def test_tiny_differences_keep_their_digits_and_never_go_negative():
@@ -106,6 +109,7 @@ def test_rows_with_tokens_far_below_the_top_keep_to_the_formulas(n_vocab, sd):
             assert seen.kld == pytest.approx(float(kl(lp, lq)), rel=1e-12, abs=1e-9)
             assert seen.kld_reverse == pytest.approx(float(kl(lq, lp)), rel=1e-12, abs=1e-9)
             assert seen.jsd == pytest.approx(float(js(lp, lq)), abs=1e-9)
+            assert seen.tv == pytest.approx(float(total_variation(lp, lq)), abs=1e-12)
             assert side.entropy == pytest.approx(float(entropy.entropy(lp)), abs=1e-9)
 
 

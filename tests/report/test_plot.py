@@ -8,7 +8,8 @@ import pytest
 from helpers.made import made
 from helpers.runs import call
 
-from localent.cli.plot import FIGURES
+from localent.cli.plot import OF_COMPARISONS, OF_RUNS
+from localent.report import quant_panels
 from localent.report.outcome_panels import KINDS, panels
 from localent.report.panels import Line, Panel, RunFacts
 from localent.store import open_db
@@ -75,11 +76,8 @@ def test_wrong_endings_and_lacking_data_are_one_sentence(db, tmp_path):
 
 
 def test_the_command_knows_the_kinds_there_are():
-    assert FIGURES == KINDS
-
-
-def test_the_command_offers_every_kind():
-    assert FIGURES == KINDS
+    assert OF_RUNS == KINDS
+    assert OF_COMPARISONS == quant_panels.KINDS
 
 
 def test_fourteen_runs_have_fourteen_styles_and_their_names_beside_the_axes():

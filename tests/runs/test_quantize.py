@@ -490,3 +490,88 @@ def test_a_cut_off_copy_is_an_error(tmp_path):
     (tmp_path / "cut.gguf").write_bytes(TINY.read_bytes()[:-1000])
     result = run("inspect", tmp_path / "cut.gguf")
     assert (result.exit_code, "damaged or cut off" in result.output) == (1, True)
+
+
+# --- as quant makers do ---------------------------------------------------------------------------------------------
+
+
+def types_of(path):
+    return {t.name: t.tensor_type.name for t in gguf.GGUFReader(path).tensors}
+
+
+def made(bundled, tmp_path, *options, quant="Q4_K_M"):
+    result = run("quantize", bundled, quant, "--out", tmp_path, "--threads", "1", *options)
+    assert result.exit_code == 0, result.output
+    return types_of(tmp_path / f"abacus-sft-{quant}.gguf")
+
+
+def test_tensors_get_the_types_that_were_asked_for_by_name(tmp_path, bundled):
+    usual = made(bundled, tmp_path / "usual")
+    chosen = made(
+        bundled, tmp_path / "chosen", "--tensor-type", "ffn_down=Q8_0", "--tensor-type", r"blk\.[01]\.attn_v=q5_k"
+    )
+    differing = {name for name in usual if usual[name] != chosen[name]}
+    assert {chosen[name] for name in chosen if "ffn_down" in name} == {"Q8_0"}
+    assert {chosen[f"blk.{i}.attn_v.weight"] for i in (0, 1)} == {"Q5_K"}
+    assert all("ffn_down" in name or "attn_v" in name for name in differing)  # a mixture counts what is left to it
+
+
+def test_the_embeddings_and_a_pure_quant(tmp_path, bundled):
+    embedded = made(bundled, tmp_path / "a", "--token-embedding-type", "Q8_0")
+    assert embedded["token_embd.weight"] == "Q8_0"
+    pure = made(bundled, tmp_path / "b", "--pure")
+    wide = {kind for name, kind in pure.items() if "norm" not in name}
+    assert wide == {"Q4_K"}
+    assert {kind for name, kind in made(bundled, tmp_path / "c").items() if "norm" not in name} > {"Q4_K"}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--tensor-type", "attn_v"], "is not written PATTERN=TYPE"),
+        (["--tensor-type", "attn_v=Q9_9"], "No tensor type 'Q9_9' in llama.cpp"),
+        (["--output-tensor-type", "Q8_K"], "No tensor type 'Q8_K' in llama.cpp"),
+        (["--tensor-type", "[a=Q8_0"], "is not a regular expression"),
+        (["--tensor-type", "a?+=Q8_0"], "is too unusual"),
+        (["--tensor-type", "^*=Q8_0"], "is"),
+        (["--tensor-type", "[a-b-c]=Q8_0"], "is too unusual"),
+        (["--tensor-type", "(?i)a=Q8_0"], "is too unusual"),
+    ],
+)
+def test_types_that_do_not_work_are_refused_before_a_file_is_written(tmp_path, options, says):
+    result = run("quantize", TINY, "Q8_0", "--out", tmp_path / "q", *options)
+    assert (result.exit_code, says in result.output) == (2, True), result.output
+    assert not list((tmp_path / "q").glob("*"))
+
+
+def test_a_quant_without_a_weight_of_its_own_type_is_told(tmp_path, bundled):
+    """MXFP4_MOE gives MXFP4 to the experts of a mixture; a dense model has none."""
+    result = run("quantize", bundled, "MXFP4_MOE", "Q8_0", "--out", tmp_path, "--threads", "1")
+    assert result.exit_code == 0, result.output
+    assert re.search(
+        r"MXFP4_MOE of this model is \d+\.\d % Q8_0 and has no MXFP4, which only the experts", result.output
+    )
+    assert "Q8_0 of this model" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("quant", "own"),
+    [("Q4_K_M", "Q4_K"), ("Q8_0", "Q8_0"), ("IQ3_XXS", "IQ3_XXS"), ("MXFP4_MOE", "MXFP4"), ("F16", "F16"), ("X", None)],
+)
+def test_the_type_that_a_quant_is_named_after(quant, own):
+    from localent.files.tensors import own_type
+
+    assert own_type(quant) == own
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [([1, -0.5, 2], "negative or not finite"), ([], "nothing but zeros"), ([0, 0, 0], "nothing but zeros")],
+)
+def test_an_importance_matrix_that_would_end_the_process_is_refused(tmp_path, values, says):
+    name = b"blk.0.attn_q.weight"
+    body = struct.pack("<i", 1) + struct.pack("<i", len(name)) + name + struct.pack("<ii", 1, len(values))
+    path = tmp_path / "odd.dat"
+    path.write_bytes(body + np.array(values, "<f4").tobytes())
+    with pytest.raises(LocalentError, match=f"odd.dat has .*{says}"):
+        imatrix.read(path)

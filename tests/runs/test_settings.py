@@ -17,6 +17,15 @@ def test_a_setting_that_came_later_is_recorded_only_where_it_is_used():
         assert _recorded(Settings(**{name: value})) == _recorded(Settings()) | {name: value}
 
 
+def test_cache_types_are_of_a_run_only_where_they_are_not_the_usual_ones():
+    assert _recorded(Settings(cache_type_k="f16")) == _recorded(Settings())
+    chosen = Settings(cache_type_v="q8_0")
+    assert _recorded(chosen) == _recorded(Settings()) | {"cache_type_v": "q8_0"}
+    assert settings_of(Run("id", "sha", "task", _recorded(chosen), {})).cache_type_v == "q8_0"
+    with pytest.raises(UsageError, match="--cache-type-k is one of f16, bf16"):
+        Settings(cache_type_k="q9_9")
+
+
 def test_a_run_gives_back_its_sampling():
     made = Settings(**PENALISED, repeat_last_n=32)
     sampler = settings_of(Run("id", "sha", "task", _recorded(made), {})).sampler()

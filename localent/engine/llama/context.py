@@ -9,11 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from localent.engine.interface import CTX_STEP, Options, Rows
+from localent.engine.interface import CACHE_BITS, CTX_STEP, Options, Rows
 from localent.engine.llama import interrupts, log
 from localent.engine.llama.bindings import C, Pointer
 from localent.errors import LocalentError, UsageError
 
+GGML_TYPES = {name: getattr(C, f"GGML_TYPE_{name.upper()}", None) for name in CACHE_BITS}
+GGML_TYPES["bf16"] = 30  # which the bindings do not name
+UNQUANTIZED = 16  # bits of a number that is not kept in blocks
 MOST_THREADS = 512  # ggml's own limit; some more are ignored, many more end the process
 
 
@@ -26,6 +29,11 @@ def check_options(options: Options) -> None:
         raise UsageError(f"--ctx must be at least 1 token, got {options.n_ctx}")
     if not 1 <= options.n_threads <= MOST_THREADS:
         raise UsageError(f"--threads must be between 1 and {MOST_THREADS}, got {options.n_threads}")
+    for kind in (options.type_k, options.type_v):
+        if kind not in CACHE_BITS:
+            raise UsageError(f"No cache type {kind!r} in llama.cpp: it knows {', '.join(CACHE_BITS)}.")
+    if CACHE_BITS[options.type_v] < UNQUANTIZED and not options.flash_attn:
+        raise UsageError(f"--cache-type-v {options.type_v} needs flash attention, which is off: use f16.")
 
 
 def new_context(model: Pointer, options: Options, streams: int, *, n_outputs: int) -> Pointer:
@@ -35,13 +43,16 @@ def new_context(model: Pointer, options: Options, streams: int, *, n_outputs: in
     params.n_ctx = streams * (-(-options.n_ctx // CTX_STEP) * CTX_STEP)
     params.n_batch = params.n_ubatch = max(options.chunk, streams)
     params.n_threads = params.n_threads_batch = options.n_threads
-    params.type_k = params.type_v = C.GGML_TYPE_F16
+    params.type_k, params.type_v = (GGML_TYPES[name] for name in (options.type_k, options.type_v))
     params.flash_attn_type = C.LLAMA_FLASH_ATTN_TYPE_ENABLED if options.flash_attn else C.LLAMA_FLASH_ATTN_TYPE_DISABLED
     params.kv_unified = False  # one stream a lane: what makes lanes independent to the last bit
     params.swa_full = True  # a sliding window's cache must keep what a rewind comes back to
     params.no_perf = True
+    log.clear()
     with interrupts.held():
         context = C.llama_init_from_model(model, params)
+    if not context and (why := log.line_with("cache type")):
+        raise LocalentError(f"llama.cpp refuses this type of the key-value cache for this model ({why}): use f16.")
     if not context:
         raise LocalentError(
             f"llama.cpp could not set up {options.n_lanes} lanes of {options.n_ctx} tokens: "

@@ -80,6 +80,13 @@ def last_words() -> str:
     return f"It said: {lines[0]}" if lines else "It gave no reason."
 
 
+def line_with(words: str) -> str | None:
+    """The last line of the log that holds these words, without the function that wrote it; None where none does."""
+    lines = (line.strip() for line in "".join(_LINES).splitlines() if words in line.lower())
+    last = list(lines)[-1:]
+    return re.sub(r"^\w+:\s*", "", last[0]) if last else None
+
+
 @contextmanager
 def heard_by(hear: Callable[[str], object]) -> Iterator[None]:
     """Let `hear` listen to every line. What it raises is raised when the call inside has ended."""

@@ -21,6 +21,14 @@ FTYPES = {
     if name.startswith("LLAMA_FTYPE_MOSTLY_")
 } | {"F32": C.LLAMA_FTYPE_ALL_F32}
 
+_PLAIN = re.compile(r"(?:[\w.\-|()*+?^$]|\\[.dw]|\[\^?(?:\w-\w|[\w.])+\])+", re.ASCII)  # of any dialect
+_ODD_REPEAT = re.compile(r"[\^$(|][*+?]|[*+?][*+]|[*+?]\?[*+?]")
+TENSOR_TYPES: dict[str, int] = {
+    name.removeprefix("GGML_TYPE_"): value
+    for name, value in vars(C).items()
+    if re.fullmatch(r"GGML_TYPE_(F32|F16|I?Q\d_\w+|TQ\d_0|MXFP4)", name) and not name.endswith(("Q8_1", "Q8_K"))
+} | {"BF16": 30}  # which the bindings do not name
+
 
 def quantize(
     source: Path,
@@ -32,7 +40,7 @@ def quantize(
     """Write `target` as a quantized copy of `source`, with llama.cpp's own quantizer. Never leaves a partial file.
 
     `report(done, total)` is called for every tensor.
-    Raises UsageError for an unknown quant name, LocalentError when llama.cpp refuses.
+    Raises UsageError for an unknown quant or type name, LocalentError when llama.cpp refuses.
     """
     if quant not in FTYPES:
         raise UsageError(f"No quant '{quant}' in llama.cpp. It knows {', '.join(sorted(FTYPES))}.")
@@ -40,7 +48,7 @@ def quantize(
     guard.check(source, guard.LOAD)
     params = C.llama_model_quantize_default_params()
     params.ftype, params.nthread, params.allow_requantize = FTYPES[quant], options.n_threads, options.requantize
-    kept = _add_imatrix(params, options.imatrix) if options.imatrix else ()
+    kept = [*_add_types(params, options), *(_add_imatrix(params, options.imatrix) if options.imatrix else ())]
     partial = target.with_name(f".{target.name}.{os.getpid()}.partial")
     try:
         with interrupts.held(lambda: partial.unlink(missing_ok=True)), log.heard_by(lambda line: _count(line, report)):
@@ -51,6 +59,39 @@ def quantize(
     finally:
         partial.unlink(missing_ok=True)
         del kept
+
+
+def _add_types(params: Pointer, options: QuantizeOptions) -> tuple[object, ...]:
+    """The types of tensors that were asked for by name; returns what must stay alive."""
+    params.pure = options.pure
+    for field, name in (("output_tensor_type", options.output_type), ("token_embedding_type", options.embedding_type)):
+        if name is not None:
+            setattr(params, field, _tensor_type(name))
+    if not options.tensor_types:
+        return ()
+    entries = (C.llama_model_tensor_override * (len(options.tensor_types) + 1))()  # the last one ends the list
+    for entry, (pattern, name) in zip(entries, options.tensor_types, strict=False):
+        entry.pattern, entry.type = _pattern(pattern), _tensor_type(name)
+    params.tt_overrides = entries
+    return (entries,)
+
+
+def _tensor_type(name: str) -> int:
+    """ggml's number of a type. Raises UsageError for one that does not exist, or cannot hold weights."""
+    if name.upper() not in TENSOR_TYPES:
+        raise UsageError(f"No tensor type '{name}' in llama.cpp. It knows {', '.join(sorted(TENSOR_TYPES))}.")
+    return int(TENSOR_TYPES[name.upper()])
+
+
+def _pattern(text: str) -> bytes:
+    """A regular expression that llama.cpp's own library takes, too: a bad one would end the process."""
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise UsageError(f"--tensor-type: {text!r} is not a regular expression ({error}).") from None
+    if not _PLAIN.fullmatch(text) or _ODD_REPEAT.search(text):
+        raise UsageError(f"--tensor-type: {text!r} is too unusual: use letters, digits and _ . - | ( ) [ ] * + ? ^ $.")
+    return text.encode()
 
 
 def _add_imatrix(params: Pointer, imatrix: Imatrix) -> tuple[object, ...]:

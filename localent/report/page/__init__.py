@@ -22,7 +22,7 @@ import localent
 from localent.analysis.profile import MEANING, mechanisms
 from localent.analysis.summary import Summary
 from localent.errors import LocalentError
-from localent.report import terminal
+from localent.report import quant_panels, terminal
 from localent.report.measures import MEASURES
 from localent.report.numbers import number, percent, short
 from localent.report.panels import KINDS, Panel, RunFacts, by_task, differences, facts, panels
@@ -69,7 +69,7 @@ def write_page(
     lead = leading(figures, len(runs))
     chunks = list(packed_traces(db, runs, report))
     text = render(
-        title=title or title_of(runs),
+        title=title or title_of(runs) or "Comparisons",
         runs=[run_row(run, db) for run in runs],
         verdicts=[(run.name, run.run_id, terminal.reading(run.judged(db))) for run in runs],
         differences=differences(runs),
@@ -149,6 +149,9 @@ def drawn_figures(runs: Sequence[RunFacts], db: Database) -> Iterator[Figure]:
     for kind in KINDS:
         for i, panel in enumerate(panels(kind, runs, db)):
             yield Figure(f"{kind}-{i + 1}", panel, draw(panel))
+    for kind in () if runs else quant_panels.KINDS:
+        for i, panel in enumerate(quant_panels.panels(kind, db)):
+            yield Figure(f"{kind}-{i + 1}", panel, draw(panel))
 
 
 def leading(figures: Sequence[Figure], n_runs: int) -> Figure | None:
@@ -214,8 +217,9 @@ def comparison_rows(db: Database, runs: Sequence[RunFacts]) -> list[dict[str, ob
 
 
 def comparisons_of(db: Database, runs: Sequence[RunFacts]) -> list[dict[str, object]]:
-    """The stored comparisons among the models of these runs."""
-    return traces.comparisons(db, sorted({db.run(run.run_id).model_sha256 for run in runs}))
+    """The stored comparisons among the models of these runs; without runs, all of them."""
+    models = sorted({db.run(run.run_id).model_sha256 for run in runs})
+    return traces.comparisons(db, models) if runs else traces.all_comparisons(db)
 
 
 def as_cell(value: object) -> str:

@@ -1,0 +1,276 @@
+"""The choice among quants: those that fit memory and speed, the closest to the reference, and what is not decided.
+
+Texts are read in growing portions, until the order is clear under a rule that allows for repeated looks (see
+analysis.sequential). On a task, the files that may still be the closest then work on the same problems by themselves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from localent import runs, tasks
+from localent.analysis import sequential
+from localent.analysis.intervals import Estimate
+from localent.analysis.sequential import Standing
+from localent.compare import chunks, stored
+from localent.compare.models import differences, loaded, models_of, placed, usable
+from localent.compare.on_traces import RunTraces, compare_run, texts_of_run
+from localent.compare.plan import DEFAULT, Plan, Source
+from localent.compare.positions import Positions, joined
+from localent.compare.result import Candidate, Comparison, Views, assemble
+from localent.compare.scoring import Pass, figures
+from localent.compare.text import Text, digest_of
+from localent.errors import LocalentError, UsageError
+from localent.files.header import read_header
+from localent.models.disk import needed_bytes
+from localent.records import Problem, Speed
+from localent.runs import session
+from localent.runs.progress import SILENT, Listener, ignore
+from localent.runs.session import Loaded, ModelFile
+from localent.runs.settings import DEFAULTS, Settings
+
+CTX = 4096  # tokens of context that the memory must hold, unless asked otherwise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a file must fit. None: no limit."""
+
+    memory: int | None = None  # bytes, for weights, context and buffers
+    min_speed: float | None = None  # tokens written per second, one sequence
+    ctx: int = CTX
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The file to run, why, and what is left open."""
+
+    picked: str  # its path
+    name: str  # its file's name
+    left_out: tuple[str, ...]  # a sentence for each file that does not fit
+    comparison: Comparison | None = None  # the reference and all that fit; None: nothing was to be compared
+    standing: Standing | None = None  # at the last look
+    n_texts: int = 0  # that were read
+    n_most: int = 0  # that could have been read
+    is_reference: bool = False  # it fits itself, so that nothing can be closer
+
+    @property
+    def label(self) -> str:
+        """The name that it bears in the comparison."""
+        if self.standing is None or self.comparison is None:
+            return self.name
+        return self.comparison.names[self.standing.leader]
+
+    @property
+    def open(self) -> tuple[str, ...]:
+        """Names of the files that may be as close."""
+        if self.standing is None or self.comparison is None:
+            return ()
+        return tuple(self.comparison.names[i] for i in self.standing.open)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnTask:
+    """A task that the reference works on: the first n problems at most."""
+
+    task: tasks.Task
+    n: int
+    settings: Settings = DEFAULTS
+    graded: bool = True  # its true answers are known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnText:
+    """A text: the first n chunks at most."""
+
+    path: Path
+    n: int
+
+
+def choose(
+    names: Sequence[str],
+    on: OnTask | OnText,
+    *,
+    db: str | Path,
+    limits: Limits = Limits(),
+    reference: str | None = None,
+    plan: Plan = DEFAULT,
+    listener: Listener = SILENT,
+) -> Choice:
+    """Name the file among `names` that fits the limits and is closest to the reference.
+
+    reference: a file that is not to be chosen itself; None: the one with the most bits per weight, which is chosen
+    where it fits. Raises LocalentError where no file fits, and for files of different models.
+    """
+    files = usable([*([reference] if reference else []), *names])
+    own = files[0] if reference else max(files, key=lambda file: file.header.model.bits_per_weight)
+    rivals = [file for file in files if file.path.resolve() != own.path.resolve()] if reference else files
+    fitting, left_out = _fitting(_once(rivals), limits, placed([own], plan), listener)
+    if not fitting:
+        raise LocalentError(f"No file fits: {' '.join(left_out)}")
+    if own.path in {file.path for file in fitting}:
+        return Choice(str(own.path), own.path.name, tuple(left_out), is_reference=True)
+    if len(fitting) == 1:
+        return Choice(str(fitting[0].path), fitting[0].path.name, tuple(left_out))
+    found = _Looking([own, *fitting], on, placed([own, *fitting], plan), db, listener).choice()
+    return replace(found, left_out=tuple(left_out))
+
+
+def _once(files: Sequence[ModelFile]) -> list[ModelFile]:
+    return list({file.path.resolve(): file for file in files}.values())
+
+
+def _fitting(
+    files: Sequence[ModelFile], limits: Limits, plan: Plan, listener: Listener
+) -> tuple[list[ModelFile], list[str]]:
+    """The files that fit, largest first; and a sentence on each other."""
+    kept, left_out = [], []
+    for file in sorted(files, key=lambda file: -file.header.model.file_bytes):
+        why = _too_big(file, limits) or _too_slow(file, limits, plan, listener)
+        (left_out.append(why) if why else kept.append(file))
+    return kept, left_out
+
+
+def _too_big(file: ModelFile, limits: Limits) -> str | None:
+    model = file.header.model
+    needs = needed_bytes(read_header(file.path), model.file_bytes, 1, limits.ctx)
+    if limits.memory is None or needs <= limits.memory:
+        return None
+    return f"{file.path.name} needs {needs / 1e9:.2f} GB with a context of {limits.ctx:,} tokens."
+
+
+def _too_slow(file: ModelFile, limits: Limits, plan: Plan, listener: Listener) -> str | None:
+    if limits.min_speed is None:
+        return None
+    with session.loaded(file, _settings(plan)) as ready:
+        speed = Pass((), plan, listener.report).speeds([ready])[0]
+    if speed.decode >= limits.min_speed:
+        return None
+    return f"{file.path.name} writes {speed.decode:.1f} tokens per second here."
+
+
+def _settings(plan: Plan) -> Settings:
+    settings = Settings(threads=plan.threads, gpu_layers=plan.gpu_layers)
+    return replace(settings, cache_type_k=plan.cache_type_k, cache_type_v=plan.cache_type_v)
+
+
+Portion = tuple[Source, list[Text]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Looking:
+    """One choice: the files that fit, the reference first, and the texts that they are compared on."""
+
+    files: Sequence[ModelFile]
+    on: OnTask | OnText
+    plan: Plan
+    db: str | Path
+    listener: Listener
+
+    def choice(self) -> Choice:
+        """Read portions of text until the order is clear, then let those in front run free."""
+        with loaded(self.files, _settings(self.plan), self.plan) as ready:
+            source, texts, found, standing = self.read(ready)
+            speeds = Pass(texts, self.plan, self.listener.report).speeds(ready)
+        done = self.compared(source, texts, found, speeds)
+        if isinstance(self.on, OnTask):
+            done = self.with_answers(done, standing, len(texts), self.on)
+        file = self.files[1 + standing.leader]
+        return Choice(str(file.path), file.path.name, (), done, standing, len(texts), self.on.n)
+
+    def read(self, ready: Sequence[Loaded]) -> tuple[Source, list[Text], Positions, Standing]:
+        """The texts read, their positions, and the order at the last look."""
+        at, texts, found = sequential.looks(self.on.n), list[Text](), list[Positions]()
+        portions = self.of_text(ready) if isinstance(self.on, OnText) else self.of_task(ready, self.on)
+        for n, level in zip(at, sequential.levels(at), strict=True):
+            source, wanted = portions(n)
+            if new := wanted[len(texts) :]:
+                found.append(self.scored(ready, new))
+                texts += new
+            standing = sequential.standing(sums(joined(found), len(ready) - 1), level)
+            if standing.decided or len(wanted) < n:
+                break
+        return source, texts, joined(found), standing
+
+    def scored(self, ready: Sequence[Loaded], texts: Sequence[Text]) -> Positions:
+        """Every scored position of these texts under all files."""
+        whole = Pass(texts, self.plan, self.listener.report)
+        with ExitStack() as stack:
+            scorers = [stack.enter_context(whole.scorer(one)) for one in ready]
+            return whole.score(scorers[0], scorers[1:], "teacher forcing")
+
+    def of_text(self, ready: Sequence[Loaded]) -> Callable[[int], Portion]:
+        """The first n chunks of the text."""
+        assert isinstance(self.on, OnText)
+        vocab, content, name = ready[0].weights.vocab, chunks.read_text(self.on.path), self.on.path.name
+        texts = chunks.texts_of(chunks.chunks_of(content, vocab, self.plan.ctx, self.on.n), vocab.bos)
+        return lambda n: (Source("text", name, digest_of(texts[:n])), texts[:n])
+
+    def of_task(self, ready: Sequence[Loaded], on: OnTask) -> Callable[[int], Portion]:
+        """The reference's traces of the first n problems, made as they are asked for."""
+        vocab, path = ready[0].weights.vocab, str(self.files[0].path)
+
+        def made(n: int) -> Portion:
+            heard = replace(self.listener, note=ignore)
+            outcome = runs.run(path, on.task.first(n), db=self.db, settings=on.settings, listener=heard)
+            traces = RunTraces(run_id=outcome.run_id, task=on.task, n=n)
+            texts = texts_of_run(self.files[0], traces, db=self.db, vocab=vocab)
+            return Source("run", outcome.run_id, digest_of(texts)), texts
+
+        return made
+
+    def compared(self, source: Source, texts: Sequence[Text], found: Positions, speeds: Sequence[Speed]) -> Comparison:
+        """The figures of all files on what was read, stored."""
+        plan, cut = replace(self.plan, free=False, noise=False), source.kind == "text"
+        forced = [None, *(figures(found, i, texts, cut=cut) for i in range(len(self.files) - 1))]
+        views = [Views(seen, speed=speed) for seen, speed in zip(forced, speeds, strict=True)]
+        done = assemble(models_of(self.files), views, source, len(texts), plan)
+        done = replace(done, warnings=differences(models_of(self.files)))
+        stored.write(self.db, done, found, texts, plan)
+        return done
+
+    def with_answers(self, done: Comparison, at: Standing, n: int, on: OnTask) -> Comparison:
+        """The same with the answers of the files that may be the closest, beside the reference's."""
+        front = [at.leader, *at.open]
+        paths = [str(file.path) for file in (self.files[0], *(self.files[1 + i] for i in front))]
+        traces = RunTraces(run_id=done.source_name, task=on.task, n=n)
+        ran = compare_run(paths, traces, db=self.db, plan=self.plan, listener=self.listener)
+        seen = {one.model.sha256: one if on.graded else without_truth(one) for one in ran.candidates}
+        return replace(
+            done, candidates=tuple(seen.get(one.model.sha256, one) for one in done.candidates), noise=ran.noise
+        )
+
+
+def without_truth(one: Candidate) -> Candidate:
+    """The same, with nothing said about right and wrong: the true answers are not known."""
+    if one.free is None:
+        return one
+    names = ("accuracy_reference", "accuracy_candidate", "accuracy_change", "flips")
+    unknown: dict[str, Any] = dict.fromkeys(names, Estimate(None, reason="no true answers"))
+    return replace(one, free=replace(one.free, **unknown))
+
+
+def prompts(path: Path) -> tasks.Task:
+    """The user's own prompts as problems without an answer: a text file with one a line.
+
+    Answers are compared by the last number that a text states. Raises UsageError for a file without prompts.
+    """
+    lines = dict.fromkeys(line.strip() for line in chunks.read_text(path).splitlines() if line.strip())
+    if not lines:
+        raise UsageError(f"{path} has no prompts: write one a line.")
+    digests = {line: hashlib.sha256(line.encode()).hexdigest()[:16] for line in lines}
+    problems = tuple(Problem(digests[line], str(i), line, "") for i, line in enumerate(lines, 1))
+    data = hashlib.sha256("".join(digests.values()).encode()).hexdigest()[:16]
+    return tasks.Task(f"prompts {path.name}", tasks.NUMBER, problems, (), "", 0, str(path), problems[:8], 0, data)
+
+
+def sums(found: Positions, n_candidates: int) -> np.ndarray:
+    """The KLD of each text, summed over its positions: -> (n_texts, n_candidates)."""
+    return np.stack([np.bincount(found.text, found.candidates[i]["kld"]) for i in range(n_candidates)], axis=1)
