@@ -40,7 +40,7 @@ def command(db: Path, target: Path | None, json_: bool) -> None:
     _show_faults(db, faults, form)
     if target:
         _show_kept(target, kept, form)
-    sys.exit(bool(faults) and target is None)
+    sys.exit(int(bool(faults) and target is None))
 
 
 def _show_faults(db: Path, faults: list[Fault], form: str | None) -> None:

@@ -113,7 +113,7 @@ def _damaged(content: bytes, draw: random.Random) -> bytes:
         at = draw.randrange(len(found) - 4)
         number = draw.choice(
             [struct.pack("<i", n) for n in (-1, 0, 2**31 - 1)]
-            + [struct.pack("<f", x) for x in (-1, 9e38, float("nan"))]
+            + [struct.pack("<f", x) for x in (-1, 3e38, float("nan"))]
         )
         found[at : at + 4] = number
     return bytes(found[: draw.choice([len(found), len(found), draw.randrange(len(found))])])

@@ -24,7 +24,7 @@ def run(arguments: list[str]) -> dict[str, object]:
         with redirect_stdout(out), redirect_stderr(out):
             main.main(arguments, prog_name="localent", standalone_mode=True)
     except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
+        code = int(error.code) if isinstance(error.code, int) else 1
     except BaseException:
         trace = traceback.format_exc()
     text = out.getvalue()
