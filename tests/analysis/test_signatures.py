@@ -85,7 +85,8 @@ def made(leads, wrong):
     position = k / np.nanmax(k, axis=1)[:, None]
     leader = np.where(np.isnan(leads), -1, leads).astype(int)
     filled = dict.fromkeys(
-        ("entropy", "entropy_se", "residual", "p_true", "p_leader", "invalid", "n_tokens", "n_fed"), leads
+        ("entropy", "entropy_se", "next_entropy", "residual", "p_true", "p_leader", "invalid", "n_tokens", "n_fed"),
+        leads,
     )
     motion, ids = np.zeros((n, width - 1)), np.arange(n)
     labels = dict(

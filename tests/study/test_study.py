@@ -436,7 +436,13 @@ def drawn(wrong, entropy):
         leader=np.zeros(entropy.shape, int),
         residual=0 * entropy,
     )
-    arrays |= dict(entropy_se=0 * entropy, motion=nothing[:, 1:], net_motion=nothing[:, 0], n_rollouts=np.zeros(n, int))
+    arrays |= dict(
+        entropy_se=0 * entropy,
+        next_entropy=entropy,
+        motion=nothing[:, 1:],
+        net_motion=nothing[:, 0],
+        n_rollouts=np.zeros(n, int),
+    )
     return Probed(estimator="choice", control=None, trace_ids=ids, problems=ids, wrong=wrong, **arrays)
 
 
