@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cache, partial
 
 import numpy as np
 
@@ -78,8 +79,12 @@ def _information(s: Sample) -> Iterator[Verdict]:
     p = s.p
     raw = slope(log_true(p.p_true, s.rules.floor), p.position)
     leads = slope(np.where(p.open_leader, np.nan, p.leader_true), p.position)
-    yield _gained(claims.GAIN_RISES, s, p, lambda gains: slope(gains, p.position), allowed(p, s.rules.floor))
-    yield _gained(claims.GAIN_BY_HALF, s, p, p.half_way, "traces of two steps or more")
+    gains = cache(lambda reader: information.gain(p, s.rules.floor, reader))
+    rises = _read(claims.GAIN_RISES, s, lambda reader: slope(gains(reader), p.position), CAUTIOUS)
+    yield replace(rises, note=rises.note or allowed(p, s.rules.floor))
+    yield _read(
+        claims.GAIN_BY_HALF, s, lambda reader: p.half_way(gains(reader)), CAUTIOUS, "traces of two steps or more"
+    )
     yield _of_means(claims.LEADER_RISES, s, leads)
     for claim, values, note in (
         (claims.P_TRUE_RISES, slope(p.p_true, p.position), "rises with confidence alone where most leaders are right"),
@@ -110,20 +115,20 @@ def allowed(p: Probed, floor: float = FLOOR) -> str:
     return f"by Fano, the leader's errors leave at most {open_[0]:.2f} nats at the start, {open_[1]:.2f} at the end"
 
 
-def _gained(claim: Claim, s: Sample, p: Probed, by: Callable[[Array], Array], note: str = "") -> Verdict:
-    """A claim about the information gained. by: gains, (n, J_max + 1) nats -> one value per trace, (n,)."""
-    cautious, most = (by(information.gain(p, s.rules.floor, reader)) for reader in (CAUTIOUS, OPTIMIST))
-    return unless_missed(_of_means(claim, s, cautious, note), most, p.clusters, s.resampling)
+def _read(claim: Claim, s: Sample, by: Callable[[Reader], Array], reader: Reader, note: str = "") -> Verdict:
+    """A claim about information, by one reader of it. by: one value per trace as a reader has it, (n,)."""
+    return unless_missed(_of_means(claim, s, by(reader), note), lambda: by(OPTIMIST), s.p.clusters, s.resampling)
 
 
-def unless_missed(v: Verdict, most: Array, problems: Array, resampling: Resampling) -> Verdict:
+def unless_missed(v: Verdict, by_optimist: Callable[[], Array], problems: Array, resampling: Resampling) -> Verdict:
     """The verdict; not that the effect is small where a reader that errs the other way finds more.
 
     The weights of a recalibration are learned from few problems, and the cautious reader forgets the start where it
-    trusts what follows: it gains less than there is. most: the effect by a reader that gains too much, (n,).
+    trusts what follows: it gains less than there is. by_optimist: the effect by a reader that gains too much, (n,).
     """
     if not v.is_smaller or v.p_smaller is None:
         return v
+    most = by_optimist()
     bound = estimate(mean_of, most, problems=problems, resampling=resampling)
     if bound.below(v.smallest):
         return replace(v, p_smaller=max(v.p_smaller, sign_flip_p(most, problems, v.smallest) or 0.0))
@@ -149,7 +154,11 @@ def _by_rollouts(s: Sample, rolled: Probed, m: int) -> Verdict:
     """The first claim by the other estimator: the reasoning is continued, not cut off."""
     seen = bool((rolled.p_true >= 1 / m).any())  # else it was never drawn: m continuations cannot see it move
     note = f"{m} rollouts a prefix; the traces that have them"
-    found = _gained(claims.GAIN_RISES_ROLLOUTS, s, rolled, lambda gains: slope(gains, rolled.position) * seen, note)
+
+    def by(reader: Reader) -> Array:
+        return slope(information.gain(rolled, s.rules.floor, reader), rolled.position) * seen
+
+    found = _read(claims.GAIN_RISES_ROLLOUTS, s, by, CAUTIOUS, note)
     return found if rolled.there.any() else undecided(found, "no trace was rolled out: give it more time")
 
 
@@ -158,21 +167,20 @@ def _by_rollouts(s: Sample, rolled: Probed, m: int) -> Verdict:
 
 def _controls(s: Sample, controls: dict[str, Probed]) -> Iterator[Verdict]:
     """Each control over all steps, the least of them, and the least of them by half of the steps."""
-    whole = {name: _over(s, name, control, lambda gap: mean(gap[:, 1:])) for name, control in controls.items()}
-    by_half = {name: _over(s, name, control, s.p.half_way) for name, control in controls.items()}
+    gaps = {name: cache(partial(gap_to, s.p, control, s.rules.floor)) for name, control in controls.items()}
+    whole = {name: _over(s, name, gap, lambda values: mean(values[:, 1:])) for name, gap in gaps.items()}
+    by_half = {name: _over(s, name, gap, s.p.half_way) for name, gap in gaps.items()}
     yield from whole.values()
     if whole:
         yield least_of(claims.EXCEEDS_ALL, whole)
         yield least_of(claims.EXCEEDS_ALL_HALF, by_half)
 
 
-def _over(s: Sample, name: str, control: Probed, by: Callable[[Array], Array]) -> Verdict:
+def _over(s: Sample, name: str, gap: Callable[[Reader], Array], by: Callable[[Array], Array]) -> Verdict:
     """The claim that a model exceeds one control. by: gaps, (n, K_max + 1) nats -> one value per trace, (n,)."""
     by_outcome = name == WRONG
     note = "also where the trace itself is wrong: all traces count" if by_outcome else ""
-    values, most = (by(gap_to(s.p, control, s.rules.floor, reader)) for reader in (POOLING, OPTIMIST))
-    found = _of_means(exceeds(name, selected=by_outcome), s, values, note)
-    return unless_missed(found, most, s.p.clusters, s.resampling)
+    return _read(exceeds(name, selected=by_outcome), s, lambda reader: by(gap(reader)), POOLING, note)
 
 
 def least_of(claim: Claim, found: dict[str, Verdict]) -> Verdict:
@@ -215,13 +223,15 @@ def _over_all(verdicts: Sequence[Verdict]) -> Callable[[Verdict], bool]:
 def training(earlier: tuple[str, Probed], later: tuple[str, Probed], resampling: Resampling = DEFAULT) -> Verdict:
     """Training increases the gain: later minus earlier stage, paired by problem, in nats per whole trace."""
     (name_a, a), (name_b, b) = earlier, later
-    (values, clusters), (most, _) = (
-        _differences([gain_slope(p, reader) for p in (a, b)], (a, b)) for reader in (CAUTIOUS, OPTIMIST)
-    )
+
+    def by(reader: Reader) -> tuple[Array, Array]:
+        return _differences([gain_slope(p, reader) for p in (a, b)], (a, b))
+
+    values, clusters = by(CAUTIOUS)
     effect = varying(estimate(mean_of, values, problems=clusters, resampling=resampling))
     ps = ps_of_mean(claims.TRAINING, effect, values, clusters)
     found = judged(claims.TRAINING, f"{name_a} -> {name_b}", effect, ps)
-    return unless_missed(found, most, clusters, resampling)
+    return unless_missed(found, lambda: by(OPTIMIST)[0], clusters, resampling)
 
 
 def _differences(values: Sequence[Array], arms: Sequence[Probed]) -> tuple[Array, Array]:
