@@ -100,10 +100,12 @@ def early(db: Database, run_id: str) -> Array:
 
 def _token_f1(db: Database, task: str, rows: Mapping[str, Any]) -> Array | None:
     """(n,) token F1 of each trace's answer; None for a kind whose answers are right or wrong, no more."""
-    kind, golds = KINDS.get(db.kind(task)), {p.problem_id: p.answer for p in db.problems(task)}
+    kind = KINDS.get(db.kind(task))
+    if kind is None or kind.overlap("", "") is None:
+        return None
+    golds = {problem.problem_id: problem.answer for problem in db.problems(task)}
     pairs = zip(rows["answer"], rows["problem_id"], strict=True)
-    found = [] if kind is None else [kind.overlap(value, golds[name]) for value, name in pairs]
-    return None if not found or found[0] is None else np.array(found, float)
+    return np.array([kind.overlap(value, golds[name]) for value, name in pairs], float)
 
 
 @dataclass(frozen=True, slots=True)

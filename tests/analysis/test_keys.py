@@ -103,7 +103,7 @@ def compared(seed):
     """A candidate with figures of random columns: 50 positions."""
     rng = np.random.default_rng(seed)
     sides = [{name: rng.random(50) for name in ("surprisal", "entropy", "varentropy", "margin")} for _ in range(2)]
-    of_both = {name: rng.random(50) for name in ("kld", "kld_cut", "kld_reverse", "jsd")}
+    of_both = {name: rng.random(50) for name in ("kld", "kld_cut", "kld_reverse", "jsd", "tv")}
     of_both["same_top"] = (rng.random(50) < 0.9).astype(float)
     return Candidate(None, divergence.teacher_forced(sides[0], sides[1] | of_both, cut=False))
 
