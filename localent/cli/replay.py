@@ -65,4 +65,4 @@ def acting(found: Replay, db: Path) -> str:
         return ""
     where = "" if str(db) == DEFAULT_DB else f" --db {db}"
     line = f"localent run MODEL TASK --stop {best.stop} --stop-from {found.run_id}{where}"
-    return f"To stop traces by '{best.policy}' while a model writes:\n  {line}"
+    return f"To stop by the first of these while a model writes:\n  {line}"

@@ -26,7 +26,7 @@ COMMANDS = [  # every command that prints a table and needs no work of a model f
     ("signals", "0012"), ("replay", "0012"), ("calibrate", "0012"), ("export", "0012"),
     ("models", "--known"), ("models", "abacus-sft"), ("tasks",), ("tasks", "gsm8k"),
     ("inspect", "abacus-sft", "abacus-rl", "abacus-base"), ("doctor", "--quick"),
-    ("prompt", "abacus-sft", "demo-number", "--cue", "sentence"),
+    ("prompt", "abacus-sft", "demo-number", "--cue", "sentence"), ("check",),
 ]  # fmt: skip
 WITHOUT_DB = ("models", "tasks", "inspect", "doctor", "prompt")
 
@@ -38,10 +38,11 @@ def test_no_row_is_wider_than_the_terminal(words, db, tmp_path, monkeypatch):
     for width in WIDTHS:
         monkeypatch.setenv("COLUMNS", str(width))
         folder = ("-o", f"at-{width}") if words[0] == "export" else ()
-        code, out, err = call(*words, *folder, *of_db)
+        code, out, err = call(*words, *folder, *((db,) if words[0] == "check" else of_db))
         assert code == 0, err
         lines = out.splitlines()
         lines = lines[lines.index("") :] if words[0] == "prompt" else lines  # the prompt's own text is shown as it is
+        lines = [line for line in lines if not line.startswith("  localent run ")]  # to be copied, so not wrapped
         assert [line for line in lines if text_width(line) > width] == []
 
 
@@ -49,6 +50,7 @@ def test_every_command_that_prints_a_table_is_tried():
     """The others make traces first (their tables are tried below), or print none."""
     tried = {words[0] for words in COMMANDS}
     others = {"demo", "run", "ask", "score", "study", "compare", "quantize", "merge", "report", "plot", "serve", "pull"}
+    others |= {"choose", "importance", "scrub"}
     assert set(main.commands) - {"help"} == tried | others
 
 

@@ -69,7 +69,7 @@ def test_other_models_kinds_prompts_and_settings_are_refused(calibrated, tmp_pat
         assert said.exit_code == 2, said.output
         assert reason in said.output
     said = CliRunner().invoke(main, ["ask", "abacus-sft", QUESTION, "--db", str(path)])
-    assert "A question without --calibrated does not use --db" in said.output
+    assert "A question without --calibrated and --stop-from does not use --db" in said.output
 
 
 def test_a_run_with_another_prompt_is_refused(calibrated):
