@@ -73,7 +73,7 @@ def _columns(db: Database, name: str, text: str) -> Iterator[Column]:
 def comments(sql: str) -> dict[str, str]:
     """Column -> the comment behind it, in the text of a table; a column that a migration added has it in /* */."""
     made = re.finditer(r"^ {2}(\w+) [^\n]*?-- ([^\n]*(?:\n {4,}-- [^\n]*)*)", sql, re.MULTILINE)
-    added = re.finditer(r", (\w+) \w+ /\* (.*?) \*/", sql)
+    added = re.finditer(r", (\w+) (?:integer|real|text)\b[^/]*/\* (.*?) \*/", sql)
     return {m[1]: re.sub(r"\s*\n\s*-- ", " ", m[2]).strip() for m in (*made, *added)}
 
 

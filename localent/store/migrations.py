@@ -183,8 +183,10 @@ def fourteenth(conn: sqlite3.Connection) -> None:
 
 # The n-th makes version n.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...]
-MIGRATIONS = (first, second, third, fourth, fifth, sixth, seventh, eighth, ninth, tenth, eleventh, twelfth, thirteenth)
-MIGRATIONS = (*MIGRATIONS, fourteenth)
+MIGRATIONS = (
+    *(first, second, third, fourth, fifth, sixth, seventh),
+    *(eighth, ninth, tenth, eleventh, twelfth, thirteenth, fourteenth),
+)
 
 
 def version(conn: sqlite3.Connection) -> int:

@@ -41,7 +41,7 @@ def test_every_column_of_the_schema_is_explained(db):
 def test_schema_lists_relations_then_columns(db):
     code, out, _ = call("schema", "--db", db)
     assert code == 0
-    assert "one generated token" in out
+    assert "one token of a trace" in out
     code, out, _ = call("schema", "tokens", "--db", db, "--json")
     assert json.loads(out.splitlines()[5])["unit"] == "nats"
     code, out, _ = call("schema", "all", "--db", db, "--csv")
