@@ -25,6 +25,7 @@ from localent.analysis.signatures import LOCK, SLACK
 from localent.analysis.significance import holm
 
 SUPPORTED, UNDECIDED = "supported", "undecided"
+REFUTED = "refuted"  # of a claim that there is no effect: one of at least the smallest size is shown
 SMALLER = "smaller than"  # begins the verdict that names the size
 REPORTED = "reported"  # an effect that is no claim: confidence alone moves it
 LENGTH, QUESTION = held.LENGTH, held.QUESTION
@@ -102,6 +103,10 @@ EARLY_ANY = Claim("early_separability_any", "early separability, t = 0.5, any K"
 WITHIN = Claim("within_question", "within-question separability, t = 0.5", "AUROC - 0.5", DELONG, True)
 MONOTONICITY = Claim("monotonicity", "monotonicity: wrong traces rise more often", "share", GAP, True)
 SATURATION = Claim("saturation", "saturation: falls early, then flattens", "nats", ORDER)
+GAINS_USEFUL = Claim("gains_useful", "gains where there is something to gain", "nats", FLIPS)
+GAINS_NOTHING = Claim("gains_nothing", "gains nothing where there is nothing", "nats", FLIPS)
+RAW_USEFUL = Claim("gains_useful_raw", "raw gain where there is something to gain", "nats", NONE)
+RAW_USELESS = Claim("gains_nothing_raw", "raw gain where there is nothing", "nats", NONE)
 TRAINING = Claim("training", "training increases the gain", "nats a trace", FLIPS)
 
 
@@ -205,7 +210,7 @@ def settled(family: Sequence[Verdict]) -> list[Verdict]:
 
 
 def _settled(v: Verdict, p_holm: float | None) -> Verdict:
-    decided = v.is_smaller or v.verdict in (SUPPORTED, LENGTH, QUESTION)
+    decided = v.is_smaller or v.verdict in (SUPPORTED, REFUTED, LENGTH, QUESTION)
     if decided and p_holm is not None and p_holm >= ALPHA:
         why = f"p is {p_holm:.2f} after Holm's rule over {v.n_family} claims"
         return replace(v, verdict=UNDECIDED, p_holm=p_holm, note=why)

@@ -10,17 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from localent.analysis import possible
 from localent.analysis.as_json import from_json
 from localent.analysis.calibration import Calibration
 from localent.analysis.metrics import Array
 from localent.analysis.probed import Listed, Probed, codes, moved
-from localent.analysis.recorded import Probes, Recorded, Solutions, Traces
+from localent.analysis.recorded import POWERS, Ideal, Probes, Recorded, Solutions, Traces
 from localent.analysis.scores import padded
 from localent.errors import UsageError
-from localent.records import MEASURES, TOP_K_MEASURES
+from localent.records import MEASURES, TOP_K_MEASURES, Problem
 from localent.store import Database
 from localent.tasks import hesitation
-from localent.tasks.kinds import KINDS
+from localent.tasks.kinds import KINDS, Kind
 
 OF_TRACES: tuple[str, ...] = ("trace_id", "problem_id", "sample", "correct", "finish", "answer")
 OF_TRACES += ("n_tokens", "n_steps", "problem_steps", "mean_entropy", "mean_surprisal")
@@ -119,11 +120,16 @@ class _Asked:
     def of(cls, db: Database, task: str, problem_ids: list[str]) -> _Asked:
         """The problems of a task with these ids."""
         kind, problems = KINDS.get(db.kind(task)), {p.problem_id: p for p in db.problems(task)}
-        levels = {} if kind is None else {name: kind.chance(p) for name, p in problems.items()}
+        levels = {} if kind is None else {name: _guess(kind, p) for name, p in problems.items()}
         chance = np.array([levels.get(name, np.nan) for name in problem_ids], float)
         if all(p.variant_of is None for p in problems.values()):
             return cls(chance, None)
         return cls(chance, np.array([problems[name].cluster for name in problem_ids]))
+
+
+def _guess(kind: Kind, problem: Problem) -> float:
+    """The probability that a blind guess is right: one among the answers that are possible at first, where known."""
+    return 1 / len(problem.ideal_answers[0]) if problem.ideal_answers else kind.chance(problem)
 
 
 def _tokens(db: Database, of: Traces) -> Columns:
@@ -156,12 +162,48 @@ def _of_steps(db: Database, of: Traces, measure: str) -> Array:
 def probes(db: Database, run_id: str) -> Probes:
     """Every probe of a run: of the traces' own prefixes, of controls, by rollouts."""
     found = list(_each(db, run_id))
-    own = [p for p in found if p.control is None]
+    computed = [p for p in found if p.control is None]
+    own = next((p for p in computed if not p.n_rollouts.any()), None)
     return Probes(
-        own=next((p for p in own if not p.n_rollouts.any()), None),
+        own=own,
         controls={p.control: p for p in found if p.control is not None},
-        rolled=next((p for p in own if p.n_rollouts.any()), None),
+        rolled=next((p for p in computed if p.n_rollouts.any()), None),
+        ideal=None if own is None else _ideal(db, run_id, own),
     )
+
+
+def _ideal(db: Database, run_id: str, own: Probed) -> Ideal | None:
+    """What an ideal reader knows at the traces' own probes; None where no problem of the task says so."""
+    known = {p.problem_id: p for p in db.problems(db.run(run_id).task) if p.ideal_entropy}
+    if not known:
+        return None
+    shape = own.p_true.shape
+    entropy, excess, outside = (np.full(shape, np.nan) for _ in range(3))
+    powers = np.full((*shape, len(POWERS)), np.nan)
+    listed = _listed(db, run_id, own.estimator)
+    for i, j in zip(*np.nonzero(~np.isnan(own.k)), strict=True):
+        if (problem := known.get(str(own.problems[i]))) is None:
+            continue
+        k, trace_id = int(own.k[i, j]), int(own.trace_ids[i])
+        at, answers = min(k, len(problem.ideal_entropy) - 1), problem.ideal_answers
+        seen = possible.Found(
+            listed.get((trace_id, k), {}), float(own.residual[i, j]), problem.answer, float(own.p_true[i, j])
+        )
+        entropy[i, j] = problem.ideal_entropy[at]
+        excess[i, j] = possible.excess(seen, answers[at] if answers else ())
+        outside[i, j] = possible.outside(seen, answers[0] if answers else ())
+        powers[i, j] = possible.raised(seen)
+    return Ideal(entropy=entropy, excess=excess, outside=outside, powers=powers)
+
+
+def _listed(db: Database, run_id: str, estimator: str) -> dict[tuple[int, int], dict[str, float]]:
+    """(trace_id, k) -> the answers found there, with their probabilities."""
+    found: dict[tuple[int, int], dict[str, float]] = {}
+    columns = db.answers(run_id, ("trace_id", "k", "estimator", "value", "prob"))
+    for trace_id, k, of, value, prob in zip(*columns.values(), strict=True):
+        if of == estimator:
+            found.setdefault((trace_id, k), {})[value] = prob
+    return found
 
 
 def _each(db: Database, run_id: str) -> Iterator[Probed]:

@@ -60,6 +60,26 @@ class Traces:
         return replace(self, **cut)
 
 
+POWERS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 4.0)  # that a distribution is raised to when it is recalibrated
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ideal:
+    """What an ideal reader knows at each of a run's own probes. Arrays are (n, J_max + 1), NaN where it is not known.
+
+    Of a prefix longer than the data tell of, it knows what it knew last.
+    """
+
+    entropy: Array  # nats, of the answer
+    excess: Array  # nats: KL(ideal || model), no probability below FLOOR; NaN: some possible answer was not looked at
+    outside: Array  # probability, given an answer, of answers that were found and never possible
+    powers: Array  # (n, J_max + 1, n_powers): the true answer's probability, the distribution raised to each of POWERS
+
+    def among(self, kept: Array) -> Ideal:
+        """That of some of the traces: kept (n,) bool, or their indices."""
+        return Ideal(**{f.name: getattr(self, f.name)[kept] for f in fields(self)})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probes:
     """All probes of one run; each Probed has a row per trace, in the order of the run's traces."""
@@ -67,12 +87,16 @@ class Probes:
     own: Probed | None  # the traces' own prefixes, computed from logits; None: not probed
     controls: dict[str, Probed]  # name of the control -> probes on its text in place of the traces' own steps
     rolled: Probed | None  # the traces' own prefixes, by rollouts; None: none were made
+    ideal: Ideal | None = None  # beside the traces' own probes; None: the data know of no ideal reader
 
     def among(self, kept: Array) -> Probes:
         """The probes of some of the traces: kept (n,) bool."""
         controls = {name: control.among(kept) for name, control in self.controls.items()}
         return Probes(
-            own=self.own and self.own.among(kept), controls=controls, rolled=self.rolled and self.rolled.among(kept)
+            own=self.own and self.own.among(kept),
+            controls=controls,
+            rolled=self.rolled and self.rolled.among(kept),
+            ideal=self.ideal and self.ideal.among(kept),
         )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from localent.analysis.claims import Rules, Verdict
 from localent.analysis.contrasts import Sample
 from localent.analysis.probed import Probed
+from localent.analysis.recorded import Ideal
 from localent.analysis.verdicts import judge
 
 KNOBS: dict[str, tuple[float, ...]] = {  # field of Rules -> other values than its default
@@ -39,11 +40,13 @@ class Alternative:
         return self.value if isinstance(self.value, str) else f"{self.value:g}"
 
 
-def sensitivity(s: Sample, controls: dict[str, Probed], rolled: Probed | None = None, m: int = 0) -> list[Alternative]:
+def sensitivity(
+    s: Sample, controls: dict[str, Probed], rolled: Probed | None = None, m: int = 0, beside: Ideal | None = None
+) -> list[Alternative]:
     """Every claim under every other threshold, one moved at a time."""
     found = []
     for setting, values in KNOBS.items():
         for value in values:
             moved = replace(s, rules=replace(Rules(), **{setting: value}))
-            found += [Alternative(setting, value, v) for v in judge(moved, controls, rolled, m)]
+            found += [Alternative(setting, value, v) for v in judge(moved, controls, rolled, m, beside)]
     return found

@@ -11,10 +11,11 @@ from functools import partial
 
 import numpy as np
 
-from localent.analysis import metrics, verdicts
+from localent.analysis import ideal, metrics, verdicts
 from localent.analysis.calibration import ece_by_chance
 from localent.analysis.chance import Chance
 from localent.analysis.family import caveat
+from localent.analysis.ideal import Beside
 from localent.analysis.intervals import Estimate, Resampling, separation
 from localent.analysis.metrics import Array, UndefinedError
 from localent.analysis.readings import Reading, Seen
@@ -74,6 +75,7 @@ class Signals:
     notes: tuple[str, ...]
     chance: Chance | None = None  # None: no answer can be guessed
     validity: Validity | None = None  # None: not probed
+    beside: Beside | None = None  # whole traces beside an ideal reader; None: the data know of none
 
 
 def signals(
@@ -94,7 +96,14 @@ def signals(
     counts = len(traces), len(np.unique(traces.problems)), int(traces.wrong.sum())
     _, why = seen.instead
     notes = (*([why] if why else []), families(found), *traces.variants, SELECTED, *caveat([traces.model]))
-    return Signals(traces.run_id, *counts, finished_only, at, tuple(rows), notes, seen.chance, seen.validity)
+    judged = Signals(traces.run_id, *counts, finished_only, at, tuple(rows), notes, seen.chance, seen.validity)
+    return replace(judged, beside=_beside(run, resampling) if whole else None)
+
+
+def _beside(run: Recorded, resampling: Resampling) -> Beside | None:
+    """The whole traces beside an ideal reader, those that repeat themselves left out."""
+    probes = run.among(~run.traces.looped).probes
+    return ideal.beside(probes.own, probes.ideal, resampling) if probes.own and probes.ideal else None
 
 
 def families(found: Sequence[Reading]) -> str:

@@ -8,7 +8,7 @@ from functools import cache, partial
 
 import numpy as np
 
-from localent.analysis import claims, information
+from localent.analysis import claims, ideal, information
 from localent.analysis.beyond_controls import WRONG, gap_to, of_these
 from localent.analysis.claims import (
     DEFAULT_RULES,
@@ -32,7 +32,7 @@ from localent.analysis.information import CAUTIOUS, OPTIMIST, POOLING, Reader
 from localent.analysis.intervals import DEFAULT, Estimate, Resampling, estimate
 from localent.analysis.metrics import Array, mean_of
 from localent.analysis.probed import Probed
-from localent.analysis.recorded import Recorded
+from localent.analysis.recorded import Ideal, Recorded
 from localent.analysis.scores import mean
 from localent.analysis.signatures import slope
 from localent.analysis.significance import sign_flip_p
@@ -40,12 +40,14 @@ from localent.analysis.significance import sign_flip_p
 RESAMPLING = Resampling(1000)  # of every verdict that is told
 
 
-def judge(s: Sample, controls: dict[str, Probed], rolled: Probed | None = None, m: int = 0) -> list[Verdict]:
+def judge(
+    s: Sample, controls: dict[str, Probed], rolled: Probed | None = None, m: int = 0, beside: Ideal | None = None
+) -> list[Verdict]:
     """Verdicts on all claims about one model.
 
     controls: name -> its probes; rolled: the estimates from m rollouts per prefix; None: no rollouts.
     """
-    return in_family(proposed(s, controls, rolled, m))
+    return in_family(proposed(s, controls, rolled, m, beside))
 
 
 def in_family(found: Sequence[Verdict]) -> list[Verdict]:
@@ -53,9 +55,12 @@ def in_family(found: Sequence[Verdict]) -> list[Verdict]:
     return by_length(settled(found))
 
 
-def proposed(s: Sample, controls: dict[str, Probed], rolled: Probed | None = None, m: int = 0) -> list[Verdict]:
+def proposed(
+    s: Sample, controls: dict[str, Probed], rolled: Probed | None = None, m: int = 0, beside: Ideal | None = None
+) -> list[Verdict]:
     """Every claim as it would be by itself: see judge."""
     found = [*_information(s)]
+    found += [] if beside is None else [*ideal.verdicts(s, beside)]
     found += [] if rolled is None else [_by_rollouts(s, rolled, m)]
     return [*found, *_controls(s, controls), *signatures(s)]
 
@@ -69,7 +74,7 @@ def proposed_of(run: Recorded) -> list[Verdict]:
     m = 0 if rolled is None else int(rolled.n_rollouts.max(initial=0))
     sample = Sample(run.traces.model, own, kept.traces.n_tokens.astype(float), RESAMPLING)
     controls = {name: of_these(own, name, control) for name, control in kept.probes.controls.items()}
-    return proposed(sample, controls, rolled, m)
+    return proposed(sample, controls, rolled, m, kept.probes.ideal)
 
 
 # --- information about the true answer: all traces, nothing selected ----------------------------------------------

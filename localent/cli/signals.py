@@ -8,7 +8,7 @@ import click
 
 from localent.cli import complete
 from localent.cli.options import db_option, format_options
-from localent.cli.output import print_records, say, say_above
+from localent.cli.output import echo, print_records, print_table, say, say_above
 
 SIGNALS_NOTES = (
     "AUROC: probability that a wrong trace scores above a right one; 0.5 is chance. [ ]: 95 % interval, clustered by"
@@ -41,7 +41,7 @@ def command(run_id: str, db: Path, form: str | None, finished_only: bool, at: fl
     """
     from localent.analysis import load
     from localent.analysis import signals as analysis
-    from localent.report.science import signals_table
+    from localent.report.science import ideal_sentences, ideal_table, signals_table
     from localent.store import open_db
     from localent.tasks.hesitation import WORDS
 
@@ -52,6 +52,10 @@ def command(run_id: str, db: Path, form: str | None, finished_only: bool, at: fl
     counts += "" if at == 1 else f"; signals of their first {at:.0%}"
     say_above([f"Run {found.run_id}: {counts}."], form)
     print_records(found.rows, signals_table, form)
+    if found.beside and form not in ("csv", "json"):
+        echo()
+        print_table(*ideal_table([(found.run_id, found.beside)]), form)
+        say(ideal_sentences(found.beside), form)
     lacking = dict.fromkeys(f"{row.missing}: {row.auroc.n_missing} traces" for row in found.rows if row.missing)
     missing = [f"Missing values are left out, never imputed: {'; '.join(lacking)}."] if lacking else []
     say([*SIGNALS_NOTES, f"Hesitation words: {', '.join(WORDS)}.", *missing, *found.notes], form)

@@ -205,18 +205,23 @@ def command(
 
 def print_study(found: Study, output: Output) -> None:
     """The tables of a study."""
-    from localent.report.science import curve_table, mechanism_table, sensitivity_table, shape_table, stage_table
+    from localent.report import science
 
     if output.curves:
-        print_table(*curve_table(found.subjects), output.form)
+        print_table(*science.curve_table(found.subjects), output.form)
         return
     print_verdicts(found, output.form)
-    for table in [] if output.for_machines else (stage_table, shape_table, mechanism_table):
+    for table in [] if output.for_machines else (science.stage_table, science.shape_table, science.mechanism_table):
         echo()
         print_table(*table(found.subjects), output.form)
+    beside = [(f"{s.model} on {s.task}", s.beside) for s in found.subjects if s.beside]
+    if beside and not output.for_machines:
+        echo()
+        print_table(*science.ideal_table(beside), output.form)
+        say(science.ideal_sentences(beside[0][1]), output.form)
     if output.sensitivity and not output.for_machines:
         click.echo()
-        print_table(*sensitivity_table(found), output.form)
+        print_table(*science.sensitivity_table(found), output.form)
 
 
 def print_verdicts(found: Study, form: str | None) -> None:

@@ -14,6 +14,7 @@ from localent.analysis.beyond_controls import untested
 from localent.analysis.claims import LENGTH, QUESTION, WITHHELD, Verdict
 from localent.analysis.curves import Curve
 from localent.analysis.gold import HumanStep
+from localent.analysis.ideal import Beside
 from localent.analysis.intervals import Estimate
 from localent.analysis.replay import Outcome, RiskCoverage
 from localent.analysis.sensitivity import MEANING
@@ -171,6 +172,34 @@ def stage_table(subjects: Iterable[Subject]) -> Table:
             [s.task, s.model, short(s.accuracy, 2), guessed, *rates, *gains, *locks, cell(s.abandoned.value, 2)]
         )
     return columns, rows
+
+
+def ideal_table(found: Iterable[tuple[str, Beside]]) -> Table:
+    """Models beside an ideal reader, (name, figures): raw and recalibrated, with what steps tell nothing as control."""
+    columns = ["beside an ideal reader", "efficiency", "raw", "slope", "raw", "correlation", "useful step", "raw"]
+    columns += ["useless step", "raw", "excess", "outside", "ahead", "beyond"]
+    rows = []
+    for name, b in found:
+        pairs = [(getattr(b.recalibrated, of), getattr(b.raw, of)) for of in ("efficiency", "slope")]
+        steps = [(getattr(b.recalibrated, of), getattr(b.raw, of)) for of in ("useful", "useless")]
+        figures = [*(e for pair in pairs for e in pair), b.correlation, *(e for pair in steps for e in pair)]
+        rows.append([name, *(short(e, 2) for e in (*figures, b.excess, b.outside, b.ahead, b.beyond))])
+    return columns, rows
+
+
+def ideal_sentences(beside: Beside) -> list[str]:
+    """The meaning of the figures, and what they are of."""
+    available = short(beside.available, 2)
+    return [
+        f"Beside an ideal reader: {beside.n_useful:,} steps have something to tell, {beside.n_useless:,} nothing;"
+        f" {available} nats a step are available. efficiency: gained / available. slope: of the gain on what is"
+        " available. useful, useless step: nats gained at steps that tell something, and nothing. raw: without"
+        " recalibration, moved by confidence alone.",
+        "correlation: of the model's and the ideal answer entropy over prefixes. excess: KL(ideal || model) in nats,"
+        f" over {beside.excess.n:,} prefixes in which every possible answer was looked at (raise --max-fed if these are"
+        " few). outside: probability of answers that were never possible. ahead: nats known before the first step"
+        " beyond the ideal reader; beyond: over all prefixes, below 0 where the model lacks some.",
+    ]
 
 
 def _beyond_from(s: Subject) -> str:

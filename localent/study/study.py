@@ -156,7 +156,9 @@ def analyse(
         read = read_run(store, run.run_id, wanted)
         subjects.append(subject(run, read, ln_others(store, run.task, read.own.estimator), resampling))
         sample = Sample(run.model, read.own, read.n_tokens, resampling)
-        family_of_claims = _unless_unfit(verdicts.judge(sample, read.controls, read.rolled, read.m), subjects[-1:])
+        family_of_claims = _unless_unfit(
+            verdicts.judge(sample, read.controls, read.rolled, read.m, read.ideal), subjects[-1:]
+        )
         judged += [(run.task, v) for v in family_of_claims]
         by_task.setdefault(run.task, []).append((run.model, read.own))
     for task, stages in by_task.items():
@@ -183,7 +185,8 @@ def _read_otherwise(
 ) -> Iterator[tuple[str, Alternative]]:
     """The claims about the same attempts, read with another cue or effort."""
     read = read_run(store, other.run_id, wanted)
-    told = verdicts.judge(Sample(run.model, read.own, read.n_tokens, RESAMPLING), read.controls, read.rolled, read.m)
+    sample = Sample(run.model, read.own, read.n_tokens, RESAMPLING)
+    told = verdicts.judge(sample, read.controls, read.rolled, read.m, read.ideal)
     _, why = unfit(read.chance, read.validity)
     for v in told:
         yield run.task, Alternative(other.setting, other.value, withheld(v, why) if why else v)
@@ -196,7 +199,8 @@ def alternatives(
     moved: list[tuple[str, Alternative]] = []
     for run, about in zip(found, subjects, strict=True):
         read = read_run(store, run.run_id, wanted)
-        others = sensitivity(Sample(run.model, read.own, read.n_tokens, RESAMPLING), read.controls, read.rolled, read.m)
+        sample = Sample(run.model, read.own, read.n_tokens, RESAMPLING)
+        others = sensitivity(sample, read.controls, read.rolled, read.m, read.ideal)
         told = _unless_unfit([other.verdict for other in others], [about])
         moved += [(run.task, replace(other, verdict=v)) for other, v in zip(others, told, strict=True)]
     return moved

@@ -11,11 +11,13 @@ from localent.analysis import beyond_controls, load, signatures, verdicts
 from localent.analysis.beyond_controls import of_these
 from localent.analysis.chance import Chance, against_chance
 from localent.analysis.curves import HALF, Curve
+from localent.analysis.ideal import Beside, beside
 from localent.analysis.information import POOLING, readable
 from localent.analysis.intervals import Estimate, Resampling, estimate, separation, share
 from localent.analysis.metrics import Array, mean_of
 from localent.analysis.probed import Probed, only
 from localent.analysis.profile import Profile, profile
+from localent.analysis.recorded import Ideal
 from localent.analysis.signatures import Signatures
 from localent.analysis.validity import Validity, validity
 from localent.errors import UsageError
@@ -73,6 +75,7 @@ class Subject:
     signatures: Signatures
     profile: Profile
     agreement: Agreement | None  # of rollouts with the computed distribution; None: no rollouts
+    beside: Beside | None = None  # beside an ideal reader; None: the data know of none
     variants: tuple[str, ...] = ()  # the sentence on problems that are variants of one another, if some are
     token_entropy: Estimate | None = None  # nats: mean of the traces' means
     n_traces: int = 0  # those that count
@@ -98,6 +101,7 @@ class Reading:
     looped: float  # share
     no_answer: float  # share
     variants: tuple[str, ...]
+    ideal: Ideal | None  # what an ideal reader knows at the traces' own probes
     token_entropy: Estimate
     n_traces: int
     n_others: int
@@ -129,6 +133,7 @@ def read_run(store: Database, run_id: str, wanted: Wanted) -> Reading:
         looped=_mean(traces.looped.astype(float)),
         no_answer=_mean(np.array([answer is None for answer in traces.answers], float)),
         variants=traces.variants,
+        ideal=found.ideal and found.ideal.among(kept).among(reasoned),
         token_entropy=estimate(mean_of, traces.mean_entropy[reasoned], problems=traces.clusters[reasoned]),
         n_traces=len(traces),
         n_others=int((~kept).sum()),
@@ -208,6 +213,7 @@ def subject(run: ModelRun, read: Reading, ln_wrong: float, resampling: Resamplin
         signatures=shape,
         profile=moves,
         agreement=None if read.rolled is None or not read.rolled.there.any() else agreement(p, read.rolled, read.m),
+        beside=None if read.ideal is None else beside(p, read.ideal, resampling),
         variants=read.variants,
         token_entropy=read.token_entropy,
         n_traces=read.n_traces,
