@@ -48,12 +48,21 @@ def explained(path: Path) -> Iterator[None]:
         for beginning, (kind, sentence) in MEANINGS.items():
             if name.startswith(beginning):
                 raise kind(sentence.format(path=path, folder=path.absolute().parent, busy=BUSY_S)) from error
+        if "decode to UTF-8" in str(error):  # a text, or a name of the schema
+            raise damaged(path) from error
         raise
+    except UnicodeDecodeError as error:  # in a name of the schema, or in what SQLite says of it
+        raise damaged(path) from error
     except OverflowError as error:
         raise UsageError(f"{path} holds whole numbers below 2^63 only; give a smaller one.") from error
     except UnicodeEncodeError as error:
         broken = error.object[max(0, error.start - 20) : error.end].encode(errors="backslashreplace").decode()
         raise UsageError(f"Invalid Unicode (lone surrogate) in {broken!r}; fix the text that it came from.") from error
+
+
+def damaged(path: Path) -> LocalentError:
+    """The error on a file that cannot be read."""
+    return LocalentError(MEANINGS["SQLITE_CORRUPT"][1].format(path=path))
 
 
 def writer(path: Path, *, create: bool) -> sqlite3.Connection:
