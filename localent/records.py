@@ -218,7 +218,7 @@ class Trace:
     text: str
     n_prompt: int  # prompt tokens
     finish: str  # "stop" | "length" (ran into --max-tokens or the context) | "loop" (repeated itself) | "given"
-    # | "early" (stopped by a rule, see stopping.py)
+    # | "early" (stopped by a rule, see localent.stopping)
     extraction: Extraction
     correct: bool
     tokens: tuple[Token, ...]
