@@ -1,4 +1,4 @@
-"""The policies: rules that abstain, vote or stop early, replayed on stored traces. Those that stop: localent.stopping."""
+"""The policies: rules that abstain, vote or stop early, replayed on stored traces. Those that stop: `stopping`."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Settings:
     answer_by: str = AUTO  # how choice tasks are answered: by a letter, or by the text of an option
     option_score: str = "character"  # by text: what the softmax is taken of, one of tasks.kinds.option_text.SCORES
     shard: Shard | None = None  # the part of the attempts that is made here; None: all
-    stop: str | None = None  # a rule and its setting that end a trace early: "entropy_threshold:0.41"; see localent.stopping
+    stop: str | None = None  # a rule and its setting that end a trace early: "entropy_threshold:0.41"; see `stopping`
     stop_from: str | None = None  # the run on which replay chose that setting
     noise_of: str | None = None  # the run that this one repeats in other lanes, as the noise floor of a comparison
 

@@ -1,6 +1,6 @@
 """A watched attempt: reports every token as it comes, and the answer after every step as soon as it is complete.
 
-A rule that stops acts on these answers (see localent.stopping). Where it stops, an open thought is closed in its own format,
+A rule that stops acts on these answers (see `stopping`). Where it stops, an open thought is closed in its own format,
 the cue asks for the answer, and the one that leads is given: fed like the end of a thought whose budget is spent, and
 kept with the trace. The decision depends on the trace alone, not on lanes, neighbours or interruptions.
 """
