@@ -8,7 +8,7 @@ import numpy as np
 
 from localent.analysis.intervals import DEFAULT, Estimate, Resampling, estimate
 from localent.analysis.metrics import Array, Statistic, mean_of
-from localent.analysis.policies import Stop as Replayed
+from localent.analysis.policies import stop_policy
 from localent.analysis.policy import Policy
 from localent.analysis.probed import Probed
 from localent.analysis.recorded import Recorded, Traces
@@ -124,7 +124,7 @@ def _partners(a: Traces, b: Traces | None) -> tuple[Array, Array]:
 
 
 def _policy(traces: Traces, p: Probed, rule: Rule) -> Policy:
-    policy = replace(Replayed.of_rule(rule), every_probe=True).policy(traces, p)
+    policy = stop_policy(replace(rule, every_probe=True), traces, p)
     if policy is None:
         raise UsageError(
             f"No probe of run {traces.run_id} has what '{rule.title}' reads: the run was made by an older version."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from localent.analysis.probed import Probed
 from localent.analysis.recorded import Recorded, Traces
 from localent.analysis.trace_signals import ANSWER, ROLLOUTS, SAMPLES, Score
 from localent.analysis.votes import can_vote, deepconf, majority, votes
-from localent.stopping import RULES, Rule
+from localent.stopping import RULES, Course, Rule
 
 VOTERS = (  # signals that weigh votes
     "length", "mean_entropy", "mean_surprisal", "mean_self_certainty", "worst_window", "tail_entropy",
@@ -80,41 +79,22 @@ def _abstain(score: Score, traces: Traces, fed: Array) -> Policy:
 # --- stops ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Stop at the first probe at which a quantity is at most the setting, and take the leading answer there."""
+def stop_policy(rule: Rule, traces: Traces, p: Probed) -> Policy | None:
+    """A rule on the probes of a run: stop at the first probe where it holds and an answer leads, and take that answer.
 
-    key: str
-    title: str
-    unit: str
-    of: Callable[[Probed], Array]  # -> (n, K + 1), the smaller the sooner
-    negated: bool = False  # see Policy
-    settings: tuple[float, ...] = ()  # to choose from; empty: quantiles
-    every_probe: bool = True  # it asks at every probe, so that each up to the stop is paid for
-    reads: str = ""  # a number of probes that older runs do not have; "": none
-
-    @classmethod
-    def of_rule(cls, rule: Rule) -> Stop:
-        """The policy of a rule that can act while a trace is written."""
-        shared = {field.name: getattr(rule, field.name) for field in fields(cls)}
-        return cls(**shared)
-
-    def policy(self, traces: Traces, p: Probed) -> Policy | None:
-        """The rule on the probes of a run. One setting is off; a trace stops only where an answer leads.
-
-        None where no probe has what the rule reads, as in runs of before.
-        """
-        if self.reads and np.isnan(getattr(p, self.reads)).all():
-            return None
-        values = self.of(p)
-        rule = _stopping(traces, p, lambda setting: (values <= setting) & (p.leader >= 0), every_probe=self.every_probe)
-        settings = (-np.inf, *(self.settings or thresholds(values)))
-        return Policy(self.key, self.title, STOP, settings, rule, self.unit, self.negated)
+    One setting is off. None where no probe has what the rule reads, as in older runs.
+    """
+    if rule.reads and np.isnan(getattr(p, rule.reads)).all():
+        return None
+    values = rule.of(p)
+    apply = _stopping(traces, p, lambda setting: (values <= setting) & (p.leader >= 0), every_probe=rule.every_probe)
+    settings = (-np.inf, *(rule.settings or thresholds(values)))
+    return Policy(rule.key, rule.title, STOP, settings, apply, rule.unit, rule.negated)
 
 
 def stops(traces: Traces, p: Probed) -> Iterator[Policy]:
     """The policies that stop early, the length cap last."""
-    yield from filter(None, (stop.policy(traces, p) for stop in STOPS))
+    yield from filter(None, (stop_policy(rule, traces, p) for rule in STOPS))
     yield length_cap(traces, p)
 
 
@@ -157,7 +137,10 @@ def _stopping(
     return apply
 
 
-STOPS = (
-    *(Stop.of_rule(rule) for rule in RULES),
-    Stop("learned", "learned stopper (logistic)", "p", lambda p: -leader_is_right(p), negated=True),
-)
+def _learned(p: Course) -> Array:
+    """Learned from the other traces of a run, so that it cannot act while a single one is written."""
+    assert isinstance(p, Probed)
+    return -leader_is_right(p)
+
+
+STOPS = (*RULES, Rule("learned", "learned stopper (logistic)", "p", _learned, negated=True))

@@ -23,8 +23,9 @@ from localent.errors import UsageError
 def command(run_id: str, by: str, n: int, db: Path, form: str | None) -> None:
     """Rank the steps of a stored RUN by what changes when they are resampled. No model is needed.
 
-    Rollouts from before a step write it anew, those from after it keep it: the difference of their answers is what the
-    step contributes. Make them with 'localent run --rollouts 32 --every-step'; the view step_importance has all steps.
+    Rollouts that start before a step resample it, those that start after it keep it: the difference between their
+    answers is what the step contributes. Make them with 'localent run --rollouts 32 --every-step'; the view
+    step_importance has all steps.
 
     \b
     localent importance 3f2a --db runs.db

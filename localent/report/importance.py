@@ -13,7 +13,7 @@ Table = tuple[list[str], list[list[Any]]]  # columns, rows
 P_TRUE, SHIFT = "p_true", "shift"
 BY = (P_TRUE, SHIFT)
 NOTES = (
-    "p(true) by: change of the probability of the true answer from continuations that write the step anew to"
+    "p(true) by: change of the probability of the true answer from continuations that resample the step to"
     " continuations that keep it. Answers moved: half the squared distance of the two answer distributions, 0 where the"
     " step changes nothing, 1 where it turns one answer into another; without bias, so that it may be below 0."
     " ±: 95 % interval.",

@@ -43,16 +43,13 @@ def roc_panel(run: RunFacts) -> Panel | None:
     wrong, clusters = run.traces.wrong, run.traces.clusters
     if wrong.all() or not wrong.any():
         return None
-    scores = [("mean token entropy", "0", run.traces.mean_entropy), ("answer entropy half-way", "1", run.at_half())]
-    scores += [("length in tokens", "length", run.traces.n_tokens.astype(float))]
     lines, areas = [], []
-    for name, role, values in scores:
-        if values is not None and not np.isnan(values).any():
-            alarms, hits = roc(values, wrong)
-            none = [float("nan")] * len(hits)
-            lines.append(Line(name, role, alarms.tolist(), hits.tolist(), none, none, [len(wrong)] * len(hits)))
-            found = intervals.separation(values, wrong, clusters, resampling=RESAMPLING)
-            areas.append(f"{name} {others.short(found)}")
+    for name, role, values in run.scores():
+        alarms, hits = roc(values, wrong)
+        none = [float("nan")] * len(hits)
+        lines.append(Line(name, role, alarms.tolist(), hits.tolist(), none, none, [len(wrong)] * len(hits)))
+        found = intervals.separation(values, wrong, clusters, resampling=RESAMPLING)
+        areas.append(f"{name} {others.short(found)}")
     diagonal = Line("chance", "reference", [0.0, 1.0], [0.0, 1.0], [float("nan")] * 2, [float("nan")] * 2, [0, 0])
     caption = f"{run.size()}. Area under the curve, with its 95 % interval, clustered by problem: {'; '.join(areas)}."
     x_label, y_label = "share of right traces above the threshold", "share of wrong traces above it"

@@ -112,6 +112,14 @@ class RunFacts:
         """ "n = 300 traces of 100 problems"."""
         return f"n = {self.summary.n_traces:,} traces of {self.summary.n_problems:,} problems"
 
+    def scores(self) -> Iterator[tuple[str, str, np.ndarray]]:
+        """(name, role of its line, (n,) values): two entropies and length, without those that some trace lacks."""
+        traces = self.traces
+        scores = [("mean token entropy", "0", traces.mean_entropy), ("answer entropy half-way", "1", self.at_half())]
+        for name, role, values in (*scores, ("length in tokens", "length", traces.n_tokens.astype(float))):
+            if values is not None and not np.isnan(values).any():
+                yield name, role, values
+
     def at_half(self) -> np.ndarray | None:
         """Answer entropy half-way, in the order of the traces, NaN where not probed; None for a run without probes."""
         return None if self.probes is None else self.probes.at(self.probes.entropy, HALF)
@@ -218,14 +226,11 @@ def risk_panel(run: RunFacts, db: Database) -> Panel | None:
     wrong, clusters = run.traces.wrong, run.traces.clusters
     if wrong.all() or not wrong.any():
         return None
-    scores = [("mean token entropy", "0", run.traces.mean_entropy), ("answer entropy half-way", "1", run.at_half())]
-    scores += [("length in tokens", "length", run.traces.n_tokens.astype(float))]
     lines, areas = [], []
-    for name, role, values in scores:
-        if values is not None and not np.isnan(values).any():
-            lines.append(risk_line(name, role, values, wrong))
-            found = intervals.estimate(aurc_of, values, wrong, problems=clusters, resampling=RESAMPLING)
-            areas.append(f"{name} {short(found)}")
+    for name, role, values in run.scores():
+        lines.append(risk_line(name, role, values, wrong))
+        found = intervals.estimate(aurc_of, values, wrong, problems=clusters, resampling=RESAMPLING)
+        areas.append(f"{name} {short(found)}")
     caption = f"{run.size()}. Area under the curve, lower is better: {'; '.join(areas)}."
     title, x_label, y_label = (
         f"Selective answering: {run.name}",

@@ -158,7 +158,7 @@ def _examined(conn: sqlite3.Connection, path: Path, report: Report) -> list[Faul
 
 
 def opened(path: Path) -> sqlite3.Connection:
-    """A connection that reads a file whatever is wrong with it, with the functions of the rules."""
+    """A connection that reads even a damaged file, with the functions that the rules use."""
     conn = connect(path, "ro")
     try:
         conn.execute("pragma query_only = on")

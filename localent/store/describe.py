@@ -111,7 +111,7 @@ COMPUTED = {  # what views compute
     "step_importance": {
         "trace_id": "the trace",
         "first_k": "the first of the steps between the two prefixes; k is the last of them",
-        "k": "the step, counted from 1: continuations from after it keep it, those from before first_k write anew",
+        "k": "the step, counted from 1: continuations from after it keep it, those from before first_k resample it",
         "n_before": "continuations from before first_k",
         "n_after": "continuations from after k",
         "shift": "how much less two continuations agree across the step than on one side of it: half the squared "

@@ -1,4 +1,4 @@
-"""Words by which a text hesitates, corrects itself or begins anew."""
+"""Words by which a text hesitates, corrects itself or starts again."""
 
 from __future__ import annotations
 

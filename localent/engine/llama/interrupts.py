@@ -60,7 +60,7 @@ class held:  # noqa: N801  used as a function
 
 
 def _ends(owner: Handler) -> bool:
-    """True for a handler after which the process ends, whatever comes between: the system's, or that of a command."""
+    """True for a handler that ends the process in any case: the system's default, or a command's."""
     return owner == signal.SIG_DFL or getattr(owner, "ends_the_process", False)
 
 
