@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import signal
 import sys
@@ -18,6 +19,7 @@ from localent.errors import LocalentError, UsageError
 
 STOPPED = 130  # the exit code that shells use for an interrupt
 KEPT = "Stopped. Finished work is kept; the same command continues it."
+AGAIN_S = 0.01  # until a Ctrl-C that was dropped is delivered again: the callback that dropped it has returned
 DATABASES = "localent.databases"  # in a context's meta: the databases that the command was given
 
 
@@ -31,7 +33,7 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            with _ended_in_order():
+            with _ended_in_order(), _ctrl_c_kept():
                 return super().invoke(ctx)
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx else "localent"
@@ -101,6 +103,25 @@ def _ended_in_order() -> Iterator[None]:
     finally:
         for number in taken:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def _ctrl_c_kept() -> Iterator[None]:
+    """Deliver Ctrl-C again where Python drops it: in destructors and weakref callbacks, which importing has too."""
+    before = sys.unraisablehook
+
+    def hook(dropped: sys.UnraisableHookArgs) -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            return before(dropped)
+        again = threading.Timer(AGAIN_S, _thread.interrupt_main)
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def note_databases(context: click.Context, param: click.Parameter, value: Any) -> Any:

@@ -45,6 +45,51 @@ def test_an_export_that_is_ended_leaves_no_part(tmp_path, number):
     assert not list((tmp_path / "out").glob("*.part"))
 
 
+DROPPED = """
+import os, signal, time, click
+from localent.cli.group import Commands
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Dropped:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        sum(range(10))
+group = Commands()
+@group.command()
+def work():
+    Dropped()
+    for _ in range(500):
+        time.sleep(0.01)
+group(["work"])
+"""
+
+
+def test_ctrl_c_is_never_lost_in_a_destructor():
+    """Python prints an exception that a destructor or a weakref callback raises, and goes on."""
+    done = subprocess.run([sys.executable, "-c", DROPPED], timeout=60, env=_env(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        130,
+        "localent: Stopped. Finished work is kept; the same command continues it.\n",
+    )
+
+
+EARLY = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+from localent.__main__ import main
+main()
+"""
+
+
+def test_ctrl_c_while_the_command_line_is_imported_ends_without_a_traceback():
+    done = subprocess.run([sys.executable, "-c", EARLY], timeout=60, env=_env(), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_a_model_that_is_tried_leaves_no_child(tmp_path, random_model):
     """The child process that tries an odd file goes with the command."""
     child = started(["prompt", random_model("tiny-mamba"), "demo-number"], tmp_path)
