@@ -83,7 +83,7 @@ def enter(store: Database, asked: Session) -> Run:
 
 def stored(store: Database, record: Run, traces: Iterator[Trace], tally: Tally) -> int:
     """Store traces as they finish, each in one transaction, as one session; returns how many were new."""
-    n_new, session_id = 0, store.start_session(record.run_id)
+    n_new, session_id = 0, store.start_session(record.run_id, n_todo=tally.n_todo)
     store.add_checks(session_id, findings.rows(findings.saved_report(record.model_sha256, record.build)))
     for trace in traces:
         n_new += store.add_trace(record.run_id, trace, session_id=session_id)

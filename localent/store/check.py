@@ -92,7 +92,7 @@ RULES = (
     Rule("runs", "texts that are none", no_text("run_id", "task", "settings", "build")),
     Rule("runs", "settings that are no JSON object", no_json("settings", "object")),
     Rule("runs", "a build that is no JSON object", no_json("build", "object")),
-    Rule("sessions", "counts below zero", outside("seconds", "n_traces", "n_tokens", "n_probe_tokens")),
+    Rule("sessions", "counts below zero", outside("seconds", "n_traces", "n_tokens", "n_probe_tokens", "n_todo")),
     Rule("sessions", "times that are none", "julianday(t.started) is null or julianday(t.ended) is null"),
     Rule("traces", "an id that is not theirs", "trace_id_of(t.run_id, t.problem_id, t.sample) <> t.trace_id"),
     Rule("traces", "another task than their run", "t.task <> (select task from runs r where r.run_id = t.run_id)"),

@@ -181,11 +181,20 @@ def fourteenth(conn: sqlite3.Connection) -> None:
     conn.execute(f"create index tokens_operators on tokens (text, entropy, surprisal, given) where {OPERATORS}")
 
 
+N_TODO = "n_todo integer /* traces that it set out to make; null: not known */"
+
+
+def fifteenth(conn: sqlite3.Connection) -> None:
+    """Version 15: how many traces a session set out to make, for its progress. Null in older files."""
+    conn.execute(f"alter table sessions add column {N_TODO}")
+
+
 # The n-th makes version n.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...]
 MIGRATIONS = (
     *(first, second, third, fourth, fifth, sixth, seventh),
     *(eighth, ninth, tenth, eleventh, twelfth, thirteenth, fourteenth),
+    fifteenth,
 )
 
 

@@ -124,11 +124,11 @@ class Writer(File):
 
     # --- sessions ---------------------------------------------------------------------------------------------
 
-    def start_session(self, run_id: str, *, host: str | None = None) -> int:
-        """Note that this process begins to work on a run; returns the session's id."""
+    def start_session(self, run_id: str, *, host: str | None = None, n_todo: int | None = None) -> int:
+        """Note that this process begins to work on a run; returns the session's id. n_todo: traces to be made."""
         row: dict[str, object] = {"run_id": run_id, "host": host or platform.node()}
         row |= {"started": now(), "ended": now(), "closed": 0}
-        row |= {"seconds": 0.0, "n_traces": 0, "n_tokens": 0, "n_probe_tokens": 0}
+        row |= {"seconds": 0.0, "n_traces": 0, "n_tokens": 0, "n_probe_tokens": 0, "n_todo": n_todo}
         with self.writing():
             return self._insert(rows.one("sessions", row))
 

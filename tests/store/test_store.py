@@ -82,7 +82,7 @@ SCHEMA = {
     " top_k INTEGER seed INTEGER max_tokens INTEGER lanes INTEGER threads INTEGER gpu_layers INTEGER"
     " shots INTEGER",
     "sessions": "session_id INTEGER! run_id TEXT! host TEXT! started TEXT! ended TEXT! closed INTEGER! seconds REAL!"
-    " n_traces INTEGER! n_tokens INTEGER! n_probe_tokens INTEGER!",
+    " n_traces INTEGER! n_tokens INTEGER! n_probe_tokens INTEGER! n_todo INTEGER",
     "steps": "trace_id INTEGER! step_index INTEGER! kind TEXT! start_token INTEGER! end_token INTEGER!"
     " mean_entropy REAL max_entropy REAL mean_surprisal REAL text TEXT!",
     "tasks": "task TEXT! kind TEXT! source TEXT",
@@ -593,11 +593,11 @@ def test_settings_show_as_columns(db):
 
 
 def test_session_counts_only_what_it_wrote(db):
-    session = db.start_session(RUN.run_id, host="laptop")
+    session = db.start_session(RUN.run_id, host="laptop", n_todo=2)
     db.add_trace(RUN.run_id, a_trace(), session_id=session)
     db.add_trace(RUN.run_id, a_trace(), session_id=session)
-    counts = "select host, closed, n_traces, n_tokens, n_probe_tokens from sessions"
-    assert sql(db.path, counts) == [("laptop", 0, 1, 6, 33)]
+    counts = "select host, closed, n_traces, n_tokens, n_probe_tokens, n_todo from sessions"
+    assert sql(db.path, counts) == [("laptop", 0, 1, 6, 33, 2)]
     db.end_session(session)
     ((closed, started, ended, seconds),) = sql(db.path, "select closed, started, ended, seconds from sessions")
     assert closed == 1
