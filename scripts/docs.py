@@ -1,12 +1,12 @@
 """Documentation that is run: its commands are executed in order, in one empty folder, and their output written in.
 
-    .venv/bin/python scripts/docs.py            all of it: README.md and docs/commands.md
+    .venv/bin/python scripts/docs.py            all of it: README.md and the pages of docs/ that have something to run
     .venv/bin/python scripts/docs.py README.md  one page
 
 In a session, everything between <!-- session --> and <!-- end session -->, each ```sh and ```python block is run. A
 block followed by <!-- output --> gets its output inserted there; <!-- output 12 --> keeps the first twelve lines.
-<!-- help NAME --> is followed by the help of a command. Times of day and folders of this machine are masked, and the
-number of lanes is fixed, so that the same models give the same text.
+<!-- help NAME --> is followed by the help of a command, <!-- table NAME --> by a table of docs_tables.py. Times of day
+and folders of this machine are masked, and the number of lanes is fixed, so that the same models give the same text.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 import click
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = (ROOT / "README.md", ROOT / "docs" / "commands.md")
+PAGES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("commands", "numbers", "columns", "privacy")))
 WIDTH = 100
 SESSION = re.compile(r"<!-- session -->\n(.*?)<!-- end session -->", re.DOTALL)
 BLOCK = re.compile(
@@ -30,6 +30,7 @@ BLOCK = re.compile(
     re.DOTALL,
 )
 HELP = re.compile(r"(<!-- help (\w+) -->\n).*?<!-- end -->\n", re.DOTALL)
+TABLE = re.compile(r"(<!-- table (\w+) -->\n).*?<!-- end -->\n", re.DOTALL)
 MASKS = (
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z", "2026-01-31T12:00:00.000000Z"),  # sessions say when they ran
     (r"\d+(\.\d+)? (tok/s|traces/s)", r"… \2"),
@@ -48,9 +49,16 @@ main(prog_name="localent")
 
 
 def updated(page: str, folder: Path) -> str:
-    """The page with every help and every output as they are now."""
-    page = HELP.sub(lambda found: f"{found[1]}```\n{help_of(found[2])}\n```\n<!-- end -->\n", page)
+    """The page with every help, every table and every output as they are now."""
+    page = with_tables(HELP.sub(lambda found: f"{found[1]}```\n{help_of(found[2])}\n```\n<!-- end -->\n", page))
     return SESSION.sub(lambda found: f"<!-- session -->\n{rerun(found[1], folder)}<!-- end session -->", page)
+
+
+def with_tables(page: str) -> str:
+    """The page with every table as the code has it now."""
+    from docs_tables import TABLES
+
+    return TABLE.sub(lambda found: f"{found[1]}\n{TABLES[found[2]]()}\n<!-- end -->\n", page)
 
 
 def help_of(name: str) -> str:

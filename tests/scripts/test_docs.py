@@ -10,7 +10,9 @@ import pytest
 import docs
 from localent.cli import main
 
-README, COMMANDS = (page.read_text("utf-8") for page in docs.PAGES)
+README, COMMANDS = (page.read_text("utf-8") for page in docs.PAGES[:2])
+PAGES = (docs.ROOT / "README.md", *sorted((docs.ROOT / "docs").rglob("*.md")))
+SHELL = re.compile(r"^( *)```sh\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |^<!-- end session)", COMMANDS, re.DOTALL | re.MULTILINE))
 OUTPUT = re.compile(r"<!-- output ?\d* -->\n```text\n(.*?)```\n<!-- end -->", re.DOTALL)
 AGAIN = "run 'scripts/docs.py docs/commands.md'"
@@ -18,8 +20,10 @@ AGAIN = "run 'scripts/docs.py docs/commands.md'"
 
 def calls(code: str) -> list[list[str]]:
     """The words of each `localent` command in shell code, up to what follows in the shell."""
-    lines = code.replace("\\\n", " ")
-    found = re.findall(r"(?:^|\$\()localent ((?:\"[^\"]*\"|[^\"\n|>)])*)", lines, re.MULTILINE)
+    lines = re.sub(r"\$\w+", "1", code.replace("\\\n", " "))
+    inner = re.findall(r"\$\((localent [^()|]*)", lines)
+    lines = "\n".join([re.sub(r"\$\([^()]*\)", "1", lines), *inner])
+    found = re.findall(r"(?:^|; do )localent ((?:\"[^\"]*\"|[^\"\n|>;#])*)", lines, re.MULTILINE)
     return [shlex.split(call) for call in found]
 
 
@@ -29,7 +33,10 @@ def examples_in_help() -> list[list[str]]:
 
 
 def examples_in_pages() -> list[list[str]]:
-    return [words for page in (README, COMMANDS) for _, code in docs.blocks(page) for words in calls(code)]
+    """Every call in a shell block of any page, run or not, once."""
+    blocks = (found for page in PAGES for found in SHELL.finditer(page.read_text("utf-8")))
+    found = (words for block in blocks for words in calls(re.sub(rf"^{block[1]}", "", block[2], flags=re.MULTILINE)))
+    return [list(words) for words in dict.fromkeys(map(tuple, found))]
 
 
 def test_every_command_is_documented_in_its_own_section():
