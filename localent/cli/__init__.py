@@ -6,6 +6,7 @@ A command is a module of its own name with a function `command`, listed here.
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import click
 
@@ -16,6 +17,7 @@ from localent.cli import (
     check,
     choose,
     compare,
+    config,
     demo,
     doctor,
     export,
@@ -43,6 +45,7 @@ from localent.cli import (
     tasks,
 )
 from localent.cli.group import Commands, Notes
+from localent.cli.options import PATH
 
 GROUPS = {  # in the order in which people meet them: title -> commands, each with a line for the list
     "Make and look at traces": {
@@ -99,9 +102,11 @@ GREETING = f"""Watch a language model's uncertainty while it reasons. (localent 
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
+@click.option("--config", "file", type=PATH, help="Defaults for options. Default: localent.toml in the working folder.")
+@click.option("--no-config", "none", is_flag=True, help="Take no defaults from a file.")
 @click.version_option(localent.__version__, prog_name="localent")
 @click.pass_context
-def main(context: click.Context) -> None:
+def main(context: click.Context, file: Path | None, none: bool) -> None:
     """Watch a language model's uncertainty while it reasons: full-logit entropy of GGUF models, in SQLite.
 
     \b
@@ -112,6 +117,8 @@ def main(context: click.Context) -> None:
     logging.getLogger("localent").handlers = [Notes()]
     if context.invoked_subcommand is None:
         click.echo(GREETING)
+    elif path := config.found(file, none):
+        config.take(context, config.read(path, main.commands), main.commands[context.invoked_subcommand])
 
 
 for title, modules in GROUPS.items():

@@ -12,6 +12,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from localent.cli import config
+
 TYPED = "localent.typed"  # where the group keeps the words of the command line
 Function = Callable[..., Any]  # the function behind a command
 Decorator = Callable[[Function], Function]
@@ -78,8 +80,12 @@ def _spelling(param: click.Parameter) -> str:
 
 
 def typed(flag: str) -> list[str]:
-    """The words of the command that is running, as they were typed but for `flag`; paths by their last part."""
-    words = click.get_current_context().meta[TYPED]
+    """The words of the command that is running, as they were typed but for `flag`; paths by their last part.
+
+    Options whose values are from localent.toml are added, so that the words do the same without it.
+    """
+    context = click.get_current_context()
+    words = (*context.meta[TYPED], *config.as_words(context))
     return ["localent", *(_without_folder(word) for word in words if word != flag)]
 
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
+from localent.cli import config
 from localent.cli.arguments import TYPED
 from localent.errors import LocalentError, UsageError
 
@@ -26,10 +27,10 @@ DATABASES = "localent.databases"  # in a context's meta: the databases that the 
 class Commands(click.Group):
     """A group whose errors are one sentence: exit code 2 for a wrong request, 1 for a failure."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Keep the words, from which a command can say how it is repeated."""
         ctx.meta[TYPED] = list(args)
-        return super().parse_args(ctx, args)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -37,7 +38,7 @@ class Commands(click.Group):
                 return super().invoke(ctx)
         except click.UsageError as error:
             where = error.ctx.command_path if error.ctx else "localent"
-            fail(f"{error.format_message()}{example_for(error)} See '{where} --help'.", 2)
+            fail(f"{config.place_of(error)}{error.format_message()}{example_for(error)} See '{where} --help'.", 2)
         except UsageError as error:
             fail(error, 2)
         except LocalentError as error:
@@ -60,6 +61,11 @@ class Commands(click.Group):
     def add_to(self, title: str, command: click.Command, line: str) -> None:
         """Add a command under a title, with a whole sentence for the list."""
         command.short_help = line
+        if command.callback is not None:
+            command.callback = config.telling(command.callback)
+        for param in command.params:
+            if isinstance(param, click.Argument) and param.name == config.MODEL:
+                param.callback = config.of_model(param.callback)
         self.add_command(command)
         self.titles.setdefault(title, []).append(command.name or "")
 
