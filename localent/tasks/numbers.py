@@ -33,6 +33,8 @@ OPERATION = re.compile(
 )
 
 _PATTERN = r"""
+  (?=[-+.\d\\$€£¥₹{vulgar}]|\b[NMUACREG])  # how all of them begin: passes over other text quickly
+  (?:
   (?:\d{{4}}-\d\d?-\d\d?|\d+/\d+/\d+|\d+\.\d+\.\d[\d.]*|\d+:\d+(?::\d+)*)   # dates, versions, clock times, ratios
 | (?:(?<![A-Za-z^])|(?<=boxed)|(?<=\\displaystyle)|(?<=\\textstyle))
   (?<![A-Za-z0-9)\]}}]_)(?<!_\{{)(?<!\^\{{)(?<!\d)(?<!\d[.,])
@@ -58,6 +60,7 @@ _PATTERN = r"""
   (?P<ordinal>(?:st|nd|rd|th)\b)?
 | \d+(?:[.,]\d+)+
 | \d{{401,}}+   # longer than LONGEST: passed over at once, or its every digit would be tried
+  )
 """
 _GROUP = r"(?:,\\!|,|，|\{{,\}}|\\text\{{,\}}|\\[,;:!]|['~\u00a0{space}])"
 NARROW = re.compile(

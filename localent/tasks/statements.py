@@ -14,12 +14,15 @@ from localent.tasks.text import Found, sentence_ends
 LONGEST = 450  # characters of a clause (a longer one states nothing and costs quadratic time); no number ends past it
 MARKER = re.compile(
     r"""
+    (?=[#<\\]|^|\b[TMOFCRBASIWYN])  # how all of them begin: passes over other text quickly
+    (?:
       (?:\#{4})++
     | <answer>
     | \\(?P<boxed>f?boxed)\s*\{
     | ^[#*_ \t]*[#*_][ \t]*(?:the\s+)?(?:final\s+)?answer[*_ \t]*$
     | ^[#*_ \t]*(?:final\s+)?answer[*_]*\s+[-\u2013]\s+
-    | \b(?:(?:the|my|our)\s+)?(?P<final>(?:(?:final|correct|right|best|only)\s+){0,8})
+    | \b(?<!\bthe\ )(?<!\bour\ )(?<!\bmy\ )(?:(?:the|my|our)\s+)?
+      (?P<final>(?:(?:final|correct|right|best|only)\s+){0,8})
       (?:(?<!wrong\ )(?<!incorrect\ )answer
         |(?<=correct\ )(?<!incorrect\ )(?:option|choice|statement)
         |(?<=right\ )(?:option|choice)|(?<=best\ )(?:option|choice))
@@ -41,6 +44,7 @@ MARKER = re.compile(
         |the\s+(?:problem|question)\s+(?:makes\s+no\s+sense|(?:cannot|can't)\s+be\s+(?:solved|answered)))
     | \b(?P<named>(?:is|as|be)\s+(?:the|my|our)\s+(?:(?:final|correct|right|best)\s+){0,3}
         (?:answer|(?:option|choice)(?=[.!\s]*$)))\b(?!\s*[:=]|\s+(?:is|was|to|for|of|in)\b)
+    )
     """,
     re.VERBOSE | re.IGNORECASE | re.MULTILINE,
 )
