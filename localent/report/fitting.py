@@ -1,6 +1,8 @@
-"""A table made to fit a terminal: texts are wrapped or cut first, then columns are left out, the least important first.
+"""A table made to fit a terminal.
 
-Numbers and intervals are shown whole or not at all. What is left out is named, so that nothing disappears in silence.
+What is the same in every row is said once above it, and a single row is written downwards. Then texts are wrapped or
+cut, and columns left out, the least important first. Numbers and intervals are shown whole or not at all. What is left
+out is named, so that nothing disappears in silence.
 """
 
 from __future__ import annotations
@@ -16,11 +18,20 @@ Grid = Sequence[Sequence[str]]  # the header, then the rows
 
 FIRST_TO_GO = ("kind", "missing", "unit", "test", "sample", "licence", "gated")  # the others go from right to left
 LAST_TO_GO = ("reading", "verdict", "about", "one_row", "what it finds", "value", "here", "path")
-WRAPPED = ("about", "one_row", "what it finds", "value", "note")  # sentences: continued on the next line, not cut
+WRAPPED = (
+    "claim",
+    "verdict",
+    "about",
+    "one_row",
+    "what it finds",
+    "value",
+    "note",
+)  # sentences: continued on the next line, not cut
 PATHS = ("here", "path", "file")  # cut at their beginning: the end tells more
-LEAST = 16  # columns of the terminal that a text keeps
+LEAST, LEAST_OF = 16, {"claim": 28}  # columns of the terminal that a text keeps
 UNDEFINED = "undefined"  # in a cell, it makes the row one that can be folded
 FOLDED = 3  # from so many such rows on
+SAID_ONCE = 3  # what is the same in so many rows or more
 WORDS = re.compile(r"[^\W\d_]{2}")
 
 
@@ -52,9 +63,40 @@ def fitted(
     grid = grid_of(columns, rows, max_width)
     if width is None or _sum(_natural(grid)) <= width:
         return Fitted(table(columns, rows, max_width=max_width), [], undefined)
+    if len(rows) == 1:
+        return Fitted("\n".join(downwards(grid_of(columns, rows, None), width)), [], undefined)
+    kept, heading = without_constant(grid, width)
+    columns, grid = [columns[i] for i in kept], [[row[i] for i in kept] for row in grid]
+    rows = [[row[i] for i in kept] for row in rows]
     chosen = plan(grid, width)
     hidden = [name for i, name in enumerate(grid[0]) if i not in chosen.shown]
-    return Fitted("\n".join(lines(grid, are_numeric(columns, rows), chosen)), hidden, undefined)
+    text = "\n".join([*heading, *lines(grid, are_numeric(columns, rows), chosen)])
+    return Fitted(text, hidden, undefined)
+
+
+def downwards(grid: Grid, width: int) -> list[str]:
+    """The only row, a line for each of its cells."""
+    names, cells = grid
+    indent = min(max(map(text_width, names)) + len(GAP), width // 2)
+    return [line for name, cell in zip(names, cells, strict=True) for line in _named_lines(name, cell, indent, width)]
+
+
+def _named_lines(name: str, cell: str, indent: int, width: int) -> list[str]:
+    first = pad(cut(name, indent - len(GAP)), indent, False)
+    if text_width(cell) != len(cell):
+        return [first + cut(cell, width - indent)]
+    found = textwrap.wrap(cell, width, initial_indent=first, subsequent_indent=" " * indent, break_on_hyphens=False)
+    return found or [first.rstrip()]
+
+
+def without_constant(grid: Grid, width: int) -> tuple[list[int], list[str]]:
+    """The indices of the columns that vary, and lines that say the others, where there are rows enough."""
+    head, *body = grid
+    kept = [i for i in range(len(head)) if len({row[i] for row in body}) > 1]
+    if len(body) < SAID_ONCE or not kept:
+        return list(range(len(head))), []
+    said = [f"{name} {body[0][i]}" for i, name in enumerate(head) if i not in kept and body[0][i]]
+    return kept, textwrap.wrap("; ".join(said), width, break_on_hyphens=False)
 
 
 def without_undefined(rows: Sequence[Sequence[object]]) -> tuple[list[Sequence[object]], list[str]]:
@@ -96,7 +138,7 @@ def _least(grid: Grid, column: int) -> int:
     """The width below which a column is left out: that of its widest number, and LEAST for texts."""
     cells = [row[column] for row in grid]
     if any(WORDS.search(cell) for cell in cells[1:]):
-        return max(LEAST, text_width(cells[0]))
+        return max(LEAST_OF.get(cells[0], LEAST), text_width(cells[0]))
     return max(map(text_width, cells))
 
 

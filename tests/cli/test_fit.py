@@ -99,6 +99,28 @@ def test_the_least_important_columns_go_first_and_are_named():
     assert found.text.splitlines()[0].split() == ["signal", "AUROC", "reading"]
 
 
+def test_what_is_the_same_in_every_row_is_said_once():
+    """A study of one model: its long name leaves no room for the claims."""
+    rows = [("gsm8k", "models/a-long-name.gguf", f"exceeds control: {name}", "undecided") for name in ("a", "b", "c")]
+    found = fitted(("task", "model", "claim", "verdict"), rows, 60)
+    heading, head, _, *body = found.text.splitlines()
+    assert (heading, found.hidden) == ("task gsm8k; model models/a-long-name.gguf; verdict undecided", [])
+    assert (head, body) == ("claim", ["exceeds control: a", "exceeds control: b", "exceeds control: c"])
+    assert "a-long-name" not in fitted(("task", "model", "claim", "verdict"), rows[:2], 60).text.splitlines()[0]
+
+
+def test_a_single_row_is_written_downwards():
+    found = fitted(
+        ("task", "accuracy", "of controls"), [("gsm8k", "0.24 [0.14, 0.38]", "shuffled -0.03, filler 0.02")], 40
+    )
+    assert found.hidden == []
+    assert found.text.splitlines() == [
+        "task         gsm8k",
+        "accuracy     0.24 [0.14, 0.38]",
+        "of controls  shuffled -0.03, filler 0.02",
+    ]
+
+
 def test_an_interval_is_whole_or_not_there():
     for width in range(8, 100):
         for line in fitted(NAMES, ROWS, width).text.splitlines():
@@ -113,11 +135,12 @@ def test_any_table_fits_any_width(width):
 
 
 def test_sentences_are_continued_and_paths_keep_their_ends():
-    rows = [("a", "one two three four five six seven", "/home/me/models/qwen2.5-0.5b-Q4_K_M.gguf")]
+    rows = [("a", "one two three four five six seven", "/home/me/models/qwen2.5-0.5b-Q4_K_M.gguf"), ("b", "one", "b")]
     text = fitted(("name", "about", "path"), rows, 44).text
     assert text.splitlines()[2:] == [
         "a     one two three four    ….5b-Q4_K_M.gguf",
         "      five six seven",
+        "b     one                   b",
     ]
 
 
