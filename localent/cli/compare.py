@@ -63,7 +63,7 @@ UNUSED = {  # by what is compared on
 class Basis:
     """The basis of a comparison: exactly one of text, task, run_id and kld_base."""
 
-    text: Path | None
+    text: tuple[Path, ...]
     task: str | None
     run_id: str | None
     kld_base: Path | None
@@ -133,7 +133,14 @@ def _at_least(least: int, name: str, value: int | None) -> None:
 @Group(
     "basis",
     Basis,
-    click.option("--text", type=PATH, help="Compare on a text file, in llama-perplexity's chunks."),
+    click.option(
+        "--text",
+        type=PATH,
+        multiple=True,
+        metavar="FILE|RUN",
+        help="Compare on a text: plain, in llama-perplexity's chunks; JSONL of conversations, on what the assistant"
+        " says; or the traces of a run, whoever wrote them, as answers. May be repeated.",
+    ),
     click.option(
         "--task", shell_complete=complete.tasks, help="Compare on reasoning traces: REF works on this task first."
     ),
@@ -255,9 +262,10 @@ def _with_base(models: tuple[str, ...], base: Path, plan: Plan, db: Path, bar: B
 
 def _with_text(models: tuple[str, ...], basis: Basis, plan: Plan, db: Path, bar: Bar) -> Comparison:
     from localent.compare import compare_text
+    from localent.runs.passages import read_passages
 
-    assert basis.text is not None
-    return compare_text(models, basis.text, db=db, plan=plan, write_base=basis.write_kld_base, report=bar)
+    passages = read_passages([str(text) for text in basis.text], db)
+    return compare_text(models, passages, db=db, plan=plan, write_base=basis.write_kld_base, report=bar)
 
 
 def _by_bytes(
@@ -272,8 +280,9 @@ def _by_bytes(
 
     if basis.write_kld_base or plan.positions or output.fail_on or output.form == "card":
         raise error
-    assert basis.text is not None
-    found = compare_bytes(models, basis.text, plan=plan, report=bar)
+    if len(basis.text) > 1 or basis.text[0].suffix in (".jsonl", ".ndjson") or not basis.text[0].is_file():
+        raise error
+    found = compare_bytes(models, basis.text[0], plan=plan, report=bar)
     if output.form == "json":
         click.echo(json.dumps(plain(asdict(found)), ensure_ascii=False, allow_nan=False))
         return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -31,30 +32,46 @@ if TYPE_CHECKING:
     from localent.analysis.gold import Gold
     from localent.runs import Settings
     from localent.runs.clock import Time
+    from localent.runs.passages import Passage
+    from localent.runs.text import Text
 
 
-# options that a plain text does not use
-OF_GOLD = (*DATA, "n", "shots", "system", "template_vars", "chat_template", "cue", "max_fed", "paths", "shard", "db")
+# options that texts do not use, and those that only dialogues do
+OF_GOLD = (*DATA, "n", "shots", "system", "cue", "max_fed", "paths", "shard")
+OF_DIALOGUES = ("template_vars", "chat_template")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The text to read: a file, or with `gold` the worked solutions of a task."""
+    """The texts to read: files and runs, or with `gold` the worked solutions of a task."""
 
-    name: str
+    names: tuple[str, ...]
     gold: bool
     data: ProblemFile
     n: int | None
     window: int  # tokens of a plain text
+    keep: bool
 
-    def text(self) -> str:
-        """The text of the file. Raises UsageError, with --gold as a way out, where there is none."""
+    def passages(self, db: Path) -> list[Passage]:
+        """The texts. Raises UsageError, with --gold as a way out, where there is none of that name."""
+        from localent.errors import UsageError
+        from localent.runs.passages import read_passages
+
+        try:
+            return read_passages(self.names, db)
+        except UsageError as error:
+            if not str(error).startswith("No file"):
+                raise
+            raise UsageError(f"{error} --gold reads a task's worked solutions.") from None
+
+    @property
+    def task(self) -> str:
+        """The task of --gold. Raises UsageError for several."""
         from localent.errors import UsageError
 
-        path = Path(self.name)
-        if not path.is_file():
-            raise UsageError(f"No file '{path}': name a text file, or add --gold to read a task's worked solutions.")
-        return path.read_text(encoding="utf-8", errors="replace")
+        if len(self.names) > 1:
+            raise UsageError(f"--gold reads one task, got {len(self.names)}: name one at a time.")
+        return self.names[0]
 
 
 @click.command("score")
@@ -62,11 +79,12 @@ class Source:
 @Group(
     "source",
     Source,
-    click.argument("name", metavar="FILE|TASK"),
+    click.argument("names", nargs=-1, required=True, metavar="FILE|RUN...|TASK"),
     click.option("--gold", is_flag=True, help="Read the worked solutions of TASK, probing after each step."),
     data_options,
     n_option("Number of worked solutions: the first n. Default: all."),
     click.option("--window", type=int, default=512, show_default=True, help="Tokens of a plain text read at a time."),
+    click.option("--keep", is_flag=True, help="Keep a row per token in the table text_tokens, for SQL and CSV."),
 )
 @settings_options(
     shots_option(),
@@ -82,28 +100,64 @@ class Source:
 @db_option
 @format_options
 def command(model: str, source: Source, settings: Settings, time: Time, db: Path, form: str | None) -> None:
-    """Take the same measures on existing text: MODEL reads FILE, or with --gold the worked solutions of TASK.
+    """Take the same measures on existing texts: MODEL reads each FILE or RUN, or with --gold a task's worked solutions.
+
+    FILE is plain text, or JSONL of conversations ({"messages": [...]} a line), which go through the model's own chat
+    template and of which the assistant's tokens count. RUN is a run of the database, by any model: its traces are read
+    as answers to their questions. Of several texts, the last row is their average, each counting the same.
 
     \b
     localent score abacus-sft notes.txt
+    localent score model.gguf wiki.txt chats.jsonl --keep
     localent score abacus-sft demo-number --gold -n 50
     localent score model.gguf gsm8k --gold --data test.jsonl -n 100
     """
-    from localent.report.science import text_table
-    from localent.runs.text import score_text
-
     if source.gold:
-        refuse_unused("--gold", "window")
+        refuse_unused("--gold", "window", "keep")
         score_gold(model, source, settings, time, file_of_part(db, settings), form)
-        return
-    text = source.text()  # before the options are checked: a missing --gold is the likelier mistake
-    refuse_unused("A plain text", *OF_GOLD)
+    else:
+        score_passages(model, source, settings, time, db, form)
+
+
+def score_passages(model: str, source: Source, settings: Settings, time: Time, db: Path, form: str | None) -> None:
+    """Read the texts, keep their tokens where that is asked for, and print a row for each."""
+    from localent.report.science import text_table
+    from localent.runs.passages import PLAIN, TRACES
+    from localent.runs.text import macro, score_texts
+
+    passages = source.passages(db)  # before the options are checked: a missing --gold is the likelier mistake
+    plain = all(passage.form == PLAIN for passage in passages)
+    refuse_unused("A plain text" if plain else "A text", *OF_GOLD, *(OF_DIALOGUES if plain else ()))
+    if not source.keep and not any(passage.form == TRACES for passage in passages):
+        refuse_unused("A text without --keep", "db")
+    keep = db if source.keep else None
     with Bar() as bar:
-        found = score_text(model, text, window=source.window, settings=settings, listener=bar.listener(time))
-    print_records([found], text_table, form)
-    if found.n_left:
-        n = found.n_windows + found.n_left
-        sentence = f"{found.n_windows} of {n} windows read in {time.minutes:g} min: the figures are of these."
+        found = score_texts(
+            model, passages, window=source.window, settings=settings, keep=keep, listener=bar.listener(time)
+        )
+    print_records([*found, macro(found)] if len(found) > 1 else found, text_table, form)
+    say_kept(found, db, form)
+    say_left(found, len(passages), time)
+
+
+def say_kept(found: Sequence[Text], db: Path, form: str | None) -> None:
+    """Where the tokens of the texts are, and a command that dumps them."""
+    kept = [text for text in found if text.text_id is not None]
+    if kept:
+        ids = ", ".join(f"{text.name} as {text.text_id}" for text in kept)
+        query = f"select * from text_tokens where text_id = '{kept[0].text_id}'"
+        say([f"Kept {ids} in {db}: a row per token in text_tokens, a row per text in texts."], form)
+        echo(f'localent sql --db {db} --csv "{query}"', err=form in ("csv", "json"))
+
+
+def say_left(found: Sequence[Text], n_texts: int, time: Time) -> None:
+    """What there was no time for."""
+    done, left = sum(text.n_windows for text in found), sum(text.n_left for text in found)
+    if len(found) < n_texts:
+        sentence = f"{n_texts - len(found)} of {n_texts} texts were not begun in {time.minutes:g} min."
+        echo(sentence, err=True)
+    if left:
+        sentence = f"{done} of {done + left} windows read in {time.minutes:g} min: the figures are of these."
         echo(sentence, err=True)
 
 
@@ -116,7 +170,7 @@ def score_gold(model: str, source: Source, settings: Settings, time: Time, db: P
     from localent.runs.gold import read_solutions
     from localent.store import open_db
 
-    task = source.data.load(source.name)
+    task = source.data.load(source.task)
     with Bar() as bar:
         outcome = read_solutions(model, task, db=db, n=source.n, settings=settings, listener=bar.listener(time))
     if outcome.n_left:

@@ -18,7 +18,6 @@ import numpy as np
 from localent.analysis import neighbours
 from localent.analysis.intervals import Estimate
 from localent.analysis.significance import sign_flip_p
-from localent.compare import chunks
 from localent.compare.plan import DEFAULT, Plan
 from localent.compare.scoring import Pass
 from localent.compare.teacher_forcing import Piece, calls
@@ -28,6 +27,7 @@ from localent.errors import UsageError
 from localent.measure.divergence import PairMeter
 from localent.records import Model
 from localent.runs import Settings, session
+from localent.runs.passages import plain_text
 from localent.runs.progress import Progress, Report, ignore
 from localent.runs.session import Loaded, ModelFile
 
@@ -69,7 +69,7 @@ def compare_bytes(models: Sequence[str], text: Path, *, plan: Plan = DEFAULT, re
     Raises UsageError for a text of fewer than two pieces.
     """
     files = [session.usable(name) for name in models]
-    pieces = pieces_of(chunks.read_text(text), plan.ctx)[: None if plan.limit is None else plan.limit + 1]
+    pieces = pieces_of(plain_text(text), plan.ctx)[: None if plan.limit is None else plan.limit + 1]
     if len(pieces) < LEAST:
         raise UsageError(
             f"{text.name} has {len(pieces)} pieces of {plan.ctx} bytes: use a longer text, a smaller --ctx."

@@ -32,6 +32,7 @@ from localent.files.header import read_header
 from localent.models.disk import needed_bytes
 from localent.records import Problem, Speed
 from localent.runs import session
+from localent.runs.passages import plain_text
 from localent.runs.progress import SILENT, Listener, ignore
 from localent.runs.session import Loaded, ModelFile
 from localent.runs.settings import DEFAULTS, Settings
@@ -209,7 +210,7 @@ class _Looking:
     def of_text(self, ready: Sequence[Loaded]) -> Callable[[int], Portion]:
         """The first n chunks of the text."""
         assert isinstance(self.on, OnText)
-        vocab, content, name = ready[0].weights.vocab, chunks.read_text(self.on.path), self.on.path.name
+        vocab, content, name = ready[0].weights.vocab, plain_text(self.on.path), self.on.path.name
         texts = chunks.texts_of(chunks.chunks_of(content, vocab, self.plan.ctx, self.on.n), vocab.bos)
         return lambda n: (Source("text", name, digest_of(texts[:n])), texts[:n])
 
@@ -262,7 +263,7 @@ def prompts(path: Path) -> tasks.Task:
 
     Answers are compared by the last number that a text states. Raises UsageError for a file without prompts.
     """
-    lines = dict.fromkeys(line.strip() for line in chunks.read_text(path).splitlines() if line.strip())
+    lines = dict.fromkeys(line.strip() for line in plain_text(path).splitlines() if line.strip())
     if not lines:
         raise UsageError(f"{path} has no prompts: write one a line.")
     digests = {line: hashlib.sha256(line.encode()).hexdigest()[:16] for line in lines}

@@ -1,10 +1,11 @@
-"""Comparison on plain text in llama-perplexity's chunks, with a reference model or its base file."""
+"""Comparison on texts: plain in llama-perplexity's chunks, or dialogues; with a reference model or its base file."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,47 +13,85 @@ import numpy as np
 from localent.compare import chunks, stored
 from localent.compare.models import differences, loaded, models_of, placed, repeated, usable
 from localent.compare.plan import DEFAULT, Plan, Source
-from localent.compare.positions import Fed
-from localent.compare.result import Comparison, Views, assemble
+from localent.compare.positions import Fed, Positions, part
+from localent.compare.result import Comparison, Part, Views, assemble
 from localent.compare.scoring import OnRows, Pass, figures, score_all
 from localent.compare.text import Text, digest_of
-from localent.errors import LocalentError
+from localent.errors import LocalentError, UsageError
 from localent.files import kld_base
 from localent.records import Model
 from localent.runs import Settings
+from localent.runs.passages import PLAIN, Passage, plain_text
 from localent.runs.progress import Report, ignore
+from localent.runs.session import Loaded
+from localent.runs.text import voice_of
 
 
 def compare_text(
     models: Sequence[str],
-    text: Path,
+    on: Path | Sequence[Passage],
     *,
     db: str | Path | None = None,
     plan: Plan = DEFAULT,
     write_base: Path | None = None,
     report: Report = ignore,
 ) -> Comparison:
-    """Compare models, the reference first, on a text file in llama-perplexity's chunks.
+    """Compare models, the reference first, on texts: plain ones in llama-perplexity's chunks, dialogues turn by turn.
 
-    write_base: also write the reference's base file there. Raises UsageError for a text that cannot be read or is
-    shorter than one chunk, LocalentError for models whose token ids mean different text.
+    on: a plain text file, or any texts; dialogues go through the reference's chat template. write_base: also write the
+    reference's base file there, of one plain text. Raises UsageError for a text that cannot be read or is shorter than
+    one chunk, LocalentError for models whose token ids mean different text.
     """
     files = usable(repeated(models, plan))
-    content, plan = chunks.read_text(text), placed(files, plan)
+    passages = [Passage(on.name, PLAIN, plain_text(on))] if isinstance(on, Path) else on
+    if write_base and [passage.form for passage in passages] != [PLAIN]:
+        raise UsageError("--write-kld-base takes one plain text: llama-perplexity reads nothing else.")
+    plan = placed(files, plan)
     with loaded(files, _settings(plan), plan) as ready:
-        vocab = ready[0].weights.vocab
-        tokens = chunks.chunks_of(content, vocab, plan.ctx, plan.limit)
-        texts = chunks.texts_of(tokens, vocab.bos)
+        parts = [_texts(passage, ready[0], plan, alone=len(passages) == 1) for passage in passages]
+        texts = [text for part in parts for text in part]
         whole = Pass(texts, plan, report)
         speeds = whole.speeds(ready)
-        with _base_writer(write_base, plan.n_vocab or vocab.n_tokens, tokens) as on_rows:
+        chunks_written = np.array([text.tokens for text in texts]) if write_base else np.empty((0, 0))
+        n_vocab = plan.n_vocab or ready[0].weights.vocab.n_tokens
+        with _base_writer(write_base, n_vocab, chunks_written) as on_rows:
             found, floor = score_all(ready, whole, on_rows)
-    forced = [figures(floor, 0, texts, cut=True) if floor else None]
-    forced += [figures(found, i, texts, cut=True) for i in range(len(files) - 1)]
-    views = [Views(seen, speed=speed) for seen, speed in zip(forced, speeds, strict=True)]
-    done = _assembled(models_of(files), views, Source("text", text.name, digest_of(texts)), texts, plan)
+    cut = all(passage.form == PLAIN for passage in passages)
+    forced = [figures(floor, 0, texts, cut=cut) if floor else None]
+    forced += [figures(found, i, texts, cut=cut) for i in range(len(files) - 1)]
+    each = [(), *(_parts(found, i, passages, parts) for i in range(len(files) - 1))]
+    views = [Views(f, speed=s, parts=p) for f, s, p in zip(forced, speeds, each, strict=True)]
+    source = Source("text", ", ".join(passage.name for passage in passages), digest_of(texts))
+    done = _assembled(models_of(files), views, source, texts, plan)
+    done = replace(done, unit=_unit(passages))
     stored.write(db, done, found, texts, plan)
     return done
+
+
+def _texts(passage: Passage, reference: Loaded, plan: Plan, *, alone: bool) -> list[Text]:
+    """What is fed of one text, as the reference tokenizes it. alone: there is no other text."""
+    vocab = reference.weights.vocab
+    if passage.form != PLAIN:
+        return chunks.turns_of(passage, voice_of(reference), vocab, plan.limit)
+    name = "The text" if alone else passage.name
+    tokens = chunks.chunks_of(passage.text, vocab, plan.ctx, plan.limit, name=name)
+    return chunks.texts_of(tokens, vocab.bos, "" if alone else passage.name)
+
+
+def _parts(found: Positions, i: int, passages: Sequence[Passage], parts: Sequence[Sequence[Text]]) -> tuple[Part, ...]:
+    """Candidate i on each of several texts; nothing for a single one."""
+    if len(parts) == 1:
+        return ()
+    ends, cut = np.cumsum([0, *map(len, parts)]).tolist(), all(passage.form == PLAIN for passage in passages)
+    return tuple(
+        Part(passage.name, len(texts), figures(part(found, first, end), i, texts, cut=cut))
+        for passage, texts, (first, end) in zip(passages, parts, pairwise(ends), strict=True)
+    )
+
+
+def _unit(passages: Sequence[Passage]) -> str:
+    kinds = {"chunks" if passage.form == PLAIN else "turns" for passage in passages}
+    return " and ".join(sorted(kinds))
 
 
 def compare_base(

@@ -58,6 +58,22 @@ class Positions:
                 columns[name][at] = getattr(difference.candidate, name)
 
 
+def part(found: Positions, first: int, end: int) -> Positions:
+    """The positions of the texts [first, end), as if there were no others."""
+    mask = (found.text >= first) & (found.text < end)
+
+    def columns(named: Columns) -> Columns:
+        return {name: values[mask] for name, values in named.items()}
+
+    return Positions(
+        text=found.text[mask] - first,
+        position=found.position[mask],
+        token_id=found.token_id[mask],
+        reference=columns(found.reference),
+        candidates=tuple(map(columns, found.candidates)),
+    )
+
+
 def joined(parts: Sequence[Positions]) -> Positions:
     """The positions of several passes over different texts, as if all had been one pass."""
     if len(parts) == 1:

@@ -16,6 +16,15 @@ from localent.records import Model, Speed
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One of several texts under a candidate."""
+
+    name: str
+    n_texts: int  # chunks, or turns of conversations
+    forced: TeacherForced
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """One candidate compared with the reference. None: not asked for."""
 
@@ -28,6 +37,7 @@ class Candidate:
     run_id: str | None = None
     speed: Speed | None = None  # measured in the same run
     variant: str = ""  # how it was run where that is not as the reference was: "KV q8_0"
+    parts: tuple[Part, ...] = ()  # of several texts, each by itself
 
     @property
     def name(self) -> str:
@@ -49,6 +59,7 @@ class Comparison:
     warnings: tuple[str, ...] = ()  # sentences
     speed: Speed | None = None  # of the reference
     variant: str = ""  # how the reference was run, where not as usual
+    unit: str = "chunks"  # of n_texts, on text: "chunks", "turns" of conversations, or "chunks and turns"
 
     @property
     def names(self) -> list[str]:
@@ -75,6 +86,7 @@ class Views:
     run_id: str | None = None
     trajectory: Trajectory | None = None
     speed: Speed | None = None
+    parts: tuple[Part, ...] = ()
 
 
 def assemble(
@@ -106,4 +118,4 @@ def _beside(floor: Views, model: Model, seen: Views) -> Candidate:
     times = {k: v for a, b in known for k, v in noise.multiples(a, b).items()}
     assert seen.forced is not None
     views = (seen.forced, seen.free, seen.trajectory)
-    return Candidate(model, *views, times or None, run_id=seen.run_id, speed=seen.speed)
+    return Candidate(model, *views, times or None, run_id=seen.run_id, speed=seen.speed, parts=seen.parts)

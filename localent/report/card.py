@@ -15,6 +15,8 @@ FIGURE = "kld-pareto.svg"
 SAME_TEXT = {
     "text": "The same token ids went through all files, in chunks of which the second half is scored, as"
     " llama-perplexity does: {n:,} positions.",
+    "turns": "The same token ids went through all files: conversations written with the reference's chat template, of"
+    " which what the assistant says is scored ({n:,} positions).",
     "run": "The reference wrote {texts:,} reasoning traces; their token ids went through all files ({n:,} positions),"
     " and each file worked on the same problems by itself, with the same seeds.",
     "base file": "The log-probabilities of the reference come from a base file of llama-perplexity: {n:,} positions.",
@@ -41,7 +43,7 @@ def card(c: Comparison, command: Sequence[str]) -> str:
 
 def _method(c: Comparison) -> Iterator[str]:
     n = c.candidates[0].forced.n if c.candidates else 0
-    yield SAME_TEXT[c.source].format(n=n, texts=c.n_texts)
+    yield SAME_TEXT["turns" if c.unit != "chunks" else c.source].format(n=n, texts=c.n_texts)
     yield from (note for note in overview.notes(c) if "--full" not in note)
     yield f"Measured with localent {localent.__version__}, no logits stored."
 

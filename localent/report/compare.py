@@ -55,7 +55,7 @@ def judged(comparison: Comparison) -> list[Verdict]:
 
 def _heading(c: Comparison) -> list[str]:
     reference = f"{c.reference.name} ({c.reference.quant})" if c.reference else "the base file's model"
-    what = {"run": "traces of run", "text": "chunks of", "base file": "chunks of"}[c.source]
+    what = {"run": "traces of run", "text": f"{c.unit} of", "base file": "chunks of"}[c.source]
     n = f", {c.candidates[0].forced.n:,} positions" if c.candidates else ""
     return [f"Compared with {reference} on {c.n_texts:,} {what} {c.source_name}{n}"]
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localent.analysis import quantities
-from localent.analysis.divergence import TeacherForced
+from localent.analysis.divergence import TeacherForced, macro
 from localent.analysis.intervals import Estimate
 from localent.analysis.pairs import FreeRunning
 from localent.analysis.prefixes import PROGRESS, Trajectory
@@ -26,6 +26,7 @@ from localent.report.table import cell_text, pad, text_width
 from localent.report.terminal import paragraphs
 
 GAP = 2  # terminal columns between two columns of the table
+MACRO = "macro average"
 HALF = PROGRESS.index(0.5)
 Cell = tuple[str, ...]  # the value, then what belongs to it: an interval, a change; (): nothing
 Line = list[str]
@@ -58,7 +59,8 @@ class Column:
 def render(c: Comparison, width: int = 100) -> str:
     """The verdict, the table, and what it shows. width: columns of the terminal."""
     said = judged(c)
-    blocks = [[heading(c)], paragraphs(headline(c, said), width), lines(entries(c), width), by_depth(c, width)]
+    blocks = [[heading(c)], paragraphs(headline(c, said), width), lines(entries(c), width), by_text(c, width)]
+    blocks += [by_depth(c, width)]
     blocks += [paragraphs([verdict.sentence for verdict in said], width), paragraphs(notes(c), width)]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
 
@@ -239,6 +241,52 @@ def lines(rows: Sequence[Entry], width: int) -> list[str]:
     return found
 
 
+def by_text(c: Comparison, width: int) -> list[str]:
+    """KLD and perplexity on each of several texts, and their average, each text counting the same."""
+    if not (c.candidates and c.candidates[0].parts):
+        return []
+    names = [*(part.name for part in c.candidates[0].parts), MACRO]
+    forced = {name: [part.forced for part in one.parts] for name, one in zip(c.names, c.candidates, strict=True)}
+    base = [one[quantities.PPL_BASE.key] for one in next(iter(forced.values()))]
+    klds = [(name, _klds([one[quantities.KLD.key] for one in each])) for name, each in forced.items()]
+    ppls = [(name, _ppls([one[quantities.PPL.key] for one in each])) for name, each in forced.items()]
+    ppls = [(reference_name(c), _ppls(base)), *ppls]
+    return [*_by_place("KLD by text", names, klds, width), "", *_by_place("PPL by text", names, ppls, width)]
+
+
+def _klds(found: Sequence[Figure]) -> list[str]:
+    """A cell per text, and one of the average."""
+    return [*map(_in_one_cell, found), _in_one_cell(macro(found))]
+
+
+def _ppls(found: Sequence[Figure]) -> list[str]:
+    return [f"{value:.4g}" for value in (*(one.value for one in found), _mean_perplexity(found))]
+
+
+def _mean_perplexity(found: Sequence[Figure]) -> float:
+    """That of the mean surprisal: the geometric mean."""
+    return math.exp(sum(math.log(figure.value) for figure in found) / len(found))
+
+
+def _in_one_cell(found: Figure | Estimate) -> str:
+    value = 0.0 if found.value is None else found.value
+    return " ".join(_with_interval(Figure(quantities.KLD.key, value, None, found.low, found.high)))
+
+
+def _by_place(title: str, places: Sequence[str], columns: Sequence[tuple[str, list[str]]], width: int) -> list[str]:
+    """A row per place, a column per file; where not all fit, a file has a line for each place."""
+    head = [title, *(name for name, _ in columns)]
+    rows = [[place, *(cells[i] for _, cells in columns)] for i, place in enumerate(places)]
+    widths = [max(map(text_width, column)) for column in zip(head, *rows, strict=True)]
+    if sum(widths) + GAP * len(columns) > width:
+        head, rows = [title, *places], [[name, *cells] for name, cells in columns]
+        widths = [max(map(text_width, column)) for column in zip(head, *rows, strict=True)]
+    return [
+        (" " * GAP).join(pad(cell, w, i > 0) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
+        for row in [head, *rows]
+    ]
+
+
 def by_depth(c: Comparison, width: int) -> list[str]:
     """KLD by place in the text, a row per range, where one model was run in several ways."""
     if not (c.variant and c.candidates and c.candidates[0].forced.depths):
@@ -326,7 +374,7 @@ def _ends(name: str, found: Figure | Estimate) -> dict[str, object]:
 
 def heading(c: Comparison) -> str:
     """ "3 files beside model-f16.gguf on 40 chunks of wiki.txt, 10,200 positions"."""
-    what = {"run": "traces of run", "text": "chunks of", "base file": "chunks of"}[c.source]
+    what = {"run": "traces of run", "text": f"{c.unit} of", "base file": "chunks of"}[c.source]
     n = f", {c.candidates[0].forced.n:,} positions" if c.candidates else ""
     size = f"{len(c.candidates)} {'candidate' if len(c.candidates) == 1 else 'candidates'}"
     model = f" of {Path(c.reference.path).name}" if c.variant and c.reference else ""
@@ -370,7 +418,10 @@ def notes(c: Comparison) -> list[str]:
     rows = entries(c)
     told = {column.title for column in columns(rows)}
     found = list(c.warnings)
-    how = "clustered by problem" if c.source == "run" else "allowing for neighbouring positions that are alike"
+    how = "allowing for neighbouring positions that are alike"
+    if c.source == "run" or c.unit != "chunks":
+        units = c.unit.replace("turns", "conversation").replace("chunks", "chunk")
+        how = "clustered by problem" if c.source == "run" else f"clustered by {units}"
     found.append(
         f"KLD: divergence of next-token distributions from the reference's; [ ]: {c.level:.0%} interval, {how}."
     )

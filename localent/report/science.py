@@ -339,10 +339,10 @@ def gold_table(steps: Iterable[HumanStep]) -> Table:
 
 
 def text_table(texts: Iterable[Any]) -> Table:
-    """Token measures of plain texts: records of runs.text, a room that this one does not import."""
-    columns = ["tokens", "windows", "surprisal", "perplexity", "entropy", "varentropy", "top-1 accuracy"]
+    """Token measures of texts: records of runs.text, a room that this one does not import."""
+    columns = ["text", "tokens", "windows", "surprisal", "perplexity", "entropy", "varentropy", "top-1 accuracy"]
     rows = []
     for t in texts:
         cells = (t.surprisal, t.perplexity, t.entropy, t.varentropy, t.top1)
-        rows.append([t.n_tokens, t.n_windows, *map(cell, cells)])
+        rows.append([t.name, t.n_tokens, t.n_windows, *map(cell, cells)])
     return columns, rows

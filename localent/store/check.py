@@ -82,6 +82,9 @@ BROKEN_CHOICE = """exists (
       else json_type(e.value, '$.label') is not 'text' or json_type(e.value, '$.text') is not 'text' end)"""
 SHARE = dict(low="-1e-6", high="1.000001")
 GENERATED = "{}(case when k.given = 0 then {} end)"  # over the tokens that did not come from outside
+IN_TEXT = (  # over the tokens of a text that count
+    "(select {} from text_tokens k where k.text_id = t.text_id and k.given = 0 and k.surprisal is not null)"
+)
 JOINED = "select text from tokens where trace_id = t.trace_id order by token_index"
 RULES = (
     Rule("models", "counts below zero", outside("n_params", "file_bytes", "bits_per_weight", "n_vocab", "n_ctx_train")),
@@ -130,6 +133,15 @@ RULES = (
          outside("same_top", "accuracy_reference", "accuracy_candidate", **SHARE)),
     Rule("divergences", "measures below zero",
          outside("kld", "kld_reverse", "jsd", "entropy_reference", "entropy_candidate", low="-1e-3", high="1e999")),
+    Rule("texts", "settings or a build that are no JSON object",
+         f"{no_json('settings', 'object')} or {no_json('build', 'object')}"),
+    Rule("texts", "measures below zero",
+         outside("n_tokens", "n_windows", "n_left", "surprisal", "entropy", "varentropy")),
+    Rule("texts", "tokens missing", f"t.n_tokens <> {IN_TEXT.format('count(*)')}"),
+    Rule("texts", "a mean entropy that is not their tokens'", far("t.entropy", IN_TEXT.format("avg(entropy)"))),
+    Rule("text_tokens", "measures below zero",
+         outside("token_id", "surprisal", "entropy", "varentropy", "renyi2", "margin", "self_certainty", high="1e999")),
+    Rule("text_tokens", "probabilities outside 0 to 1", outside("top1_prob", **SHARE)),
     Rule("verdicts", "runs that are no JSON list", no_json("runs", "array")),
     Rule("calibrations", "figures that are no JSON object", no_json("figures", "object")),
 )  # fmt: skip

@@ -39,6 +39,10 @@ GROUPS = (  # what is known in any file
     " where a.task = b.task and a.problem_id = b.problem_id and a.variant_of is null"
 )
 GROWING = ("probes", "answers")  # a trace may have more of them in one file than in another
+ALONE = (  # (table, its key, the table of its rows): of no trace
+    ("comparisons", "comparison_id", "divergences"),
+    ("texts", "text_id", "text_tokens"),
+)
 SESSION = ("run_id", "host", "started")  # tells sessions of different files apart; their numbers do not
 
 Report = Callable[[str, int, int], object]  # (file, traces done, traces to do)
@@ -166,7 +170,8 @@ def _one(store: Database, source: Path, report: Report) -> Merged:
         _bring_new(store, done, report)
         with store.writing():
             _bring_sessions(store)
-        _bring_comparisons(store)
+        for tables in ALONE:
+            _bring_alone(store, *tables)
         done.n_verdicts = _count(store, "select count(*) from src.verdicts")
         done.n_calibrations = _count(store, "select count(*) from src.calibrations")
     return done
@@ -295,7 +300,7 @@ def _hosts(store: Database, schema: str, run_id: str) -> tuple[str, ...]:
     return tuple(host for (host,) in store.conn.execute(sql, (run_id,)))
 
 
-# ── sessions and comparisons ──────────────────────────────────────────────────────────────────────────────────────
+# ── sessions, comparisons and texts ───────────────────────────────────────────────────────────────────────────────────
 
 
 def _bring_sessions(store: Database) -> None:
@@ -322,16 +327,15 @@ def _bring_checks(store: Database, there: int, here: int) -> None:
     store.conn.execute(sql, (here, there))
 
 
-def _bring_comparisons(store: Database) -> None:
-    """Insert the comparisons that are not there, each with its positions in one transaction."""
-    known = "select comparison_id from main.comparisons"
-    new = f"select comparison_id from src.comparisons where comparison_id not in ({known})"
-    for (comparison_id,) in store.conn.execute(new).fetchall():
+def _bring_alone(store: Database, table: str, key: str, rows: str) -> None:
+    """Insert what is there by itself, each with its rows in one transaction."""
+    new = f"select {key} from src.{table} where {key} not in (select {key} from main.{table})"
+    for (found,) in store.conn.execute(new).fetchall():
         with store.writing():
-            for table in ("comparisons", "divergences"):
-                names = _columns(store, table)
-                sql = f"insert into main.{table} ({names}) select {names} from src.{table} where comparison_id = ?"
-                store.conn.execute(sql, (comparison_id,))
+            for name in (table, rows):
+                names = _columns(store, name)
+                sql = f"insert into main.{name} ({names}) select {names} from src.{name} where {key} = ?"
+                store.conn.execute(sql, (found,))
 
 
 # ── coverage ──────────────────────────────────────────────────────────────────────────────────────────────────────

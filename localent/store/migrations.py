@@ -22,6 +22,7 @@ from localent.store.schema import (
     TABLES_4,
     TABLES_5,
     TABLES_6,
+    TABLES_7,
     VIEWS,
 )
 
@@ -189,12 +190,18 @@ def fifteenth(conn: sqlite3.Connection) -> None:
     conn.execute(f"alter table sessions add column {N_TODO}")
 
 
+def sixteenth(conn: sqlite3.Connection) -> None:
+    """Version 16: texts that a model has read, and their tokens."""
+    for statement in TABLES_7:
+        conn.execute(statement)
+
+
 # The n-th makes version n.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...]
 MIGRATIONS = (
     *(first, second, third, fourth, fifth, sixth, seventh),
     *(eighth, ninth, tenth, eleventh, twelfth, thirteenth, fourteenth),
-    fifteenth,
+    *(fifteenth, sixteenth),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from math import fsum, isnan
@@ -297,6 +297,31 @@ def probe_from(row: Row, answers: list[Row]) -> Probe:
     estimator = row["estimator"].removesuffix(f":{row['control']}")
     found = tuple(Answer(a["value"], a["prob"]) for a in mine)
     return Probe(estimator=estimator, answers=found, **{name: row[name] for name in PROBE})
+
+
+# --- texts ----------------------------------------------------------------------------------------------------
+
+TEXT_TOKEN = ("text_id", "window_index", "token_index", "token_id", "text", "piece", "given", *MEASURES)
+Seen = tuple[int, bytes, bool, Token | None]  # id, piece, said by another, measures; None: nothing predicts it
+measures_in_text = attrgetter(*MEASURES)
+
+
+def text_row(row: Mapping[str, object]) -> Rows:
+    return one("texts", dict(row) | {name: canonical(row[name]) for name in ("settings", "build")})
+
+
+def text_token_rows(text_id: str, windows: Iterable[tuple[int, Sequence[Seen]]]) -> Rows:
+    """The tokens of a text by window."""
+    values = [value for i, tokens in windows for value in _of_window(text_id, i, tokens)]
+    return Rows("text_tokens", TEXT_TOKEN, values)
+
+
+def _of_window(text_id: str, window: int, tokens: Sequence[Seen]) -> Iterator[tuple[Any, ...]]:
+    texts = token_texts([piece for _, piece, _, _ in tokens])
+    for index, ((token_id, piece, given, seen), text) in enumerate(zip(tokens, texts, strict=True)):
+        odd = None if text.encode() == piece else piece
+        measures = measures_in_text(seen) if seen else (None,) * len(MEASURES)
+        yield text_id, window, index, token_id, text, odd, flag(given, "given"), *measures
 
 
 # --- comparisons ----------------------------------------------------------------------------------------------

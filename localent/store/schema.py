@@ -286,6 +286,43 @@ TABLES_6 = (
 ) strict""",
 )
 
+TABLES_7 = (
+    """create table texts ( -- one text that a model has read, kept by 'score --keep'; means over its tokens that count
+  text_id text primary key,            -- content hash of the model, the tokens, the settings and the build
+  model_sha256 text not null references models, -- the model's file
+  name text not null,                  -- the file's name, or the run's id
+  form text not null,                  -- "plain" | "chat" | "traces"
+  n_tokens integer not null,           -- tokens that count: all that are predicted, in dialogues the assistant's
+  n_windows integer not null,          -- windows of plain text, conversations or traces
+  n_left integer not null,             -- those that there was no time for
+  surprisal real not null,             -- nats a token
+  perplexity real not null,            -- e^surprisal
+  entropy real not null,               -- nats a token, of the full vocabulary
+  varentropy real not null,            -- nats squared
+  top1 real not null,                  -- share of tokens that were the most likely
+  settings text not null,              -- JSON: how it was read
+  build text not null                  -- JSON: versions, backend, system
+) strict""",
+    """create table text_tokens ( -- one token of such a text; measures as in tokens, null where nothing predicts it
+  text_id text not null references texts on delete cascade, -- the text
+  window_index integer not null,       -- its window, conversation or trace, from 0
+  token_index integer not null,        -- its place there, from 0
+  token_id integer not null,           -- in the model's vocabulary
+  text text not null,                  -- the characters that this token completes
+  piece blob,                          -- its exact bytes where they differ from text: parts of a character
+  given integer not null check (given in (0, 1)), -- 1: another than the assistant says it; no part of the means
+  surprisal real,                      -- nats: minus the log-probability of the token
+  entropy real,                        -- nats, of the full vocabulary
+  varentropy real,                     -- nats squared
+  renyi2 real,                         -- nats: Rényi entropy of order 2
+  top1_prob real,                      -- probability of the most likely token
+  margin real,                         -- nats: log-probability of the first minus the second
+  rank integer,                        -- 1 + the number of tokens that were more likely than this one
+  self_certainty real,                 -- nats: KL(uniform||p)
+  primary key (text_id, window_index, token_index)
+) strict, without rowid""",
+)
+
 
 def importance(among: str = "trace_id is not null") -> str:
     """The view step_importance, as SQL. among: a condition on the trace_id of the probes that count.
@@ -423,7 +460,7 @@ left join (
 
 TABLES = frozenset(  # names
     found[1]
-    for statements in (TABLES_1, TABLES_2, TABLES_3, TABLES_4, TABLES_5, TABLES_6)
+    for statements in (TABLES_1, TABLES_2, TABLES_3, TABLES_4, TABLES_5, TABLES_6, TABLES_7)
     for text in statements
     if (found := re.match(r"create table (\w+)", text))
 )

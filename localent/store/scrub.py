@@ -22,6 +22,7 @@ SHORTEST_HOST = 3  # letters: a shorter name is in every second word
 QUOTING = {  # table -> the texts in it that may quote a place
     "models": ("name",),
     "comparisons": ("source_name", "settings", "figures"),
+    "texts": ("name", "settings"),
     "checks": ("value", "note"),
     "verdicts": ("note",),
     "calibrations": ("figures",),

@@ -89,6 +89,17 @@ class Writer(File):
         new = sorted((p for p in probes if rows.probe_key(p) not in there), key=rows.probe_key)
         self._insert_all([rows.probe_rows(trace_id, new), rows.answer_rows(trace_id, new)])
 
+    # --- texts ------------------------------------------------------------------------------------------------
+
+    def add_text(self, row: Mapping[str, object], windows: Iterable[tuple[int, Sequence[rows.Seen]]]) -> None:
+        """Add a row of `texts`, by column, and its tokens by window; they replace those of an earlier reading."""
+        new = self._checked(rows.text_row(row))
+        tokens = self._checked(rows.text_token_rows(str(row["text_id"]), windows))
+        with self.writing():
+            self.conn.execute("delete from texts where text_id = ?", (row["text_id"],))
+            self._insert(new)
+            self._insert(tokens)
+
     # --- comparisons, verdicts, checks ------------------------------------------------------------------------
 
     def add_comparison(self, **row: object) -> None:

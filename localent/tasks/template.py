@@ -15,6 +15,7 @@ from localent.tasks import rendering
 from localent.tasks.rendering import RefusedError
 
 Turn = tuple[str, str]  # role, text
+Part = tuple[str, str | None]  # text, the role of who says it; None: the template's own
 Piece = tuple[str, bool]  # text, whether it is the template's own
 
 OURS = frozenset({"messages", "add_generation_prompt", "bos_token", "eos_token"})  # no user's to set
@@ -24,19 +25,35 @@ PLACEHOLDER = re.compile("\ue000(\\d+)\ue001")  # private-use characters: no tem
 
 def render_chat(template: str, turns: Sequence[Turn], variables: Mapping[str, Any]) -> tuple[list[Piece], list[Piece]]:
     """(pieces before the last turn's text, the others), the model's turn opened. Raises LocalentError."""
-    why = "it drops the text of the question"
+    rendered, carried = _carried(template, turns, variables, opened=True)
+    return _cut(rendered, [text for _, text in carried])
+
+
+def render_dialogue(template: str, turns: Sequence[Turn], variables: Mapping[str, Any]) -> list[Part]:
+    """A finished dialogue in parts, in order. Raises LocalentError where the template cannot carry it."""
+    rendered, carried = _carried(template, turns, variables, opened=False)
+    parts = PLACEHOLDER.split(rendered)  # template text, number, template text, number, ...
+    return [carried[int(p)][::-1] if i % 2 else (p, None) for i, p in enumerate(parts)]
+
+
+def _carried(
+    template: str, turns: Sequence[Turn], variables: Mapping[str, Any], *, opened: bool
+) -> tuple[str, Sequence[Turn]]:
+    """The rendering with placeholders, and the turns that they stand for. opened: the model's turn is begun."""
+    why = "it drops the text of the question" if opened else "it drops the text of a message"
     for variant in _variants(turns):
-        known = {"messages": _messages(*variant), "add_generation_prompt": True}
+        known = {"messages": _messages(*variant), "add_generation_prompt": opened}
         try:
             rendered = rendering.render(template, {**DEFAULTS, **variables, **known})
         except RefusedError as error:
             why = str(error)
             continue
         if {int(m[1]) for m in PLACEHOLDER.finditer(rendered)} == set(range(len(variant[0]))):
-            return _cut(rendered, [text for _, text in variant[0]])
+            return rendered, variant[0]
     way = "set what it needs with --template-var, or " if "undefined" in why else ""
     raise LocalentError(
-        f"The model's chat template cannot carry this prompt ({why}): {way}give another one with --chat-template-file."
+        f"The model's chat template cannot carry this {'prompt' if opened else 'dialogue'} ({why}): {way}give another"
+        " one with --chat-template-file."
     )
 
 
@@ -56,7 +73,7 @@ def check_names(template: str, chosen: Iterable[str]) -> None:
 def _variants(turns: Sequence[Turn]) -> Iterator[tuple[list[Turn], bool]]:
     """(turns, whether texts are wrapped in parts): as they are; system text folded into the first user turn."""
     folded = list(turns)
-    if turns[0][0] == "system":
+    if turns[0][0] == "system" and turns[1:] and turns[1][0] == "user":
         folded = [("user", f"{turns[0][1]}\n\n{turns[1][1]}"), *turns[2:]]
         yield list(turns), False
     yield folded, False

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from localent.engine import Prompt, Vocab
 from localent.tasks.prompt import PromptText, Segment
+from localent.tasks.template import Part
+
+SAID_BY = "assistant"  # the role of the model
 
 
 def prompt_tokens(prompt: PromptText, vocab: Vocab) -> Prompt:
@@ -39,6 +43,28 @@ def continued(text: str, vocab: Vocab, *, special: bool = False) -> list[int]:
     line = vocab.tokenize("\n")
     after_line = vocab.tokenize("\n" + text, special=special)
     return after_line[len(line) :] if after_line[: len(line)] == line else vocab.tokenize(text, special=special)
+
+
+def dialogue_tokens(parts: Sequence[Part], vocab: Vocab) -> list[tuple[int, bool]]:
+    """The tokens of a dialogue, each with True if the model says it, the token that ends its turn included.
+
+    What the model says is tokenized by itself, as it would write it after its prompt.
+    """
+    found: list[tuple[int, bool]] = []
+    for said, group in groupby(parts, key=lambda part: part[1] == SAID_BY):
+        segments = [Segment(text, role is None) for text, role in group if text]
+        tokens = _further(segments, vocab) if found else _with_bos(tokens_of(segments, vocab), vocab)
+        ends = bool(found) and found[-1][1] and tokens[:1] != [] and tokens[0] in vocab.eog
+        found += [(token, said or (ends and i == 0)) for i, token in enumerate(tokens)]
+    return found
+
+
+def _further(segments: Sequence[Segment], vocab: Vocab) -> list[int]:
+    """Token ids of segments that follow other text."""
+    if all(s.parse_special or _is_plain(s.text, vocab) for s in segments):
+        special = any(segment.parse_special for segment in segments)
+        return continued("".join(s.text for s in segments), vocab, special=special)
+    return [token for s in segments for token in continued(s.text, vocab, special=s.parse_special)]
 
 
 def space_after(prompt: Prompt, vocab: Vocab) -> str:

@@ -197,3 +197,24 @@ def test_the_command_tells_what_is_there_and_what_is_missing(parts, tmp_path):
     assert "18 new traces from 2 files. 3 were there already" in " ".join(out.split())
     code, out, _ = call("merge", *files, "-o", tmp_path / "all.db", "--json")
     assert '"missing": 0' in out
+
+
+def test_texts_that_were_kept_come_along_once(tmp_path):
+    """With their tokens; a text that both files have stays as it is."""
+    token = a_trace(0, 1, np.random.default_rng(0)).tokens[0]
+    row = {"model_sha256": a_model(0).sha256, "form": "plain", "n_tokens": 1, "n_windows": 1, "n_left": 0}
+    row |= dict.fromkeys(("surprisal", "perplexity", "entropy", "varentropy", "top1"), 1.0)
+    row |= {"settings": {}, "build": {}}
+    for name, ids in {"a.db": ("one", "two"), "b.db": ("two", "three")}.items():
+        with open_db(tmp_path / name) as store:
+            store.add_model(a_model(0))
+            for text_id in ids:
+                words = [(0, [(7, b"x", False, None), (8, b"y", False, token)])]
+                store.add_text(row | {"text_id": text_id, "name": f"{text_id}.txt"}, words)
+    merge([tmp_path / "a.db", tmp_path / "b.db"], tmp_path / "all.db")
+    assert [name for (name,) in sql(tmp_path / "all.db", "select name from texts order by name")] == [
+        "one.txt",
+        "three.txt",
+        "two.txt",
+    ]
+    assert sql(tmp_path / "all.db", "select count(*), count(surprisal) from text_tokens") == [(6, 3)]

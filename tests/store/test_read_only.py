@@ -123,23 +123,30 @@ def test_no_statement_can_write(path, tmp_path, hostile):
         ("select zzzz", "No column 'zzzz'."),
         (
             "select entropy from traces",
-            "No column 'entropy' in traces, but in probes, step_entropy, tokens; did you mean 'max_entropy'?",
+            "No column 'entropy' in traces, but in probes, step_entropy, text_tokens, texts, tokens; did you mean"
+            " 'max_entropy'?",
         ),
         (
             "select t.entropy, k.text from traces as t join tokens k using (trace_id)",
-            "No column 'entropy' in traces, but in probes, step_entropy, tokens; did you mean 'max_entropy'?",
+            "No column 'entropy' in traces, but in probes, step_entropy, text_tokens, texts, tokens; did you mean"
+            " 'max_entropy'?",
         ),
         (
             "select main.traces.entropy from traces",
-            "No column 'entropy' in traces, but in probes, step_entropy, tokens; did you mean 'max_entropy'?",
+            "No column 'entropy' in traces, but in probes, step_entropy, text_tokens, texts, tokens; did you mean"
+            " 'max_entropy'?",
         ),
         ("select x.entropy from tokens t", "No table or alias 'x' in this statement; it reads t."),
         ("select tokens.entropy from tokens t", "No table or alias 'tokens' in this statement; it reads t."),
         (
             "select entropy -- from tokens\nfrom traces where answer = 'tokens'",
-            "No column 'entropy' in traces, but in probes, step_entropy, tokens; did you mean 'max_entropy'?",
+            "No column 'entropy' in traces, but in probes, step_entropy, text_tokens, texts, tokens; did you mean"
+            " 'max_entropy'?",
         ),
-        ("with w as (select * from traces) select piece from w", "No column 'piece' in traces, but in tokens."),
+        (
+            "with w as (select * from traces) select piece from w",
+            "No column 'piece' in traces, but in text_tokens, tokens.",
+        ),
         ("with w as (select * from traces) select w.piece from w", "No column 'piece' here; the 'with' or subquery"),
         ("select s.entropy from (select rank from tokens) s", "No column 'entropy' here; the 'with' or subquery"),
         ("select entropy from (select rank from tokens) s", "No column 'entropy' here; the 'with' or subquery"),

@@ -86,6 +86,12 @@ SCHEMA = {
     "steps": "trace_id INTEGER! step_index INTEGER! kind TEXT! start_token INTEGER! end_token INTEGER!"
     " mean_entropy REAL max_entropy REAL mean_surprisal REAL text TEXT!",
     "tasks": "task TEXT! kind TEXT! source TEXT",
+    "texts": "text_id TEXT! model_sha256 TEXT! name TEXT! form TEXT! n_tokens INTEGER! n_windows INTEGER!"
+    " n_left INTEGER! surprisal REAL! perplexity REAL! entropy REAL! varentropy REAL! top1 REAL! settings TEXT!"
+    " build TEXT!",
+    "text_tokens": "text_id TEXT! window_index INTEGER! token_index INTEGER! token_id INTEGER! text TEXT! piece BLOB"
+    " given INTEGER! surprisal REAL entropy REAL varentropy REAL renyi2 REAL top1_prob REAL margin REAL rank INTEGER"
+    " self_certainty REAL",
     "tokens": "trace_id INTEGER! token_index INTEGER! token_id INTEGER! text TEXT! piece BLOB surprisal REAL!"
     " entropy REAL! varentropy REAL! renyi2 REAL! top1_prob REAL! margin REAL! rank INTEGER! self_certainty REAL!"
     " topk_confidence REAL topk_bias REAL given INTEGER!",
@@ -242,7 +248,8 @@ def test_a_file_of_version_6_keeps_every_value(tmp_path):
         assert {row[-len(came_later) :] for row in after[table]} == {came_later}
         after[table] = [row[: -len(came_later)] for row in after[table]]
     after["probes"] = [row[:-4] for row in after["probes"]]
-    assert after.pop("calibrations") == []
+    for table in ("calibrations", "texts", "text_tokens"):
+        assert after.pop(table) == []
     assert after == before
     for view, rows_ in views.items():
         width = len(rows_[0])
