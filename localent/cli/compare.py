@@ -59,6 +59,12 @@ UNUSED = {  # by what is compared on
 }
 
 
+OF_MODELS = (  # what a comparison of stored runs does not use
+    *(*DATA, "n", *OF_TRACES, *OF_TEXT, "write_kld_base", "free", "noise", "positions", "threads", "gpu_layers"),
+    *("cache_type_k", "cache_type_v", "cache_types", "fail_on"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Basis:
     """The basis of a comparison: exactly one of text, task, run_id and kld_base."""
@@ -195,16 +201,21 @@ def command(models: tuple[str, ...], basis: Basis, settings: Settings, plan: Pla
     """Compare candidates with a reference: their distributions, answers and reasoning paths.
 
     REF and CAND are names of models.toml, NAME:QUANT, or paths to GGUF files. Prints the verdict and a row per file.
-    No logits are kept.
+    No logits are kept. Or they are runs of one task in the database, say under another build, number of threads,
+    backend or quant: then their traces are compared, and whether they are the same to the last bit.
 
     \b
     localent compare abacus-sft abacus-sft:Q8_0 abacus-sft:Q4_K_M abacus-sft:Q2_K --task demo-number -n 50
     localent compare model-f16.gguf model-Q4_K_M.gguf --text wiki.test.raw --chunks 20
     localent compare model-Q4_K_M.gguf --kld-base base.kld
     localent compare model.gguf --cache-types f16,q8_0,q4_0 --text wiki.test.raw --ctx 4096
+    localent compare 3f2a9c 81b07d
     """
-    from localent.compare import OtherTokensError
+    from localent.compare import OtherTokensError, are_runs
 
+    if not basis.given and len(models) > 1 and are_runs(models, db):
+        show_runs(models, db, output)
+        return
     _check(models, basis, plan)
     with Bar() as bar:
         if basis.kld_base:
@@ -243,7 +254,10 @@ def _check(models: tuple[str, ...], basis: Basis, plan: Plan) -> None:
 def _check_basis(basis: Basis) -> None:
     if len(basis.given) != 1:
         got = " and ".join(basis.given) or "none"
-        raise UsageError(f"Say what to compare on with one of --text, --task, --run, --kld-base; got {got}.")
+        raise UsageError(
+            f"Say what to compare on with one of --text, --task, --run, --kld-base; got {got}. Without one,"
+            " name runs of the database (--db)."
+        )
     refuse_unused(basis.given[0], *UNUSED[basis.given[0]])
     base = basis.write_kld_base
     if base and not basis.text:
@@ -306,6 +320,26 @@ def _with_traces(
     attempts = compare.Attempts(n=basis.n, samples=basis.samples, settings=settings)
     task = basis.data.load(basis.task)
     return compare.compare_task(models, task, db=db, attempts=attempts, plan=plan, listener=listener)
+
+
+def show_runs(run_ids: tuple[str, ...], db: Path, output: Output) -> None:
+    """Compare runs of the database, and print a row per run, sentences, and the flips."""
+    from localent.compare import compare_runs
+    from localent.report import runs_beside
+
+    form = output.form
+    refuse_unused("A comparison of runs", *OF_MODELS)
+    if form == "card":
+        raise UsageError("--card is for files beside a reference: runs have --md, --csv and --json.")
+    found = compare_runs(run_ids, db)
+    if form == "json":
+        click.echo(json.dumps(runs_beside.everything(found), ensure_ascii=False, allow_nan=False))
+        return
+    print_table(*(runs_beside.pairs_table if form == "csv" else runs_beside.runs_table)(found), form)
+    say(runs_beside.sentences(found), form)
+    if form is None and (heading := runs_beside.flips_shown(found)):
+        say(heading, form)
+        print_table(*runs_beside.flips_table(found), form)
 
 
 def everything(found: Comparison) -> dict[str, object]:

@@ -78,7 +78,7 @@ def paired(
             entropy=(a.entropy, b.entropy),
             p_true=(a.p_true, b.p_true),
             leader=(a.leader, b.leader),
-            leads=(_leads(a, g.question.problem), _leads(b, g.question.problem)),
+            leads=(leads(a, g.question.problem), leads(b, g.question.problem)),
             guess=kinds.named(a.estimator).chance(g.question.problem),
         )
         for i, (g, ours, theirs) in enumerate(zip(given, reference, candidate, strict=True))
@@ -87,7 +87,7 @@ def paired(
     ]
 
 
-def _leads(probe: Probe, problem: Problem) -> float:
+def leads(probe: Probe, problem: Problem) -> float:
     """1 if the true answer leads, else 0; its probability where what is unexplored could overtake the leader."""
     if probe.leader is None and probe.answers:
         return probe.p_true

@@ -157,8 +157,7 @@ def _turn(message: Any, place: str) -> Turn:
 
 def _traces(store: Database, run_id: str) -> Passage:
     run = store.run(run_id)
-    (row,) = store.query("select kind from tasks where task = ?", run.task)
-    kind = kinds.named(str(row["kind"]))
+    kind = kinds.named(store.kind(run.task))
     asked = {p.problem_id: p for p in store.problems(run.task)}
     found = store.query(TEXTS, run.run_id)
     if any(t["n_given"] for t in found):
