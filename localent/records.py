@@ -6,10 +6,13 @@ Token ranges are half open, counted from the first generated token of the trace.
 
 from __future__ import annotations
 
+import re
 from codecs import getincrementaldecoder
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from pathlib import Path
 
+ADAPTED = re.compile(r"(?P<base>.+?)(?P<adapters>(?:\+[^+]+?\.gguf(?::[^+:/\\]*)?)+)")
 INVALID_LIMIT = 0.2  # probability of no answer above which probes say little of what a model knows
 
 
@@ -25,9 +28,15 @@ def token_texts(pieces: Sequence[bytes]) -> list[str]:
     return [decoder.decode(piece, final=i == last) for i, piece in enumerate(pieces)]
 
 
+def file_parts(text: str) -> list[str]:
+    """The model of MODEL+LORA[:SCALE]..., then each adapter as it is spelled."""
+    found = ADAPTED.fullmatch(text)
+    return [found["base"], *found["adapters"][1:].split("+")] if found else [text]
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The identity of one GGUF file. Two files with one label and other content are two models."""
+    """The identity of one GGUF file, with its LoRA adapters. Two with one label and other content are two models."""
 
     sha256: str
     name: str
@@ -42,6 +51,11 @@ class Model:
     n_ctx_train: int
     tokenizer_sha256: str
     template_sha256: str | None  # None: the file has no chat template
+
+    @property
+    def file(self) -> str:
+        """The name of its file, with those of its adapters: "base.gguf+lora.gguf:0.5"."""
+        return "+".join(Path(part).name for part in file_parts(self.path))
 
 
 @dataclass(frozen=True, slots=True)

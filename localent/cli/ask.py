@@ -22,6 +22,7 @@ from localent.cli.settings import (
     cache_options,
     effort_options,
     gpu_layers_option,
+    lora_option,
     prompt_options,
     seed_option,
     settings_options,
@@ -88,6 +89,7 @@ SETTINGS = settings_options(
 
 @click.command("ask")
 @click.argument("model", shell_complete=complete.models)
+@lora_option
 @Group(
     "problem",
     _problem,

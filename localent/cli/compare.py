@@ -61,7 +61,7 @@ UNUSED = {  # by what is compared on
 
 OF_MODELS = (  # what a comparison of stored runs does not use
     *(*DATA, "n", *OF_TRACES, *OF_TEXT, "write_kld_base", "free", "noise", "positions", "threads", "gpu_layers"),
-    *("cache_type_k", "cache_type_v", "cache_types", "fail_on"),
+    *("cache_type_k", "cache_type_v", "cache_types", "fail_on", "loras"),
 )
 
 
@@ -78,6 +78,7 @@ class Basis:
     n: int | None
     samples: int
     time: Time
+    loras: tuple[str, ...]
 
     @property
     def given(self) -> list[str]:
@@ -139,6 +140,13 @@ def _at_least(least: int, name: str, value: int | None) -> None:
 @Group(
     "basis",
     Basis,
+    click.option(
+        "--lora",
+        "loras",
+        multiple=True,
+        metavar="FILE[:SCALE]",
+        help="REF with this LoRA adapter is a candidate; may be repeated. Any other model: MODEL+FILE[:SCALE].",
+    ),
     click.option(
         "--text",
         type=PATH,
@@ -209,6 +217,7 @@ def command(models: tuple[str, ...], basis: Basis, settings: Settings, plan: Pla
     localent compare model-f16.gguf model-Q4_K_M.gguf --text wiki.test.raw --chunks 20
     localent compare model-Q4_K_M.gguf --kld-base base.kld
     localent compare model.gguf --cache-types f16,q8_0,q4_0 --text wiki.test.raw --ctx 4096
+    localent compare base.gguf --lora adapter.gguf --lora adapter.gguf:0.5 --task gsm8k --data test.jsonl -n 100
     localent compare 3f2a9c 81b07d
     """
     from localent.compare import OtherTokensError, are_runs
@@ -216,6 +225,9 @@ def command(models: tuple[str, ...], basis: Basis, settings: Settings, plan: Pla
     if not basis.given and len(models) > 1 and are_runs(models, db):
         show_runs(models, db, output)
         return
+    if basis.kld_base:
+        refuse_unused("--kld-base", "loras")
+    models = (*models, *(f"{models[0]}+{lora}" for lora in basis.loras))
     _check(models, basis, plan)
     with Bar() as bar:
         if basis.kld_base:

@@ -11,7 +11,14 @@ from localent.cli import complete
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.options import ProblemFile, data_options
 from localent.cli.output import echo, print_table, room
-from localent.cli.settings import answer_options, seed_option, settings_options, shots_option, template_options
+from localent.cli.settings import (
+    answer_options,
+    lora_option,
+    seed_option,
+    settings_options,
+    shots_option,
+    template_options,
+)
 
 if TYPE_CHECKING:
     from localent.engine import Vocab
@@ -42,6 +49,7 @@ class OneProblem:
 
 @click.command("prompt")
 @click.argument("model", shell_complete=complete.models)
+@lora_option
 @Group(
     "one",
     OneProblem,

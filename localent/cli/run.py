@@ -26,6 +26,7 @@ from localent.cli.settings import (
     filter_options,
     hardware_options,
     lanes_option,
+    lora_option,
     probes_option,
     prompt_options,
     recommended_option,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.argument("model", shell_complete=complete.models)
+@lora_option
 @Group(
     "problems",
     Problems,

@@ -21,6 +21,7 @@ from localent.cli.settings import (
     file_of_part,
     gpu_layers_option,
     lanes_option,
+    lora_option,
     settings_options,
     shard_option,
     shots_option,
@@ -76,6 +77,7 @@ class Source:
 
 @click.command("score")
 @click.argument("model", shell_complete=complete.models)
+@lora_option
 @Group(
     "source",
     Source,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from localent.cli.arguments import Decorator, Finite, Group, refuse_unused, together
+from localent.cli.arguments import Decorator, Finite, Function, Group, refuse_unused, together
 from localent.cli.options import PATH
 
 if TYPE_CHECKING:
@@ -268,6 +269,27 @@ def _cache_type(of: str, what: str) -> Decorator:
 
 cache_options = together(_cache_type("k", "keys"), _cache_type("v", "values"))
 ctx_option = click.option("--ctx", type=int, help="Context per lane in tokens. Default: what the longest prompt needs.")
+
+
+# ── adapters ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+_lora = click.option(
+    "--lora",
+    "loras",
+    multiple=True,
+    metavar="FILE[:SCALE]",
+    help="A LoRA adapter in GGUF beside the model, which is another model with it; may be repeated.",
+)
+
+
+def lora_option(command: Function) -> Function:
+    """--lora: the command's MODEL becomes MODEL+FILE[:SCALE], which can be written so wherever a model is named."""
+
+    @wraps(command)
+    def call(*args: Any, model: str, loras: tuple[str, ...], **given: Any) -> Any:
+        return command(*args, model="+".join([model, *loras]), **given)
+
+    return _lora(call)
 
 
 # ── additions to the prompt ─────────────────────────────────────────────────────────────────

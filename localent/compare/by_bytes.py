@@ -50,7 +50,7 @@ class Coded:
     @property
     def name(self) -> str:
         """Its file's name."""
-        return Path(self.model.path).name
+        return self.model.file
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,7 @@ class _Looking:
         if isinstance(self.on, OnTask):
             done = self.with_answers(done, standing, len(texts), self.on)
         file = self.files[1 + standing.leader]
-        return Choice(str(file.path), file.path.name, (), done, standing, len(texts), self.on.n)
+        return Choice(file.spelled, file.header.model.file, (), done, standing, len(texts), self.on.n)
 
     def read(self, ready: Sequence[Loaded]) -> tuple[Source, list[Text], Positions, Standing]:
         """The texts read, their positions, and the order at the last look."""

@@ -7,11 +7,11 @@ token's text change nothing that is compared. Where one vocabulary goes on behin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from localent.errors import LocalentError
 from localent.files.identity import tokenizer_fields
+from localent.files.lora import base_of
 from localent.records import Model
 
 IRRELEVANT = {"padding_token_id", "eos_token_id", "eot_token_id", "eom_token_id", "unknown_token_id"} | {
@@ -35,8 +35,8 @@ def check_same_tokens(reference: Model, candidate: Model) -> str | None:
     """
     if reference.tokenizer_sha256 == candidate.tokenizer_sha256:
         return None
-    names = f"{Path(reference.path).name} and {Path(candidate.path).name}"
-    a, b = (tokenizer_fields(Path(model.path)) for model in (reference, candidate))
+    names = f"{reference.file} and {candidate.file}"
+    a, b = (tokenizer_fields(base_of(model)) for model in (reference, candidate))
     if why := _texts_differ(a, b):
         raise OtherTokensError(f"{names} cannot be compared token by token: {why}.")
     return _told(names, a, b)

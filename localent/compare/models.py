@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 from localent.compare.compatible import check_same_tokens, common_size
 from localent.compare.plan import Plan
@@ -22,7 +21,7 @@ def usable(names: Sequence[str]) -> list[ModelFile]:
     found: list[ModelFile] = []
     for name in names:
         file = session.usable(name)
-        model = replace(file.header.model, path=str(file.path))  # as it was named, not where a link leads
+        model = replace(file.header.model, path=file.spelled)  # as it was named, not where a link leads
         found.append(replace(file, header=replace(file.header, model=model)))
         check_same_tokens(models_of(found)[0], model)
     return found
@@ -70,9 +69,9 @@ def with_cache(settings: Settings, plan: Plan, i: int) -> Settings:
 def loaded(files: Sequence[ModelFile], settings: Settings, plan: Plan) -> Iterator[list[Loaded]]:
     """All models, each file with its weights in memory once. settings: with the layers that `placed` chose."""
     with ExitStack() as stack:
-        weights: dict[Path, Loaded] = {}
+        weights: dict[str, Loaded] = {}
         for file in files:
-            if file.path not in weights:
-                weights[file.path] = stack.enter_context(session.loaded(file, settings))
-        ready = [replace(weights[file.path], file=file) for file in files]
+            if file.spelled not in weights:
+                weights[file.spelled] = stack.enter_context(session.loaded(file, settings))
+        ready = [replace(weights[file.spelled], file=file) for file in files]
         yield [replace(one, settings=with_cache(one.settings, plan, i)) for i, one in enumerate(ready)]

@@ -158,7 +158,7 @@ def _assembled(
 def _refuse_other_vocabulary(base: kld_base.Base, models: Sequence[Model]) -> None:
     if other := next((model for model in models if model.n_vocab != base.n_vocab), None):
         raise LocalentError(
-            f"{base.path.name} and {Path(other.path).name} cannot be compared: their vocabularies have"
+            f"{base.path.name} and {other.file} cannot be compared: their vocabularies have"
             f" {base.n_vocab:,} and {other.n_vocab:,} tokens."
         )
 

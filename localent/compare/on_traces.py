@@ -268,7 +268,7 @@ class _Work:
 
     def run_free(self, file: ModelFile, settings: Settings, name: str) -> str:
         """Let a model work on the problems of the traces; returns the id of its run."""
-        order, path, settings = [p.problem_id for p in self.task.problems], str(file.path), replace(settings, ctx=None)
+        order, path, settings = [p.problem_id for p in self.task.problems], file.spelled, replace(settings, ctx=None)
         n, samples = max(order.index(p) for p, _ in self.traces) + 1, max(s for _, s in self.traces) + 1
         heard = replace(self.listener, report=_renamed(name, self.listener.report), note=ignore)
         with _naming_free_run(path):

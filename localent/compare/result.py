@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from localent.analysis.divergence import TeacherForced
 from localent.analysis.pairs import FreeRunning
@@ -42,7 +41,7 @@ class Candidate:
     @property
     def name(self) -> str:
         """Its file's name; how it was run, where that is what differs."""
-        return self.variant or Path(self.model.path).name
+        return self.variant or self.model.file
 
 
 @dataclass(frozen=True, slots=True)

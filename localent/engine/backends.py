@@ -6,25 +6,29 @@ imported when the first file needs it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from localent.engine.interface import Backend, Device, Model, Options, QuantizeOptions
+
+if TYPE_CHECKING:
+    from localent.files.lora import Adapter
 
 FOLDERS: tuple[str, ...] = ("llama",)  # asked in this order; the last one reads every file that no other claims
 _registered: list[tuple[Callable[[Path], bool], Backend]] = []
 
 
-def open(path: Path | str, *, gpu_layers: int = 0, vocab_only: bool = False) -> Model:
+def open(path: Path | str, *, gpu_layers: int = 0, vocab_only: bool = False, adapters: Sequence[Adapter] = ()) -> Model:
     """The weights and vocabulary of a file, to be closed or used in a with statement.
 
-    gpu_layers: on the GPU; -1: all. vocab_only: load no weights, for a tokenizer alone.
+    gpu_layers: on the GPU; -1: all. vocab_only: load no weights, for a tokenizer alone. adapters: LoRA, as
+    files.lora.read checked them.
     Raises LocalentError, with the backend's reason, when the file cannot be loaded.
     """
-    return backend_of(path).open(Path(path), gpu_layers=gpu_layers, vocab_only=vocab_only)
+    return backend_of(path).open(Path(path), gpu_layers=gpu_layers, vocab_only=vocab_only, adapters=adapters)
 
 
 def backend_of(path: Path | str | None = None) -> Backend:

@@ -14,6 +14,7 @@ from localent.errors import LocalentError
 
 if TYPE_CHECKING:
     from localent.files.imatrix import Imatrix
+    from localent.files.lora import Adapter
 
 Row = npt.NDArray[np.float32]  # (n_vocab,) raw logits
 Rows = npt.NDArray[np.float32]  # (n_rows, n_vocab) raw logits
@@ -194,8 +195,8 @@ class Backend(Protocol):
     A class inherits what a backend without a GPU and without a quantizer answers.
     """
 
-    def open(self, path: Path, *, gpu_layers: int, vocab_only: bool) -> Model:
-        """Load a file. Raises LocalentError with the reason when that fails."""
+    def open(self, path: Path, *, gpu_layers: int, vocab_only: bool, adapters: Sequence[Adapter] = ()) -> Model:
+        """Load a file; LoRA adapters act in all its lanes and scorers. Raises LocalentError where that fails."""
         ...
 
     def build_info(self, gpu_layers: int) -> dict[str, str]:

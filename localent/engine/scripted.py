@@ -16,6 +16,7 @@ import numpy as np
 from localent.engine.backends import registered
 from localent.engine.interface import Backend, Engine, Model, Options, Prompt, Row, Rows, Scorer
 from localent.errors import LocalentError
+from localent.files.lora import Adapter
 
 Logits = Callable[[tuple[int, ...]], Sequence[float]]  # tokens before -> (n_vocab,)
 
@@ -149,7 +150,9 @@ class _Scripted(Backend):
     def __init__(self, model: ScriptedModel):
         self.model = model
 
-    def open(self, path: Path, *, gpu_layers: int, vocab_only: bool) -> ScriptedModel:
+    def open(self, path: Path, *, gpu_layers: int, vocab_only: bool, adapters: Sequence[Adapter] = ()) -> ScriptedModel:
+        if adapters:
+            raise LocalentError("A scripted model has no weights that an adapter could change.")
         return self.model
 
     def build_info(self, gpu_layers: int) -> dict[str, str]:

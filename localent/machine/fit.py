@@ -11,6 +11,7 @@ from typing import Any
 from localent.engine import Device, build_info, devices, supports_gpu
 from localent.files.cache import choose_once
 from localent.files.header import Header, parts, read_header
+from localent.files.lora import base_of
 from localent.records import Model
 
 GPU_SHARE = 0.85  # of free GPU memory that layers and lanes may take; the rest is for compute buffers
@@ -36,7 +37,7 @@ def layers_for(
     if wanted is not None or not supports_gpu():
         return wanted or 0
     about: dict[str, object] = {"layers for": [model.sha256 for model in models], "lanes": lanes, "ctx": n_ctx}
-    paths = [Path(model.path) for model in models]
+    paths = [base_of(model) for model in models]
 
     def choose() -> tuple[object, ...]:
         return astuple(gpu_layers(read_header(paths[0]), paths, lanes=lanes, n_ctx=n_ctx))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from localent.analysis import quantities
 from localent.analysis.divergence import TeacherForced, macro
@@ -82,7 +81,7 @@ def reference_name(c: Comparison) -> str:
     """The file of the reference, or of its rows."""
     if c.reference is None:
         return c.source_name
-    return c.variant or Path(c.reference.path).name
+    return c.variant or c.reference.file
 
 
 def _of_candidate(one: Candidate, name: str) -> Entry:
@@ -377,7 +376,7 @@ def heading(c: Comparison) -> str:
     what = {"run": "traces of run", "text": f"{c.unit} of", "base file": "chunks of"}[c.source]
     n = f", {c.candidates[0].forced.n:,} positions" if c.candidates else ""
     size = f"{len(c.candidates)} {'candidate' if len(c.candidates) == 1 else 'candidates'}"
-    model = f" of {Path(c.reference.path).name}" if c.variant and c.reference else ""
+    model = f" of {c.reference.file}" if c.variant and c.reference else ""
     return f"{size} beside {reference_name(c)}{model} on {c.n_texts:,} {what} {c.source_name}{n}"
 
 

@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localent.analysis import quantities
@@ -53,7 +52,7 @@ def groups(db: Database) -> dict[str, list[Compared]]:
     found: dict[str, list[Compared]] = {}
     for row in db.comparisons():
         reference = db.model(str(row["reference_sha256"])) if row["reference_sha256"] else None
-        beside = Path(reference.path).name if reference else "a base file"
+        beside = reference.file if reference else "a base file"
         one = _compared(db, row)
         found.setdefault(cell_text(f"{beside}, {row['source']} {row['source_name']}"), []).append(one)
     return found
@@ -61,7 +60,7 @@ def groups(db: Database) -> dict[str, list[Compared]]:
 
 def _compared(db: Database, row: dict[str, Any]) -> Compared:
     figures, model = json.loads(str(row["figures"])), db.model(str(row["candidate_sha256"]))
-    name = figures.get("variant") or Path(model.path).name
+    name = figures.get("variant") or model.file
     return Compared(cell_text(name), model, from_json(TeacherForced, figures["forced"]))
 
 

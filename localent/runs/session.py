@@ -14,8 +14,10 @@ from pathlib import Path
 from localent import engine, models, stopping, tasks
 from localent.engine import Engine, Model, Vocab
 from localent.errors import LocalentError, UsageError
+from localent.files import lora
 from localent.files.cache import choose_once
 from localent.files.identity import Identity, identify
+from localent.files.lora import Adapter
 from localent.machine import fit, hardware
 from localent.measure.meter import Meter
 from localent.records import Run
@@ -35,10 +37,16 @@ from localent.tracing.generate import Limits
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """A file that can be run, and the identity read from its header."""
+    """A file that can be run, its LoRA adapters, and the identity of both."""
 
     path: Path
     header: Identity
+    adapters: tuple[Adapter, ...] = ()
+
+    @property
+    def spelled(self) -> str:
+        """The name that means this file with its adapters, wherever a model is named."""
+        return "+".join([str(self.path), *(one.spelled for one in self.adapters)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +124,14 @@ class Session(Loaded):
 
 
 def usable(name: str, status: Status = ignore) -> ModelFile:
-    """The file that a name means. Raises LocalentError for one that cannot generate text."""
-    path = models.resolve(name)
+    """The file that a name means, or MODEL+LORA[:SCALE]. Raises LocalentError for one that cannot generate text."""
+    base, wanted = lora.split(name)
+    path = models.resolve(base)
     status(f"reading {path.name}")
     file = ModelFile(path, identify(path))
     _refuse_unfit(file)
-    return file
+    adapters = tuple(lora.read(one, scale, path) for one, scale in wanted)
+    return ModelFile(path, lora.adapted(file.header, path, adapters), adapters)
 
 
 def _refuse_unfit(file: ModelFile) -> None:
@@ -140,7 +150,7 @@ def _refuse_unfit(file: ModelFile) -> None:
 @contextmanager
 def vocabulary(name: str) -> Iterator[tuple[Identity, Vocab]]:
     """The header and vocabulary of a file that need not have weights."""
-    path = models.resolve(name)
+    path = models.resolve(lora.split(name)[0])
     with engine.open(path, vocab_only=True) as weights:
         yield identify(path), weights.vocab
 
@@ -151,7 +161,7 @@ def loaded(file: ModelFile, settings: Settings) -> Iterator[Loaded]:
     model, lanes, ctx = file.header.model, settings.lanes, settings.ctx
     layers = fit.layers_for([model], settings.gpu_layers, lanes=lanes, n_ctx=ctx)
     settings = replace(settings, gpu_layers=layers, threads=settings.threads or hardware.usable_cores())
-    with engine.open(file.path, gpu_layers=layers) as weights:
+    with engine.open(file.path, gpu_layers=layers, adapters=file.adapters) as weights:
         yield Loaded(file, weights, settings)
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath, PureWindowsPath
 
 from localent.errors import UsageError
+from localent.records import file_parts
 from localent.store.connect import connect, explained
 from localent.store.db import Database, open_db
 
@@ -47,7 +48,8 @@ class Places:
 
 def places_of(store: Database) -> Places:
     """The folders and machines that are named in a database, and those of this user."""
-    paths = [row["path"] for row in store.query("select path from models")]
+    models = [row["path"] for row in store.query("select path from models")]
+    paths = [*models, *(part for path in models for part in file_parts(path))]
     paths += [row["source"] for row in store.query("select source from tasks where source is not null")]
     hosts = {row["host"] for row in store.query("select distinct host from sessions")} | {platform.node()}
     folders = {str(parent) for path in paths if _is_absolute(path) for parent in _path(path).parents} | {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from localent.engine.llama import guard
@@ -11,15 +12,16 @@ from localent.engine.llama.context import check_options
 from localent.engine.llama.devices import build_info, devices, supports_gpu
 from localent.engine.llama.model import LlamaModel
 from localent.engine.llama.quantizer import FTYPES, quantize
+from localent.files.lora import Adapter
 
 __all__ = ["build_info", "check_build", "check_options", "devices", "open", "quantize", "quants", "requirement"]
 __all__ += ["supports_gpu"]
 
 
-def open(path: Path, *, gpu_layers: int, vocab_only: bool) -> LlamaModel:
+def open(path: Path, *, gpu_layers: int, vocab_only: bool, adapters: Sequence[Adapter] = ()) -> LlamaModel:
     """Load a GGUF file; an odd one is tried in a child process first."""
     guard.check(path)
-    return LlamaModel(path, gpu_layers, vocab_only=vocab_only)
+    return LlamaModel(path, gpu_layers, vocab_only=vocab_only, adapters=adapters)
 
 
 def quants() -> frozenset[str]:

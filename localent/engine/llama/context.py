@@ -12,6 +12,7 @@ import numpy.typing as npt
 from localent.engine.interface import CACHE_BITS, CTX_STEP, Options, Rows
 from localent.engine.llama import interrupts, log
 from localent.engine.llama.bindings import C, Pointer
+from localent.engine.llama.weights import Weights
 from localent.errors import LocalentError, UsageError
 
 GGML_TYPES = {name: getattr(C, f"GGML_TYPE_{name.upper()}", None) for name in CACHE_BITS}
@@ -36,7 +37,7 @@ def check_options(options: Options) -> None:
         raise UsageError(f"--cache-type-v {options.type_v} needs flash attention, which is off: use f16.")
 
 
-def new_context(model: Pointer, options: Options, streams: int, *, n_outputs: int) -> Pointer:
+def new_context(model: Weights, options: Options, streams: int, *, n_outputs: int) -> Pointer:
     """A context of `streams` independent sequences that shows at most n_outputs rows of logits a decode."""
     params = C.llama_context_default_params()
     params.n_seq_max, params.n_outputs_max = streams, n_outputs
@@ -50,7 +51,7 @@ def new_context(model: Pointer, options: Options, streams: int, *, n_outputs: in
     params.no_perf = True
     log.clear()
     with interrupts.held():
-        context = C.llama_init_from_model(model, params)
+        context = C.llama_init_from_model(model.handle, params)
     if not context and (why := log.line_with("cache type")):
         raise LocalentError(f"llama.cpp refuses this type of the key-value cache for this model ({why}): use f16.")
     if not context:
@@ -58,7 +59,22 @@ def new_context(model: Pointer, options: Options, streams: int, *, n_outputs: in
             f"llama.cpp could not set up {options.n_lanes} lanes of {options.n_ctx} tokens: "
             f"try fewer --lanes or a smaller --ctx. {log.last_words()}"
         )
+    _adapt(context, model)
     return context
+
+
+def _adapt(context: Pointer, model: Weights) -> None:
+    """Let the model's LoRA adapters take part in every decode."""
+    n = len(model.adapters)
+    if not n:
+        return
+    handles = (C.llama_adapter_lora_p_ctypes * n)(*(handle for handle, _ in model.adapters))
+    scales = (ctypes.c_float * n)(*(scale for _, scale in model.adapters))
+    with interrupts.held():
+        code = C.llama_set_adapters_lora(context, handles, n, scales)
+    if code:
+        free_context(context)
+        raise LocalentError(f"llama.cpp could not use the adapters of {model.path.name} (code {code}).")
 
 
 def free_context(context: Pointer) -> None:

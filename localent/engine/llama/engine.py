@@ -34,7 +34,7 @@ class LlamaEngine(Engine):
         self.model, self.options, self.n_lanes = model, options, options.n_lanes
         self.vocab, self.n_vocab = model.vocab, model.vocab.n_tokens
         streams = options.n_lanes + 1
-        self._context = new_context(model.handle, options, streams, n_outputs=streams)
+        self._context = new_context(model, options, streams, n_outputs=streams)
         self._memory = C.llama_get_memory(self._context)
         self.n_ctx = C.llama_n_ctx_seq(self._context)
         self._lengths = [0] * streams

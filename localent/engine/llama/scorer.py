@@ -23,7 +23,7 @@ class LlamaScorer(Scorer):
         check_options(options)
         self.model, self.options = model, options
         self.name, self.n_vocab = model.path.name, model.vocab.n_tokens
-        self._context = new_context(model.handle, options, 1, n_outputs=options.chunk)
+        self._context = new_context(model, options, 1, n_outputs=options.chunk)
         self._memory, self.n_fed, self.can_keep = C.llama_get_memory(self._context), 0, model.can_rewind
 
     def keep(self, n_tokens: int) -> None:

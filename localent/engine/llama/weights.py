@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from localent.engine.interface import Closing
@@ -12,6 +13,7 @@ from localent.engine.llama.bindings import C, Pointer, check_bindings
 from localent.engine.llama.devices import check_gpu
 from localent.engine.llama.vocab import LlamaVocab
 from localent.errors import LocalentError
+from localent.files.lora import Adapter
 
 LOG = logging.getLogger("localent")
 _TOLD: set[tuple[Path, str]] = set()  # warnings of files: each is told once, however often the file is loaded
@@ -23,7 +25,7 @@ class Weights(Closing):
     Raises LocalentError, with llama.cpp's last words, when the file cannot be loaded.
     """
 
-    def __init__(self, path: Path, gpu_layers: int = 0, *, vocab_only: bool = False):
+    def __init__(self, path: Path, gpu_layers: int = 0, *, vocab_only: bool = False, adapters: Sequence[Adapter] = ()):
         check_bindings()
         check_gpu(gpu_layers)
         with interrupts.held():
@@ -32,6 +34,7 @@ class Weights(Closing):
         self.handle = load_model(self.path, gpu_layers, vocab_only)
         try:
             _refuse_unfit(self.handle, self.path)
+            self.adapters = [(_adapter(self.handle, one.path), one.scale) for one in adapters]  # freed with the model
         except LocalentError:
             self.close()
             raise
@@ -61,6 +64,16 @@ def load_model(path: Path, gpu_layers: int, vocab_only: bool) -> Pointer:
         raise LocalentError(f"llama.cpp could not load {path}. {log.last_words()}{short}")
     _pass_on_warnings(path)
     return model
+
+
+def _adapter(model: Pointer, path: Path) -> Pointer:
+    """llama.cpp's LoRA adapter of a model. Raises LocalentError with its last words."""
+    log.clear()
+    with interrupts.held():
+        found = C.llama_adapter_lora_init(model, str(path).encode())
+    if not found:
+        raise LocalentError(f"llama.cpp could not load the adapter {path}. {log.last_words()}")
+    return found
 
 
 def free_model(model: Pointer) -> None:
