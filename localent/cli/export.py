@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
 from localent.cli import complete
 from localent.cli.arguments import Group
 from localent.cli.options import PATH, db_option
-from localent.cli.output import print_table
+from localent.cli.output import print_table, say
 from localent.cli.progress import Bar
+
+if TYPE_CHECKING:
+    from localent.store.export import Written
+
+FORMATS = ("parquet", "csv", "jsonl", "inspect")  # those of store.export, which help must not wait for
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,9 @@ class Source:
 
 @click.command("export")
 @click.argument("run", shell_complete=complete.runs)
-@click.option("--to", type=click.Choice(("parquet", "csv", "jsonl")), default="csv", show_default=True, help="Format.")
+@click.option(
+    "--to", type=click.Choice(("parquet", "csv", "jsonl", "inspect")), default="csv", show_default=True, help="Format."
+)
 @click.option("-o", "--output", type=PATH, help="Folder. Default: the run's id.")
 @click.option("--table", "tables", multiple=True, help="Only this table; may be repeated. Default: all.")
 @Group(
@@ -54,9 +62,11 @@ def command(run: str, to: str, output: Path | None, tables: tuple[str, ...], sou
     """Write the tables of one RUN to files: traces, texts, problems, steps, tokens, alternatives, probes, answers.
 
     SQLite, Datasette and DuckDB need no export: they read the database (attach 'localent.db' (type sqlite) in DuckDB).
+    Parquet is read by pandas, polars and DuckDB. "inspect" writes one log of the whole run, which 'inspect view' opens.
 
     \b
     localent export 3fa9 --to parquet
+    localent export 3fa9 --to inspect -o logs
     localent export 3fa9 --to csv --table tokens --table traces -o somewhere
     """
     from localent.store import open_db
@@ -69,3 +79,14 @@ def command(run: str, to: str, output: Path | None, tables: tuple[str, ...], sou
             found = write(store, run_id, folder, to, tables=tables, report=bar.add)
     rows = [(str(one.path), one.n_rows, one.path.stat().st_size) for one in found]
     print_table(["file", "rows", "bytes"], rows, "json" if json_ else None, max_width=None)
+    if sum(one.n_formulas for one in found):
+        say([formulas(found)], "json" if json_ else None)
+
+
+def formulas(found: Sequence[Written]) -> str:
+    """A sentence on the texts that a spreadsheet would compute."""
+    where = ", ".join(f"{one.n_formulas:,} in {one.path.name}" for one in found if one.n_formulas)
+    return (
+        f"Texts that begin with =, +, - or @, and that a spreadsheet would compute: {where}. They are written as they"
+        " are: import these columns as text, or use --to parquet."
+    )

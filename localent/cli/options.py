@@ -52,6 +52,7 @@ def format_options(command: Function) -> Function:
     return command
 
 
+json_option = click.option("--json", "json_", is_flag=True, help="Print JSON.")
 measure_option = click.option(
     "--measure", type=click.Choice(list(MEASURES)), default="entropy", show_default=True, help="What the colours show."
 )

@@ -92,6 +92,14 @@ def echo(text: object = "", *, err: bool = False) -> None:
     click.echo(harmless(str(text)), err=err)
 
 
+def told(sentence: str, facts: dict[str, Any], as_json: bool) -> None:
+    """Print what a command did: in a sentence, or as one JSON object."""
+    if as_json:
+        click.echo(json.dumps(facts, ensure_ascii=False, allow_nan=False))
+    else:
+        echo(sentence)
+
+
 def print_records(records: Sequence[object], table: Callable[[Any], Table], form: str | None) -> None:
     """A short table for people, every field for --json and --csv."""
     from localent.report.science import full_table

@@ -9,8 +9,8 @@ import click
 
 from localent.cli import complete
 from localent.cli.arguments import Finite, Group, refuse_unused
-from localent.cli.options import PATH, db_option
-from localent.cli.output import echo
+from localent.cli.options import PATH, db_option, json_option
+from localent.cli.output import told
 from localent.cli.runs import chosen
 from localent.errors import LocalentError
 
@@ -49,7 +49,8 @@ def _look(**chosen: Any) -> Look:
     click.option("--caption/--no-caption", default=True, show_default=True, help="Print n and the intervals below."),
 )
 @db_option
-def command(run: tuple[str, ...], kind: str, output: Path, look: Look, db: Path) -> None:
+@json_option
+def command(run: tuple[str, ...], kind: str, output: Path, look: Look, db: Path, json_: bool) -> None:
     """Draw a figure of RUNs (default: all) for print: one of those that --kind lists.
 
     Of all comparisons in the database: kld (a row per file), pareto (KLD against size), or depth (KLD along the text).
@@ -83,4 +84,5 @@ def command(run: tuple[str, ...], kind: str, output: Path, look: Look, db: Path)
     if not found:
         raise LocalentError(f"These runs have no data for '{kind}': {NEEDS.get(kind, 'nothing was probed')}.")
     save_figure(found, output, look)
-    echo(f"{output}: {', '.join(cell_text(panel.title) for panel in found)}.")
+    titles = [cell_text(panel.title) for panel in found]
+    told(f"{output}: {', '.join(titles)}.", {"file": str(output), "kind": kind, "panels": titles}, json_)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from localent.cli import complete
-from localent.cli.output import echo
+from localent.cli.options import json_option
+from localent.cli.output import echo, told
 from localent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 @click.command("pull")
 @click.argument("name", shell_complete=complete.models)
 @click.option("--revision", help="Commit, tag or branch on the hub. Default: main.")
-def command(name: str, revision: str | None) -> None:
+@json_option
+def command(name: str, revision: str | None, json_: bool) -> None:
     """Fetch NAME: a model of models.toml (NAME or NAME:QUANT), any model of the hub (OWNER/REPO:QUANT), or a data set
     (gsm8k, svamp, arc, and others of tasks.toml: 'localent tasks' lists them).
 
@@ -35,19 +37,24 @@ def command(name: str, revision: str | None) -> None:
     localent pull bartowski/Llama-3.2-1B-Instruct-GGUF:Q6_K
     localent pull gsm8k
     """
+    from localent.models import datasets
+
+    is_data = name in datasets.names()
+    if is_data:
+        _refuse_revision(revision, f"{name} is a data set")
+    files = [str(path) for path in (datasets.pull(name) if is_data else [_model(name, revision)])]
+    told("\n".join(files), {"name": name, "files": files}, json_)
+    if is_data and (note := _note(name)):
+        echo(note, err=True)
+
+
+def _model(name: str, revision: str | None) -> Path:
+    """The file of a model, fetched."""
     from localent.models import datasets, hub, names, repos
 
-    if name in datasets.names():
-        _refuse_revision(revision, f"{name} is a data set")
-        for path in datasets.pull(name):
-            echo(path)
-        if note := _note(name):
-            echo(note, err=True)
-        return
     if wanted := repos.parse(name):
-        echo(_told(hub.pull_repo(wanted, revision, status=_say)))
-        return
-    echo(_pulled(*names.find(name, also=datasets.names()), revision))
+        return _told(hub.pull_repo(wanted, revision, status=_say))
+    return _pulled(*names.find(name, also=datasets.names()), revision)
 
 
 def _note(name: str) -> str | None:

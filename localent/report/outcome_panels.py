@@ -24,7 +24,7 @@ def panels(kind: str, runs: Sequence[RunFacts], db: Database) -> list[Panel]:
     """The figures of one kind, those of this module or of report.panels."""
     if kind not in MADE:
         return others.panels(kind, runs, db)
-    return [panel for run in runs if (panel := MADE[kind](run)) is not None]
+    return others.drawable(MADE[kind](run) for run in runs)
 
 
 def p_true_panel(run: RunFacts) -> Panel | None:

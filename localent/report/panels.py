@@ -5,7 +5,7 @@ Bands and whiskers are 95 % intervals by bootstrap over problems.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -159,12 +159,18 @@ def panels(kind: str, runs: Sequence[RunFacts], db: Database) -> list[Panel]:
     if kind not in KINDS:
         raise UsageError(f"No figure '{kind}'; there are {', '.join(KINDS)}.")
     if kind in PER_RUN:
-        return [panel for run in runs if (panel := PER_RUN[kind](run, db)) is not None]
+        return drawable(PER_RUN[kind](run, db) for run in runs)
     tasks = by_task(runs)
-    found = {task: panel for task, some in tasks.items() if (panel := PER_TASK[kind](some)) is not None}
+    made = {task: drawable([PER_TASK[kind](some)]) for task, some in tasks.items()}
+    found = {task: some[0] for task, some in made.items() if some}
     return [
         replace(panel, title=f"{panel.title}: {task}") if len(tasks) > 1 else panel for task, panel in found.items()
     ]
+
+
+def drawable(found: Iterable[Panel | None]) -> list[Panel]:
+    """The panels that have a line: a mean that no trace has a value for, as of 3 problems, leaves none."""
+    return [panel for panel in found if panel is not None and panel.lines]
 
 
 def curve_panel(run: RunFacts, db: Database) -> Panel | None:

@@ -1,4 +1,4 @@
-"""Tables of one run as files for other tools: CSV, JSON lines, Parquet. Rows are streamed."""
+"""Tables of one run as files for other tools: CSV, JSON lines, Parquet; or all of it as a log of Inspect. Streamed."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ import csv
 import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 from localent.errors import LocalentError, UsageError
-from localent.store import describe
+from localent.store import describe, inspect_log
 from localent.store.connect import explained
 from localent.store.db import Database
 
-FORMATS = ("parquet", "csv", "jsonl")
+FORMATS = ("parquet", "csv", "jsonl", "inspect")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a text that begins so
 CHUNK = 20_000  # rows
 SOURCES = {  # file -> relation, and how it is known which run a row belongs to
     "traces": ("trace_summary", "run_id = ?"),
@@ -42,6 +43,7 @@ class Written:
 
     path: Path
     n_rows: int
+    n_formulas: int = 0  # texts in a CSV file that a spreadsheet would compute
 
 
 def export(
@@ -49,17 +51,22 @@ def export(
 ) -> list[Written]:
     """Write tables of a run, all unless named, one file each into `folder`; `report` gets the number of rows written.
 
-    Parquet files carry each column's unit and meaning as field metadata. Raises UsageError for an unknown format or
-    table, LocalentError where the folder cannot be written.
+    Parquet files carry each column's unit and meaning as field metadata. "inspect" writes one file, the whole run.
+    Raises UsageError for an unknown format or table, LocalentError where the folder cannot be written.
     """
     if to not in FORMATS:
         raise UsageError(f"No format '{to}'; choose from {', '.join(FORMATS)}.")
     if unknown := [name for name in tables if name not in SOURCES]:
         raise UsageError(f"No table '{unknown[0]}' to export; choose from {', '.join(SOURCES)}.")
-    run_id, write = db.run(run_id).run_id, writer_of(to)
+    if to == "inspect" and tables:
+        raise UsageError("A log of Inspect holds the whole run: leave --table out.")
+    run_id = db.run(run_id).run_id
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with explained(db.path):
+            if to == "inspect":
+                return [log(db, run_id, folder / inspect_log.name_of(db, run_id), report)]
+            write = writer_of(to)
             return [one(db, run_id, name, folder / f"{name}.{to}", write, report) for name in tables or SOURCES]
     except OSError as error:
         raise LocalentError(f"Cannot write to {folder}: {error.strerror}.") from error
@@ -70,13 +77,35 @@ def one(db: Database, run_id: str, name: str, path: Path, write: Write, report: 
     relation, where = SOURCES[name]
     columns = describe.columns(db, relation)
     cursor = db.conn.execute(f"select * from {relation} where {where}", (run_id,))
-    part, counts = path.with_name(path.name + ".part"), list[int]()
+    counts, formulas = list[int](), list[int]()
+    chunks = counted(cursor, counts, report)
+    with whole(path) as part:
+        write(part, columns, noting_formulas(chunks, formulas) if path.suffix == ".csv" else chunks)
+    return Written(path, sum(counts), sum(formulas))
+
+
+def log(db: Database, run_id: str, path: Path, report: Count) -> Written:
+    """The whole run as a log of Inspect."""
+    with whole(path) as part:
+        return Written(path, inspect_log.write(db, run_id, part, report))
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Context: a file beside `path` that takes its name when it is complete, and is removed otherwise."""
+    part = path.with_name(path.name + ".part")
     try:
-        write(part, columns, counted(cursor, counts, report))
+        yield part
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
-    return Written(path, sum(counts))
+
+
+def noting_formulas(chunks: Chunks, found: list[int]) -> Chunks:
+    """The same rows; `found` gets the number of texts in each chunk that a spreadsheet would compute."""
+    for rows in chunks:
+        found.append(sum(isinstance(cell, str) and cell.startswith(FORMULA) for row in rows for cell in row))
+        yield rows
 
 
 def counted(cursor: sqlite3.Cursor, counts: list[int], report: Count) -> Chunks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -85,3 +86,36 @@ def test_each_shell_gets_its_script(shell):
     program = "from localent.cli import main; main(prog_name='localent')"
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
     assert "_LOCALENT_COMPLETE" in done.stdout
+
+
+SERVERS = {"serve", "view"}  # they answer in pages; 'serve --metadata' prints JSON
+
+
+@pytest.mark.parametrize("name", [name for name in main.commands if name not in SERVERS])
+def test_every_command_prints_json_on_request(name):
+    """The option is there, and the help of the command itself is one JSON object."""
+    assert any("--json" in param.opts for param in main.commands[name].params)
+    code, out, err = call("help", name, "--json")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert told["name"] == name
+    assert "UNSET" not in out
+
+
+def test_commands_that_write_a_file_tell_of_it_as_json(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)
+    page, copy = tmp_path / "page.html", tmp_path / "public.db"
+    told = json.loads(call("report", "-o", page, "--json")[1])
+    assert told == {"file": str(page), "bytes": page.stat().st_size, "runs": ["00123456789a", "10123456789a"]}
+    told = json.loads(call("scrub", "localent.db", "-o", copy, "--json")[1])
+    assert told == {"file": str(copy), "source": "localent.db", "bytes": copy.stat().st_size}
+    told = json.loads(call("pull", "abacus-sft", "--json")[1])
+    assert [told["name"], told["files"][0].endswith("abacus-sft-f16.gguf")] == ["abacus-sft", True]
+    assert json.loads(call("help", "--json")[1])["commands"]["sql"] == main.commands["sql"].short_help
+
+
+def test_plot_tells_of_its_figure_as_json(folder, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'localent[plot]'")
+    monkeypatch.chdir(folder)
+    told = json.loads(call("plot", "--kind", "curves", "-o", tmp_path / "a.svg", "--json")[1])
+    assert (told["file"], told["kind"], len(told["panels"]) > 0) == (str(tmp_path / "a.svg"), "curves", True)

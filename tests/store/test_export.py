@@ -188,3 +188,36 @@ def test_line_breaks_of_any_kind_come_back_from_csv(tmp_path):
     with written.path.open(newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["question"], row["solution"]) == ("a\rb", "c\nd")
+
+
+@pytest.mark.parametrize("reader", ["pandas", "polars", "duckdb"])
+def test_parquet_says_the_same_to_every_reader(db, tmp_path, reader):
+    """Numbers to the last bit, texts with any character, and nulls where the database has them."""
+    pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed: pip install 'localent[parquet]'")
+    library = pytest.importorskip(reader, reason=f"{reader} is not installed")
+    call("export", "0012", "--to", "parquet", "-o", tmp_path, "--db", db)
+    if reader == "duckdb":
+        rows = library.sql(f"select text, entropy, topk_bias from '{tmp_path}/tokens.parquet'").fetchall()
+    else:
+        frame = library.read_parquet(tmp_path / "tokens.parquet")[["text", "entropy", "topk_bias"]]
+        rows = list(frame.itertuples(index=False, name=None)) if reader == "pandas" else frame.rows()
+    missing = [row[2] for row in rows]
+    assert all(value is None or value != value for value in missing)
+    with localent.open_db(db, readonly=True) as store:
+        stored = store.tokens("0012")
+    assert sorted(row[:2] for row in rows) == sorted(zip(stored["text"], stored["entropy"], strict=True))
+
+
+def test_csv_tells_of_texts_that_a_spreadsheet_would_compute(db, tmp_path):
+    """Written as they are, and counted; a negative number is none."""
+    copy = tmp_path / "copy.db"
+    copy.write_bytes(db.read_bytes())
+    with closing(sqlite3.connect(copy)) as conn, conn:
+        conn.execute("update traces set answer = '=1+1' where run_id = '00123456789a'")
+    command = ("export", "0012", "-o", tmp_path / "out", "--db", copy, "--table", "traces")
+    code, out, err = call(*command, "--to", "csv", "--json")
+    assert (code, len(out.splitlines())) == (0, 1)
+    assert "would compute: 12 in traces.csv." in " ".join(err.split())
+    assert "=1+1" in (tmp_path / "out" / "traces.csv").read_text()
+    _, out, err = call(*command, "--to", "jsonl")
+    assert "compute" not in out + err
