@@ -252,11 +252,32 @@ def test_time_limit_covers_all_rows_together(path):
         list(rows)
 
 
-def test_time_limit_does_not_count_what_the_caller_does(path):
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that stands still until it is put forward."""
+    now = [0.0]
+    monkeypatch.setattr(read_only, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    return now
+
+
+def test_time_limit_does_not_count_what_the_caller_does(path, clock):
     _, rows = select(path, "select * from tokens a, tokens b, tokens c, tokens d, tokens e", timeout_s=1)
     next(rows)
-    time.sleep(1.1)
+    clock[0] += 100
     assert len(list(rows)) == 6**5 - 1
+
+
+def test_time_limit_counts_all_that_sqlite_does(path, clock):
+    def slow():
+        clock[0] += 0.6
+        return False
+
+    sql = "select * from tokens a, tokens b, tokens c, tokens d, tokens e"
+    guard = read_only.Guard(read_only.reader(path), path, sql, 1)
+    for _ in range(2):
+        guard(slow)
+    with pytest.raises(UsageError, match="Stopped after 1 s"):
+        list(read_only.fetch(guard, None))
 
 
 @pytest.mark.skipif(not hasattr(signal, "pthread_kill"), reason="this system cannot send itself Ctrl-C")

@@ -793,6 +793,8 @@ def test_kill_leaves_whole_traces_only(tmp_path):
     for attempt in range(4):
         with python(WRITE_FOREVER, path, attempt * 100_000) as process:
             assert process.stdout.readline() == "ready\n"
+            while not sql(path, f"select 1 from traces where sample > {attempt * 100_000} limit 1"):
+                assert process.poll() is None
             time.sleep(0.05 + 0.037 * attempt)
             process.kill()
     counts = sql(path, "select n_tokens, (select count(*) from tokens where trace_id = t.trace_id) from traces t")
