@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import threading
-import time
 from contextlib import closing, suppress
 from types import SimpleNamespace
 
