@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from localent.cli import complete
-from localent.cli.arguments import Group
-from localent.cli.options import PATH
+from localent.cli.arguments import Group, refuse_unused
+from localent.cli.options import PATH, db_option
 from localent.cli.output import echo, print_table
 from localent.cli.progress import Bar
 from localent.cli.settings import threads_option
@@ -36,12 +36,36 @@ class How:
     """The settings of the quantizer."""
 
     imatrix: Path | None
+    imatrix_from: tuple[str, ...]
+    imatrix_chunks: int | None
     requantize: bool
     pure: bool
     output_type: str | None
     embedding_type: str | None
     tensor_types: tuple[tuple[str, str], ...]
     threads: int | None
+
+    def check(self) -> None:
+        """Refuse options that do not go together."""
+        if self.imatrix and self.imatrix_from:
+            raise UsageError("--imatrix names a matrix, --imatrix-from makes one: give one of both.")
+        if not self.imatrix_from:
+            refuse_unused("A quantization without --imatrix-from", "imatrix_chunks", "db")
+        if self.imatrix_chunks is not None and self.imatrix_chunks < 1:
+            raise UsageError(f"--imatrix-chunks must be at least 1, got {self.imatrix_chunks}.")
+
+    def made(self, source: Path, target: Path, db: Path) -> How:
+        """The same with the importance matrix made, where it is to be."""
+        from localent.runs import imatrix
+        from localent.runs.passages import read_passages
+
+        if not self.imatrix_from:
+            return self
+        passages = read_passages(self.imatrix_from, db)
+        with Bar() as bar:
+            imatrix.make(str(source), passages, target, limit=self.imatrix_chunks, threads=self.threads, report=bar)
+        echo(f"Wrote {target}: --imatrix takes it another time.", err=True)
+        return replace(self, imatrix=target, imatrix_from=(), imatrix_chunks=None)
 
     def options(self, source: Path) -> QuantizeOptions:
         """The quantizer's options for a source, with its importance matrix read and checked."""
@@ -86,7 +110,15 @@ class TensorType(click.ParamType):
 @Group(
     "how",
     How,
-    click.option("--imatrix", type=PATH, help="Importance matrix, as llama-imatrix writes it."),
+    click.option("--imatrix", type=PATH, help="Importance matrix, as llama-imatrix or --imatrix-from writes it."),
+    click.option(
+        "--imatrix-from",
+        multiple=True,
+        metavar="FILE|RUN",
+        help="Make the importance matrix first: SOURCE reads plain text, JSONL of conversations, or the traces of a"
+        " run. May be repeated.",
+    ),
+    click.option("--imatrix-chunks", type=int, help="Chunks or conversations of each such text. Default: all."),
     click.option("--requantize", is_flag=True, help="Accept a source that is itself quantized: loses more."),
     click.option("--pure", is_flag=True, help="All tensors in the quant's own type, without a K-quant's mixture."),
     click.option("--output-tensor-type", "output_type", metavar="TYPE", help="Type of the output tensor."),
@@ -100,8 +132,9 @@ class TensorType(click.ParamType):
     ),
     threads_option,
 )
+@db_option
 @click.option("--json", "json_", is_flag=True, help="Print JSON, one object a line.")
-def command(source: str, files: Files, how: How, json_: bool) -> None:
+def command(source: str, files: Files, how: How, db: Path, json_: bool) -> None:
     """Make quants of SOURCE with llama.cpp's own quantizer.
 
     SOURCE is a path to a GGUF file, preferably F16, BF16 or F32, or a name of models.toml. QUANT is any type that
@@ -109,19 +142,21 @@ def command(source: str, files: Files, how: How, json_: bool) -> None:
 
     \b
     localent quantize model-f16.gguf Q8_0 Q6_K Q4_K_M Q3_K_M Q2_K
-    localent quantize model-f16.gguf IQ3_XXS --imatrix imatrix.gguf --out quants
+    localent quantize model-f16.gguf IQ3_XXS --imatrix-from notes.txt --imatrix-from chats.jsonl --out quants
     localent quantize model-f16.gguf Q4_K_M --token-embedding-type Q8_0 --tensor-type "ffn_down=Q6_K"
     """
     from localent import models
     from localent.files import identity
     from localent.runs import quantize as making
 
+    how.check()
     path = models.resolve(source)
     head = identity.identify(path)
     out = _folder(path, files.out)
     targets = making.targets(path, head.model.quant, files.quants, out, force=files.force)
     making.check_source(path, head)
-    options = how.options(path)
+    matrix = making.imatrix_target(path, head.model.quant, out, force=files.force) if how.imatrix_from else path
+    options = how.made(path, matrix, db).options(path)
     rows = (_made(path, target, quant, options) for quant, target in targets.items())
     with _stoppable():
         print_table(["quant", "file", "MB", "bits per weight", "sha256"], rows, "json" if json_ else None)

@@ -27,6 +27,7 @@ from localent.engine.interface import (
     Row,
     Rows,
     Scorer,
+    Take,
     Vocab,
 )
 from localent.engine.lanes import Coroutine, Feed, Request, Rewind, drive
@@ -45,7 +46,7 @@ __all__ = [
     "Rows",
     "Scorer",
 ]
-__all__ += ["Vocab"]
+__all__ += ["Take", "Vocab"]
 __all__ += ["Coroutine", "Feed", "Request", "Rewind", "drive", "fastest_lanes", "open"]
 __all__ += ["build_info", "check_build", "check_options", "devices", "quantize", "quants", "requirement"]
 __all__ += ["speed_of", "supports_gpu"]

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Row = npt.NDArray[np.float32]  # (n_vocab,) raw logits
 Rows = npt.NDArray[np.float32]  # (n_rows, n_vocab) raw logits
 
+Take = Callable[[str, npt.NDArray[np.float32], npt.NDArray[np.int32] | None], object]
+"""Takes a matrix's name, its inputs (n, n_in), and of a mixture the expert that each goes to, (n,)."""
+
 CTX_STEP = 256  # tokens that the context of a lane is rounded up to
 CACHE_BITS = {  # types of keys and values in the cache, as llama.cpp spells them -> bits of one number
     "f16": 16.0,
@@ -187,6 +190,10 @@ class Model(Closing, Protocol):
     def scorer(self, options: Options) -> Scorer:
         """A scorer of given texts; `options.chunk` rows of logits are held. Raises as `lanes` does."""
         ...
+
+    def watched(self, options: Options, take: Take) -> Scorer:
+        """A scorer that hands the inputs of every weight matrix to `take`. Raises LocalentError where it cannot."""
+        raise LocalentError(f"The inputs of the matrices of {self.path.name} cannot be watched: name a GGUF file.")
 
 
 class Backend(Protocol):

@@ -5,10 +5,12 @@ Two forms: a GGUF of `NAME.in_sum2` (sums of squared activations) and `NAME.coun
 
 from __future__ import annotations
 
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
+import gguf
 import numpy as np
 
 from localent.errors import LocalentError, UsageError
@@ -37,19 +39,58 @@ def read(path: Path) -> Imatrix:
         raise UsageError(f"{path} cannot be read: {error.strerror}.") from None
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, MemoryError, struct.error) as error:
         raise LocalentError(
-            f"{path} is not an importance matrix, or is cut off ({error}): make one with llama-imatrix."
+            f"{path} is not an importance matrix, or is cut off ({error}): make one with 'localent quantize"
+            " --imatrix-from'."
         ) from None
     if not found.weights:
-        raise LocalentError(f"{path} holds no importance data: make one with llama-imatrix.")
+        raise LocalentError(f"{path} holds no importance data: make one with 'localent quantize --imatrix-from'.")
     broken = next((name for name, values in found.weights.items() if not _is_sound(values)), None)
     if broken:
         raise LocalentError(
-            f"{path} has values for {broken} that are negative or not finite: make it again with llama-imatrix."
+            f"{path} has values for {broken} that are negative or not finite: make it again with 'localent quantize"
+            " --imatrix-from'."
         )
     empty = next((name for name, values in found.weights.items() if not values.any()), None)
     if empty:
-        raise LocalentError(f"{path} has nothing but zeros for {empty}: make it again with llama-imatrix.")
+        raise LocalentError(
+            f"{path} has nothing but zeros for {empty}: make it again with 'localent quantize --imatrix-from'."
+        )
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class MadeOf:
+    """What an importance matrix was made of."""
+
+    datasets: tuple[str, ...]
+    n_chunks: int
+    chunk_size: int  # tokens
+
+
+def write(path: Path, sums: dict[str, np.ndarray], counts: dict[str, np.ndarray], made_of: MadeOf) -> None:
+    """Write a matrix as llama-imatrix does, whole or not at all.
+
+    sums: tensor -> (n_experts, n_in) of squared inputs; counts: tensor -> (n_experts,) inputs.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    writer = gguf.GGUFWriter(partial, "imatrix")
+    writer.add_type("imatrix")
+    writer.add_array("imatrix.datasets", list(made_of.datasets))
+    writer.add_uint32("imatrix.chunk_count", made_of.n_chunks)
+    writer.add_uint32("imatrix.chunk_size", made_of.chunk_size)
+    for name in sorted(sums):
+        writer.add_tensor(name + SUMS, sums[name].astype(np.float32))
+        writer.add_tensor(name + COUNTS, counts[name].astype(np.float32).reshape(-1, 1))
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        partial.replace(path)
+    except OSError as error:
+        raise LocalentError(f"{path} could not be written: {error.strerror}.") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _is_sound(values: np.ndarray) -> bool:

@@ -31,19 +31,37 @@ def names(quants: Sequence[str]) -> list[str]:
 
 def targets(source: Path, source_quant: str, quants: Sequence[str], out: Path, *, force: bool) -> dict[str, Path]:
     """Quant -> file to write. Raises UsageError before anything is written."""
-    part = PART.match(source.name)
-    stem = part["stem"] if part else source.stem
-    for ending in (source_quant, source_quant.lower()):
-        stem = stem.removesuffix(f"-{ending}").removesuffix(f".{ending}")
+    stem = _stem(source, source_quant)
     found = {quant: out / f"{stem}-{quant}.gguf" for quant in names(quants)}
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: name a folder with --out.")
     for target in found.values():
-        if target.exists() and target.resolve() == source.resolve():
-            raise UsageError(f"{target} is the source itself: name another folder with --out.")
-        if target.exists() and not force:
-            raise UsageError(f"{target} exists already: replace it with --force, or name another folder with --out.")
+        _refuse_existing(target, source, force=force)
     return found
+
+
+def imatrix_target(source: Path, source_quant: str, out: Path, *, force: bool) -> Path:
+    """The file for an importance matrix that is made on the way. Raises UsageError where there is one."""
+    target = out / f"{_stem(source, source_quant)}-imatrix.gguf"
+    _refuse_existing(target, source, force=force)
+    out.mkdir(parents=True, exist_ok=True)
+    return target
+
+
+def _stem(source: Path, source_quant: str) -> str:
+    """The name of a model's file without its part and its quant."""
+    part = PART.match(source.name)
+    stem = part["stem"] if part else source.stem
+    for ending in (source_quant, source_quant.lower()):
+        stem = stem.removesuffix(f"-{ending}").removesuffix(f".{ending}")
+    return stem
+
+
+def _refuse_existing(target: Path, source: Path, *, force: bool) -> None:
+    if target.exists() and target.resolve() == source.resolve():
+        raise UsageError(f"{target} is the source itself: name another folder with --out.")
+    if target.exists() and not force:
+        raise UsageError(f"{target} exists already: replace it with --force, or name another folder with --out.")
 
 
 def check_source(source: Path, head: identity.Identity) -> None:
@@ -70,7 +88,7 @@ def matrix_for(source: Path, path: Path) -> Imatrix:
     elif other := next((n for n in columns if n != OUTPUT and sizes.get(n, columns[n]) != columns[n]), None):
         why = f"it has {sizes[other]:,} columns for {other}, {source.name} has {columns[other]:,}"
     if why:
-        raise LocalentError(f"{path.name} is of another model: {why}; make one of this model with llama-imatrix.")
+        raise LocalentError(f"{path.name} is of another model: {why}; make one of this model with --imatrix-from.")
     return found
 
 
@@ -100,7 +118,9 @@ def _reason(said: str, source: Path, target: Path, quant: str) -> str:
             "or accept the double loss with --requantize."
         )
     if "importance matrix" in said or "imatrix!" in said:
-        return f"{quant} needs an importance matrix: make one with llama-imatrix and name it with --imatrix."
+        return (
+            f"{quant} needs an importance matrix: make one of a text with --imatrix-from, or name one with --imatrix."
+        )
     if broken := re.search("tensor '(.+?)' has invalid data", said):
         return _not_finite(source, broken[1])
     if "iostream error" in said:

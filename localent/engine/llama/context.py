@@ -37,8 +37,13 @@ def check_options(options: Options) -> None:
         raise UsageError(f"--cache-type-v {options.type_v} needs flash attention, which is off: use f16.")
 
 
-def new_context(model: Weights, options: Options, streams: int, *, n_outputs: int) -> Pointer:
-    """A context of `streams` independent sequences that shows at most n_outputs rows of logits a decode."""
+def new_context(
+    model: Weights, options: Options, streams: int, *, n_outputs: int, watch: object | None = None
+) -> Pointer:
+    """A context of `streams` independent sequences that shows at most n_outputs rows of logits a decode.
+
+    watch: llama.cpp's callback for every operation of a decode, which the caller keeps alive.
+    """
     params = C.llama_context_default_params()
     params.n_seq_max, params.n_outputs_max = streams, n_outputs
     params.n_ctx = streams * (-(-options.n_ctx // CTX_STEP) * CTX_STEP)
@@ -49,6 +54,8 @@ def new_context(model: Weights, options: Options, streams: int, *, n_outputs: in
     params.kv_unified = False  # one stream a lane: what makes lanes independent to the last bit
     params.swa_full = True  # a sliding window's cache must keep what a rewind comes back to
     params.no_perf = True
+    if watch is not None:
+        params.cb_eval = watch
     log.clear()
     with interrupts.held():
         context = C.llama_init_from_model(model.handle, params)

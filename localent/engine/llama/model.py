@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from localent.engine.interface import Options
+from localent.engine.interface import Options, Take
 from localent.engine.llama.engine import LlamaEngine
 from localent.engine.llama.scorer import LlamaScorer
+from localent.engine.llama.watching import WatchedScorer
 from localent.engine.llama.weights import Weights
 from localent.files.header import read_header
 
@@ -25,6 +26,10 @@ class LlamaModel(Weights):
     def scorer(self, options: Options) -> LlamaScorer:
         """A scorer of given texts."""
         return LlamaScorer(self, options)
+
+    def watched(self, options: Options, take: Take) -> WatchedScorer:
+        """A scorer that hands the inputs of every weight matrix to `take`."""
+        return WatchedScorer(self, options, take)
 
     @cached_property
     def _kv_bytes_per_token(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from localent.engine.interface import Options, Rows, Scorer
-from localent.engine.llama.bindings import C
+from localent.engine.llama.bindings import C, Pointer
 from localent.engine.llama.context import Batch, check_options, decode, free_context, new_context, rows
 from localent.engine.llama.weights import Weights
 from localent.errors import LocalentError
@@ -23,8 +23,14 @@ class LlamaScorer(Scorer):
         check_options(options)
         self.model, self.options = model, options
         self.name, self.n_vocab = model.path.name, model.vocab.n_tokens
-        self._context = new_context(model, options, 1, n_outputs=options.chunk)
+        self._context = self._new_context()
         self._memory, self.n_fed, self.can_keep = C.llama_get_memory(self._context), 0, model.can_rewind
+
+    def _new_context(self) -> Pointer:
+        return self._made_context(None)
+
+    def _made_context(self, watch: object) -> Pointer:
+        return new_context(self.model, self.options, 1, n_outputs=self.options.chunk, watch=watch)
 
     def keep(self, n_tokens: int) -> None:
         """Forget all but the first n_tokens tokens fed. Raises LocalentError where a model cannot keep a part."""
