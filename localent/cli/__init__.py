@@ -43,6 +43,7 @@ from localent.cli import (
     sql,
     study,
     tasks,
+    view,
 )
 from localent.cli.group import Commands, Notes
 from localent.cli.options import PATH
@@ -65,6 +66,7 @@ GROUPS = {  # in the order in which people meet them: title -> commands, each wi
         importance: "Find the steps that decide the answer.",
         replay: "Try abstaining, voting and early stopping.",
         study: "Judge the claims about reasoning.",
+        view: "Follow runs in a browser.",
         report: "Write one HTML page of runs.",
         plot: "Draw a figure for print.",
         export: "Write the tables of a run to files.",

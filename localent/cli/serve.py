@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import click
@@ -18,7 +19,7 @@ from localent.errors import LocalentError
 @click.option("--metadata", "only_metadata", is_flag=True, help="Print Datasette's metadata as JSON and stop.")
 @db_option
 def command(port: int, open_: bool, only_metadata: bool, db: Path) -> None:
-    """Open a database in Datasette on this machine: browse, facet, and run the ready-made queries.
+    """Open a database in Datasette on this machine: views and ready-made queries first, trace ids lead to the traces.
 
     Needs Datasette: pip install "localent[serve]". Ctrl-C ends it.
 
@@ -30,7 +31,7 @@ def command(port: int, open_: bool, only_metadata: bool, db: Path) -> None:
     from tempfile import TemporaryDirectory
 
     from localent.store import open_db
-    from localent.store.datasette import metadata, write_metadata
+    from localent.store.datasette import linkable, metadata, write_metadata
 
     if only_metadata:
         refuse_unused("--metadata", "port", "open_")
@@ -39,15 +40,20 @@ def command(port: int, open_: bool, only_metadata: bool, db: Path) -> None:
             click.echo(json.dumps(metadata(store), ensure_ascii=False, indent=1))
             return
         with TemporaryDirectory(prefix="localent-") as folder:
-            served(db, write_metadata(store, Path(folder)), port, open_)
+            file = linkable(db, Path(folder))
+            about = write_metadata(store, Path(folder), file.stem)
+            served([str(file), "--metadata", str(about)], port, open_)
 
 
-def served(db: Path, metadata: Path, port: int, open_: bool) -> None:
-    """Run Datasette until it is stopped; 5 s a query, on this machine's own address only."""
+def served(what: list[str], port: int, open_: bool) -> None:
+    """Run Datasette on these files until it is stopped; 5 s a query, on this machine's own address only."""
     import subprocess
 
-    command = [*datasette(), "serve", str(db), "--metadata", str(metadata), "--host", "127.0.0.1", "--port", str(port)]
+    program = datasette()
+    command = [*program, "serve", *what, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--setting", "sql_time_limit_ms", "5000", "--setting", "facet_time_limit_ms", "1000"]
+    if program[0] == sys.executable:  # another Python's Datasette cannot import this package
+        command += ["--plugins-dir", str(files("localent.report") / "for_datasette")]
     try:
         done = subprocess.run([*command, *(["--open"] if open_ else [])], check=False)
     except KeyboardInterrupt:

@@ -128,11 +128,20 @@ class RunFacts:
 def facts(db: Database, run_ids: Sequence[str]) -> list[RunFacts]:
     """Each run once. Runs of one model and quant are named by what differs: "abacus-sft F16 (lanes 16)"."""
     runs = list({run.run_id: run for run in (RunFacts(db, run_id) for run_id in run_ids)}.values())
-    for name in dict.fromkeys(run.name for run in runs):
-        alike = [run for run in runs if run.name == name]
-        for run, words in zip(alike, differing([run.settings for run in alike]), strict=True):
-            run.name = f"{name} ({words or run.run_id[:4]})" if len(alike) > 1 else name
+    names = told_apart([run.name for run in runs], [run.settings for run in runs], [run.run_id for run in runs])
+    for run, name in zip(runs, names, strict=True):
+        run.name = name
     return runs
+
+
+def told_apart(names: Sequence[str], settings: Sequence[Mapping[str, object]], run_ids: Sequence[str]) -> list[str]:
+    """The names of runs; equal ones get what differs in their settings, or else the beginnings of their ids."""
+    found = list(names)
+    for name in dict.fromkeys(names):
+        alike = [i for i, one in enumerate(names) if one == name]
+        for i, words in zip(alike, differing([settings[i] for i in alike]), strict=True):
+            found[i] = f"{name} ({words or run_ids[i][:4]})" if len(alike) > 1 else name
+    return found
 
 
 def differing(settings: Sequence[Mapping[str, object]]) -> list[str]:

@@ -93,12 +93,17 @@ ROOMS = {
     "report": Room(
         "results as terminal text, tables, figures and the page",
         "errors records stopping store analysis compare study",
-        "jinja2 markupsafe matplotlib numpy",
+        "datasette jinja2 markupsafe matplotlib numpy",
+    ),
+    "view": Room(
+        "the page over HTTP on this machine, following runs while they work",
+        "errors records store runs analysis report",
+        "numpy starlette uvicorn",
     ),
     "cli": Room(
         "the commands; the only place that prints",
         "errors records measure stopping files engine machine tasks tracing store models runs analysis compare study"
-        " doctor report",
+        " doctor report view",
         "click tqdm",
     ),
 }

@@ -2,126 +2,25 @@
 
 from __future__ import annotations
 
-import base64
 import json
-import os
 import re
-import shutil
-import socket
 import sqlite3
-import subprocess
-import time
-import urllib.request
-from contextlib import closing, contextmanager
+from contextlib import closing
 
 import pytest
+from helpers.browser import needed, session
 from helpers.made import HOSTILE, made
 
 from localent.report.page import write_page
 from localent.store import open_db
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--hide-scrollbars"]
-FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-PATIENCE = 60  # seconds
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with chromedriver on this machine")
-
-
-class Browser:
-    """A session of WebDriver, over plain HTTP."""
-
-    def __init__(self, port: int, profile) -> None:
-        self.base = f"http://127.0.0.1:{port}"
-        options = {"binary": BROWSER, "args": [*FLAGS, f"--user-data-dir={profile}"]}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": options}
-        wanted["goog:loggingPrefs"] = {"browser": "ALL", "performance": "ALL"}
-        self.base += f"/session/{self.post('/session', {'capabilities': {'alwaysMatch': wanted}})['sessionId']}"
-
-    def post(self, path: str, body: dict, method: str = "POST"):
-        data = json.dumps(body).encode() if method == "POST" else None
-        request = urllib.request.Request(self.base + path, data, {"Content-Type": "application/json"}, method=method)
-        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=PATIENCE) as reply:
-            return json.load(reply)["value"]
-
-    def open(self, url: str) -> None:
-        self.post("/url", {"url": url})
-        self.wait("return document.body.dataset.ready === '1'")
-
-    def run(self, script: str, *arguments):
-        return self.post("/execute/sync", {"script": script, "args": list(arguments)})
-
-    def wait(self, script: str):
-        deadline = time.monotonic() + PATIENCE
-        while not (found := self.run(script)):
-            assert time.monotonic() < deadline, script
-            time.sleep(0.05)
-        return found
-
-    def devtools(self, command: str, **params):
-        return self.post("/goog/cdp/execute", {"cmd": command, "params": params})
-
-    def log(self, kind: str) -> list[dict]:
-        return self.post("/se/log", {"type": kind})
-
-    def keys(self, *keys: str) -> None:
-        actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
-        self.post("/actions", {"actions": [{"type": "key", "id": "keys", "actions": actions}]})
-
-    def hover(self, selector: str) -> None:
-        """Move the mouse over the first element that matches."""
-        self.run(
-            "document.querySelector(arguments[0]).scrollIntoView({block: 'center', behavior: 'instant'})", selector
-        )
-        box = "const r = document.querySelector(arguments[0]).getClientRects()[0];"
-        x, y = self.run(f"{box} return [r.left + r.width / 2, r.top + r.height / 2]", selector)
-        moves = [{"type": "pointerMove", "duration": 0, "x": round(x + d), "y": round(y)} for d in (-300, 0)]
-        moves[0]["x"] = max(moves[0]["x"], 0)
-        self.post("/actions", {"actions": [{"type": "pointer", "id": "mouse", "actions": moves}]})
-
-    def view(self, width: int, height: int, scheme: str = "light") -> None:
-        self.devtools(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
-        )
-        features = [{"name": "prefers-color-scheme", "value": scheme}]
-        self.devtools("Emulation.setEmulatedMedia", features=features)
-
-    def screenshot(self, name: str) -> None:
-        """Into the folder LOCALENT_SCREENSHOTS, where one is named."""
-        if folder := os.environ.get("LOCALENT_SCREENSHOTS"):
-            with open(f"{folder}/{name}.png", "wb") as file:
-                file.write(base64.b64decode(self.post("/screenshot", {}, "GET")))
-
-
-@contextmanager
-def driver():
-    """A chromedriver on a free port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen([DRIVER, f"--port={port}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while True:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            assert time.monotonic() < deadline, "chromedriver does not answer"
-            time.sleep(0.05)
-        yield port
-    finally:
-        process.terminate()
-        process.wait()
+pytestmark = needed
 
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    with driver() as port:
-        session = Browser(port, tmp_path_factory.mktemp("profile"))
-        try:
-            yield session
-        finally:
-            session.post("", {}, "DELETE")
+    with session(tmp_path_factory.mktemp("profile")) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

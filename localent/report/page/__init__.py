@@ -3,6 +3,9 @@
 Tokens, alternatives and answers are embedded as JSON, gzipped, in base64, in chunks of several traces: a browser
 unpacks a chunk when one of its traces is opened. A content security policy by hash allows this page's own script and
 style and nothing else, so that text of a model or a data set can never act, only be read.
+
+`localent view` serves the same page: a frame without data, whose script asks for traces as they come, and the sections
+of findings and figures whenever they were computed anew.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +35,9 @@ from localent.report.table import cell_text, csv_lines
 from localent.store import traces
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+
+    from localent.records import Problem
     from localent.store import Database
 
 COMPARED = {  # column of the table comparisons -> its name on the page
@@ -41,6 +48,8 @@ COMPARED = {  # column of the table comparisons -> its name on the page
     "accuracy_candidate": "accuracy, candidate", "right_to_wrong": "right to wrong", "wrong_to_right": "wrong to right",
     "mcnemar_p": "McNemar p, exact", "length_ratio": "length ratio",
 }  # fmt: skip
+INDEXED: tuple[str, ...] = ("trace_id", "problem_id", "sample", "correct", "answer", "n_tokens", "n_steps")
+INDEXED += ("mean_entropy", "answer_entropy_half", "finish")  # columns of trace_summary that the list of traces shows
 CHUNK = 20  # traces unpacked at a time
 Cells = list[Any]  # JSON
 COMPRESSION = 6
@@ -66,22 +75,77 @@ def write_page(
     """Write the page of these runs and return its size in bytes. report: takes 1 for every trace packed."""
     runs = facts(db, run_ids)
     figures = list(drawn_figures(runs, db))
-    lead = leading(figures, len(runs))
-    chunks = list(packed_traces(db, runs, report))
     text = render(
         title=title or title_of(runs) or "Comparisons",
-        runs=[run_row(run, db) for run in runs],
-        verdicts=[(run.name, run.run_id, terminal.reading(run.judged(db))) for run in runs],
-        differences=differences(runs),
-        lead=lead,
-        figures=[figure for figure in figures if figure is not lead],
-        matrix=matrix(runs, db),
-        comparisons=comparison_rows(db, runs),
+        kind="file",
+        home=None,
+        **sections_of(db, runs, figures),
         mechanisms=MEANING,
+        chunks=list(packed_traces(db, runs, report)),
         index=packed(index_of(db, runs, figures)),
-        chunks=chunks,
     )
     return save(text, path)
+
+
+def frame(title: str, home: str | None = None) -> str:
+    """The page without data, for a server that has it. home: the address of a page that lists others."""
+    return render(title=title, kind="live", home=home, mechanisms=MEANING, chunks=())
+
+
+def trace_page(db: Database, trace_id: int) -> str:
+    """A page of one trace that stands by itself."""
+    seen, names = traces.seen(db, trace_id), ", ".join(INDEXED)
+    (row,) = db.query(f"select {names} from trace_summary where trace_id = ?", trace_id)
+    run = cell_text(f"{seen.model} {seen.quant}")
+    index = {"runs": [run], "csv": {}, "chunk": CHUNK, "measures": measures()}
+    index |= {"problems": [problem_cells(seen.problem)], "traces": [trace_cells(list(row.values()), 0, 0)]}
+    return render(
+        title=f"{run} on {seen.task}: trace {trace_id}",
+        kind="trace",
+        home=None,
+        mechanisms=MEANING,
+        index=packed(index),
+        chunks=[packed([for_page(traces.drawn(db, trace_id))])],
+    )
+
+
+def listing(title: str, links: Sequence[tuple[str, str, str]]) -> str:
+    """A page of links, each with a note: (address, text, note)."""
+    from markupsafe import Markup
+
+    style = source("page.css")
+    policy = f"default-src 'none'; style-src '{digest(style)}'; img-src data:; base-uri 'none'; form-action 'none'"
+    template = templates().get_template("listing.html")
+    return template.render(title=title, links=links, policy=policy, style=Markup(style))
+
+
+def sections(db: Database, run_ids: Sequence[str]) -> str:
+    """Overview, findings, figures and runs as HTML, and packed in the element `extra` the data behind them."""
+    runs = facts(db, run_ids)
+    figures = list(drawn_figures(runs, db))
+    extra = {
+        "csv": csv_files(figures),
+        "mechanisms": {str(k): v for run in runs for k, v in mechanisms_of(run).items()},
+    }
+    text = templates().get_template("sections.html").render(sections_of(db, runs, figures))
+    return f'{text}<script type="text/plain" id="extra">{packed(extra)}</script>\n'
+
+
+def sections_of(db: Database, runs: Sequence[RunFacts], figures: Sequence[Figure]) -> dict[str, object]:
+    """What the template of the sections needs."""
+    from markupsafe import Markup
+
+    lead = leading(figures, len(runs))
+    return {
+        "runs": [run_row(run, db) for run in runs],
+        "verdicts": [(run.name, run.run_id, terminal.reading(run.judged(db))) for run in runs],
+        "differences": differences(runs),
+        "lead": lead,
+        "figures": [figure for figure in figures if figure is not lead],
+        "matrix": matrix(runs, db),
+        "comparisons": comparison_rows(db, runs),
+        "Markup": Markup,
+    }
 
 
 def index_of(db: Database, runs: Sequence[RunFacts], figures: Sequence[Figure]) -> dict[str, object]:
@@ -89,12 +153,17 @@ def index_of(db: Database, runs: Sequence[RunFacts], figures: Sequence[Figure]) 
     problems = problem_rows(db, runs)
     return {
         "runs": [run.name for run in runs],
-        "csv": {figure.name: csv_of(figure.panel) for figure in figures},
+        "csv": csv_files(figures),
         "problems": list(problems.values()),
         "traces": trace_rows(db, runs, list(problems)),
         "chunk": CHUNK,
-        "measures": {name: asdict(measure) for name, measure in MEASURES.items()},
+        "measures": measures(),
     }
+
+
+def measures() -> dict[str, dict[str, object]]:
+    """The measures that colour the tokens, with their units and levels, as the script reads them."""
+    return {name: asdict(measure) for name, measure in MEASURES.items()}
 
 
 def title_of(runs: Sequence[RunFacts]) -> str:
@@ -116,18 +185,33 @@ def save(text: str, path: Path) -> int:
 
 
 def render(**parts: object) -> str:
-    """The page from its template. Everything is escaped except what this package drew or packed itself."""
-    from jinja2 import Environment, StrictUndefined
+    """The page from its template. Everything is escaped except what this package drew or packed itself.
+
+    kind: "file", a page with all its data; "live", one that asks a server for them; "trace", one trace by itself.
+    """
     from markupsafe import Markup
 
-    home = files(__package__)
-    script, style = ((home / name).read_text("utf-8").strip() for name in ("page.js", "page.css"))
+    live, script, style = parts["kind"] == "live", source("page.js"), source("page.css")
     policy = f"default-src 'none'; script-src '{digest(script)}'; style-src '{digest(style)}'; img-src data:;"
-    policy += " base-uri 'none'; form-action 'none'"
-    template = Environment(autoescape=True, undefined=StrictUndefined).from_string((home / "page.html").read_text())
-    made = f"localent {localent.__version__}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
-    parts |= {"script": Markup(script), "style": Markup(style), "policy": policy, "made": made, "Markup": Markup}
-    return template.render(parts)
+    policy += " base-uri 'none'; form-action 'none'" + ("; connect-src 'self'" if live else "")
+    made = f"localent {localent.__version__}" + ("" if live else f", {datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
+    parts |= {"script": Markup(script), "style": Markup(style), "policy": policy, "made": made, "live": live}
+    return templates().get_template("page.html").render(parts)
+
+
+def source(name: str) -> str:
+    """A file beside this one, without the white space around it."""
+    return (files(__package__) / name).read_text("utf-8").strip()
+
+
+@cache
+def templates() -> Environment:
+    """The templates. They escape all values."""
+    from jinja2 import DictLoader, Environment, StrictUndefined
+
+    names = ("page.html", "sections.html", "listing.html")
+    loader = DictLoader({name: source(name) for name in names})
+    return Environment(autoescape=True, undefined=StrictUndefined, loader=loader)
 
 
 def digest(text: str) -> str:
@@ -179,6 +263,11 @@ def matrix_cells(s: Summary) -> dict[str, str]:
         "AUROC, answer entropy half-way": "-" if half is None else number(half, 1, 2),
         "gain by the end, nats": "-" if gain is None else number(gain, 1, 2),
     }
+
+
+def csv_files(figures: Sequence[Figure]) -> dict[str, str]:
+    """Name of a figure -> its data as CSV."""
+    return {figure.name: csv_of(figure.panel) for figure in figures}
 
 
 def csv_of(panel: Panel) -> str:
@@ -239,25 +328,32 @@ def problem_rows(db: Database, runs: Sequence[RunFacts]) -> dict[tuple[str, str]
         used = {p for run in runs if run.summary.task == task for p in run.traces.problems.tolist()}
         for p in db.problems(task):
             if p.problem_id in used:
-                choices = [[choice.label, choice.text] for choice in p.choices]
-                found[task, p.problem_id] = [p.source_id, p.question, p.answer, choices, p.solution or ""]
+                found[task, p.problem_id] = problem_cells(p)
     return found
+
+
+def problem_cells(p: Problem) -> Cells:
+    """A problem as the script reads it."""
+    return [p.source_id, p.question, p.answer, [[choice.label, choice.text] for choice in p.choices], p.solution or ""]
 
 
 def trace_rows(db: Database, runs: Sequence[RunFacts], problems: Sequence[tuple[str, str]]) -> list[Cells]:
     """A row for each trace, in the order in which they are packed. problems: in the order of the index."""
     place = {key: i for i, key in enumerate(problems)}
-    names = ("trace_id", "problem_id", "sample", "correct", "answer", "n_tokens", "n_steps", "mean_entropy", "finish")
     rows = []
     for r, run in enumerate(runs):
-        columns = db.traces(run.run_id, (*names, "answer_entropy_half"))
         kinds = mechanisms_of(run)
-        for trace_id, problem, sample, correct, answer, n, steps, mean, finish, half in zip(
-            *columns.values(), strict=True
-        ):
-            row = [str(trace_id), r, place[run.summary.task, problem], sample, correct, answer, n, steps]
-            rows.append([*row, rounded(mean), rounded(half), kinds.get(trace_id, ""), int(finish == "length")])
+        for cells in zip(*db.traces(run.run_id, INDEXED).values(), strict=True):
+            trace_id, problem = cells[:2]
+            rows.append(trace_cells(cells, r, place[run.summary.task, problem], kinds.get(trace_id, "")))
     return rows
+
+
+def trace_cells(cells: Sequence[Any], run: int, problem: int, mechanism: str = "") -> Cells:
+    """A row of the list of traces as the script reads it. cells: the columns INDEXED; run, problem: their places."""
+    trace_id, _, sample, correct, answer, n, steps, mean, half, finish = cells
+    row = [str(trace_id), run, problem, sample, correct, answer, n, steps, rounded(mean), rounded(half)]
+    return [*row, mechanism, int(finish == "length")]
 
 
 def mechanisms_of(run: RunFacts) -> dict[int, str]:

@@ -1,16 +1,16 @@
 "use strict";
 (() => {
   // --- unpacking: base64, gzip, JSON -------------------------------------------------------------------------------
-  const bytesOf = (id) => {
-    const text = atob(document.getElementById(id).textContent.trim());
+  const bytesOf = (id, home) => {
+    const text = atob(home.getElementById(id).textContent.trim());
     const bytes = new Uint8Array(text.length);
     for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
     return bytes;
   };
 
-  const unpack = async (id) => {
+  const unpack = async (id, home = document) => {
     if (typeof DecompressionStream === "undefined") throw new Error("this browser is too old to unpack them. Open the file in a newer one.");
-    return new Response(new Blob([bytesOf(id)]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+    return new Response(new Blob([bytesOf(id, home)]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
   };
 
   // --- small helpers -----------------------------------------------------------------------------------------------
@@ -60,7 +60,8 @@
       rows.push(i);
     });
     const by = f.order.value;
-    if (by !== "") rows.sort((a, b) => (data.traces[b][by] ?? -1) - (data.traces[a][by] ?? -1));
+    if (by === "new") rows.reverse();
+    else if (by !== "") rows.sort((a, b) => (data.traces[b][by] ?? -1) - (data.traces[a][by] ?? -1));
     return rows;
   };
   const row = (i) => {
@@ -86,6 +87,7 @@
 
   // --- one trace ---------------------------------------------------------------------------------------------------
   const traceData = async (i) => {
+    if (live) return (await got(`traces/${data.traces[i][ID]}.json`)).json();
     const n = Math.floor(i / data.chunk);
     if (!chunks.has(n)) {
       if (chunks.size > 30) chunks.delete(chunks.keys().next().value);
@@ -325,19 +327,92 @@
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 1000);
   });
-  const choices = (select, values) => select.append(...values.map(([value, text]) => el("option", { value }, text)));
-  unpack("index").then((all) => {
-    data = all;
-    choices(filters.elements.run, data.runs.map((name, i) => [i, name]));
-    const outcomes = new Map();
+  const choices = (select, values) => {
+    const value = select.value;
+    select.replaceChildren(select.options[0], ...values.map(([value, text]) => el("option", { value }, text)));
+    select.value = value;
+  };
+  const count = () => {  // what depends on all traces
+    const outcomes = new Map(), counts = new Map();
     for (const t of data.traces) outcomes.set(same(t), (outcomes.get(same(t)) ?? 0) | (t[RIGHT] ? 1 : 2));
     for (const [key, seen] of outcomes) if (seen === 3) flipped.add(key);
-    const counts = new Map();
     for (const t of data.traces) if (t[MECHANISM]) counts.set(t[MECHANISM], (counts.get(t[MECHANISM]) ?? 0) + 1);
+    choices(filters.elements.run, data.runs.map((name, i) => [i, name]));
     choices(filters.elements.mechanism, [...counts].sort().map(([name, n]) => [name, `${name} (${n})`]));
+  };
+  const linked = () => {  // the trace that the address names
+    const asked = location.hash.match(/^#trace=(\d+)$/);
+    return asked && data ? data.traces.findIndex((t) => t[ID] === asked[1]) : -1;
+  };
+  const begin = () => {
+    count();
     filter();
     document.body.dataset.ready = "1";
-    const asked = location.hash.match(/^#trace=(\d+)$/), i = asked ? data.traces.findIndex((t) => t[ID] === asked[1]) : -1;
-    if (i >= 0) openTrace(i, true);
-  }).catch((error) => { $("count").textContent = "The traces in this file cannot be shown: " + error.message; });
+    if (linked() >= 0) openTrace(linked(), true);
+    else if (data.traces.length === 1 && filters.parentNode.hidden) openTrace(0);
+  };
+
+  // --- a database followed while runs write to it: the pages of localent view ---------------------------------------
+  const live = document.body.dataset.live !== undefined, NEWEST = 5, SOON = 500, PAUSE = 2000, LATER = 10000;  // ms
+  let boot = null, analysed = 0;
+  const got = async (path) => {
+    const reply = await fetch(path);
+    if (!reply.ok) throw new Error((await reply.text()).trim());
+    return reply;
+  };
+  const work = (runs) => $("work").replaceChildren(...runs.map((run) => el("div", { class: "run" },
+    el("a", { href: run.href }, run.name), ...(run.total ? [el("progress", { max: run.total, value: run.done, "aria-label": run.name })] : []), el("p", {}, run.text))));
+  const arrived = () => {
+    const held = list.querySelector(":focus")?.closest("li")?.dataset.i, n = Math.max(shown, PAGE);
+    count();
+    filter();
+    while (shown < Math.min(n, found.length)) grow();
+    if (held !== undefined) list.querySelector(`[data-i="${held}"] button`)?.focus();
+    $("newest").replaceChildren(...data.traces.map((_, i) => i).slice(-NEWEST).reverse().map(row));
+  };
+  const analyse = async (version) => {
+    const text = await (await got("analysis")).text();
+    const there = new DOMParser().parseFromString(text, "text/html"), extra = there.getElementById("extra");
+    const known = extra ? await unpack("extra", there) : { csv: {}, mechanisms: {} };
+    const opened = new Set([...document.querySelectorAll("#analysis details[open] summary")].map((summary) => summary.textContent));
+    for (const t of data.traces) t[MECHANISM] = known.mechanisms[t[ID]] ?? "";
+    data.csv = known.csv;
+    $("analysis").replaceChildren(...there.body.childNodes);
+    for (const summary of document.querySelectorAll("#analysis summary")) if (opened.has(summary.textContent)) summary.parentNode.open = true;
+    analysed = version;
+    arrived();
+  };
+  const poll = async () => {
+    const asked = new URLSearchParams({ boot: boot ?? "", traces: data?.traces.length ?? 0, problems: data?.problems.length ?? 0 });
+    const news = await (await got(`live?${asked}`)).json();
+    if (boot !== null && news.boot !== boot) return location.reload();
+    const first = data === null;
+    data ??= { traces: [], problems: [], csv: {}, measures: news.measures };
+    boot = news.boot;
+    data.runs = news.runs;
+    data.problems.push(...news.problems);
+    data.traces.push(...news.traces);
+    if (first) begin();
+    if (first || news.traces.length) arrived();
+    work(news.work);
+    $("state").textContent = news.state;
+    if (news.analysis > analysed) await analyse(news.analysis);
+    return analysed ? PAUSE : SOON;
+  };
+  const follow = async () => {
+    let pause = LATER;
+    try {
+      pause = await poll();
+    } catch (error) {
+      $("state").textContent = error instanceof TypeError ? "localent view does not answer any more: start it again with the same command." : error.message;
+    }
+    setTimeout(follow, document.hidden ? LATER : pause);
+  };
+
+  if (live) {
+    $("newest").addEventListener("click", (event) => { const li = event.target.closest("li"); if (li) openTrace(Number(li.dataset.i), true); });
+    window.addEventListener("hashchange", () => { const i = linked(); if (i >= 0 && i !== open) openTrace(i, true); });
+    follow();
+  } else unpack("index").then((all) => { data = all; begin(); })
+    .catch((error) => { $("count").textContent = "The traces in this file cannot be shown: " + error.message; });
 })();
