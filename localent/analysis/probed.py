@@ -120,6 +120,13 @@ class Probed:
         """Values (n, J_max + 1) half-way: (n,); NaN for a trace of one step, whose half is its start."""
         return np.where(self.n_steps >= 2, self.at(values, HALF), np.nan)
 
+    def from_end(self, values: Array, steps: Sequence[int]) -> Array:
+        """Values (n, J_max + 1) at K + s for each s <= 0 of the steps: (n, n_s), NaN where that was not probed."""
+        wanted = self.n_steps[:, None] + np.asarray(steps, float)
+        hit = self.k[:, :, None] == wanted[:, None, :]
+        column = np.argmax(hit, axis=1)
+        return np.where(hit.any(1), np.take_along_axis(values, column, axis=1), np.nan)
+
     def at_end(self, values: Array) -> Array:
         """The value at the last probe: (n, J_max + 1) -> (n,)."""
         return np.take_along_axis(values, self.last_probe[:, None], axis=1)[:, 0]

@@ -6,14 +6,14 @@ matplotlib is an extra, `pip install "localent[plot]"`, and is imported only whe
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localent.errors import LocalentError, UsageError
-from localent.report.panels import FEW, Line, Panel
+from localent.report.panels import BAND, FEW, Line, Panel
 from localent.report.table import cell_text
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ STYLE = {
 }  # fmt: skip
 WIDTH, HEIGHT, ROW = 4.6, 3.4, 0.2  # inches; of one row of dots
 DPI = 300
+MANY = 6  # the bands of more curves than this would be one grey area
+UNDRAWN = "The 95 % intervals of so many curves are not drawn; 'localent report' has them as CSV."
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,16 @@ def save_figure(panels: Sequence[Panel], path: Path, look: Look = LOOK) -> None:
 
     Raises UsageError for another suffix, LocalentError where matplotlib is missing or the file cannot be written.
     """
+    save(lambda: drawn(panels, look), path, look)
+
+
+def save(make: Callable[[], Figure], path: Path, look: Look) -> None:
+    """Draw a figure in the common style and write it. Raises as `save_figure` does."""
     if path.suffix.lower() not in FORMATS:
         raise UsageError(f"'{path.name}' must end in {', '.join(FORMATS)}.")
     matplotlib = imported()
     with matplotlib.rc_context(STYLE | {"font.size": look.font, "axes.titlesize": look.font + 1}):
-        figure = drawn(panels, look)
+        figure = make()
         try:
             figure.savefig(path, dpi=DPI, metadata=undated(path.suffix.lower()), bbox_inches="tight")
         except OSError as error:
@@ -99,11 +106,11 @@ def drawn(panels: Sequence[Panel], look: Look = LOOK) -> Figure:
 
 
 def lines(panel: Panel, axis: Axes) -> None:
-    """Draw curves with bands. The bands of many curves are faint, so that they do not hide each other."""
+    """Draw curves with bands: faint ones of several curves, none of many, since they would hide each other."""
     alpha = 0.16 if len(panel.lines) <= FEW else 0.06
     for line in panel.lines:
         colour, dash, marker = style_of(line)
-        if panel.kind != "reliability":
+        if panel.kind != "reliability" and len(panel.lines) <= MANY:
             axis.fill_between(line.x, line.low, line.high, color=colour, alpha=alpha, linewidth=0)
         few = len(line.x) <= 20 and line.role != "reference"
         axis.plot(
@@ -114,7 +121,9 @@ def lines(panel: Panel, axis: Axes) -> None:
             axis.vlines(line.x, line.low, line.high, color=colour, lw=1.2)
     if panel.level is not None:
         axis.axhline(panel.level, color="#6F7378", lw=0.9, ls=(0, (4, 3)))
-    if panel.kind in ("curves", "risk", "p-true"):
+    if all(float(x).is_integer() for line in panel.lines for x in line.x):
+        axis.locator_params(axis="x", integer=True)
+    if panel.kind in ("curves", "risk", "p-true", "tokens"):
         axis.set_ylim(bottom=0)
     legend(panel, axis)
 
@@ -148,10 +157,11 @@ def finish(panel: Panel, axis: Axes, look: Look) -> None:
     if title:
         axis.set_title(textwrap.fill(plain(title), 50), loc="left")
     axis.set_xlabel(f"{panel.x_label}\n")
-    axis.set_ylabel(panel.y_label)
+    axis.set_ylabel(textwrap.fill(panel.y_label, 36))
     if not look.caption:
         return
-    caption = textwrap.fill(plain(panel.caption), 78)
+    said = panel.caption.replace(BAND, UNDRAWN) if len(panel.lines) > MANY else panel.caption
+    caption = textwrap.fill(plain(said), 78)
     axis.annotate(
         caption,
         (0, 0),

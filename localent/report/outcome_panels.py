@@ -1,8 +1,9 @@
-"""Figures about the outcome of traces, for print: p(true) along the reasoning, ROC curves, a reliability diagram."""
+"""Figures about the outcome of traces, for print: p(true) along the reasoning, ROC, reliability, accuracy by tokens."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,12 +17,19 @@ from localent.report.panels import BAND, POSITION, RESAMPLING, Line, Panel, RunF
 if TYPE_CHECKING:
     from localent.store import Database
 
+SELECTED = "Right and wrong are known only at the end: selected on the outcome."
+MOST_BACK = 12  # steps before the last that are drawn; at most as many as half of the traces have
+N_BUDGETS = 16  # numbers of tokens
 N_BINS = 10  # of the reliability diagram, of equally many traces
 Make = Callable[[RunFacts], Panel | None]
 
 
 def panels(kind: str, runs: Sequence[RunFacts], db: Database) -> list[Panel]:
     """The figures of one kind, those of this module or of report.panels."""
+    if kind in COMPARED:
+        tasks = others.by_task(runs)
+        found = {task: panel for task, some in tasks.items() if (panel := COMPARED[kind](some)) is not None}
+        return [replace(panel, title=f"{panel.title}: {task}") for task, panel in found.items()]
     if kind not in MADE:
         return others.panels(kind, runs, db)
     return others.drawable(MADE[kind](run) for run in runs)
@@ -34,8 +42,48 @@ def p_true_panel(run: RunFacts) -> Panel | None:
         return None
     by = curves.by_class(GRID, p.at(p.p_true, GRID), p.wrong, p.clusters, RESAMPLING)
     lines = tuple(of_curve(name, name, getattr(by, name)) for name in ("wrong", "right"))
-    caption = f"{run.size()}. {BAND} Right and wrong are known only at the end: selected on the outcome."
+    caption = f"{run.size()}. {BAND} {SELECTED}"
     return Panel("p-true", f"Probability of the true answer: {run.name}", POSITION, "p(true)", shown(lines), caption)
+
+
+def end_panel(run: RunFacts) -> Panel | None:
+    """The same, by the steps that are left: a jump that each trace makes at another share of its way shows as one."""
+    p = run.by_id
+    if p is None:
+        return None
+    steps = range(-min(MOST_BACK, max(1, int(np.median(p.n_steps)))), 1)
+    by = curves.by_class(steps, p.from_end(p.p_true, steps), p.wrong, p.clusters, RESAMPLING)
+    lines = tuple(of_curve(name, name, getattr(by, name)) for name in ("wrong", "right"))
+    caption = f"{run.size()}; each point has those that are so long. {BAND} {SELECTED}"
+    title, x_label = f"Probability of the true answer: {run.name}", "reasoning steps before the last"
+    return Panel("p-true", title, x_label, "p(true)", shown(lines), caption)
+
+
+def tokens_panel(runs: Sequence[RunFacts]) -> Panel | None:
+    """Share of right answers where every trace is stopped after so many tokens and gives the answer that leads."""
+    ends = [float(np.quantile(run.traces.n_tokens, 0.95)) for run in runs if len(run.traces)]
+    if not ends:
+        return None
+    budgets = np.linspace(0.0, max(ends), N_BUDGETS)
+    lines = [stopped_line(run, str(i), budgets) for i, run in enumerate(runs) if len(run.traces)]
+    caption = f"{others.sizes(runs)}. A trace that is longer gives the answer that leads at its last probe before; one"
+    caption += f" that is not known to lead counts as wrong. {BAND}"
+    title = "Accuracy by tokens generated"
+    return Panel("tokens", title, "tokens of a trace at most", "share of right answers", shown(lines), caption)
+
+
+def stopped_line(run: RunFacts, role: str, budgets: np.ndarray) -> Line:
+    """Accuracy at each number of tokens; of a run without probes at its mean length only."""
+    traces, p = run.traces, run.by_id
+    if p is None:
+        accuracy = run.summary.accuracy
+        return others.of_estimates(run.name, role, [float(traces.n_tokens.mean())], [accuracy])
+    order = np.argsort(traces.trace_ids)
+    mine = order[np.searchsorted(traces.trace_ids[order], p.trace_ids)]
+    led = curves.at_position(p.leader_true, p.n_tokens, budgets.tolist())
+    whole = traces.n_tokens[mine, None] <= budgets
+    right = np.where(whole, ~p.wrong[:, None], led == 1).astype(float)
+    return of_curve(run.name, role, curves.curve(budgets.tolist(), right, p.clusters, RESAMPLING))
 
 
 def roc_panel(run: RunFacts) -> Panel | None:
@@ -79,5 +127,7 @@ def reliability_panel(run: RunFacts) -> Panel | None:
     return Panel("reliability", f"Reliability: {run.name}", x_label, y_label, (line, diagonal), caption)
 
 
-MADE: dict[str, Make] = {"p-true": p_true_panel, "roc": roc_panel, "reliability": reliability_panel}
-KINDS = (*others.KINDS, *MADE)
+MADE: dict[str, Make] = {"p-true": p_true_panel, "p-true-end": end_panel, "roc": roc_panel}
+MADE |= {"reliability": reliability_panel}
+COMPARED: dict[str, Callable[[Sequence[RunFacts]], Panel | None]] = {"tokens": tokens_panel}
+KINDS = (*others.KINDS, *MADE, *COMPARED)

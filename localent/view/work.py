@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,12 +14,14 @@ from localent.analysis.intervals import Estimate
 from localent.report.numbers import percent
 from localent.runs.clock import in_words
 from localent.store import Database
+from localent.store.file import Row
 
 SILENT_S = 30.0  # seconds without a trace that are worth a word,
 SLOW = 5  # and how many times the usual pause that must be
 GONE_S = 3600.0  # after so long a silence, a session without an end is taken for one that was killed
-OPEN = "select * from sessions where closed = 0 order by session_id"
-LAST = "select * from sessions order by ended desc, session_id desc limit 1"
+MINE = "select * from sessions where run_id in (select value from json_each(?))"
+OPEN = f"{MINE} and closed = 0 order by session_id"
+LAST = f"{MINE} order by ended desc, session_id desc limit 1"
 GRADED = """select correct, coalesce(p.variant_of, t.problem_id) as problem from traces t
   join problems p on p.task = t.task and p.problem_id = t.problem_id where run_id = ?"""
 
@@ -61,8 +64,8 @@ class Work:
 
     @property
     def at_work(self) -> bool:
-        """True unless the last session ended."""
-        return not self.sessions[0].closed
+        """True unless its sessions ended, or have been silent for too long."""
+        return any(not one.closed and one.silent <= GONE_S for one in self.sessions)
 
     @property
     def n_asked(self) -> int | None:
@@ -90,7 +93,7 @@ class Work:
 
     def _left(self) -> str:
         if not self.at_work:
-            return f"ended {in_words(self.sessions[0].silent)} ago"
+            return f"the last {in_words(self.sessions[0].silent)} ago"
         left = [one.seconds_left for one in self.sessions]
         known = [seconds for seconds in left if seconds is not None]
         return f"{in_words(max(known))} left" if len(known) == len(left) and max(known) > 0 else ""
@@ -108,9 +111,8 @@ class Work:
 
 def going_on(db: Database, run_ids: Sequence[str], now: datetime) -> list[Work]:
     """The runs among these that sessions work on; where there is none, the one that was worked on last."""
-    found = [row for row in db.query(OPEN) if row["run_id"] in run_ids and _silence(row, now) <= GONE_S]
-    if not found:
-        found = [row for row in db.query(LAST) if row["run_id"] in run_ids]
+    mine = json.dumps(list(run_ids))
+    found = [row for row in db.query(OPEN, mine) if _silence(row, now) <= GONE_S] or db.query(LAST, mine)
     sessions: dict[str, list[Session]] = {}
     for row in found:
         sessions.setdefault(row["run_id"], []).append(_session(row, now))
@@ -125,13 +127,12 @@ def state_of(work: Sequence[Work]) -> str:
     return "One run is at work." if n == 1 else f"{n} runs are at work."
 
 
-def _session(row: dict[str, object], now: datetime) -> Session:
-    names = ("n_traces", "n_tokens", "n_todo", "seconds", "closed")
-    n_traces, n_tokens, n_todo, seconds, closed = (row[name] for name in names)
-    return Session(n_traces, n_tokens, n_todo, seconds, _silence(row, now), bool(closed))  # type: ignore[arg-type]
+def _session(row: Row, now: datetime) -> Session:
+    names = ("n_traces", "n_tokens", "n_todo", "seconds")
+    return Session(*(row[name] for name in names), silent=_silence(row, now), closed=bool(row["closed"]))
 
 
-def _silence(row: dict[str, object], now: datetime) -> float:
+def _silence(row: Row, now: datetime) -> float:
     ended = datetime.fromisoformat(str(row["ended"])).replace(tzinfo=UTC)
     return max((now - ended).total_seconds(), 0.0)
 

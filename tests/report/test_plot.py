@@ -158,3 +158,112 @@ def test_points_that_the_search_limits_are_hollow():
     assert "wrong, at 0.5: 2.000 [2.000, 4.000], n = 5" in draw(panel)
     hollow = [line for line in drawn([panel]).axes[0].lines if line.get_markerfacecolor() == "white"]
     assert [list(line.get_xdata()) for line in hollow] == [[0.0]]
+
+
+def test_values_from_the_end_are_those_of_the_steps_before_the_last(db):
+    import numpy as np
+
+    with open_db(db, readonly=True) as store:
+        run = RunFacts(store, store.runs()[0]["run_id"])
+        found = run.by_id.from_end(run.by_id.p_true, range(-3, 1))
+        for row, trace_id in zip(found, run.by_id.trace_ids.tolist(), strict=True):
+            probes = {probe.k: probe.p_true for probe in store.trace(trace_id).probes}
+            expected = [probes.get(max(probes) + s, np.nan) for s in range(-3, 1)]
+            np.testing.assert_array_equal(row, expected)
+    assert np.isnan(found[:, 0]).any()  # short traces do not reach so far back
+
+
+def test_accuracy_by_tokens_is_counted_by_hand(db):
+    """Stopped after so many tokens: the answer that leads at the last probe before, or the trace's own."""
+    with open_db(db, readonly=True) as store:
+        run = RunFacts(store, store.runs()[0]["run_id"])
+        (panel,) = panels("tokens", [run], store)
+        (line,) = panel.lines
+        rows = [store.trace(trace_id) for trace_id in run.traces.trace_ids.tolist()]
+        for budget, share in zip(line.x, line.y, strict=True):
+            right = 0
+            for row in rows:
+                truth = next(p.answer for p in store.problems("sums") if p.problem_id == row.problem_id)
+                last = max((p for p in row.probes if p.n_tokens <= budget), key=lambda p: p.k)
+                right += row.correct if len(row.tokens) <= budget else last.leader == truth
+            assert share == pytest.approx(right / len(rows))
+    assert line.x[0] == 0
+    assert len(set(line.y)) > 3
+
+
+def test_accuracy_by_tokens_of_a_run_without_probes_is_a_point(tmp_path):
+    import sqlite3
+    from contextlib import closing
+
+    made(tmp_path / "runs.db", n_problems=30)
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as conn, conn:
+        conn.execute("delete from answers"), conn.execute("delete from probes")
+        (mean,) = conn.execute("select avg(n_tokens) from traces").fetchone()
+    with open_db(tmp_path / "runs.db", readonly=True) as store:
+        (panel,) = panels("tokens", [RunFacts(store, store.runs()[0]["run_id"])], store)
+    assert (panel.lines[0].x, panel.lines[0].y) == ([pytest.approx(mean)], [pytest.approx(2 / 3)])
+
+
+def test_without_a_kind_the_figure_fits_the_number_of_runs(db, tmp_path):
+    assert "Answer entropy: " in call("plot", "0012", "-o", tmp_path / "f.svg", "--db", db)[1]
+    code, out, _ = call("plot", "-o", tmp_path / "f.svg", "--db", db)
+    assert (code, out) == (0, f"{tmp_path / 'f.svg'}: Information gained about the true answer.\n")
+
+
+@pytest.mark.parametrize("suffix", ["svg", "pdf", "png"])
+def test_a_trace_is_drawn_as_a_strip(db, tmp_path, suffix):
+    with open_db(db, readonly=True) as store:
+        trace = store.traces("0012", ("trace_id",))["trace_id"][3]  # its text is hostile
+    code, out, _ = call("plot", "--kind", "strip", "--trace", trace, "-o", tmp_path / f"f.{suffix}", "--db", db)
+    assert (code, out) == (0, f"{tmp_path / f'f.{suffix}'}: trace {trace}.\n")
+    assert (tmp_path / f"f.{suffix}").stat().st_size > 5000
+
+
+def test_a_strip_shows_the_entropy_of_every_token_and_every_probe(db):
+    from localent.report.figures import LOOK
+    from localent.report.strip import drawn
+    from localent.store import traces
+
+    with open_db(db, readonly=True) as store:
+        seen = traces.seen(store, store.traces("0012", ("trace_id",))["trace_id"][3])
+    figure = drawn(seen, LOOK)
+    strip, p_true, entropy, *_ = figure.axes
+    assert strip.collections[0].get_array().ravel().tolist() == [token.entropy for token in seen.trace.tokens]
+    probes = [p for p in seen.trace.probes if p.own]
+    for axis, values in ((p_true, [p.p_true for p in probes]), (entropy, [p.entropy for p in probes])):
+        dots = axis.lines[1]
+        assert list(dots.get_xdata()) == [p.n_tokens for p in probes]
+        assert list(dots.get_ydata()) == values
+
+
+def test_a_strip_needs_a_trace_and_nothing_else_takes_one(db, tmp_path):
+    for arguments, why in (
+        (["--kind", "strip"], "--kind strip needs --trace"),
+        (["0012", "--kind", "strip", "--trace", "1"], "--kind strip does not use RUN"),
+        (["--trace", "1"], "A figure of runs does not use --trace"),
+        (["--kind", "kld", "--trace", "1"], "--kind kld does not use --trace"),
+    ):
+        code, _, err = call("plot", *arguments, "-o", tmp_path / "f.svg", "--db", db)
+        assert (code, why in err) == (2, True), err
+
+
+def test_the_bands_of_many_curves_are_left_out_and_the_caption_says_so(db):
+    from localent.report.figures import UNDRAWN, drawn
+    from localent.report.panels import BAND
+
+    points = ([0.0, 1.0], [1.0, 2.0], [0.5, 1.5], [1.5, 2.5], [3, 3])
+    for n, drawn_bands in ((6, 6), (7, 0)):
+        lines = tuple(Line(f"run {i}", str(i), *points) for i in range(n))
+        (axis,) = drawn([Panel("gain", "a title", "x", "y", lines, f"n = 3. {BAND}")]).axes
+        assert len(axis.collections) == drawn_bands
+        caption = axis.texts[0].get_text().replace("\n", " ")
+        assert (BAND in caption, UNDRAWN in caption) == (n == 6, n == 7)
+
+
+def test_steps_have_whole_ticks(db):
+    from localent.report.figures import drawn
+
+    with open_db(db, readonly=True) as store:
+        (panel,) = panels("p-true-end", [RunFacts(store, store.runs()[0]["run_id"])], store)
+    (axis,) = drawn([panel]).axes
+    assert all(float(tick).is_integer() for tick in axis.get_xticks())

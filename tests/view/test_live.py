@@ -79,7 +79,7 @@ def test_a_run_is_followed_while_it_works(browser, tmp_path, bundled, served):
         assert text(browser, "#state") == "One run is at work."
         said = text(browser, "#work")
         assert f"{HALF} of {N} traces · " in said
-        assert "traces/s, " in said
+        assert " tokens/s · " in said
         assert " right so far" in said
         bar = "const p = document.querySelector('#work progress'); return [p.value, p.max]"
         assert browser.run(bar) == [HALF, N]

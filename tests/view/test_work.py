@@ -83,12 +83,24 @@ def test_a_long_silence_is_told(path, silent, said):
     assert one.sentence().endswith(said)
 
 
-def test_a_session_that_ended_is_not_at_work(path):
+@pytest.mark.parametrize(("silent", "closed", "said"), [(5, 1, "5 s"), (4000, 0, "1 h 7 min")])
+def test_a_session_that_ended_is_not_at_work(path, silent, closed, said):
     """Also one that was killed: an hour of silence is enough."""
-    for columns in ({"closed": 1}, {"silent": 4000}):
-        session(path, **columns)
-        assert [one for one in found(path) if one.at_work] == []
-    assert work.state_of(found(path)) == "No run is at work on this database. The page follows it."
+    with closing(sqlite3.connect(path)) as conn, conn:
+        conn.execute("delete from sessions where session_id > 1")
+    session(path, silent, closed=closed)
+    (one,) = found(path)
+    assert (one.at_work, one.n_asked) == (False, None)
+    assert one.sentence() == f"20 traces · 2.0 traces/s, 80 tokens/s · the last {said} ago · 65.0 % [43.3, 81.9] right"
+    assert work.state_of([one]) == "No run is at work on this database. The page follows it."
+
+
+def test_of_one_run_the_sessions_of_others_do_not_count(path):
+    session(path)
+    with open_db(path, readonly=True) as db:
+        other = runs_of(db)[1].run_id
+        (one,) = work.going_on(db, (other,), NOON)
+    assert (one.run_id, one.at_work) == (other, False)
 
 
 def test_traces_come_in_the_order_in_which_they_were_seen(path):
