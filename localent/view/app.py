@@ -13,8 +13,7 @@ its own name point to this address is refused, since its name is in the Host hea
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +30,8 @@ from starlette.routing import Mount, Route
 
 from localent.errors import LocalentError, UsageError
 from localent.report import page
-from localent.store import Database, open_db, traces
+from localent.store import following, open_db, traces
+from localent.store.following import snapshot
 from localent.view import work
 from localent.view.analysis import Analysis
 from localent.view.traces import Arrivals, Run, runs_of
@@ -112,14 +112,6 @@ def shown(one: work.Work, runs: Sequence[Run], base: str) -> dict[str, object]:
     }
 
 
-@contextmanager
-def snapshot(path: Path) -> Iterator[Database]:
-    """Context: the database as it is now, whatever is written meanwhile."""
-    with open_db(path, readonly=True) as db:
-        db.conn.execute("begin")
-        yield db
-
-
 class Site:
     """The databases by the names that they have in addresses, and the answers to requests."""
 
@@ -190,7 +182,7 @@ def said_of(path: Path) -> str:
     """Runs and traces of a database, or why it cannot be read."""
     try:
         with open_db(path, readonly=True) as db:
-            (row,) = db.query("select (select count(*) from runs) as runs, (select count(*) from traces) as traces")
+            row = following.counts(db)
     except (LocalentError, UsageError) as error:
         return str(error)
     return f"{row['traces']:,} traces of {row['runs']:,} {'run' if row['runs'] == 1 else 'runs'}"

@@ -14,16 +14,9 @@ from typing import Any
 from localent.report.page import INDEXED, problem_cells, trace_cells
 from localent.report.panels import told_apart
 from localent.report.table import cell_text
-from localent.store import Database
+from localent.store import Database, following
 from localent.store.traces import noise_floors
 
-RUNS = """select r.run_id, m.name || ' ' || m.quant as model, r.task, r.settings from runs r
-  join models m on m.sha256 = r.model_sha256
-  left join (select run_id, min(started) as started from sessions group by run_id) s using (run_id)
-  order by s.started, r.run_id"""
-IDS = "select trace_id from traces where run_id = ? order by problem_id, sample"
-NEW = f"""select run_id, task, {", ".join(INDEXED)} from trace_summary
-  where trace_id in (select value from json_each(?))"""
 Cells = list[Any]
 
 
@@ -39,7 +32,9 @@ class Run:
 def runs_of(db: Database, only: str | None = None) -> list[Run]:
     """The runs of a database, oldest first, without noise floors; only: this one."""
     floors = noise_floors(db)
-    rows = [row for row in db.query(RUNS) if row["run_id"] == only or (only is None and row["run_id"] not in floors)]
+    rows = [
+        row for row in following.runs(db) if row["run_id"] == only or (only is None and row["run_id"] not in floors)
+    ]
     settings = [{"task": row["task"]} | json.loads(row["settings"]) for row in rows]
     models = [cell_text(row["model"]) for row in rows]
     names = told_apart(models, settings, [row["run_id"] for row in rows])
@@ -60,7 +55,7 @@ class Arrivals:
     def look(self, db: Database, runs: list[Run]) -> bool:
         """Append what is new; False where something that was there is gone, or runs stand in another order."""
         ids = [run.run_id for run in runs]
-        now = [row["trace_id"] for run_id in ids for row in db.query(IDS, run_id)]
+        now = [trace_id for run_id in ids for trace_id in following.trace_ids(db, run_id)]
         if ids[: len(self.runs)] != self.runs or self.known - set(now):
             return False
         self.runs = ids
@@ -70,7 +65,7 @@ class Arrivals:
     def _append(self, db: Database, new: list[int]) -> None:
         if not new:
             return
-        rows = {row["trace_id"]: row for row in db.query(NEW, json.dumps(new))}
+        rows = {row["trace_id"]: row for row in following.summaries(db, new, INDEXED)}
         self._meet(db, {(row["task"], row["problem_id"]) for row in rows.values()} - self.places.keys())
         for trace_id in new:
             row = rows[trace_id]

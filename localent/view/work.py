@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,17 +12,12 @@ from localent.analysis import intervals
 from localent.analysis.intervals import Estimate
 from localent.report.numbers import percent
 from localent.runs.clock import in_words
-from localent.store import Database
+from localent.store import Database, following
 from localent.store.file import Row
 
 SILENT_S = 30.0  # seconds without a trace that are worth a word,
 SLOW = 5  # and how many times the usual pause that must be
 GONE_S = 3600.0  # after so long a silence, a session without an end is taken for one that was killed
-MINE = "select * from sessions where run_id in (select value from json_each(?))"
-OPEN = f"{MINE} and closed = 0 order by session_id"
-LAST = f"{MINE} order by ended desc, session_id desc limit 1"
-GRADED = """select correct, coalesce(p.variant_of, t.problem_id) as problem from traces t
-  join problems p on p.task = t.task and p.problem_id = t.problem_id where run_id = ?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +105,8 @@ class Work:
 
 def going_on(db: Database, run_ids: Sequence[str], now: datetime) -> list[Work]:
     """The runs among these that sessions work on; where there is none, the one that was worked on last."""
-    mine = json.dumps(list(run_ids))
-    found = [row for row in db.query(OPEN, mine) if _silence(row, now) <= GONE_S] or db.query(LAST, mine)
+    still = [row for row in following.open_sessions(db, run_ids) if _silence(row, now) <= GONE_S]
+    found = still or following.last_session(db, run_ids)
     sessions: dict[str, list[Session]] = {}
     for row in found:
         sessions.setdefault(row["run_id"], []).append(_session(row, now))
@@ -128,8 +122,14 @@ def state_of(work: Sequence[Work]) -> str:
 
 
 def _session(row: Row, now: datetime) -> Session:
-    names = ("n_traces", "n_tokens", "n_todo", "seconds")
-    return Session(*(row[name] for name in names), silent=_silence(row, now), closed=bool(row["closed"]))
+    return Session(
+        n_traces=row["n_traces"],
+        n_tokens=row["n_tokens"],
+        n_todo=row["n_todo"],
+        seconds=row["seconds"],
+        silent=_silence(row, now),
+        closed=bool(row["closed"]),
+    )
 
 
 def _silence(row: Row, now: datetime) -> float:
@@ -138,7 +138,7 @@ def _silence(row: Row, now: datetime) -> float:
 
 
 def _work(db: Database, run_id: str, sessions: Sequence[Session]) -> Work:
-    graded = db.query(GRADED, run_id)
+    graded = following.graded(db, run_id)
     right, problems = ([row[name] for row in graded] for name in ("correct", "problem"))
     accuracy = intervals.share(np.array(right, float), np.array(problems))
     return Work(run_id, len(graded), accuracy, sessions)

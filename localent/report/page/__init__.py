@@ -32,7 +32,7 @@ from localent.report.numbers import number, percent, short
 from localent.report.panels import KINDS, Panel, RunFacts, by_task, differences, facts, panels
 from localent.report.svg import draw
 from localent.report.table import cell_text, csv_lines
-from localent.store import traces
+from localent.store import following, traces
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -94,11 +94,10 @@ def frame(title: str, home: str | None = None) -> str:
 
 def trace_page(db: Database, trace_id: int) -> str:
     """A page of one trace that stands by itself."""
-    seen, names = traces.seen(db, trace_id), ", ".join(INDEXED)
-    (row,) = db.query(f"select {names} from trace_summary where trace_id = ?", trace_id)
+    seen, (row,) = traces.seen(db, trace_id), following.summaries(db, [trace_id], INDEXED)
     run = cell_text(f"{seen.model} {seen.quant}")
     index = {"runs": [run], "csv": {}, "chunk": CHUNK, "measures": measures()}
-    index |= {"problems": [problem_cells(seen.problem)], "traces": [trace_cells(list(row.values()), 0, 0)]}
+    index |= {"problems": [problem_cells(seen.problem)], "traces": [trace_cells([row[name] for name in INDEXED], 0, 0)]}
     return render(
         title=f"{run} on {seen.task}: trace {trace_id}",
         kind="trace",
