@@ -141,6 +141,11 @@ class Site:
         """The address of the database's page."""
         return f"/{quote(request.path_params['name'])}/"
 
+    def close(self) -> None:
+        """End what is being computed."""
+        for found in list(self.pages.values()):
+            found.analysis.stop()
+
     # --- answers ----------------------------------------------------------------------------------------------------
 
     def home(self, request: Request) -> Response:
@@ -201,9 +206,8 @@ def named(databases: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def application(databases: Sequence[Path]) -> Starlette:
+def application(site: Site) -> Starlette:
     """The whole site, as an ASGI application."""
-    site = Site(databases)
     of_page = [get("/", site.frame), get("/live", site.live), get("/analysis", site.analysis)]
     of_page += [get("/traces/{trace}.json", site.trace)]
     of_database = [*of_page, get("/traces/{trace}", site.link), Mount("/runs/{run}", routes=of_page)]

@@ -9,14 +9,14 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import uvicorn
 
 from localent.errors import LocalentError, UsageError
-from localent.view.app import application, named
+from localent.view.app import Site, application, named
 
 HOST = "127.0.0.1"
 PATIENCE_S = 1  # for requests that are being answered when it ends
@@ -28,16 +28,20 @@ def serve(databases: Sequence[Path], port: int, ready: Callable[[str], object]) 
     port: 0 for a free one. Raises UsageError for one that cannot be used.
     """
     with listening(port) as sock, ended_by_signals():
-        site = uvicorn.Server(settings(databases))
+        site = Site(databases)
         ready(address(databases, sock.getsockname()[1]))
-        with suppress(KeyboardInterrupt):
-            site.run(sockets=[sock])
+        try:
+            uvicorn.Server(settings(site)).run(sockets=[sock])
+        except KeyboardInterrupt:
+            pass  # the usual way to end it
+        finally:
+            site.close()
 
 
-def settings(databases: Sequence[Path]) -> uvicorn.Config:
+def settings(site: Site) -> uvicorn.Config:
     """How the server runs."""
     return uvicorn.Config(
-        application(databases),
+        application(site),
         log_level="warning",
         lifespan="off",
         ws="none",

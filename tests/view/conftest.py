@@ -9,23 +9,26 @@ import pytest
 
 
 @contextmanager
-def running(*databases):
+def site_of(*databases):
     import uvicorn
 
     from localent.view import server
+    from localent.view.app import Site
 
     with server.listening(0) as sock:
-        site = uvicorn.Server(server.settings(databases))
-        thread = threading.Thread(target=site.run, kwargs={"sockets": [sock]})
+        site = Site(databases)
+        running = uvicorn.Server(server.settings(site))
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [sock]})
         thread.start()
         try:
             yield server.address(databases, sock.getsockname()[1])
         finally:
-            site.should_exit = True
+            running.should_exit = True
             thread.join()
+            site.close()
 
 
 @pytest.fixture
 def served():
     """Function: databases -> context with the address of their pages."""
-    return running
+    return site_of
