@@ -14,7 +14,7 @@ import click
 from localent.cli import complete
 from localent.cli.arguments import refuse_unused
 from localent.cli.output import echo, room
-from localent.cli.settings import gpu_layers_option
+from localent.cli.settings import gpu_layers_option, threads_option
 
 if TYPE_CHECKING:
     from localent.machine.findings import Finding
@@ -36,9 +36,10 @@ MARK = {True: "+", False: "!", None: " "}
 @click.command("doctor")
 @click.argument("model", default="abacus-sft", shell_complete=complete.models)
 @click.option("--quick", is_flag=True, help="Inspect only; measure nothing.")
+@threads_option
 @gpu_layers_option
 @click.option("--json", "json_", is_flag=True, help="Print JSON.")
-def command(model: str, quick: bool, gpu_layers: int | None, json_: bool) -> None:
+def command(model: str, quick: bool, threads: int | None, gpu_layers: int | None, json_: bool) -> None:
     """Examine this machine with MODEL: build, memory, GPU, speed, bit-identical repetition, and the noise floor.
 
     Lines that begin with ! need attention. Measurements are remembered and stored with later runs of the model.
@@ -51,15 +52,16 @@ def command(model: str, quick: bool, gpu_layers: int | None, json_: bool) -> Non
     from localent import models
 
     if quick:
-        refuse_unused("--quick", "gpu_layers")
-    report = library.examine(models.resolve(model), measure=not quick, layers=gpu_layers, status=_say)
-    if not quick:
-        library.save(report)
+        refuse_unused("--quick", "threads", "gpu_layers")
+    path = models.resolve(model)
+    report = library.examine(path, measure=not quick, layers=gpu_layers, threads=threads, status=_say)
     if json_:
         click.echo(json.dumps(asdict(report), ensure_ascii=False))
-        return
-    for part, title in PARTS.items():
-        _show(title, report.of(part))
+    else:
+        for part, title in PARTS.items():
+            _show(title, report.of(part))
+    if not quick:
+        library.save(report)  # last: what was measured is on the screen even if the cache's disk is full or hangs
 
 
 def _say(text: str) -> None:

@@ -74,20 +74,21 @@ class Bar:
         now = time.monotonic()
         if (stage, total) != self._stage or done < self._bar.n:
             self._stage, self._start, self._shown = (stage, total), now, 0.0
-            self._begin(stage, total, unit)
+            self._begin(stage, done, total, unit)
         if now - self._shown > PAUSE or done == total:
             self._shown, self._bar.n = now, done
-            if n_tokens is not None:
-                self._bar.set_postfix_str(f"{n_tokens / max(now - self._start, 1e-9):,.0f} tok/s", refresh=False)
+            if n_tokens is not None and now - self._start >= PAUSE:
+                self._bar.set_postfix_str(f"{n_tokens / (now - self._start):,.0f} tok/s", refresh=False)
             self._bar.refresh()
 
-    def _begin(self, stage: str, total: int, unit: str) -> None:
+    def _begin(self, stage: str, done: int, total: int, unit: str) -> None:
         self._bar.unit = unit
         self._bar.set_postfix_str("", refresh=False)
         self._bar.set_description(
             self._prefix + cell_text(stage)
         )  # names come from files, and may hold escape sequences
         self._bar.reset(total)
+        self._bar.initial = done  # a rate is that of this stage, from now on
 
     def __call__(self, progress: Progress) -> None:
         self.show(progress.name, progress.n_done, progress.n_todo, progress.unit, progress.n_tokens)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from localent.cli.settings import (
     shots_option,
     template_options,
 )
+from localent.records import token_texts
 
 if TYPE_CHECKING:
     from localent.engine import Vocab
@@ -94,7 +96,10 @@ def command(model: str, one: OneProblem, settings: Settings, only_text: bool, js
         return
     click.echo(harmless(_marked(shown["tokens"])))
     if not only_text:
-        rows = [(i, t["id"], "special" if t["special"] else "", t["text"]) for i, t in enumerate(shown["tokens"])]
+        rows = [
+            (i, t["id"], "special" if t["special"] else "", t["text"] or t["piece"])
+            for i, t in enumerate(shown["tokens"])
+        ]
         echo()
         print_table(("position", "id", "", "text"), rows, None)
     width = room()
@@ -141,7 +146,7 @@ def _shown(name: str, task: Task, problem: Problem, settings: Settings) -> dict[
         return {
             "problem": problem.source_id,
             "text": text.text,
-            "tokens": [_token(vocab, token_id) for token_id in fed.tokens],
+            "tokens": _tokens(vocab, fed.tokens),
             "n_shared": fed.n_shared,
             "bos": None if vocab.bos is None else _text(vocab, vocab.bos),
             "ends": sorted(_text(vocab, token_id) for token_id in vocab.eog),
@@ -152,8 +157,13 @@ def _shown(name: str, task: Task, problem: Problem, settings: Settings) -> dict[
         }
 
 
-def _token(vocab: Vocab, token_id: int) -> dict[str, Any]:
-    return {"id": token_id, "text": _text(vocab, token_id), "special": _is_special(vocab, token_id)}
+def _tokens(vocab: Vocab, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """Each token with the characters that it completes, and its own bytes, which may be a part of one."""
+    texts = token_texts([vocab.pieces[token_id] for token_id in ids])
+    return [
+        {"id": token_id, "text": text, "piece": _text(vocab, token_id), "special": _is_special(vocab, token_id)}
+        for token_id, text in zip(ids, texts, strict=True)
+    ]
 
 
 def _text(vocab: Vocab, token_id: int) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import localent
 from localent import engine
-from localent.doctor import inventory, speed
+from localent.doctor import conditions, inventory, speed
 from localent.doctor.inventory import install_line, unused_features
 from localent.doctor.noise import noise
 from localent.doctor.repeats import invariance
-from localent.engine import build_info, supports_gpu
+from localent.engine import Options, build_info, supports_gpu
 from localent.files import identity
 from localent.files.header import read_header
 from localent.machine.findings import Finding, Report, rows, save, saved_report
@@ -28,11 +28,13 @@ def examine(
     *,
     measure: bool = True,
     layers: int | None = None,
+    threads: int | None = None,
     status: Callable[[str], None] = lambda t: None,
 ) -> Report:
     """Check the machine, the build and, with `path`, the model; with `measure`, run it for some seconds.
 
-    layers: on the GPU; None: as many as fit. Raises LocalentError for a model that cannot be used.
+    layers: on the GPU; None: as many as fit. threads: None: as many as a run takes by default. Raises LocalentError for
+    a model that cannot be used.
     """
     status("checking the machine")
     findings = [*inventory.this_machine(), *inventory.build(), *inventory.gpus()]
@@ -46,7 +48,7 @@ def examine(
         findings.append(Finding("gpu", "layers that fit", shown, None, fitting.why is None, fitting.why))
     layers = fitting.layers if layers is None else layers
     if measure:
-        findings += _measured(path, layers, status)
+        findings += _measured(path, layers, conditions.base(threads), status)
     return Report(model.sha256, _identity(layers), tuple(findings))
 
 
@@ -54,17 +56,17 @@ def _identity(layers: int) -> dict[str, str]:
     return build_info(layers) | {"localent": localent.__version__}
 
 
-def _measured(path: Path, layers: int, status: Callable[[str], None]) -> Iterator[Finding]:
+def _measured(path: Path, layers: int, base: Options, status: Callable[[str], None]) -> Iterator[Finding]:
     with engine.open(path, gpu_layers=layers) as model:
         status("measuring speed")
-        speeds = speed.speeds(model)
+        speeds = speed.speeds(model, base)
         best = speed.best_of(speeds)
-        yield from speed.findings(model, speeds, best)
+        yield from speed.findings(model, base, speeds, best)
         status("checking that results are reproducible to the last bit")
-        exact = list(invariance(model))
+        exact = list(invariance(model, base))
         yield from exact
         status("measuring the effect of other settings on the numbers")
-        moved = list(noise(model))
+        moved = list(noise(model, base))
         yield from moved
         yield _advice(exact, moved, best)
 

@@ -9,9 +9,9 @@ LANES = (1, 4, 8, 16, 32)
 PROMPT_TOKENS, STEPS = 40, 24  # tokens of the prompt, and of its continuation
 
 
-def base() -> Options:
-    """The options that every check varies."""
-    return Options(n_lanes=4, n_ctx=CTX_STEP, n_threads=n_threads())
+def base(threads: int | None = None) -> Options:
+    """The options that every check varies. threads: None: those of a run by default."""
+    return Options(n_lanes=4, n_ctx=CTX_STEP, n_threads=threads or n_threads())
 
 
 def n_threads() -> int:

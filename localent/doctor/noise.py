@@ -17,9 +17,9 @@ from localent.measure.entropy import entropy as entropy_of
 from localent.measure.entropy import log_softmax
 
 
-def noise(model: Model) -> Iterator[Finding]:
+def noise(model: Model, base: Options) -> Iterator[Finding]:
     """The change of the numbers under other options, on a given text, so that no trace diverges."""
-    text, base = conditions.text(model, PROMPT_TOKENS + STEPS, 5), conditions.base()
+    text = conditions.text(model, PROMPT_TOKENS + STEPS, 5)
     rows = _rows(model, text, base)
     for name, options in _others(base).items():
         try:

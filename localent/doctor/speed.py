@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from localent.doctor import conditions
-from localent.engine import CTX_STEP, Model, Prompt
+from localent.engine import CTX_STEP, Model, Options, Prompt
 from localent.machine import hardware
 from localent.machine.findings import Finding
 from localent.measure.meter import Meter
@@ -16,20 +16,20 @@ from localent.measure.sampling import Sampler
 SPEED_S = 0.5  # seconds for each lane count
 
 
-def speeds(model: Model) -> dict[int, float]:
+def speeds(model: Model, base: Options) -> dict[int, float]:
     """Lanes -> tokens per second of the fastest bare decode, for the lane counts that fit into memory."""
     room, found = hardware.available_memory(), {}
     for n in conditions.LANES:
         if room is not None and model.kv_bytes((n + 1) * CTX_STEP) > room / 2:
             break
-        found[n] = n / _decode_seconds(model, n)
+        found[n] = n / _decode_seconds(model, replace(base, n_lanes=n))
     return found
 
 
-def _decode_seconds(model: Model, n_lanes: int) -> float:
+def _decode_seconds(model: Model, options: Options) -> float:
     """Seconds of the fastest decode of one token in each lane."""
-    with model.lanes(replace(conditions.base(), n_lanes=n_lanes)) as engine:
-        return min(_timed(lambda: engine.decode([0] * n_lanes), SPEED_S))
+    with model.lanes(options) as engine:
+        return min(_timed(lambda: engine.decode([0] * options.n_lanes), SPEED_S))
 
 
 def best_of(speeds: dict[int, float]) -> int:
@@ -48,21 +48,22 @@ def _timed(call: Callable[[], object], seconds: float) -> list[float]:
     return found
 
 
-def findings(model: Model, speeds: dict[int, float], best: int) -> Iterator[Finding]:
-    """The speeds, and the share of time that measuring takes at the best lane count."""
+def findings(model: Model, base: Options, speeds: dict[int, float], best: int) -> Iterator[Finding]:
+    """The threads, the speeds, and the share of time that measuring takes at the best lane count."""
+    yield Finding("speed", "threads", base.n_threads, None, None, None)
     for n, speed in speeds.items():
         note = "the fewest lanes within 5 % of the fastest" if n == best else None
         yield Finding("speed", f"{n} lane{'s' * (n > 1)}", round(speed, 1), "tokens/s", None, note)
-    seconds = _measuring_seconds(model)
+    seconds = _measuring_seconds(model, base)
     share = seconds / (seconds + 1 / speeds[best])
     note = f"{share:.0%} of the time at {best} lanes goes into measures and sampling"
     yield Finding("speed", "measuring a token", round(1000 * seconds, 3), "ms", share < 0.5, note)
 
 
-def _measuring_seconds(model: Model) -> float:
+def _measuring_seconds(model: Model, base: Options) -> float:
     """Seconds for the measures of one prediction and drawing from it."""
     meter, sampler = Meter(model.vocab.n_tokens), Sampler(0.7)
-    with model.lanes(replace(conditions.base(), n_lanes=1)) as engine:
+    with model.lanes(replace(base, n_lanes=1)) as engine:
         row = engine.prefill(0, Prompt(conditions.text(model, 8))).copy()
 
     def once() -> None:

@@ -248,6 +248,18 @@ def test_prompt_shows_what_the_options_change(cli):
     assert sum(t["special"] for t in told["tokens"]) == sum(t["special"] for t in plain["tokens"]) + 2  # its own turn
 
 
+def test_prompt_shows_characters_that_several_tokens_make_up(cli, tmp_path):
+    """Chinese and emoji as themselves, although no token of the bundled vocabulary is a whole one."""
+    question = "小明有 5 本书 📚, how many?"
+    (tmp_path / "one.jsonl").write_text(json.dumps({"question": question, "answer": 5}))
+    where = ("prompt", "abacus-sft", "one", "--data", tmp_path / "one.jsonl", "--cue", "sentence")
+    tokens = json.loads(cli(*where, "--json")[1])["tokens"]
+    assert question in "".join(t["text"] for t in tokens)
+    assert any(not t["text"] and t["piece"].startswith("\\x") for t in tokens)
+    code, out, _ = cli(*where)
+    assert (code, f"\n{question}\n" in out, "\ufffd" in out) == (0, True, False)
+
+
 def test_the_columns_of_a_users_file_are_named_alike_everywhere(cli, tiny, sums):
     where = ["--data", sums, *COLUMNS]
     assert "0 plus 1?" in cli("prompt", tiny, "sums", *where, "--text")[1]

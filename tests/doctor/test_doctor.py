@@ -47,6 +47,7 @@ def named(report, part):
 def test_all_parts_are_there(examined):
     parts = {finding.part for finding in examined.findings}
     assert parts == {"machine", "build", "gpu", "model", "speed", "invariance", "noise", "advice"}
+    assert named(examined, "speed")["threads"].value == 1
     assert named(examined, "build")["bindings fit the library"].ok
     assert named(examined, "machine")["threads allowed"].value == hardware.usable_cores()
     assert all(f.value > 0 for f in examined.of("speed"))
@@ -114,6 +115,42 @@ def test_the_command(examined, random_model):
     told = json.loads(CliRunner().invoke(main, ["doctor", path, "--quick", "--json"]).stdout)
     assert told["model_sha256"] == examined.model_sha256
     assert CliRunner().invoke(main, ["doctor", "absent.gguf"]).exit_code == 2
+
+
+def test_what_was_measured_is_printed_before_it_is_saved(random_model, monkeypatch):
+    """A cache that cannot be written costs the cache, not the seconds of measuring."""
+
+    def full(report):
+        raise LocalentError("The disk is full.")
+
+    monkeypatch.setattr(doctor, "save", full)
+    done = CliRunner().invoke(main, ["doctor", str(random_model("tiny-llama")), "--gpu-layers", "0"])
+    assert (done.exit_code, "The disk is full." in done.stderr) == (1, True)
+    assert "Speed" in done.stdout
+    assert "Advice" in done.stdout
+
+
+def test_threads_are_those_that_were_asked_for(random_model, monkeypatch):
+    asked = []
+    monkeypatch.setattr(doctor, "_measured", lambda path, layers, base, status: asked.append(base.n_threads) or [])
+    monkeypatch.setattr(conditions, "n_threads", lambda: 7)
+    monkeypatch.setattr(doctor, "save", lambda report: None)
+    command = ["doctor", str(random_model("tiny-llama")), "--gpu-layers", "0"]
+    for more in ([], ["--threads", "3"]):
+        assert CliRunner().invoke(main, command + more).exit_code == 0
+    assert asked == [7, 3]
+
+
+def test_it_says_what_it_does_while_it_works(random_model, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    main(["doctor", str(random_model("tiny-llama")), "--gpu-layers", "0"], standalone_mode=False)
+    told = capsys.readouterr().err.splitlines()
+    assert [line for line in told if line.endswith("...")] == [
+        "checking the machine ...",
+        "measuring speed ...",
+        "checking that results are reproducible to the last bit ...",
+        "measuring the effect of other settings on the numbers ...",
+    ]
 
 
 def test_a_model_too_big_for_the_machine(random_model, monkeypatch):

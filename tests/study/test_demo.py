@@ -166,6 +166,20 @@ def test_the_bar_begins_anew_with_each_run(monkeypatch, capsys):
         assert f"{name}: 100%" in shown
 
 
+def test_a_rate_is_that_of_this_stage_and_waits_until_there_is_one(monkeypatch, capsys):
+    """At the first tick no time has passed: no 12,000,000,000 tok/s, and traces of before are no part of the rate."""
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    with Bar() as bar:
+        bar(Progress(5000, 10000, 12, None, "base on sums"))
+        first = capsys.readouterr().err
+        bar._start -= 2.0
+        bar(Progress(10000, 10000, 212, None, "base on sums"))
+    assert "5000/10000" in first
+    assert "tok/s" not in first
+    assert not re.search(r"\d{3}trace/s|inf", first)
+    assert "106 tok/s" in capsys.readouterr().err
+
+
 # --- words and tables -------------------------------------------------------------------------------------------------
 
 
