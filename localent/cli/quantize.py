@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from localent.cli import complete
-from localent.cli.arguments import Group, refuse_unused
+from localent.cli.arguments import Finite, Group, refuse_unused
 from localent.cli.options import PATH, db_option
 from localent.cli.output import echo, print_table
 from localent.cli.progress import Bar
@@ -20,6 +20,7 @@ from localent.errors import UsageError
 
 if TYPE_CHECKING:
     from localent.engine import QuantizeOptions
+    from localent.runs.bits import Mixture
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Files:
     """The quants to make, and their folder."""
 
     quants: tuple[str, ...]
+    bits: tuple[float, ...]
     out: Path | None
     force: bool
 
@@ -103,7 +105,13 @@ class TensorType(click.ParamType):
 @Group(
     "files",
     Files,
-    click.argument("quants", nargs=-1, required=True, metavar="QUANT..."),
+    click.argument("quants", nargs=-1, metavar="QUANT..."),
+    click.option(
+        "--bits",
+        type=Finite(),
+        multiple=True,
+        help="Make a quant of at most so many bits per weight, of several types; may be repeated.",
+    ),
     click.option("--out", type=PATH, help="Folder for the new files. Default: that of SOURCE, if it is yours."),
     click.option("--force", is_flag=True, help="Replace existing files."),
 )
@@ -143,21 +151,28 @@ def command(source: str, files: Files, how: How, db: Path, json_: bool) -> None:
     \b
     localent quantize model-f16.gguf Q8_0 Q6_K Q4_K_M Q3_K_M Q2_K
     localent quantize model-f16.gguf IQ3_XXS --imatrix-from notes.txt --imatrix-from chats.jsonl --out quants
+    localent quantize model-f16.gguf --bits 4.5 --bits 3.2
     localent quantize model-f16.gguf Q4_K_M --token-embedding-type Q8_0 --tensor-type "ffn_down=Q6_K"
     """
     from localent import models
     from localent.files import identity
     from localent.runs import quantize as making
+    from localent.runs.bits import mixture
 
     how.check()
+    if not (files.quants or files.bits):
+        raise UsageError("Name a QUANT, such as Q4_K_M, or bits per weight: localent quantize SOURCE --bits 4.5.")
+    if files.bits:
+        refuse_unused("--bits, which chooses all types,", "pure", "output_type", "embedding_type", "tensor_types")
     path = models.resolve(source)
     head = identity.identify(path)
     out = _folder(path, files.out)
-    targets = making.targets(path, head.model.quant, files.quants, out, force=files.force)
+    targets = making.targets(path, head.model.quant, files.quants, out, force=files.force, bits=files.bits)
+    mixtures = {making.named_bits(bits): mixture(path, bits) for bits in files.bits}
     making.check_source(path, head)
     matrix = making.imatrix_target(path, head.model.quant, out, force=files.force) if how.imatrix_from else path
     options = how.made(path, matrix, db).options(path)
-    rows = (_made(path, target, quant, options) for quant, target in targets.items())
+    rows = (_made(path, target, quant, options, mixtures.get(quant)) for quant, target in targets.items())
     with _stoppable():
         print_table(["quant", "file", "MB", "bits per weight", "sha256"], rows, "json" if json_ else None)
 
@@ -173,15 +188,16 @@ def _stoppable() -> Iterator[None]:
         fail("Stopped. Finished quants are kept, no partial file is: name the rest, or all with --force.", STOPPED)
 
 
-def _made(path: Path, target: Path, quant: str, options: QuantizeOptions) -> tuple[Any, ...]:
-    """Make one quant; its row of the table."""
+def _made(path: Path, target: Path, quant: str, options: QuantizeOptions, of_bits: Mixture | None) -> tuple[Any, ...]:
+    """Make one quant, of_bits: of these types; its row of the table."""
     from localent.files.tensors import fallback_sentence, inspect
     from localent.runs.quantize import make
 
+    kind, chosen = (quant, options) if of_bits is None else (of_bits.file_type, of_bits.options(options))
     with Bar() as bar:
-        make(path, target, quant, options, lambda done, total: bar.show(quant, done, total, "tensor"))
+        make(path, target, kind, chosen, lambda done, total: bar.show(quant, done, total, "tensor"))
     found = inspect(target)
-    if sentence := fallback_sentence(found):
+    if of_bits is None and (sentence := fallback_sentence(found)):
         echo(f"Warning: {sentence}", err=True)
     return quant, str(target), found.model.file_bytes / 1e6, found.model.bits_per_weight, found.model.sha256[:12]
 

@@ -29,15 +29,23 @@ def names(quants: Sequence[str]) -> list[str]:
     return found
 
 
-def targets(source: Path, source_quant: str, quants: Sequence[str], out: Path, *, force: bool) -> dict[str, Path]:
-    """Quant -> file to write. Raises UsageError before anything is written."""
+def targets(
+    source: Path, source_quant: str, quants: Sequence[str], out: Path, *, force: bool, bits: Sequence[float] = ()
+) -> dict[str, Path]:
+    """Quant -> file to write; "4.5bpw" -> that of a target in bits. Raises UsageError before anything is written."""
     stem = _stem(source, source_quant)
-    found = {quant: out / f"{stem}-{quant}.gguf" for quant in names(quants)}
+    wanted = [*names(quants), *(named_bits(number) for number in dict.fromkeys(bits))]
+    found = {quant: out / f"{stem}-{quant}.gguf" for quant in wanted}
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file: name a folder with --out.")
     for target in found.values():
         _refuse_existing(target, source, force=force)
     return found
+
+
+def named_bits(bits: float) -> str:
+    """ "4.5bpw": what a quant of so many bits per weight is called."""
+    return f"{bits:g}bpw"
 
 
 def imatrix_target(source: Path, source_quant: str, out: Path, *, force: bool) -> Path:
