@@ -161,7 +161,9 @@ def command(source: str, files: Files, how: How, db: Path, json_: bool) -> None:
 
     how.check()
     if not (files.quants or files.bits):
-        raise UsageError("Name a QUANT, such as Q4_K_M, or bits per weight: localent quantize SOURCE --bits 4.5.")
+        raise UsageError(
+            "Name a QUANT, or bits per weight. For example 'localent quantize model-f16.gguf Q4_K_M --bits 4.5'."
+        )
     if files.bits:
         refuse_unused("--bits, which chooses all types,", "pure", "output_type", "embedding_type", "tensor_types")
     path = models.resolve(source)

@@ -36,7 +36,7 @@ class Row:
 def render(comparison: Comparison, *, width: int = 100, full: bool = False) -> str:
     """The whole comparison. width: of the terminal; full: every figure that there is."""
     c = comparison
-    blocks = [_heading(c), *_tables(c, width, full), *_groups(c, width, full)]
+    blocks = [paragraphs(_heading(c), width), *_tables(c, width, full), *_groups(c, width, full)]
     blocks += [paragraphs(sentences(c), width), paragraphs(_footer(c), width)]
     return "\n\n".join("\n".join(lines) for lines in blocks if lines) + "\n"
 

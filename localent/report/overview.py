@@ -58,7 +58,12 @@ class Column:
 def render(c: Comparison, width: int = 100) -> str:
     """The verdict, the table, and what it shows. width: columns of the terminal."""
     said = judged(c)
-    blocks = [[heading(c)], paragraphs(headline(c, said), width), lines(entries(c), width), by_text(c, width)]
+    blocks = [
+        paragraphs([heading(c)], width),
+        paragraphs(headline(c, said), width),
+        lines(entries(c), width),
+        by_text(c, width),
+    ]
     blocks += [by_depth(c, width)]
     blocks += [paragraphs([verdict.sentence for verdict in said], width), paragraphs(notes(c), width)]
     return "\n\n".join("\n".join(block) for block in blocks if block) + "\n"
@@ -273,16 +278,26 @@ def _in_one_cell(found: Figure | Estimate) -> str:
 
 
 def _by_place(title: str, places: Sequence[str], columns: Sequence[tuple[str, list[str]]], width: int) -> list[str]:
-    """A row per place, a column per file; where not all fit, a file has a line for each place."""
+    """A row per place, a column per file; else a row per file; else, where that is too wide, too, a block per file."""
     head = [title, *(name for name, _ in columns)]
-    rows = [[place, *(cells[i] for _, cells in columns)] for i, place in enumerate(places)]
-    widths = [max(map(text_width, column)) for column in zip(head, *rows, strict=True)]
-    if sum(widths) + GAP * len(columns) > width:
-        head, rows = [title, *places], [[name, *cells] for name, cells in columns]
-        widths = [max(map(text_width, column)) for column in zip(head, *rows, strict=True)]
+    across = [head, *([place, *(cells[i] for _, cells in columns)] for i, place in enumerate(places))]
+    down = [[title, *places], *([name, *cells] for name, cells in columns)]
+    if fitting := next((rows for rows in (across, down) if sum(_widest(rows)) + GAP * len(rows[0]) <= width), None):
+        return _aligned(fitting)
+    blocks = ([name, *_aligned([["", place, cell] for place, cell in zip(places, cells, strict=True)])]
+              for name, cells in columns)  # fmt: skip
+    return [title, *(line for block in blocks for line in block)]
+
+
+def _widest(rows: Sequence[Sequence[str]]) -> list[int]:
+    return [max(map(text_width, column)) for column in zip(*rows, strict=True)]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = _widest(rows)
     return [
         (" " * GAP).join(pad(cell, w, i > 0) for i, (cell, w) in enumerate(zip(row, widths, strict=True))).rstrip()
-        for row in [head, *rows]
+        for row in rows
     ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,19 @@ def test_the_interval_of_an_average_covers_it():
         covered += found.low <= 0 <= found.high
     assert covered / 2000 == pytest.approx(0.95, abs=0.015)
     assert macro([Estimate(1.0), parts[0]]).low is None
+
+
+@pytest.mark.parametrize("width", [80, 100, 120])
+def test_the_overview_fits_the_terminal(width, tmp_path):
+    """With long names of files and texts, in whatever layout."""
+    paths = [tmp_path / f"some-model-with-a-long-name-instruct-{quant}.gguf" for quant in ("f16", "Q4_0", "Q4_1")]
+    for path, name in zip(paths, ("abacus-sft", "abacus-sft:Q4_0", "abacus-sft:Q4_1"), strict=True):
+        path.symlink_to(resolve(name))
+    long = [replace(text, name=f"{text.name}-of-a-long-name-indeed.txt") for text in [*TEXTS, *TEXTS]]
+    long = [replace(text, name=f"{i}{text.name}") for i, text in enumerate(long)]
+    found = compare_text([*map(str, paths)], long, plan=replace(PLAN, limit=2))
+    assert max(map(len, overview.render(found, width).splitlines())) <= width
+    assert max(map(len, overview.render(found, 400).splitlines())) > width  # it adapts
 
 
 def test_of_conversations_what_the_assistant_says_is_scored(chats):

@@ -54,7 +54,7 @@ def test_targets_that_cannot_be_met_get_a_sentence(bundled, tmp_path):
         with pytest.raises(UsageError, match=r"can have 2\.\d+ to 8\.\d+ bits per weight here, got --bits"):
             mixture(bundled, bits)
     for words, sentence in (
-        ([], "Name a QUANT, such as Q4_K_M, or bits per weight"),
+        ([], "Name a QUANT, or bits per weight. For example"),
         (["--bits", "4", "--pure"], "--bits, which chooses all types, does not use --pure"),
         (["--bits", "1"], "got --bits 1: choose between, or name a QUANT."),
     ):
