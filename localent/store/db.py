@@ -25,6 +25,10 @@ class Database(Frames, Writer):
 
         return sqlite_utils.Database(self.conn)
 
+    def __dir__(self) -> list[str]:
+        """What TAB offers: all that reads. What writes is for runs, and stays callable."""
+        return sorted(set(super().__dir__()) - {name for name in vars(Writer) if not name.startswith("_")})
+
     def _repr_html_(self) -> str:
         """As a notebook shows it: its runs."""
         import localent  # the package's front door, which loads the view when it is asked for

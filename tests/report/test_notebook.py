@@ -31,6 +31,13 @@ def test_dir_is_the_api_and_each_name_is_there():
         assert getattr(localent, name) is not None
 
 
+def test_a_database_offers_what_reads_and_hides_what_writes(db):
+    offered = {name for name in dir(db) if not name.startswith("_")}
+    assert {"runs", "traces", "traces_frame", "trace", "query", "probes_frame", "close"} <= offered
+    assert not [name for name in offered if name.startswith(("add_", "start_", "end_"))]
+    assert callable(db.add_trace)
+
+
 def test_a_database_shows_its_runs(db):
     html = db._repr_html_()
     assert html.count("<tr>") == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import docs
 import localent
 from localent import records
+from localent.cli import main
 
 PAGES = sorted((docs.ROOT / "docs").rglob("*.md"))
 TEXT = """# Title
@@ -135,3 +137,31 @@ def test_mkdocs_builds_the_site_strictly_and_it_fetches_nothing(tmp_path):
     assert len(pages) > len(PAGES)
     loaded = [tag for page in pages for tag in re.findall(r"<(?:script|img|link|iframe)\b[^>]*>", page)]
     assert not [tag for tag in loaded if re.search(r"(?:src|href)=\"(?:https?:)?//", tag)]
+
+
+@pytest.mark.filterwarnings("ignore:'click.utils:DeprecationWarning")  # of click-man's own making
+def test_a_manual_page_is_made_for_every_command(tmp_path):
+    """As docs/install.md says, by click-man."""
+    made = pytest.importorskip("click_man.core", reason="click-man is not installed: pip install click-man")
+    made.write_man_pages("localent", main, version=localent.__version__, target_dir=str(tmp_path))
+    assert {page.name for page in tmp_path.iterdir()} == {
+        "localent.1",
+        *(f"localent-{name}.1" for name in main.commands),
+    }
+    assert "\\-\\-no\\-probe" in (tmp_path / "localent-run.1").read_text("utf-8").replace("\\fB", "")
+
+
+def test_the_notebook_is_that_of_its_script_and_was_run():
+    """Every cell as scripts/notebook.py has it, each run without an error, and no folder of a machine in it."""
+    import notebook
+
+    text = notebook.TARGET.read_text("utf-8")
+    cells = json.loads(text)["cells"]
+    told = [cell for cell in cells if cell["cell_type"] == "code"]
+    assert ["".join(cell["source"]) for cell in told] == [code for is_code, code in notebook.CELLS if is_code]
+    assert [cell["execution_count"] for cell in told] == list(range(1, len(told) + 1))
+    kinds = {output["output_type"] for cell in told for output in cell["outputs"]}
+    assert "execute_result" in kinds
+    assert "error" not in kinds
+    assert str(docs.ROOT) not in text
+    assert "/tmp/" not in text
