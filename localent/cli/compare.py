@@ -30,11 +30,13 @@ from localent.cli.settings import (
     answer_options,
     cache_options,
     effort_options,
+    file_of_part,
     gpu_layers_option,
     lanes_option,
     max_tokens_option,
     seed_option,
     settings_options,
+    shard_option,
     shots_option,
     temperature_option,
     threads_option,
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 
 OF_TRACES = (  # how REF works on a task
     *("samples", "seed", "temperature", "max_tokens", "shots", "cue", "max_fed", "paths", "lanes"),
-    *("answer_by", "option_score", "time"),
+    *("answer_by", "option_score", "time", "shard"),
 )
 OF_TEXT = ("ctx", "chunks")
 UNUSED = {  # by what is compared on
@@ -176,6 +178,7 @@ def _at_least(least: int, name: str, value: int | None) -> None:
     answer_options,
     effort_options("With --task: "),
     lanes_option("With --task: traces at a time."),
+    shard_option,
 )
 @Group(
     "plan",
@@ -219,6 +222,7 @@ def command(models: tuple[str, ...], basis: Basis, settings: Settings, plan: Pla
     localent compare model.gguf --cache-types f16,q8_0,q4_0 --text wiki.test.raw --ctx 4096
     localent compare base.gguf --lora adapter.gguf --lora adapter.gguf:0.5 --task gsm8k --data test.jsonl -n 100
     localent compare 3f2a9c 81b07d
+    localent compare f16.gguf q4.gguf --task gsm8k --shard 3/16
     """
     from localent.compare import OtherTokensError, are_runs
 
@@ -241,6 +245,9 @@ def command(models: tuple[str, ...], basis: Basis, settings: Settings, plan: Pla
         else:
             settings = replace(settings, threads=plan.threads, gpu_layers=plan.gpu_layers)
             settings = replace(settings, cache_type_k=plan.cache_type_k, cache_type_v=plan.cache_type_v)
+            if basis.task and (db := file_of_part(db, settings)) and settings.shard:
+                _make_part(models, basis, settings, plan, db, bar)
+                return
             found = _with_traces(models, basis, settings, plan, db, bar)
     if output.form == "json":
         click.echo(output.text(found))
@@ -352,6 +359,23 @@ def show_runs(run_ids: tuple[str, ...], db: Path, output: Output) -> None:
     if form is None and (heading := runs_beside.flips_shown(found)):
         say(heading, form)
         print_table(*runs_beside.flips_table(found), form)
+
+
+def _make_part(models: tuple[str, ...], basis: Basis, settings: Settings, plan: Plan, db: Path, bar: Bar) -> None:
+    """Let all models generate their part; what was generated is compared once the parts are merged."""
+    from localent import compare
+
+    refuse_unused("--shard", "time", "positions", "full", "fail_on", "form")
+    assert basis.task is not None
+    attempts = compare.Attempts(n=basis.n, samples=basis.samples, settings=settings)
+    task, listener = basis.data.load(basis.task), bar.listener(basis.time)
+    outcome = compare.make_part(models, task, db=db, attempts=attempts, plan=plan, listener=listener)
+    bar.hide()
+    echo(
+        f"Part {settings.shard} has its {outcome.n_done} traces of each model, in {db}: merge the parts, then"
+        " 'localent compare' with --db on the merged file, without --shard, compares.",
+        err=True,
+    )
 
 
 def everything(found: Comparison) -> dict[str, object]:

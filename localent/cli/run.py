@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,10 +115,13 @@ def command(model: str, problems: Problems, settings: Settings, stopping: Stoppi
             wanted = extend.Wanted(
                 problems=task.ids, samples=samples, m=problems.rollouts, every_step=problems.every_step
             )
+            wanted = replace(wanted, shard=settings.shard)
             extend.add_probes(model, task, outcome.run_id, db=db, wanted=wanted, listener=listener)
     echo(described(outcome, db), err=True)
     if outcome.n_left:
         echo(unfinished(outcome, "trace", time), err=True)
+    if not outcome.n_done and settings.shard:
+        return
     (dump_summary if json_ else show_summary)(summary_of(db, outcome.run_id))
     if settings.stop and not settings.shard:
         say(told(db, outcome.run_id, promise), "json" if json_ else None)
@@ -126,6 +130,8 @@ def command(model: str, problems: Problems, settings: Settings, stopping: Stoppi
 def described(outcome: Outcome, db: str | Path) -> str:
     """One line on what an invocation did."""
     total = outcome.n_before + outcome.n_new
+    if not (total or outcome.n_left):
+        return f"This part of run {outcome.run_id} has no traces: there are more parts than attempts. It is in {db}."
     if not (outcome.n_new or outcome.n_left):
         return f"Run {outcome.run_id} has all {total} traces already: nothing to do. They are in {db}."
     before = f", {outcome.n_before} were there before" if outcome.n_before else ""

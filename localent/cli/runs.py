@@ -28,12 +28,14 @@ def command(db: Path, form: str | None) -> None:
     localent runs --db localent-demo.db
     """
     from localent.store import open_db
+    from localent.store.coverage import mixed_runs
     from localent.store.traces import noise_floors
 
     with open_db(db, readonly=True) as store:
-        found, floors = store.runs(), noise_floors(store)
-    names = (*SHOWN, "note") if floors else SHOWN
-    notes = {again: f"noise floor of {run}" for again, run in floors.items()}
+        found, floors, mixed = store.runs(), noise_floors(store), mixed_runs(store)
+    notes = {run: f"mixed: {n} builds" for run, n in mixed.items()}
+    notes |= {again: f"noise floor of {run}" for again, run in floors.items()}
+    names = (*SHOWN, "note") if notes else SHOWN
     print_table(names, [[(run | {"note": notes.get(run["run_id"])})[name] for name in names] for run in found], form)
 
 

@@ -177,6 +177,11 @@ def score_gold(model: str, source: Source, settings: Settings, time: Time, db: P
         outcome = read_solutions(model, task, db=db, n=source.n, settings=settings, listener=bar.listener(time))
     if outcome.n_left:
         echo(unfinished(outcome, "solution", time), err=True)
+    if settings.shard and not outcome.n_done:
+        echo(
+            f"This part of run {outcome.run_id} has no worked solutions: there are more parts. It is in {db}.", err=True
+        )
+        return
     with open_db(db, readonly=True) as store:
         found = gold(load.solutions(store, outcome.run_id))
     print_records(found.steps, gold_table, form)

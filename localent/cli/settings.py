@@ -208,17 +208,10 @@ think_budget_option = click.option(
 
 
 def _shard(context: click.Context, param: click.Parameter, given: str | None) -> Shard | None:
-    """The part that was asked for, or that of a task of a SLURM job array, which is told."""
+    """The part that was asked for, or that of a task of a SLURM job array."""
     from localent.runs.shard import of_array_job, parse
 
-    if given is not None:
-        return parse(given)
-    found = of_array_job(os.environ)
-    if found:
-        click.echo(f"A task of a SLURM job array: this is shard {found}; --shard 1/1 makes all of the run.", err=True)
-    elif "PBS_ARRAY_INDEX" in os.environ:
-        click.echo("A PBS job array: give --shard $PBS_ARRAY_INDEX/N, or every job makes all of the run.", err=True)
-    return found
+    return of_array_job(os.environ) if given is None else parse(given)
 
 
 shard_option = click.option(
@@ -230,9 +223,25 @@ shard_option = click.option(
 
 
 def file_of_part(db: Path, settings: Settings) -> Path:
-    """The database of a part of a run: beside the default one, unless another was named."""
-    named = click.get_current_context().get_parameter_source("db") is not ParameterSource.DEFAULT
+    """The database of a part of a run: beside the default one, unless another was named.
+
+    Says which part it is, where a job array knows. Raises a usage error in one that does not.
+    """
+    context = click.get_current_context()
+    if context.get_parameter_source("shard") is ParameterSource.DEFAULT:
+        _tell_array_job(settings.shard)
+    named = context.get_parameter_source("db") is not ParameterSource.DEFAULT
     return db if named or settings.shard is None else settings.shard.file(db)
+
+
+def _tell_array_job(found: Shard | None) -> None:
+    if found:
+        click.echo(f"A task of a SLURM job array: this is shard {found}; --shard 1/1 makes all of the run.", err=True)
+    elif "PBS_ARRAY_INDEX" in os.environ:
+        raise click.UsageError(
+            "PBS does not tell a task how many there are in its job array: give --shard $PBS_ARRAY_INDEX/N for -J 1-N,"
+            " or --shard 1/1 to make all of the run in each."
+        )
 
 
 # ── hardware and context ──────────────────────────────────────────────────────────────────────────────────

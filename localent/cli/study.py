@@ -23,6 +23,7 @@ from localent.cli.output import echo, print_table, say
 from localent.cli.progress import Bar
 from localent.cli.settings import (
     effort_options,
+    file_of_part,
     filter_options,
     hardware_options,
     lanes_option,
@@ -30,6 +31,7 @@ from localent.cli.settings import (
     prompt_options,
     seed_option,
     settings_options,
+    shard_option,
     temperature_option,
     trace_options,
 )
@@ -37,7 +39,7 @@ from localent.cli.settings import (
 if TYPE_CHECKING:
     from localent.runs import Settings
     from localent.runs.clock import Time
-    from localent.study import Study
+    from localent.study import Design, Study
     from localent.tasks import Task
 
 STAGE_NOTES = (
@@ -126,6 +128,7 @@ class Output:
     effort_options(),
     lanes_option(default=16),
     hardware_options,
+    shard_option,
 )
 @Group(
     "probing",
@@ -172,6 +175,8 @@ def command(
     The defaults fit the bundled family, four models on two tasks, into about seven minutes on two cores that feed 4,000
     tokens a second: some 0.8 million tokens one by one and 0.9 million as prompts. Two fifths are attempts and their
     probes (-n, --samples), a quarter controls (--control-samples, --controls-at), a third rollouts (--rolled).
+    With --shard a part is made and nothing judged: first its attempts; on a copy of the merged parts, its controls and
+    rollouts.
     With --minutes, half of the time is for attempts and three tenths for controls, the rest for rollouts; what one part
     does not use goes to the next.
 
@@ -180,6 +185,7 @@ def command(
     localent study --seed 1
     localent study base.gguf tuned.gguf --task gsm8k --data test.jsonl -n 200
     localent study model.gguf --task gsm8k --data test.jsonl --minutes 30
+    localent study model.gguf --task gsm8k --shard 3/16
     """
     from localent import study as science
     from localent.report.science import sentences
@@ -194,6 +200,10 @@ def command(
         n_rolled=probing.rolled,
         sensitivity=output.sensitivity or output.form == "json",
     )
+    db = file_of_part(db, settings)
+    if settings.shard:
+        make_part(models, problems.load(), design, db, probing.time)
+        return
     with Bar() as bar:
         found = science.study(models, problems.load(), design, db=db, listener=bar.listener(probing.time))
     for sentence in found.unfinished:
@@ -201,6 +211,24 @@ def command(
     print_study(found, output)
     stored = f"Study {found.study_id}, stored in {db}."
     say([*STAGE_NOTES, *sentences(found.subjects), *found.notes, *seed_sentences(found), stored], output.form)
+
+
+def make_part(models: tuple[str, ...], tasks: list[Task], design: Design, db: Path, time: Time) -> None:
+    """Make a part of a study, and say what is in its file now."""
+    from localent import study as science
+
+    with Bar() as bar:
+        works = science.part(models, tasks, design, db=db, listener=bar.listener(time))
+    shard = design.settings.shard
+    for work in works:
+        echo(work.unfinished(time) or f"{work.name}: part {shard} has its {work.n_traces} traces.", err=True)
+    if all(work.is_whole() for work in works):
+        echo(f"With their controls and rollouts they are in {db}: merge the parts, then 'localent study' judges.")
+    else:
+        echo(
+            f"They are in {db}. Controls and rollouts need the traces of all parts: merge them, and run this again with"
+            " --db COPY on a copy of the merged file; or leave --shard out to make them on one machine."
+        )
 
 
 def print_study(found: Study, output: Output) -> None:

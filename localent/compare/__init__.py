@@ -11,12 +11,12 @@ from localent.compare.choose import Choice, Limits, OnTask, OnText, choose
 from localent.compare.compatible import OtherTokensError
 from localent.compare.on_runs import BesideRun, RunsCompared, TracePair, are_runs, compare_runs
 from localent.compare.on_text import compare_base, compare_text
-from localent.compare.on_traces import Attempts, RunTraces, compare_run, compare_task
+from localent.compare.on_traces import Attempts, RunTraces, compare_run, compare_task, make_part
 from localent.compare.plan import Cache, Plan
 from localent.compare.result import Candidate, Comparison
 
 __all__ = ["Attempts", "Cache", "Candidate", "Comparison", "Plan", "RunTraces"]
 __all__ += ["ByBytes", "Coded", "OtherTokensError", "compare_bytes"]
 __all__ += ["Choice", "Limits", "OnTask", "OnText", "choose"]
-__all__ += ["compare_base", "compare_run", "compare_task", "compare_text"]
+__all__ += ["compare_base", "compare_run", "compare_task", "compare_text", "make_part"]
 __all__ += ["BesideRun", "RunsCompared", "TracePair", "are_runs", "compare_runs"]

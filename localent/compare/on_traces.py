@@ -25,7 +25,7 @@ from localent.compare.token_classes import classes_of
 from localent.engine import Vocab
 from localent.errors import LocalentError, UsageError
 from localent.records import Run, Speed
-from localent.runs import session
+from localent.runs import Outcome, session
 from localent.runs.clock import UNLIMITED
 from localent.runs.progress import SILENT, Listener, Progress, Report, about, ignore, no_trace, retold, unfinished
 from localent.runs.questions import Prompts, answered_by
@@ -85,6 +85,42 @@ def compare_task(
     if outcome.n_left:
         listener.note(unfinished(outcome.n_done, outcome.n_done + outcome.n_left, "trace", listener.time))
     return found
+
+
+def make_part(
+    models: Sequence[str],
+    task: tasks.Task,
+    *,
+    db: str | Path,
+    attempts: Attempts = Attempts(),
+    plan: Plan = DEFAULT,
+    listener: Listener = SILENT,
+) -> Outcome:
+    """Let all models generate a part of what is compared: attempts.settings.shard. Nothing is compared yet.
+
+    Returns the outcome of the reference's part. The comparison on the merged parts finds these runs and goes on.
+    """
+    models = repeated(models, plan)
+    usable(models)
+    n, samples, settings = attempts.n, attempts.samples, with_cache(replace(attempts.settings, ctx=None), plan, 0)
+    with _naming_free_run(models[0]):
+        heard = replace(listener, report=_renamed("reference", listener.report))
+        outcome = runs.run(models[0], task.first(n), db=db, samples=samples, settings=settings, listener=heard)
+    if outcome.n_done and plan.free:
+        made = RunTraces(run_id=outcome.run_id, task=task, n=n, samples=samples)
+        work = _work(models, made, db, plan, listener)
+        for file, chosen, name in work.free(outcome.run_id):
+            work.run_free(file, replace(chosen, shard=settings.shard), name)
+    return outcome
+
+
+def _work(models: Sequence[str], on: RunTraces, db: str | Path, plan: Plan, listener: Listener) -> _Work:
+    """A comparison on the traces of a run that are in the database."""
+    files = usable(models)
+    with open_db(db, create=False) as store:
+        run = store.run(on.run_id)
+        traces = _chosen(free_running.traces_of(store, run.run_id), on)
+    return _Work(files, on.task, run, traces, placed(files, plan), db, listener)
 
 
 def passes(plan: Plan, n_models: int) -> float:
@@ -245,20 +281,27 @@ class _Work:
 
     def free_runs(self) -> list[Views]:
         """The reference against itself in other lanes, empty without a noise floor; then each candidate."""
-        reference, *candidates = self.files
         own_id, base = self.run.run_id, self.traces
         if not self.is_references:
-            own_id = self.run_free(reference, with_cache(self.settings, self.plan, 0), "reference")
+            own_id = self.run_free(self.files[0], with_cache(self.settings, self.plan, 0), "reference")
             base = self.traces_in(own_id)
-        lanes = self.settings.lanes or 1
-        other = replace(self.settings, lanes=max(1, lanes // 2) if lanes > 1 else 2, noise_of=own_id)
-        other = with_cache(other, self.plan, 0)
-        floor = self.free_run(base, reference, other, "reference in other lanes") if self.plan.noise else Views(None)
-        found = [floor]
+        names = iter(self.free(own_id))
+        floor = self.free_run(base, *next(names)) if self.plan.noise else Views(None)
+        return [floor, *(self.free_run(base, *one) for one in names)]
+
+    def free(self, own_id: str) -> Iterator[tuple[ModelFile, Settings, str]]:
+        """What runs free: the reference in other lanes, where a noise floor is wanted; then each candidate.
+
+        own_id: of the run of the reference that they are compared with.
+        """
+        reference, *candidates = self.files
+        if self.plan.noise:
+            lanes = self.settings.lanes or 1
+            other = replace(self.settings, lanes=max(1, lanes // 2) if lanes > 1 else 2, noise_of=own_id)
+            yield reference, with_cache(other, self.plan, 0), "reference in other lanes"
         for i, file in enumerate(candidates, 1):
             name = self.plan.variant(i) or file.header.model.quant
-            found.append(self.free_run(base, file, with_cache(self.settings, self.plan, i), name))
-        return found
+            yield file, with_cache(self.settings, self.plan, i), name
 
     def free_run(self, base: Traces, file: ModelFile, settings: Settings, name: str) -> Views:
         """Compare the free run of one model with the reference's traces."""

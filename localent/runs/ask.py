@@ -201,7 +201,7 @@ def ask_like(model: str, problem: Problem, like: Like, watcher: Watcher, store: 
         with asked.engine() as lanes:
             (question,) = asked.questions
             (trace,) = drive(lanes, [watched(question, asked.setup(lanes).asking(question), watcher, as_run=True)])
-        run_id = enter(store, asked).run_id
+        run_id = enter(store, asked, 1).run_id
     store.add_trace(run_id, trace)
     return run_id, trace
 

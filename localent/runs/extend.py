@@ -18,6 +18,7 @@ from localent.runs import session
 from localent.runs.progress import SILENT, Listener, Tally
 from localent.runs.session import Session
 from localent.runs.settings import Settings, settings_of
+from localent.runs.shard import Shard
 from localent.store import Database, open_db
 from localent.tracing import places
 from localent.tracing.attempt import Question, Setup
@@ -38,6 +39,7 @@ class Wanted:
     m: int | None = 0  # rollouts for each prefix; 0: none
     n_rolled: int | None = None  # traces that are rolled out, first samples first
     every_step: bool = False  # roll out after every step, not only where traces are probed
+    shard: Shard | None = None  # the part of the traces that get them here; None: all
 
     def counts(self, problem_id: str, sample: int) -> bool:
         """True for a trace that counts."""
@@ -47,6 +49,10 @@ class Wanted:
     def controlled(self, sample: int) -> bool:
         """True for a trace whose controls are read, among those that count."""
         return self.control_samples is None or sample < self.control_samples
+
+    def mine(self, problem_id: str, sample: int) -> bool:
+        """True for a trace that gets its probes here."""
+        return self.shard is None or self.shard.has(problem_id, sample)
 
     def rolled(self, samples: Sequence[int]) -> list[int]:
         """Indices of the traces to roll out, among those that count, given by their samples."""
@@ -132,7 +138,7 @@ def _lacking(store: Database, run: Run, written: Sequence[Written], wanted: Want
     rows = store.probe_rows(run.run_id, ("trace_id", "control", "k"))
     there, n_probes = set(zip(*rows.values(), strict=True)), settings_of(run).probes
     to_roll = _to_roll(store, run, written, wanted)
-    for own in written:
+    for own in (own for own in written if wanted.mine(own.problem_id, own.sample)):
         ks = {}
         for control in wanted.controls if wanted.controlled(own.sample) else ():
             offered = {prefix.k for prefix in prefixes_of(control, own, written, (0,), _streams(run, own))}

@@ -16,7 +16,7 @@ from localent.errors import UsageError
 from localent.runs import room, session
 from localent.runs.progress import SILENT, Listener, Outcome, Tally
 from localent.runs.questions import no_probes
-from localent.runs.run import enter, missing, stored, wanted
+from localent.runs.run import enter, enter_empty, missing, stored, wanted
 from localent.runs.session import Session
 from localent.runs.settings import GO_ON, LETTER, Settings
 from localent.store import Database, open_db
@@ -47,6 +47,8 @@ def read_solutions(
     file = session.usable(model, listener.status)
     with open_db(db) as store, session.opened(file, task, settings, room=to_read, listener=listener) as asked:
         todo = [question for question, _ in missing(store, asked, samples=1)]
+        if not todo:
+            enter_empty(store, asked, samples=1)
         n_new, n_left = _read(store, asked, todo, listener) if todo else (0, 0)
         n_before = len(wanted(asked, samples=1)) - n_new - n_left
         return Outcome(asked.record.run_id, n_before, n_new, asked.options.n_lanes, n_left)
@@ -85,5 +87,6 @@ def _read(store: Database, asked: Session, todo: Sequence[Question], listener: L
     with asked.engine() as lanes:
         setup, tally = asked.setup(lanes), Tally(listener, len(todo), lanes.n_lanes, unit="solution")
         jobs = (read_solution(q, solution_tokens(q, lanes.vocab), setup) for q in todo)
-        n_new = stored(store, enter(store, asked), tally.driven(lanes, jobs), tally)
+        enter(store, asked, 1)
+        n_new = stored(store, asked, tally.driven(lanes, jobs), tally)
         return n_new, tally.n_left

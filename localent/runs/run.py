@@ -43,8 +43,9 @@ def run(
         todo = missing(store, asked, samples)
         n_all, lanes = len(wanted(asked, samples)), asked.options.n_lanes
         if not todo:
+            enter_empty(store, asked, samples)
             return Outcome(asked.record.run_id, n_all, 0, lanes)
-        n_new, tally = made(store, asked, todo, listener)
+        n_new, tally = made(store, asked, todo, listener, samples)
         n_before = n_all - n_new - tally.n_left
         return Outcome(asked.record.run_id, n_before, n_new, lanes, tally.n_left, tally.longest)
 
@@ -62,28 +63,37 @@ def missing(store: Database, asked: Session, samples: int) -> Todo:
     return [(q, sample) for q, sample in wanted(asked, samples) if (q.problem.problem_id, sample) not in done]
 
 
-def made(store: Database, asked: Session, todo: Todo, listener: Listener) -> tuple[int, Tally]:
+def made(store: Database, asked: Session, todo: Todo, listener: Listener, samples: int) -> tuple[int, Tally]:
     """Make the traces there is time for; returns how many were new to the store, and the counts of the work."""
     with asked.engine() as lanes:
-        record = enter(store, asked)
+        record = enter(store, asked, samples)
         name = f"{store.model(record.model_sha256).name} on {asked.task.name}"
         tally = Tally(listener, len(todo), lanes.n_lanes, name)
-        return stored(store, record, tally.driven(lanes, attempts(lanes, asked, todo)), tally), tally
+        return stored(store, asked, tally.driven(lanes, attempts(lanes, asked, todo)), tally), tally
 
 
-def enter(store: Database, asked: Session) -> Run:
-    """Write the model, the task, its problems and the run; returns the run."""
+def enter(store: Database, asked: Session, samples: int) -> Run:
+    """Write the model, the task, its problems, the run, and how many attempts are wanted; returns the run."""
     record, task = asked.record, asked.task
     store.add_model(asked.file.header.model)
     store.add_task(task.name, task.kind.form)
     store.add_problems(task.name, task.problems)
     store.add_run(record)
+    store.ask(record.run_id, [problem.problem_id for problem in task.problems], samples)
     return record
 
 
-def stored(store: Database, record: Run, traces: Iterator[Trace], tally: Tally) -> int:
+def enter_empty(store: Database, asked: Session, samples: int) -> None:
+    """Write the same for a part of a run that has no attempt, so that its file tells what it is."""
+    if asked.settings.shard is not None and not store.has_run(asked.record.run_id):
+        enter(store, asked, samples)
+
+
+def stored(store: Database, asked: Session, traces: Iterator[Trace], tally: Tally) -> int:
     """Store traces as they finish, each in one transaction, as one session; returns how many were new."""
-    n_new, session_id = 0, store.start_session(record.run_id, n_todo=tally.n_todo)
+    record, shard = asked.record, asked.settings.shard
+    part = None if shard is None else str(shard)
+    n_new, session_id = 0, store.start_session(record.run_id, n_todo=tally.n_todo, shard=part)
     store.add_checks(session_id, findings.rows(findings.saved_report(record.model_sha256, record.build)))
     for trace in traces:
         n_new += store.add_trace(record.run_id, trace, session_id=session_id)

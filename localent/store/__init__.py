@@ -5,8 +5,9 @@ What one row means:
 - `models`: one GGUF file, known by the sha256 of its content
 - `tasks`: one named set of problems; `problems`: one question with its true answer, in one task
 - `runs`: one model x task x settings, known by a hash of all of that
+- `attempts`: how many attempts at one problem were asked for of a run
 - `sessions`: one invocation that worked on a run; the only table with times of day and host names
-- `traces`: one attempt of a run at a problem, with sums over its tokens
+- `traces`: one attempt of a run at a problem, with sums over its tokens; `origins`: the session that made it
 - `tokens`: one generated token of a trace; `alternatives`: one of the most likely tokens there;
   `steps`: one reasoning step, or the statement of the answer
 - `probes`: the answer distribution after the first k steps of a trace, of a control in their place, or by rollouts;
@@ -17,7 +18,7 @@ What one row means:
 - `verdicts`: one claim about one model, judged by a study
 
 Views, the public interface: `trace_summary` (a row per trace), `step_entropy` (per probe), `run_summary` (per run).
-Two databases with the same runs are equal row by row except for `sessions`, in any order of finishing.
+Two databases with the same runs are equal row by row except for `sessions` and `origins`, in any order of finishing.
 Deleting a row of `runs` (with `pragma foreign_keys = on`) deletes all that belongs to it.
 """
 

@@ -97,6 +97,8 @@ RULES = (
     Rule("runs", "a build that is no JSON object", no_json("build", "object")),
     Rule("sessions", "counts below zero", outside("seconds", "n_traces", "n_tokens", "n_probe_tokens", "n_todo")),
     Rule("sessions", "times that are none", "julianday(t.started) is null or julianday(t.ended) is null"),
+    Rule("sessions", "an origin that is no JSON object", f"t.made_as is not null and {no_json('made_as', 'object')}"),
+    Rule("attempts", "counts below zero", outside("samples")),
     Rule("traces", "an id that is not theirs", "trace_id_of(t.run_id, t.problem_id, t.sample) <> t.trace_id"),
     Rule("traces", "another task than their run", "t.task <> (select task from runs r where r.run_id = t.run_id)"),
     Rule("traces", "counts below zero", outside("sample", "n_prompt", "n_tokens", "n_given", "n_steps")),

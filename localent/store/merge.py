@@ -8,18 +8,20 @@ again on all of them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import combinations
 from pathlib import Path
 
 from localent.errors import LocalentError, UsageError
 from localent.store.connect import explained
 from localent.store.db import Database, open_db
+from localent.store.joining import Joined, joined, runs_of
+from localent.store.rows import trace_id as id_of
+from localent.store.writer import now
 
 BATCH = 200  # traces written in one transaction
+TOLD = 1000  # conflicts of a file that are kept; the others are counted
 SHARED = {  # table -> (its key, columns in which files may differ: the first stays)
     "models": (("sha256",), ("name", "path")),
     "tasks": (("task",), ("source",)),
@@ -38,12 +40,30 @@ GROUPS = (  # what is known in any file
     "update main.problems as a set variant_of = b.variant_of from src.problems b"
     " where a.task = b.task and a.problem_id = b.problem_id and a.variant_of is null"
 )
-GROWING = ("probes", "answers")  # a trace may have more of them in one file than in another
-ALONE = (  # (table, its key, the table of its rows): of no trace
-    ("comparisons", "comparison_id", "divergences"),
-    ("texts", "text_id", "text_tokens"),
+ATTEMPTS = (
+    "insert into main.attempts (run_id, problem_id, samples)"
+    " select j.as_id, problem_id, samples from src.attempts join joined j using (run_id) where true"
+    " on conflict do update set samples = max(samples, excluded.samples)"
 )
-SESSION = ("run_id", "host", "started")  # tells sessions of different files apart; their numbers do not
+FILL = """insert into batch
+select trace_id, as_id, run_id, as_id in (select trace_id from main.traces) from (
+  select t.trace_id, j.as_id as run_id,
+    case when j.as_id = t.run_id then t.trace_id else trace_id_of(j.as_id, t.problem_id, t.sample) end as as_id
+  from src.traces t join joined j using (run_id) where t.trace_id > ? order by t.trace_id limit ?)"""
+ORIGINS = (
+    "insert into main.origins (trace_id, session_id) select b.as_id, s.here from batch b"
+    " join src.origins o on o.trace_id = b.trace_id join session_of s on s.there = o.session_id where not b.is_known"
+)
+GROWING = ("probes", "answers")  # a trace may have more of them in one file than in another
+ALONE = ("texts", "text_id", "text_tokens")  # a table of no trace, its key, the table of its rows
+SESSION = ("run_id", "host", "started", "shard")  # tells sessions of different files apart; their numbers do not
+TABLES = (  # of one file, while it is merged
+    "create temp table joined (run_id text primary key, as_id text not null)",
+    "create temp table session_of (there integer primary key, here integer not null)",
+    "create temp table batch (trace_id integer primary key, as_id integer not null unique, run_id text not null,"
+    " is_known integer not null)",
+)
+OF_FILE = ("joined", "session_of", "batch")
 
 Report = Callable[[str, int, int], object]  # (file, traces done, traces to do)
 
@@ -55,7 +75,7 @@ class Conflict:
     trace_id: int
     run_id: str
     path: Path  # of the file whose trace was left out
-    hosts: tuple[str, ...]  # machines that worked on the run in that file
+    hosts: tuple[str, ...]  # the machine that made it in that file; where the file does not say, all of the run
     kept_hosts: tuple[str, ...]  # and in what was merged before it
 
 
@@ -67,43 +87,34 @@ class Merged:
     n_new: int = 0  # traces
     n_there: int = 0  # traces that were there already, to the last bit
     n_grown: int = 0  # of these, those that gained probes
-    conflicts: list[Conflict] = field(default_factory=list)
+    n_conflicts: int = 0
+    conflicts: list[Conflict] = field(default_factory=list)  # the first of them
     n_verdicts: int = 0  # left out
     n_calibrations: int = 0  # left out
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """How much of a run is there: every problem of its task that any file knows, times its samples."""
-
-    run_id: str
-    model: str
-    task: str
-    n_problems: int
-    samples: int
-    n_traces: int
-    hosts: tuple[str, ...]
-
-    @property
-    def n_missing(self) -> int:
-        return self.n_problems * self.samples - self.n_traces
+    n_comparisons: int = 0  # left out: of runs that were joined
+    skewed: tuple[str, ...] = ()  # machines whose clock is ahead, or went back
 
 
 def merge(
-    sources: Sequence[Path], target: Path, *, apart: bool = False, report: Report = lambda *_: None
+    sources: Sequence[Path],
+    target: Path,
+    *,
+    apart: bool = False,
+    mixed: bool = False,
+    report: Report = lambda *_: None,
 ) -> list[Merged]:
     """Bring the rows of every source into the target, which is made where it is not there.
 
-    apart: keep runs of one model and task apart that no file holds together, instead of refusing them. Files of an
-    older version are brought to the newest one first. Raises UsageError before anything is written where a file is no
+    apart, mixed: what becomes of runs that differ, instead of refusing them: see `joining.joined`. Files of an older
+    version are brought to the newest one first. Raises UsageError before anything is written where a file is no
     database of ours, is named twice, or the runs do not belong together.
     """
     check_files(sources, target)
-    found = {source: runs_of(source) for source in sources}
-    if not apart:
-        refuse_strangers(found)
+    files = {target: runs_of(target) if target.exists() else {}} | {source: runs_of(source) for source in sources}
+    runs = joined(files, apart=apart, mixed=mixed)
     with open_db(target) as store:
-        return [_one(store, source, report) for source in sources]
+        store.conn.create_function("trace_id_of", 3, id_of, deterministic=True)
+        return [_one(store, source, runs, report) for source in sources]
 
 
 def check_files(sources: Sequence[Path], target: Path) -> None:
@@ -116,62 +127,22 @@ def check_files(sources: Sequence[Path], target: Path) -> None:
         raise UsageError(f"{target} is to be read and written: name another file with -o.")
 
 
-# ── do the runs belong together? ──────────────────────────────────────────────────────────────────────────────────
-
-
-def runs_of(path: Path) -> dict[str, dict[str, object]]:
-    """run_id -> everything that makes it this run, flat: model, task, settings, build."""
-    sql = """select r.run_id, m.name, m.sha256, r.task, r.settings, r.build
-      from runs r join models m on m.sha256 = r.model_sha256"""
-    found = {}
-    with open_db(path, readonly=True) as store:
-        for row in store.query(sql):
-            run_id, settings, build = (row.pop(name) for name in ("run_id", "settings", "build"))
-            found[run_id] = row | json.loads(settings) | json.loads(build)
-    return found
-
-
-def refuse_strangers(files: dict[Path, dict[str, dict[str, object]]]) -> None:
-    """Raise for two runs of one model and task in different files that no file holds together."""
-    known = {run_id: (path, facts) for path, runs in files.items() for run_id, facts in runs.items()}
-    together = {pair for runs in files.values() for pair in combinations(sorted(runs), 2)}
-    for one, other in combinations(sorted(known), 2):
-        (path, a), (elsewhere, b) = known[one], known[other]
-        if (a["name"], a["task"]) == (b["name"], b["task"]) and (one, other) not in together:
-            raise UsageError(
-                f"{elsewhere} has run {other} and {path} run {one} of the same model and task, but they differ in"
-                f" {differing(a, b)}: make all parts with the same settings, or keep both runs with --apart."
-            )
-
-
-def differing(a: dict[str, object], b: dict[str, object]) -> str:
-    """The settings in which two runs differ, with their values: "threads (2, 8)"."""
-    names = [name for name in dict.fromkeys([*a, *b]) if a.get(name) != b.get(name)]
-    return ", ".join(
-        f"{'the model file' if name == 'sha256' else name} ({_brief(a, name)}, {_brief(b, name)})" for name in names
-    )
-
-
-def _brief(facts: dict[str, object], name: str) -> str:
-    text = str(facts.get(name, "none"))
-    return text if len(text) <= 24 else f"{text[:12]}…"
-
-
 # ── one file ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _one(store: Database, source: Path, report: Report) -> Merged:
+def _one(store: Database, source: Path, runs: Joined, report: Report) -> Merged:
     done = Merged(source)
     with _attached(store, source):
         with store.writing():
+            _name_runs(store, runs)
             for table, (key, lax) in SHARED.items():
                 _share(store, source, table, key, lax)
-        _compare_known(store, done)
-        _bring_new(store, done, report)
-        with store.writing():
-            _bring_sessions(store)
-        for tables in ALONE:
-            _bring_alone(store, *tables)
+            _add_joined(store, runs)
+            store.conn.execute(ATTEMPTS)
+            done.skewed = _bring_sessions(store, runs)
+        _bring_traces(store, done, report)
+        done.n_comparisons = _bring_comparisons(store)
+        _bring_alone(store, *ALONE)
         done.n_verdicts = _count(store, "select count(*) from src.verdicts")
         done.n_calibrations = _count(store, "select count(*) from src.calibrations")
     return done
@@ -179,19 +150,46 @@ def _one(store: Database, source: Path, report: Report) -> Merged:
 
 @contextmanager
 def _attached(store: Database, source: Path) -> Iterator[None]:
-    """Context: the source as schema `src`, read-only, and a table for a batch of its traces."""
+    """Context: the source as schema `src`, read-only; a batch of its traces, and their rows as the views their_*."""
     with explained(source):
         store.conn.execute("attach database ? as src", (f"{source.absolute().as_uri()}?mode=ro",))
-        store.conn.execute("create temp table batch (trace_id integer primary key)")
+        for statement in (*TABLES, *(_view(store, table) for table in OF_TRACE)):
+            store.conn.execute(statement)
         try:
             yield
         finally:
-            store.conn.execute("drop table temp.batch")
+            for table in OF_TRACE:
+                store.conn.execute(f"drop view temp.their_{table}")
+            for table in OF_FILE:
+                store.conn.execute(f"drop table temp.{table}")
             store.conn.execute("detach database src")
+
+
+def _view(store: Database, table: str) -> str:
+    """The rows of the batch in a table of the source, under the ids that they get here."""
+    renamed = {"trace_id": "b.as_id as trace_id", "run_id": "b.run_id as run_id"}
+    names = ", ".join(renamed.get(name, f"a.{name}") for name in store.schema[table])
+    rows = f"from batch b cross join src.{table} a on a.trace_id = b.trace_id"
+    return f"create temp view their_{table} as select {names}, b.is_known as is_known {rows}"
 
 
 def _columns(store: Database, table: str) -> str:
     return ", ".join(store.schema[table])
+
+
+def _count(store: Database, sql: str) -> int:
+    number: int = store.conn.execute(sql).fetchone()[0]
+    return number
+
+
+# ── what traces refer to ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _name_runs(store: Database, runs: Joined) -> None:
+    """Note what each run of the source becomes; a run that came into the file after it was first read stays itself."""
+    there = [run_id for (run_id,) in store.conn.execute("select run_id from src.runs")]
+    pairs = [(run_id, runs.becomes.get(run_id, run_id)) for run_id in there]
+    store.conn.executemany("insert into joined values (?, ?)", pairs)
 
 
 def _share(store: Database, source: Path, table: str, key: tuple[str, ...], lax: tuple[str, ...]) -> None:
@@ -207,51 +205,102 @@ def _share(store: Database, source: Path, table: str, key: tuple[str, ...], lax:
                 f"{source} has {table[:-1]} {clash['id']} with another {name} than the files before it: leave it out."
             )
     names = _columns(store, table)
-    store.conn.execute(f"insert or ignore into main.{table} ({names}) select {names} from src.{table}")
+    kept = " where run_id in (select as_id from joined)" if table == "runs" else ""
+    store.conn.execute(f"insert or ignore into main.{table} ({names}) select {names} from src.{table}{kept}")
     if table == "problems":
         store.conn.execute(GROUPS)
 
 
-def _bring_new(store: Database, done: Merged, report: Report) -> None:
-    """Insert the traces that are not there, with everything that belongs to them."""
-    new = "select trace_id from src.traces where trace_id not in (select trace_id from main.traces) order by trace_id"
-    n_todo = _count(store, f"select count(*) from ({new})")
-    while _fill(store, f"{new} limit {BATCH}"):
-        with store.writing():
-            for table in OF_TRACE:
-                names = _columns(store, table)
-                rows = f"select {names} from src.{table} where trace_id in (select trace_id from batch)"
-                store.conn.execute(f"insert into main.{table} ({names}) {rows}")
-        done.n_new += _count(store, "select count(*) from batch")
-        report(done.path.name, done.n_new, n_todo)
+def _add_joined(store: Database, runs: Joined) -> None:
+    """Insert the runs that runs of the source are joined to, which may stand in a later file."""
+    missing = "select distinct as_id from joined where as_id not in (select run_id from main.runs)"
+    for (run_id,) in store.conn.execute(missing).fetchall():
+        store.put_run(runs.runs[run_id].run)
 
 
-def _fill(store: Database, traces: str) -> int:
-    """Put these traces into the batch; returns how many."""
-    store.conn.execute("delete from batch")
-    store.conn.execute(f"insert into batch {traces}")
-    return _count(store, "select count(*) from batch")
+def _bring_sessions(store: Database, runs: Joined) -> tuple[str, ...]:
+    """Insert sessions under numbers of their own, with what doctor found; one that went on is brought up to date.
+
+    Returns the machines whose clock is ahead of this one's, or went back: times are kept as they were told.
+    """
+    names = [name for name in store.schema["sessions"] if name != "session_id"]
+    becomes, skewed = dict(store.conn.execute("select run_id, as_id from joined").fetchall()), []
+    for there, *values in store.conn.execute(f"select session_id, {', '.join(names)} from src.sessions").fetchall():
+        row = dict(zip(names, values, strict=True))
+        if row["ended"] < row["started"] or row["started"] > now():
+            skewed.append(row["host"])
+        if becomes[row["run_id"]] != row["run_id"]:
+            row["made_as"] = row["made_as"] or runs.runs[row["run_id"]].as_made
+            row["run_id"] = becomes[row["run_id"]]
+        store.conn.execute("insert into session_of values (?, ?)", (there, _session(store, there, row)))
+    return tuple(dict.fromkeys(skewed))
 
 
-def _count(store: Database, sql: str) -> int:
-    number: int = store.conn.execute(sql).fetchone()[0]
-    return number
+def _session(store: Database, there: int, row: dict[str, object]) -> int:
+    """The number of a session here, inserted or brought up to date."""
+    where = " and ".join(f"{name} is ?" for name in SESSION)
+    known = store.first(f"select * from main.sessions where {where}", *(row[name] for name in SESSION))
+    if known is None:
+        marks = ", ".join("?" * len(row))
+        made = store.conn.execute(f"insert into main.sessions ({', '.join(row)}) values ({marks})", [*row.values()])
+        _bring_checks(store, there, made.lastrowid or 0)
+        return made.lastrowid or 0
+    if (row["n_traces"], row["closed"], row["ended"]) > (known["n_traces"], known["closed"], known["ended"]):
+        sets = ", ".join(f"{name} = ?" for name in row)
+        where = f"update main.sessions set {sets} where session_id = ?"
+        store.conn.execute(where, (*row.values(), known["session_id"]))
+    return int(known["session_id"])
 
 
-# ── traces that both have ─────────────────────────────────────────────────────────────────────────────────────────
+def _bring_checks(store: Database, there: int, here: int) -> None:
+    names = ", ".join(name for name in store.schema["checks"] if name != "session_id")
+    sql = f"insert into main.checks (session_id, {names}) select ?, {names} from src.checks where session_id = ?"
+    store.conn.execute(sql, (here, there))
 
 
-def _compare_known(store: Database, done: Merged) -> None:
-    """Compare the traces that both files have, bit by bit, and bring the probes that only the source has."""
-    both, last = "select trace_id from src.traces where trace_id in (select trace_id from main.traces)", -1
-    while _fill(store, f"{both} and trace_id > {last} order by trace_id limit {BATCH}"):
-        last = _count(store, "select max(trace_id) from batch")
-        differing = _conflicting(store)
-        done.conflicts += [_conflict(store, done.path, trace_id) for trace_id in differing]
-        store.conn.executemany("delete from batch where trace_id = ?", [(trace_id,) for trace_id in differing])
-        done.n_there += _count(store, "select count(*) from batch")
-        with store.writing():
-            done.n_grown += _grow(store)
+# ── traces ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _bring_traces(store: Database, done: Merged, report: Report) -> None:
+    """Compare the traces that both files have, bit by bit, and insert the others, a batch in each transaction."""
+    n_todo, n_done, last = _count(store, "select count(*) from src.traces"), 0, -1
+    while n_done < n_todo:
+        with store.writing():  # the batch is chosen in it: another merge may write into the same file
+            store.conn.execute("delete from batch")
+            n_done += store.conn.execute(FILL, (last, BATCH)).rowcount
+            last = _count(store, "select coalesce(max(trace_id), 1 << 62) from batch")
+            new = (_insert(store), *_compare(store, done))
+        done.n_new, done.n_there, done.n_grown = (
+            a + b for a, b in zip((done.n_new, done.n_there, done.n_grown), new, strict=True)
+        )
+        report(done.path.name, n_done, n_todo)
+        if last == 1 << 62:
+            return
+
+
+def _insert(store: Database) -> int:
+    """Insert the traces of the batch that are not there, with everything that belongs to them; returns how many."""
+    for table in OF_TRACE:
+        names = _columns(store, table)
+        rows = f"select {names} from their_{table} where not is_known"
+        store.conn.execute(f"insert into main.{table} ({names}) {rows}")
+    store.conn.execute(ORIGINS)
+    return _count(store, "select count(*) from batch where not is_known")
+
+
+def _compare(store: Database, done: Merged) -> tuple[int, int]:
+    """Compare the traces of the batch that are there, and bring their probes that only the source has.
+
+    Returns how many are the same, and how many of these gained probes.
+    """
+    if not _count(store, "select count(*) from batch where is_known"):
+        return 0, 0
+    for trace_id in _conflicting(store):
+        done.n_conflicts += 1
+        if len(done.conflicts) < TOLD:
+            done.conflicts.append(_conflict(store, done.path, trace_id))
+        store.conn.execute("delete from batch where as_id = ?", (trace_id,))
+    return _count(store, "select count(*) from batch where is_known"), _grow(store)
 
 
 def _conflicting(store: Database) -> list[int]:
@@ -259,10 +308,11 @@ def _conflicting(store: Database) -> list[int]:
     found: set[int] = set()
     for table in OF_TRACE:
         names = _columns(store, table)
-        rows = f"select {names} from {{}}.{table} a where trace_id in (select trace_id from batch)"
+        ours = f"select {names} from main.{table} a where trace_id in (select as_id from batch where is_known)"
+        theirs = f"select {names} from their_{table} a where is_known"
         if table in GROWING:
-            rows += " and exists (select 1 from {}.probes b where " + _same(("trace_id", "k", "estimator")) + ")"
-        ours, theirs = rows.format("main", "src"), rows.format("src", "main")
+            ours += f" and exists (select 1 from their_probes b where {_same(OF_TRACE['probes'])})"
+            theirs += f" and exists (select 1 from main.probes b where {_same(OF_TRACE['probes'])})"
         for one, other in ((ours, theirs), (theirs, ours)):
             found |= {row[0] for row in store.conn.execute(f"select trace_id from ({one} except {other})")}
     return sorted(found)
@@ -271,18 +321,16 @@ def _conflicting(store: Database) -> list[int]:
 def _grow(store: Database) -> int:
     """Insert the probes, with their answers, that traces of the batch have in the source alone; returns the traces."""
     key = OF_TRACE["probes"]
-    lacking = (
-        f"not exists (select 1 from main.probes b where {_same(key)}) and trace_id in (select trace_id from batch)"
-    )
-    n = _count(store, f"select count(distinct trace_id) from src.probes a where {lacking}")
+    lacking = f"not exists (select 1 from main.probes b where {_same(key)}) and is_known"
+    n = _count(store, f"select count(distinct trace_id) from their_probes a where {lacking}")
     if n:
         names = ", ".join(key)
-        store.conn.execute(f"create temp table wanted as select {names} from src.probes a where {lacking}")
+        store.conn.execute(f"create temp table lacked as select {names} from their_probes a where {lacking}")
         for table in GROWING:
             columns = _columns(store, table)
-            rows = f"select {columns} from src.{table} a where exists (select 1 from wanted b where {_same(key)})"
+            rows = f"select {columns} from their_{table} a where exists (select 1 from lacked b where {_same(key)})"
             store.conn.execute(f"insert into main.{table} ({columns}) {rows}")
-        store.conn.execute("drop table temp.wanted")
+        store.conn.execute("drop table temp.lacked")
     return n
 
 
@@ -291,40 +339,41 @@ def _same(key: Sequence[str]) -> str:
 
 
 def _conflict(store: Database, path: Path, trace_id: int) -> Conflict:
-    run_id = store.conn.execute("select run_id from main.traces where trace_id = ?", (trace_id,)).fetchone()[0]
-    return Conflict(trace_id, run_id, path, _hosts(store, "src", run_id), _hosts(store, "main", run_id))
+    there, run_id = store.conn.execute("select trace_id, run_id from batch where as_id = ?", (trace_id,)).fetchone()
+    return Conflict(trace_id, run_id, path, _hosts(store, "src", there), _hosts(store, "main", trace_id))
 
 
-def _hosts(store: Database, schema: str, run_id: str) -> tuple[str, ...]:
-    sql = f"select distinct host from {schema}.sessions where run_id = ? order by host"
-    return tuple(host for (host,) in store.conn.execute(sql, (run_id,)))
+def _hosts(store: Database, schema: str, trace_id: int) -> tuple[str, ...]:
+    """The machine that made a trace; where the file does not say, all that worked on its run."""
+    made = f"select host from {schema}.origins join {schema}.sessions using (session_id) where trace_id = ?"
+    worked = (
+        f"select distinct host from {schema}.sessions join {schema}.traces using (run_id) where trace_id = ?"
+        " order by host"
+    )
+    found = store.conn.execute(made, (trace_id,)).fetchall() or store.conn.execute(worked, (trace_id,)).fetchall()
+    return tuple(host for (host,) in found)
 
 
-# ── sessions, comparisons and texts ───────────────────────────────────────────────────────────────────────────────────
+# ── comparisons and texts ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _bring_sessions(store: Database) -> None:
-    """Insert sessions under numbers of their own, with what doctor found; one that went on is brought up to date."""
-    names = [name for name in store.schema["sessions"] if name != "session_id"]
-    for session_id, *values in store.conn.execute(
-        f"select session_id, {', '.join(names)} from src.sessions"
-    ).fetchall():
-        row = dict(zip(names, values, strict=True))
-        where = " and ".join(f"{name} = ?" for name in SESSION)
-        known = store.first(f"select * from main.sessions where {where}", *(row[name] for name in SESSION))
-        if known is None:
-            marks = ", ".join("?" * len(names))
-            made = store.conn.execute(f"insert into main.sessions ({', '.join(names)}) values ({marks})", values)
-            _bring_checks(store, session_id, made.lastrowid or 0)
-        elif row["ended"] > known["ended"] or row["closed"] > known["closed"]:
-            sets = ", ".join(f"{name} = ?" for name in names)
-            store.conn.execute(f"update main.sessions set {sets} where session_id = ?", (*values, known["session_id"]))
+def _bring_comparisons(store: Database) -> int:
+    """Insert the comparisons that are not there, each with its positions in one transaction.
 
-
-def _bring_checks(store: Database, there: int, here: int) -> None:
-    names = ", ".join(name for name in store.schema["checks"] if name != "session_id")
-    sql = f"insert into main.checks (session_id, {names}) select ?, {names} from src.checks where session_id = ?"
-    store.conn.execute(sql, (here, there))
+    Those of runs that were joined are left out, as judgements on other traces; returns how many.
+    """
+    of_joined = (
+        "exists (select 1 from joined j where j.run_id in (c.run_id, c.candidate_run_id) and j.as_id <> j.run_id)"
+    )
+    new = f"""select comparison_id from src.comparisons c
+      where comparison_id not in (select comparison_id from main.comparisons) and not {of_joined}"""
+    for (comparison_id,) in store.conn.execute(new).fetchall():
+        with store.writing():
+            for table in ("comparisons", "divergences"):
+                names = _columns(store, table)
+                sql = f"insert or ignore into main.{table} ({names}) select {names} from src.{table}"
+                store.conn.execute(f"{sql} where comparison_id = ?", (comparison_id,))
+    return _count(store, f"select count(*) from src.comparisons c where {of_joined}")
 
 
 def _bring_alone(store: Database, table: str, key: str, rows: str) -> None:
@@ -334,26 +383,5 @@ def _bring_alone(store: Database, table: str, key: str, rows: str) -> None:
         with store.writing():
             for name in (table, rows):
                 names = _columns(store, name)
-                sql = f"insert into main.{name} ({names}) select {names} from src.{name} where {key} = ?"
+                sql = f"insert or ignore into main.{name} ({names}) select {names} from src.{name} where {key} = ?"
                 store.conn.execute(sql, (found,))
-
-
-# ── coverage ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-COVERAGE = """select r.run_id, m.name as model, m.quant, r.task,
-  (select count(*) from problems p where p.task = r.task) as n_problems,
-  coalesce((select max(sample) + 1 from traces t where t.run_id = r.run_id), 0) as samples,
-  (select count(*) from traces t where t.run_id = r.run_id) as n_traces
-from runs r join models m on m.sha256 = r.model_sha256 order by m.name, r.task, r.run_id"""
-
-
-def coverage(store: Database) -> list[Coverage]:
-    """How much of each run is there."""
-    return [
-        Coverage(
-            **{name: row[name] for name in ("run_id", "task", "n_problems", "samples", "n_traces")},
-            model=f"{row['model']} {row['quant']}",
-            hosts=_hosts(store, "main", row["run_id"]),
-        )
-        for row in store.query(COVERAGE)
-    ]

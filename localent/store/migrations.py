@@ -23,6 +23,7 @@ from localent.store.schema import (
     TABLES_5,
     TABLES_6,
     TABLES_7,
+    TABLES_8,
     VIEWS,
 )
 
@@ -196,12 +197,27 @@ def sixteenth(conn: sqlite3.Connection) -> None:
         conn.execute(statement)
 
 
+SHARD = 'shard text /* the part of the run that was to be made, "3/16"; null: all of it */'
+MADE_AS = (
+    "made_as text /* JSON: id, settings and build of the run that its traces were made in, where a merge joined runs of"
+    " several machines to one; null: those of this run */"
+)
+
+
+def seventeenth(conn: sqlite3.Connection) -> None:
+    """Version 17: what was asked for of a run, the session that made each trace, its part of the run and its build."""
+    for statement in TABLES_8:
+        conn.execute(statement)
+    for column in (SHARD, MADE_AS):
+        conn.execute(f"alter table sessions add column {column}")
+
+
 # The n-th makes version n.
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...]
 MIGRATIONS = (
     *(first, second, third, fourth, fifth, sixth, seventh),
     *(eighth, ninth, tenth, eleventh, twelfth, thirteenth, fourteenth),
-    *(fifteenth, sixteenth),
+    *(fifteenth, sixteenth, seventeenth),
 )
 
 

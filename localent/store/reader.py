@@ -50,6 +50,10 @@ class Reader(File):
             raise UsageError(f"No run '{run_id}' in {self.path}; 'localent runs --db {self.path}' lists all.")
         return rows.run_of(found[0])
 
+    def has_run(self, run_id: str) -> bool:
+        """True for the full id of a run that is here."""
+        return self.first("select 1 from runs where run_id = ?", run_id) is not None
+
     def find_run(
         self,
         model_sha256: str,

@@ -17,8 +17,9 @@ from localent.store.check import RULES, Report, keys_of, opened
 from localent.store.connect import explained, writing
 from localent.store.db import Database, open_db
 
-PARENTS = ("models", "tasks", "problems", "runs", "sessions", "checks")
+PARENTS = ("models", "tasks", "problems", "runs", "attempts", "sessions", "checks")
 OF_TRACE = ("traces", "tokens", "steps", "probes", "answers", "alternatives")
+AFTER = ("origins", "comparisons", "divergences")  # they refer to traces
 JUDGEMENTS = ("verdicts", "calibrations")
 Row = tuple[object, ...]
 
@@ -42,8 +43,7 @@ def repair(path: Path, target: Path, report: Report = lambda *_: None) -> list[K
         found = [_copied(conn, store, table, columns[table]) for table in PARENTS]
         traces = _traces(conn, store, columns, report)
         found += traces
-        found.append(_copied(conn, store, "comparisons", columns["comparisons"]))
-        found.append(_copied(conn, store, "divergences", columns["divergences"]))
+        found += [_copied(conn, store, table, columns[table]) for table in AFTER]
         for table in JUDGEMENTS:
             n = _count(conn, table)
             found.append(Kept(table, 0, n) if traces[0].n_left_out else _copied(conn, store, table, columns[table]))

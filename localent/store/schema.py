@@ -323,6 +323,19 @@ TABLES_7 = (
 ) strict, without rowid""",
 )
 
+TABLES_8 = (
+    """create table attempts ( -- one problem of a run: how many attempts at it were asked for, whoever makes them
+  run_id text not null references runs on delete cascade, -- the run
+  problem_id text not null,            -- the problem
+  samples integer not null,            -- attempts asked for: samples 0 to this - 1
+  primary key (run_id, problem_id)
+) strict, without rowid""",
+    """create table origins ( -- one trace: which session made it, and so which machine; none in older files
+  trace_id integer primary key references traces on delete cascade, -- the trace
+  session_id integer not null references sessions on delete cascade -- the session that made it
+) strict""",
+)
+
 
 def importance(among: str = "trace_id is not null") -> str:
     """The view step_importance, as SQL. among: a condition on the trace_id of the probes that count.
@@ -460,7 +473,7 @@ left join (
 
 TABLES = frozenset(  # names
     found[1]
-    for statements in (TABLES_1, TABLES_2, TABLES_3, TABLES_4, TABLES_5, TABLES_6, TABLES_7)
+    for statements in (TABLES_1, TABLES_2, TABLES_3, TABLES_4, TABLES_5, TABLES_6, TABLES_7, TABLES_8)
     for text in statements
     if (found := re.match(r"create table (\w+)", text))
 )

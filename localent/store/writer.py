@@ -15,6 +15,10 @@ from localent.store.file import File
 from localent.store.reader import of_trace
 from localent.store.rows import Rows
 
+ASK = (
+    "insert into attempts (run_id, problem_id, samples) values (?, ?, ?)"
+    " on conflict do update set samples = max(samples, excluded.samples)"
+)
 GROWING = ("probes", "answers")  # tables that a trace may gain rows of after it was stored: see add_probes
 CAME_WITH = "select source_id, solution, n_steps from problems where task = ? and problem_id = ?"
 REGROUP = "update problems set variant_of = ? where task = ? and problem_id = ?"
@@ -23,7 +27,7 @@ COUNT = (
     " where session_id = ?"
 )
 TOUCH = (
-    "update sessions set ended = ?1, seconds = round((julianday(?1) - julianday(started)) * 86400, 3)"
+    "update sessions set ended = ?1, seconds = max(seconds, round((julianday(?1) - julianday(started)) * 86400, 3))"
     " where session_id = ?2"
 )
 
@@ -62,7 +66,16 @@ class Writer(File):
     def add_run(self, run: Run) -> None:
         """Add a run."""
         with self.writing():
-            self._put(rows.run_row(run), key=1)
+            self.put_run(run)
+
+    def put_run(self, run: Run) -> None:
+        """Add a run within a transaction."""
+        self._put(rows.run_row(run), key=1)
+
+    def ask(self, run_id: str, problem_ids: Iterable[str], samples: int) -> None:
+        """Note that so many attempts at each of these problems are wanted of a run; more that were asked for stay."""
+        with self.writing():
+            self.conn.executemany(ASK, [(run_id, problem_id, samples) for problem_id in problem_ids])
 
     # --- traces -----------------------------------------------------------------------------------------------
 
@@ -76,6 +89,7 @@ class Writer(File):
             for table in tables:
                 self._insert(table)
             if session_id is not None:
+                self.conn.execute("insert into origins values (?, ?)", (tables[0].values[0][0], session_id))
                 self._count(session_id, trace)
         return True
 
@@ -135,9 +149,14 @@ class Writer(File):
 
     # --- sessions ---------------------------------------------------------------------------------------------
 
-    def start_session(self, run_id: str, *, host: str | None = None, n_todo: int | None = None) -> int:
-        """Note that this process begins to work on a run; returns the session's id. n_todo: traces to be made."""
-        row: dict[str, object] = {"run_id": run_id, "host": host or platform.node()}
+    def start_session(
+        self, run_id: str, *, host: str | None = None, n_todo: int | None = None, shard: str | None = None
+    ) -> int:
+        """Note that a process begins to work on a run, this one unless a host is named; returns the session's id.
+
+        n_todo: traces to be made. shard: the part of the run that they are, "3/16"; None: all of it.
+        """
+        row: dict[str, object] = {"run_id": run_id, "host": host or platform.node(), "shard": shard}
         row |= {"started": now(), "ended": now(), "closed": 0}
         row |= {"seconds": 0.0, "n_traces": 0, "n_tokens": 0, "n_probe_tokens": 0, "n_todo": n_todo}
         with self.writing():

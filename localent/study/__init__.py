@@ -6,8 +6,8 @@ of the bundled models.
 """
 
 from localent.study.seeds import STORED, OtherSeed, other_seeds, study_id
-from localent.study.study import Design, Study, analyse, family, keep, study
+from localent.study.study import Design, Study, analyse, family, keep, part, study
 from localent.study.subjects import Agreement, ModelRun, Subject, agreement
 
 __all__ = ["STORED", "Agreement", "Design", "ModelRun", "OtherSeed", "Study", "Subject", "agreement", "analyse"]
-__all__ += ["family", "keep", "other_seeds", "study", "study_id"]
+__all__ += ["family", "keep", "other_seeds", "part", "study", "study_id"]

@@ -17,6 +17,7 @@ from localent.runs import extend
 from localent.runs.clock import Time
 from localent.runs.extend import Wanted
 from localent.runs.progress import ignore
+from localent.store import open_db
 from localent.study.forecast import forecast
 from localent.study.subjects import ModelRun
 
@@ -63,6 +64,8 @@ class Work:
         return outcome.n_new
 
     def _add(self, part: str, listener: runs.Listener) -> int:
+        if not self.is_whole():
+            return 0
         only = replace(self.wanted, m=0) if part == CONTROLS else replace(self.wanted, controls=())
         if not (only.controls or only.m):
             return 0
@@ -72,6 +75,15 @@ class Work:
         )
         self.n_left[part], self.longest[part] = added.n_left, added.longest
         return added.n_new
+
+    def is_whole(self) -> bool:
+        """False in the file of a part alone: controls are drawn from the traces of all parts, and rollouts chosen."""
+        if self.settings.shard is None:
+            return True
+        with open_db(self.db, readonly=True) as store:
+            done = store.finished(self.run_id)
+        samples = range(self.wanted.samples or 1)
+        return all((problem.problem_id, sample) in done for problem in self.task.problems for sample in samples)
 
     def unfinished(self, time: Time) -> str:
         """The sentence on what there was no time for; "" where all is there."""

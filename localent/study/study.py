@@ -64,6 +64,7 @@ class Design:
             control_samples=self.control_samples,
             m=self.m,
             n_rolled=self.n_rolled,
+            shard=self.settings.shard,
         )
 
     def works(self, names: Sequence[str], task_list: Sequence[tasks.Task], db: str | Path) -> list[Work]:
@@ -104,23 +105,39 @@ def study(
 
     names: models, earlier stages first; none: the bundled family.
     """
-    names, bundled = list(names) or family(), not names
-    for task in task_list:
-        if not task.kind.exact:
-            raise UsageError(f"{no_probes(task)} A study reads probes: take a task of another kind.")
-    wanted, works = design.wanted(task_list), design.works(names, task_list, db)
-    make(works, listener)
+    bundled = not names
+    wanted, works = design.wanted(task_list), part(names, task_list, design, db=db, listener=listener)
     found = [work.run for work in works if work.n_traces]
     if not found:
         raise LocalentError(no_trace(listener.time))
     listener.status("judging")
     with open_db(db) as store:
-        judged = analyse(store, found, wanted, family=bundled or is_family(names))
+        judged = analyse(store, found, wanted, family=bundled or is_family(list(names)))
         keep(store, judged, found)
         left = tuple(filter(None, (work.unfinished(listener.time) for work in works)))
         if design.sensitivity:
             judged = with_alternatives(store, judged, found, wanted)
         return replace(judged, seeds=tuple(other_seeds(store, found, wanted)), unfinished=left)
+
+
+def part(
+    names: Sequence[str],
+    task_list: Sequence[tasks.Task],
+    design: Design,
+    *,
+    db: str | Path,
+    listener: runs.Listener = SILENT,
+) -> list[Work]:
+    """Make what a study, or its part design.settings.shard, lacks; nothing is judged.
+
+    A part makes its attempts; and its controls and rollouts, once the file has the attempts of all parts.
+    """
+    for task in task_list:
+        if not task.kind.exact:
+            raise UsageError(f"{no_probes(task)} A study reads probes: take a task of another kind.")
+    works = design.works(list(names) or family(), task_list, db)
+    make(works, listener)
+    return works
 
 
 def family() -> list[str]:

@@ -60,10 +60,9 @@ def sql(path: Path, statement: str, *values: object) -> list[tuple]:
 
 
 def tables(path: Path) -> dict[str, list[tuple]]:
-    """All rows of all tables, sorted, but for sessions."""
-    names = [
-        name for (name,) in sql(path, "select name from sqlite_master where type = 'table' and name <> 'sessions'")
-    ]
+    """All rows of all tables, sorted, but for sessions and which of them made a trace."""
+    there = "select name from sqlite_master where type = 'table' and name not in ('sessions', 'origins')"
+    names = [name for (name,) in sql(path, there)]
     return {name: sorted(sql(path, f"select * from {name}"), key=repr) for name in names}
 
 

@@ -14,7 +14,8 @@ from localent.errors import UsageError
 from localent.runs import Settings, run
 from localent.runs.shard import Shard, of_array_job, parse
 from localent.store import open_db
-from localent.store.merge import coverage, merge
+from localent.store.coverage import coverage
+from localent.store.merge import merge
 
 
 def slurm(**values):

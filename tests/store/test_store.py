@@ -61,6 +61,7 @@ SCHEMA = {
     "alternatives": "trace_id INTEGER! token_index INTEGER! alternative_rank INTEGER! token_id INTEGER! text TEXT!"
     " prob REAL!",
     "answers": "trace_id INTEGER! k INTEGER! estimator TEXT! answer_rank INTEGER! value TEXT! prob REAL!",
+    "attempts": "run_id TEXT! problem_id TEXT! samples INTEGER!",
     "comparisons": "comparison_id TEXT! reference_sha256 TEXT candidate_sha256 TEXT! source TEXT! source_name TEXT!"
     " run_id TEXT candidate_run_id TEXT n_texts INTEGER! n_positions INTEGER! mean_kld REAL! noise_kld REAL"
     " rms_delta_p REAL! same_top REAL! ppl_reference REAL! ppl_candidate REAL! delta_entropy REAL delta_varentropy REAL"
@@ -73,6 +74,7 @@ SCHEMA = {
     "models": "sha256 TEXT! name TEXT! path TEXT! arch TEXT! quant TEXT! n_params INTEGER! file_bytes INTEGER!"
     " bits_per_weight REAL! tensor_types TEXT! n_vocab INTEGER! n_ctx_train INTEGER! tokenizer_sha256 TEXT!"
     " template_sha256 TEXT",
+    "origins": "trace_id INTEGER! session_id INTEGER!",
     "probes": "trace_id INTEGER! k INTEGER! estimator TEXT! n_tokens INTEGER! position REAL! entropy REAL"
     " entropy_lower REAL entropy_upper REAL residual REAL! invalid REAL! p_true REAL! log_p_true REAL leader TEXT"
     " n_fed INTEGER! control TEXT n_rollouts INTEGER entropy_se REAL next_entropy REAL",
@@ -82,7 +84,7 @@ SCHEMA = {
     " top_k INTEGER seed INTEGER max_tokens INTEGER lanes INTEGER threads INTEGER gpu_layers INTEGER"
     " shots INTEGER",
     "sessions": "session_id INTEGER! run_id TEXT! host TEXT! started TEXT! ended TEXT! closed INTEGER! seconds REAL!"
-    " n_traces INTEGER! n_tokens INTEGER! n_probe_tokens INTEGER! n_todo INTEGER",
+    " n_traces INTEGER! n_tokens INTEGER! n_probe_tokens INTEGER! n_todo INTEGER shard TEXT made_as TEXT",
     "steps": "trace_id INTEGER! step_index INTEGER! kind TEXT! start_token INTEGER! end_token INTEGER!"
     " mean_entropy REAL max_entropy REAL mean_surprisal REAL text TEXT!",
     "tasks": "task TEXT! kind TEXT! source TEXT",
@@ -248,7 +250,7 @@ def test_a_file_of_version_6_keeps_every_value(tmp_path):
         assert {row[-len(came_later) :] for row in after[table]} == {came_later}
         after[table] = [row[: -len(came_later)] for row in after[table]]
     after["probes"] = [row[:-4] for row in after["probes"]]
-    for table in ("calibrations", "texts", "text_tokens"):
+    for table in ("calibrations", "texts", "text_tokens", "attempts"):
         assert after.pop(table) == []
     assert after == before
     for view, rows_ in views.items():
@@ -733,10 +735,11 @@ def test_interrupt_in_a_transaction_leaves_nothing_and_the_next_write_works(db, 
     def interrupted(*_):
         raise KeyboardInterrupt
 
+    session = db.start_session(RUN.run_id)
     with monkeypatch.context() as patch:
         patch.setattr(db, "_count", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            db.add_trace(RUN.run_id, a_trace(), session_id=1)
+            db.add_trace(RUN.run_id, a_trace(), session_id=session)
     assert db.finished(RUN.run_id) == set()
     db.add_trace(RUN.run_id, a_trace())
     assert db.finished(RUN.run_id) == {("00", 0)}
