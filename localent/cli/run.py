@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from localent.cli import complete
-from localent.cli.arguments import Finite, Group
+from localent.cli.arguments import Finite, Group, refuse_unused
 from localent.cli.options import (
     Problems,
     data_options,
@@ -31,6 +31,7 @@ from localent.cli.settings import (
     probes_option,
     prompt_options,
     recommended_option,
+    rpc_option,
     seed_option,
     settings_options,
     shard_option,
@@ -42,6 +43,41 @@ from localent.cli.stopping import Stopping, stopping_options, told
 if TYPE_CHECKING:
     from localent.runs import Outcome, Settings
     from localent.runs.clock import Time
+    from localent.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """Where the traces are made: here, or on the workers of a cluster."""
+
+    dask: str | None
+    workers: int | None
+    fetch: bool
+
+    def __post_init__(self) -> None:
+        if self.dask and self.workers:
+            raise click.UsageError("--dask and --workers are two ways to do it: give one of them.")
+        if self.dask or self.workers:
+            refuse_unused(
+                "--dask" if self.dask else "--workers", "rollouts", "every_step", *(["fetch"] * (not self.dask))
+            )
+        if not self.dask:
+            refuse_unused("A run without --dask", "fetch")
+
+    def run(self, model: str, task: Task, settings: Settings, **where: Any) -> Outcome:
+        """Make the traces that are missing. where: db, samples, listener."""
+        from localent import runs
+
+        if not (self.dask or self.workers):
+            return runs.run(model, task, settings=settings, **where)
+        from localent import cluster
+
+        if self.workers and settings.threads is None:
+            from localent.machine.hardware import usable_cores
+
+            settings = replace(settings, threads=max(1, usable_cores() // self.workers))
+        of = cluster.Cluster(self.dask, self.workers or 0, self.fetch)
+        return cluster.run(model, task, settings=settings, cluster=of, **where)
 
 
 @click.command("run")
@@ -84,10 +120,26 @@ if TYPE_CHECKING:
     hardware_options,
     shard_option,
 )
+@Group(
+    "machines",
+    Machines,
+    click.option(
+        "--dask", metavar="ADDRESS", help="Let the workers of this dask scheduler make the traces: tcp://host:8786."
+    ),
+    click.option(
+        "--workers",
+        type=click.IntRange(1),
+        help="Let so many processes of this machine make them.",
+    ),
+    click.option("--fetch", is_flag=True, help="With --dask: workers that lack the model fetch it from the hub."),
+)
+@rpc_option
 @stopping_options(db_option)
 @minutes_option()
 @click.option("--json", "json_", is_flag=True, help="Print the summary as JSON.")
-def command(model: str, problems: Problems, settings: Settings, stopping: Stopping, time: Time, json_: bool) -> None:
+def command(
+    model: str, problems: Problems, settings: Settings, machines: Machines, stopping: Stopping, time: Time, json_: bool
+) -> None:
     """Run MODEL on TASK and store every trace, token, step and probe. A stopped run continues where it was.
 
     MODEL is a name of models.toml, NAME:QUANT, OWNER/REPO:QUANT of the hub, or a path to any GGUF. TASK is a name that
@@ -99,10 +151,10 @@ def command(model: str, problems: Problems, settings: Settings, stopping: Stoppi
     localent run model.gguf mine --data mine.csv --question prompt --answer gold
     localent run base.gguf arc-easy --answer-by text --option-score sum
     localent run model.gguf gsm8k --shard 3/16
+    localent run model.gguf gsm8k --dask tcp://head:8786
     localent run model.gguf gsm8k -n 5 --rollouts 32 --every-step
     localent run model.gguf gsm8k --stop certain_leader --stop-from 3f2a
     """
-    from localent import runs
     from localent.runs import extend
 
     task, samples = problems.load(), problems.samples
@@ -110,7 +162,7 @@ def command(model: str, problems: Problems, settings: Settings, stopping: Stoppi
     db = file_of_part(stopping.db, settings)
     with Bar() as bar:
         listener = bar.listener(time)
-        outcome = runs.run(model, task, db=db, samples=samples, settings=settings, listener=listener)
+        outcome = machines.run(model, task, settings, db=db, samples=samples, listener=listener)
         if problems.rollouts and not outcome.n_left:
             wanted = extend.Wanted(
                 problems=task.ids, samples=samples, m=problems.rollouts, every_step=problems.every_step

@@ -262,6 +262,27 @@ class GpuLayers(click.ParamType):
         return layers if layers >= -1 else self.fail(f"{layers} is not a number of layers; -1 means all.", param, ctx)
 
 
+def _rpc(context: click.Context, param: click.Parameter, given: tuple[str, ...]) -> None:
+    """Refuse it, with the reason."""
+    if not given:
+        return
+    from localent import engine
+
+    reason = "localent cannot use yet" if engine.supports_rpc() else f"{engine.requirement()} is built without"
+    raise click.UsageError(
+        f"--rpc needs llama.cpp's RPC backend, which {reason}: take a quant that fits one machine ('localent choose'),"
+        " or share the problems with --shard or --dask."
+    )
+
+
+rpc_option = click.option(
+    "--rpc",
+    multiple=True,
+    metavar="HOST:PORT",
+    callback=_rpc,
+    expose_value=False,
+    help="A server of llama.cpp's RPC backend, for a model larger than one machine. Refused by builds without it.",
+)
 threads_option = click.option("--threads", type=int, help="Default: the physical cores this process may use.")
 gpu_layers_option = click.option(
     "--gpu-layers", type=GpuLayers(), default="auto", show_default=True, help="Layers on the GPU: auto, N, or 0."

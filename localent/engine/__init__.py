@@ -14,6 +14,7 @@ from localent.engine.backends import (
     quants,
     requirement,
     supports_gpu,
+    supports_rpc,
 )
 from localent.engine.interface import (
     CACHE_BITS,
@@ -49,4 +50,4 @@ __all__ = [
 __all__ += ["Take", "Vocab"]
 __all__ += ["Coroutine", "Feed", "Request", "Rewind", "drive", "fastest_lanes", "open"]
 __all__ += ["build_info", "check_build", "check_options", "devices", "quantize", "quants", "requirement"]
-__all__ += ["speed_of", "supports_gpu"]
+__all__ += ["speed_of", "supports_gpu", "supports_rpc"]

@@ -77,6 +77,11 @@ def supports_gpu() -> bool:
     return backend_of().supports_gpu()
 
 
+def supports_rpc() -> bool:
+    """True where this build can compute on other machines over the network."""
+    return backend_of().supports_rpc()
+
+
 def requirement() -> str:
     """The package that computes, as pip takes it: "llama-cpp-python==0.3.36"."""
     return backend_of().requirement()

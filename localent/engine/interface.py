@@ -222,6 +222,10 @@ class Backend(Protocol):
         """True where this build can put layers on a GPU."""
         return False
 
+    def supports_rpc(self) -> bool:
+        """True where this build can compute on other machines over the network."""
+        return False
+
     def requirement(self) -> str:
         """The package that computes, as pip takes it: "name==version"."""
         return "localent"

@@ -141,7 +141,7 @@ def ask_often(
     settings = replace(settings, lanes=settings.lanes or min(n, MOST_LANES))
     with session.opened(file, task, settings, listener=listener) as asked:
         todo = wanted(asked, n)
-        n_new, tally = made(store, asked, todo, listener)
+        n_new, tally = made(store, asked, todo, listener, n)
         return Outcome(asked.record.run_id, 0, n_new, asked.options.n_lanes, tally.n_left, tally.longest)
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 
 from localent.errors import UsageError
 from localent.records import Run
+from localent.store.connect import check_ours, connect, explained
 from localent.store.db import open_db
 from localent.store.rows import canonical, run_of
 
@@ -64,6 +66,15 @@ def runs_of(path: Path) -> Runs:
         return {row["run_id"]: Known(run_of(row), row["model"]) for row in store.query(sql)}
 
 
+def runs_there(path: Path) -> Runs:
+    """The runs of a file to be merged into: none where it is not there, or was only just made."""
+    if not path.exists():
+        return {}
+    with explained(path), closing(connect(path, "ro")) as conn:
+        is_empty = not check_ours(conn, path)
+    return {} if is_empty else runs_of(path)
+
+
 def joined(files: Mapping[Path, Runs], *, apart: bool, mixed: bool) -> Joined:
     """The runs of these files, joined where that was asked for. The first file is the one to be merged into.
 
@@ -71,7 +82,7 @@ def joined(files: Mapping[Path, Runs], *, apart: bool, mixed: bool) -> Joined:
     belong together came to be. apart: keep such runs as they are. mixed: join those that differ in the machine alone.
     """
     known = {run_id: one for runs in files.values() for run_id, one in runs.items()}
-    places = {run_id: path for path, runs in reversed(files.items()) for run_id in runs}
+    places = {run_id: path for path, runs in reversed(list(files.items())) for run_id in runs}
     strangers = [(a, b) for a, b in _strangers(files) if not (mixed and known[a].essence == known[b].essence)]
     if strangers and not apart:
         a, b = strangers[0]

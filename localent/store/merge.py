@@ -16,7 +16,7 @@ from pathlib import Path
 from localent.errors import LocalentError, UsageError
 from localent.store.connect import explained
 from localent.store.db import Database, open_db
-from localent.store.joining import Joined, joined, runs_of
+from localent.store.joining import Joined, joined, runs_of, runs_there
 from localent.store.rows import trace_id as id_of
 from localent.store.writer import now
 
@@ -110,7 +110,7 @@ def merge(
     database of ours, is named twice, or the runs do not belong together.
     """
     check_files(sources, target)
-    files = {target: runs_of(target) if target.exists() else {}} | {source: runs_of(source) for source in sources}
+    files = {target: runs_there(target)} | {source: runs_of(source) for source in sources}
     runs = joined(files, apart=apart, mixed=mixed)
     with open_db(target) as store:
         store.conn.create_function("trace_id_of", 3, id_of, deterministic=True)

@@ -182,6 +182,11 @@ def trace_rows(run: Run, trace: Trace) -> Iterator[Rows]:
     yield trace_row(key, run, trace)
 
 
+def rows_of(run: Run, trace: Trace) -> tuple[Rows, ...]:
+    """All rows of one trace, parents first, as they are written."""
+    return tuple(trace_rows(run, trace))[::-1]
+
+
 def trace_row(key: int, run: Run, trace: Trace) -> Rows:
     read = trace.extraction
     row = {"trace_id": key, "run_id": run.run_id, "task": run.task}

@@ -82,15 +82,28 @@ class Writer(File):
     def add_trace(self, run_id: str, trace: Trace, *, session_id: int | None = None) -> bool:
         """Add a trace with all its tokens, steps, probes and answers. Returns False if it was there."""
         run = rows.run_of(self.known("runs", "run_id", run_id))
-        tables = [self._checked(part) for part in rows.trace_rows(run, trace)][::-1]  # parents first
+        tables = [self._checked(part) for part in rows.trace_rows(run, trace)]  # checked before they are summed up
         with self.writing():
-            if self._has(tables):
-                return False
-            for table in tables:
-                self._insert(table)
-            if session_id is not None:
-                self.conn.execute("insert into origins values (?, ?)", (tables[0].values[0][0], session_id))
-                self._count(session_id, trace)
+            return self._added(tables[::-1], session_id)
+
+    def add_rows(self, traces: Sequence[tuple[Sequence[Rows], int | None]]) -> list[bool]:
+        """Add traces as rows (parents first, see rows.rows_of), each with its session, all in one transaction.
+
+        Returns for each of them False if it was there.
+        """
+        checked = [([self._checked(part) for part in tables], session_id) for tables, session_id in traces]
+        with self.writing():
+            return [self._added(tables, session_id) for tables, session_id in checked]
+
+    def _added(self, tables: Sequence[Rows], session_id: int | None) -> bool:
+        if self._has(tables):
+            return False
+        for table in tables:
+            self._insert(table)
+        if session_id is not None:
+            trace = dict(zip(tables[0].columns, tables[0].values[0], strict=True))
+            self.conn.execute("insert into origins values (?, ?)", (trace["trace_id"], session_id))
+            self._count(session_id, trace)
         return True
 
     def add_probes(self, run_id: str, trace_id: int, probes: Sequence[Probe]) -> None:
@@ -168,10 +181,9 @@ class Writer(File):
             self._touch(session_id)
             self.conn.execute("update sessions set closed = 1 where session_id = ?", (session_id,))
 
-    def _count(self, session_id: int, trace: Trace) -> None:
+    def _count(self, session_id: int, trace: Mapping[str, Any]) -> None:
         self._touch(session_id)
-        n_probe_tokens = sum(probe.n_fed for probe in trace.probes)
-        self.conn.execute(COUNT, (len(trace.generated), n_probe_tokens, session_id))
+        self.conn.execute(COUNT, (trace["n_tokens"], trace["n_probe_tokens"], session_id))
 
     def _touch(self, session_id: int) -> None:
         """Set when the session was last seen at work."""

@@ -72,6 +72,11 @@ ROOMS = {
         "errors records measure stopping files engine machine tasks tracing store models",
         "numpy",
     ),
+    "cluster": Room(
+        "one run on the workers of a dask cluster: they make traces, one client writes them",
+        "errors records engine tasks store models runs",
+        "distributed",
+    ),
     "analysis": Room(
         "arrays to metrics: scores, intervals, claims, signals, policies; `load` alone reads the store",
         "errors records stopping tasks store",
@@ -103,7 +108,7 @@ ROOMS = {
     "cli": Room(
         "the commands; the only place that prints",
         "errors records measure stopping files engine machine tasks tracing store models runs analysis compare study"
-        " doctor report view",
+        " doctor report cluster view",
         "click tqdm",
     ),
 }

@@ -9,13 +9,13 @@ from localent.engine.llama import guard
 from localent.engine.llama.bindings import PINNED
 from localent.engine.llama.bindings import check_bindings as check_build
 from localent.engine.llama.context import check_options
-from localent.engine.llama.devices import build_info, devices, supports_gpu
+from localent.engine.llama.devices import build_info, devices, supports_gpu, supports_rpc
 from localent.engine.llama.model import LlamaModel
 from localent.engine.llama.quantizer import FTYPES, quantize
 from localent.files.lora import Adapter
 
 __all__ = ["build_info", "check_build", "check_options", "devices", "open", "quantize", "quants", "requirement"]
-__all__ += ["supports_gpu"]
+__all__ += ["supports_gpu", "supports_rpc"]
 
 
 def open(path: Path, *, gpu_layers: int, vocab_only: bool, adapters: Sequence[Adapter] = ()) -> LlamaModel:

@@ -49,6 +49,11 @@ def _sizes(n: int) -> Iterator[ctypes.c_size_t]:
     return (ctypes.c_size_t(i) for i in range(n))
 
 
+def supports_rpc() -> bool:
+    """True where this build has llama.cpp's RPC backend."""
+    return bool(C.llama_supports_rpc())
+
+
 def supports_gpu() -> bool:
     """True where this build of llama.cpp can put layers on a GPU."""
     return bool(C.llama_supports_gpu_offload())
