@@ -188,18 +188,18 @@ def test_workers_that_come_later_and_leave_change_nothing(bundled, whole, tmp_pa
 
 
 def test_killed_workers_change_nothing(whole, tmp_path, monkeypatch):
-    """Two processes; after every third trace one of them is killed, with what is in its lanes."""
+    """Two processes; after every fourth trace one of them is killed, with what is in its lanes."""
     killed, rng = [], random.Random(0)
     with processes(2, monkeypatch, 0.02) as of:
 
         def kill(progress):
-            if progress.n_done == 3 * (len(killed) + 1):
-                pids = [worker.pid for worker in of.workers.values() if worker.pid]
-                killed.append(rng.choice(pids))
+            if progress.n_done >= 4 * (len(killed) + 1):
+                nannies = [one for one in of.workers.values() if one.worker_address in of.scheduler.workers]
+                killed.append(rng.choice(nannies).pid)  # one killed while it starts is not started again
                 os.kill(killed[-1], signal.SIGKILL)
 
         made(of, tmp_path / "a.db", listener=Listener(report=kill))
-    assert len(killed) > 2
+    assert len(killed) > 1
     assert tables(tmp_path / "a.db") == tables(whole)
 
 
