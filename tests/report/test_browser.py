@@ -15,6 +15,11 @@ from localent.report.page import write_page
 from localent.store import open_db
 
 pytestmark = needed
+OUTSIDE = (  # what stands out of the trace at its right
+    "const edge = document.getElementById('trace').getBoundingClientRect().right + 1; const range = new Range();"
+    "return [...document.querySelectorAll('#trace *')].filter(e => { range.selectNodeContents(e);"
+    "return range.getBoundingClientRect().right > edge; }).map(e => e.textContent.slice(0, 60))"
+)
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +84,7 @@ def test_nothing_is_wider_than_the_page(opened):
         assert opened.run("return document.documentElement.scrollWidth") <= width
         open_first(opened)
         assert opened.run("return document.documentElement.scrollWidth") <= width
+        assert opened.run(OUTSIDE) == []
         opened.keys("\ue00c")
 
 

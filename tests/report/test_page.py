@@ -228,3 +228,16 @@ def test_accuracy_is_listed_by_model_as_given_and_within_it_by_bits(tmp_path):
     with open_db(tmp_path / "runs.db", readonly=True) as db:
         (panel,) = panels("quant", facts(db, [quant, first, tuned]), db)
     assert panel.labels == ("abacus-sft F16, 16 bits", "abacus-sft Q4_K_M, 4.9 bits", "abacus-base F16, 16 bits")
+
+
+def test_a_thousand_traces_of_two_hundred_tokens_stay_under_3_mb_and_the_figure_comes_first(tmp_path):
+    """A hundred of them are packed and multiplied; their measures are random, and so take more room than a model's."""
+    runs = made(tmp_path / "runs.db", n_problems=100, n_steps=16)
+    with open_db(tmp_path / "runs.db", readonly=True) as db:
+        n_tokens = sum(db.traces(runs[0], ("n_tokens",))["n_tokens"])
+        n_bytes = write_page(db, runs, tmp_path / "report.html")
+    page = (tmp_path / "report.html").read_text()
+    packed = sum(map(len, re.findall(r'<script type="text/plain" id="\w+">([A-Za-z0-9+/=]*)</script>', page)))
+    assert packed * 200_000 / n_tokens + n_bytes - packed < 3e6
+    assert page.index("<figure") < page.index('type="text/plain"')
+    assert page.index("<figure") < 100_000
