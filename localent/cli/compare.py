@@ -261,11 +261,14 @@ def command(models: tuple[str, ...], basis: Basis, settings: Settings, plan: Pla
 
 def _check(models: tuple[str, ...], basis: Basis, plan: Plan) -> None:
     """Raise UsageError for a request that cannot be met, before any work."""
+    from localent.compare.models import repeated
+
     _check_basis(basis)
     if basis.kld_base and plan.positions:
         raise UsageError("--positions needs a reference model: the 16 bits of a base file have no entropy to store.")
     if plan.caches and basis.kld_base:
         raise UsageError("--cache-types compares a model with itself: leave --kld-base out.")
+    repeated(models, plan)  # refuses several models under --cache-types, before any text is read
     if len(models) < 2 and not (basis.kld_base or basis.write_kld_base or plan.caches):
         raise UsageError("Name a reference and at least one candidate: localent compare REF CAND...")
 

@@ -409,7 +409,7 @@ def test_broken_logits_of_a_free_run_are_named(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["--text", "absent.txt"], 2, "absent.txt cannot be read"),
+        (["--text", "absent.txt"], 2, "No file 'absent.txt': name a text file"),
         ([], 2, "one of --text, --task, --run, --kld-base; got none"),
         (["--text", str(TEXT), "--task", "demo-number"], 2, "got --text and --task"),
         (["--text", str(TEXT), "--ctx", "100000"], 2, "one chunk takes 100000"),
