@@ -28,6 +28,7 @@ OF_TRACE = "strip"
 Done = tuple[str, list[str]]  # the kind of the figure, and the titles of its panels
 FIGURES = (*OF_RUNS, *OF_COMPARISONS, OF_TRACE)
 NEEDS = {
+    "gain": "it needs probed traces of more problems, since half of them recalibrate the others",
     "quant": "it needs two runs or more",
     "risk": "it needs right and wrong traces",
     "roc": "it needs right and wrong traces",

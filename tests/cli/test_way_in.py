@@ -119,3 +119,11 @@ def test_plot_tells_of_its_figure_as_json(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)
     told = json.loads(call("plot", "--kind", "curves", "-o", tmp_path / "a.svg", "--json")[1])
     assert (told["file"], told["kind"], len(told["panels"]) > 0) == (str(tmp_path / "a.svg"), "curves", True)
+
+
+def test_a_figure_without_data_says_what_is_missing(folder, tmp_path, monkeypatch):
+    """Three problems are probed, and too few to recalibrate: "nothing was probed" was not true."""
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip install 'localent[plot]'")
+    monkeypatch.chdir(folder)
+    code, _, err = call("plot", "--kind", "gain", "-o", tmp_path / "gain.svg")
+    assert (code, "half of them recalibrate the others" in err) == (1, True)
