@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 EXTRA = "Work on a cluster needs dask: pip install 'localent[cluster]', here and on every worker."
 TIMEOUT_S = 30
+PATIENCE = {"distributed.deploy.lost-worker-timeout": "1h"}  # 15 s by default: a busy machine starts none in that
 OPEN = (
     "{address} is reached without TLS: whoever can reach its ports can run code on the workers. On any network that"
     " others share, give dask certificates and use a tls:// address."
@@ -43,6 +44,7 @@ class Cluster:
     def client(self, listener: Listener) -> Iterator[Client]:
         """A client of it. TLS is set in dask's own configuration. Raises LocalentError where it cannot be reached."""
         try:
+            import dask
             from distributed import Client, LocalCluster
         except ImportError as error:
             raise LocalentError(EXTRA) from error
@@ -50,7 +52,11 @@ class Cluster:
         if self.address is None:
             options = dict(threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=logging.CRITICAL)
             listener.status(f"starting {self.n_workers} workers")
-            with LocalCluster(n_workers=self.n_workers, **options) as local, Client(local) as client:
+            with (
+                dask.config.set(PATIENCE),
+                LocalCluster(n_workers=self.n_workers, **options) as local,
+                Client(local) as client,
+            ):
                 yield client
             return
         if self.address.startswith("tcp://") and not is_loopback(self.address):

@@ -75,7 +75,7 @@ ROOMS = {
     "cluster": Room(
         "one run on the workers of a dask cluster: they make traces, one client writes them",
         "errors records engine tasks store models runs",
-        "distributed",
+        "dask distributed",
     ),
     "analysis": Room(
         "arrays to metrics: scores, intervals, claims, signals, policies; `load` alone reads the store",

@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 from helpers import written
@@ -10,11 +11,13 @@ from localent.engine import scripted
 
 PAUSE_S = float(os.environ.get("LOCALENT_TEST_PAUSE", "0"))
 
+ENTERED = ExitStack()  # kept, or the context would end with its last reference
+
 
 def dask_setup(worker):
     """Enter for good; a preload ends with its process."""
     path = Path(demo.__path__[0]) / "abacus-sft-f16.gguf"
-    written.model(path).__enter__()
+    ENTERED.enter_context(written.model(path))
     decode = scripted.ScriptedEngine.decode
 
     def slowly(self, tokens):
