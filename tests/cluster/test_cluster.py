@@ -191,7 +191,7 @@ def test_workers_that_come_later_and_leave_change_nothing(bundled, whole, tmp_pa
 def test_killed_workers_change_nothing(whole, tmp_path, monkeypatch):
     """Two processes; after every fourth trace one of them is killed, with what is in its lanes."""
     killed, rng = [], random.Random(0)
-    with processes(2, monkeypatch, 0.02) as of:
+    with processes(2, monkeypatch, 0.002) as of:
 
         def kill(progress):
             if progress.n_done >= 4 * (len(killed) + 1):
@@ -229,7 +229,7 @@ def test_a_client_that_is_killed_goes_on_and_makes_nothing_twice_but_what_was_un
     )
     how = (*how, "--paths", 0, "--probes", "all", "-n", 8, "--samples", SAMPLES)
     db = tmp_path / "a.db"
-    with processes(2, monkeypatch, 0.1) as of:
+    with processes(2, monkeypatch, 0.005) as of:
         words = ("run", "abacus-sft", "demo-number", *how, "--dask", of.scheduler_address, "--db", db)
         with subprocess.Popen([sys.executable, "-c", CLIENT, *map(str, words)], stdout=subprocess.PIPE) as process:
             until = time.monotonic() + 120
