@@ -152,7 +152,7 @@ def test_no_statement_can_write(path, tmp_path, hostile):
         ("select * from main.token", "No table 'token'; did you mean 'tokens'?"),
         (
             "select * from token",
-            "No table 'token'; did you mean 'tokens'? There are alternatives, answers, calibrations,",
+            "No table 'token'; did you mean 'tokens'? There are alternatives, answers, attempts, calibrations,",
         ),
         ("select * from zzzz", "No table 'zzzz'. There are alternatives, "),
         ("selekt 1", 'SQLite says: near "selekt": syntax error.'),
