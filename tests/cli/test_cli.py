@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+import localent
 from localent.cli import main
 from localent.runs.settings import DEFAULTS
 from localent.store import open_db
@@ -385,11 +386,14 @@ def assert_refused(done, code, message):
     assert "Traceback" not in err + out
 
 
-def test_an_installation_brings_the_command():
+def test_an_installation_brings_the_command(monkeypatch, capsys):
     """Without this line `pip install` puts no `localent` anywhere, and no command of the README works."""
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["scripts"]
     module, _, name = scripts["localent"].partition(":")
-    assert getattr(import_module(module), name) is main
+    monkeypatch.setattr("sys.argv", ["localent", "--version"])
+    with pytest.raises(SystemExit) as end:
+        getattr(import_module(module), name)()
+    assert (end.value.code, capsys.readouterr().out) == (0, f"localent, version {localent.__version__}\n")
 
 
 @pytest.mark.parametrize("where", ["on the path", "beside python", "nowhere"])

@@ -50,7 +50,7 @@ def test_every_command_that_prints_a_table_is_tried():
     """The others make traces first (their tables are tried below), or print none."""
     tried = {words[0] for words in COMMANDS}
     others = {"demo", "run", "ask", "score", "study", "compare", "quantize", "merge", "report", "plot", "serve", "pull"}
-    others |= {"choose", "importance", "scrub"}
+    others |= {"choose", "importance", "scrub", "view"}
     assert set(main.commands) - {"help"} == tried | others
 
 

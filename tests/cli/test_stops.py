@@ -18,10 +18,11 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="this system h
 
 
 def started(words, folder):
-    """A command in a session of its own."""
+    """A command in a session of its own, which hears Ctrl-C also where the tests run in the background."""
     env = _env() | {"LOCALENT_CACHE": str(folder / "cache")}
     command = [sys.executable, "-m", "localent", *map(str, words)]
-    return subprocess.Popen(command, cwd=folder, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    options = dict(cwd=folder, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    return subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options)
 
 
 def seen(path, child, seconds=60):
