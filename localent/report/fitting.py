@@ -95,7 +95,7 @@ def without_constant(grid: Grid, width: int) -> tuple[list[int], list[str]]:
     kept = [i for i in range(len(head)) if len({row[i] for row in body}) > 1]
     if len(body) < SAID_ONCE or not kept:
         return list(range(len(head))), []
-    said = [f"{name} {body[0][i]}" for i, name in enumerate(head) if i not in kept and body[0][i]]
+    said = [f"{name}: {body[0][i]}" for i, name in enumerate(head) if i not in kept and body[0][i]]
     return kept, textwrap.wrap("; ".join(said), width, break_on_hyphens=False)
 
 
