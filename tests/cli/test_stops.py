@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers import ctrl_c
 from helpers.made import made
 from helpers.runs import call
 
@@ -22,7 +23,7 @@ def started(words, folder):
     env = _env() | {"LOCALENT_CACHE": str(folder / "cache")}
     command = [sys.executable, "-m", "localent", *map(str, words)]
     options = dict(cwd=folder, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    return subprocess.Popen(command, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options)
+    return subprocess.Popen(command, preexec_fn=ctrl_c.heard, **options)
 
 
 def seen(path, child, seconds=60):

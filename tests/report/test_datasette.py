@@ -12,6 +12,7 @@ import time
 from importlib.resources import files
 
 import pytest
+from helpers import ctrl_c
 from helpers.made import HOSTILE, made
 
 from localent.report.page import trace_page
@@ -103,7 +104,7 @@ def test_a_signal_ends_datasette_too(path, tmp_path, number):
     program.chmod(0o755)
     code = "from localent.cli import main, serve; serve.datasette = lambda: [{!r}]; main(prog_name='localent')"
     command = [sys.executable, "-c", code.format(str(program)), "serve", "--db", str(path)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL, preexec_fn=ctrl_c.heard) as process:
         try:
             deadline = time.monotonic() + 100
             while not (pid.exists() and pid.read_text()):
