@@ -23,8 +23,8 @@ from localent.analysis import claims
 from localent.analysis.claims import REFUTED, SUPPORTED, UNDECIDED, Claim, Ps, Verdict, judged
 from localent.analysis.contrasts import Sample
 from localent.analysis.curves import FLOOR, log_true
-from localent.analysis.information import QUARTERS, halves
-from localent.analysis.intervals import DEFAULT, Estimate, Resampling, estimate, problem_index
+from localent.analysis.information import N_CELLS, cells, halves
+from localent.analysis.intervals import DEFAULT, Estimate, Resampling, estimate
 from localent.analysis.metrics import Array, Statistic, mean_of
 from localent.analysis.probed import Probed
 from localent.analysis.recorded import Ideal
@@ -129,22 +129,15 @@ def readable(p: Probed, ideal: Ideal) -> Array:
     Each problem counts once in each part of the trace. All NaN where no problem is in the other half.
     """
     there = ~np.isnan(ideal.entropy) & ~np.isnan(ideal.entropy[:, :1]) & ~np.isnan(ideal.powers).any(-1)
-    half = halves(p.clusters)
     found = np.full(there.shape, np.nan)
-    if len(np.unique(half)) < 2 or not there.any():
+    if len(np.unique(halves(p.clusters))) < 2 or not there.any():
         return found
-    position = np.where(there, np.nan_to_num(p.position), 0.0)
-    part = np.ceil(position * QUARTERS).astype(int) + (position == 1)
     guess = np.broadcast_to(np.exp(-ideal.entropy[:, :1]), there.shape)[there]
     mixed = np.log(_mixed(ideal.powers[there], guess))
-    n_parts = QUARTERS + 2
-    cell = (half[:, None] * n_parts + part)[there]
-    other = ((1 - half[:, None]) * n_parts + part)[there]
-    problem = np.broadcast_to(problem_index(p.clusters)[:, None], there.shape)[there]
-    once = problem_index(problem * 2 * n_parts + cell)
-    fit = np.zeros((2 * n_parts, mixed.shape[1]))
-    np.add.at(fit, cell, mixed / np.bincount(once)[once][:, None])
-    found[there] = mixed[np.arange(len(mixed)), fit.argmax(1)[other]]
+    of = cells(p.position, there, p.clusters)
+    fit = np.zeros((N_CELLS, mixed.shape[1]))
+    np.add.at(fit, of.own, mixed * of.counts[:, None])
+    found[there] = mixed[np.arange(len(mixed)), fit.argmax(1)[of.other]]
     return found
 
 

@@ -18,6 +18,8 @@ from localent.analysis.metrics import Array
 from localent.analysis.probed import Probed
 
 QUARTERS = 4  # positions are recalibrated apart: the start, the end, and each quarter between
+N_PARTS = QUARTERS + 2
+N_CELLS = 2 * N_PARTS  # a part of the trace in one half of the problems
 N_PASSES = 100  # of the EM algorithm; the log-likelihood then moves by less than 1e-3 nats a trace
 RECALIBRATED = (
     "Information is that of distributions recalibrated on the other half of the problems, so that confidence alone"
@@ -70,28 +72,41 @@ def recalibrated(now: Array, start: Array, position: Array, clusters: Array, rea
     first = start[:, :1]
     before = np.where(np.isnan(first), now, first)
     there = ~np.isnan(now).any(-1) & ~np.isnan(position)
-    half, n_parts = halves(clusters), QUARTERS + 2
-    if len(np.unique(half)) < 2:
+    if len(np.unique(halves(clusters))) < 2:
         return np.full(there.shape, np.nan)
-    half = half * (not reader.has_seen)
-    part = np.where(there, np.ceil(np.nan_to_num(position) * QUARTERS), 0).astype(int) + (position == 1)
-    cell = (half[:, None] * n_parts + part)[there]
-    problem = np.broadcast_to(problem_index(clusters)[:, None], there.shape)[there]
-    other = cell if reader.has_seen else ((1 - half[:, None]) * n_parts + part)[there]  # fitted without this problem
-    counts = _once(problem * 2 * n_parts + cell)
+    of = cells(position, there, clusters, reader)
     ways = [np.concatenate([now, before[..., :1]], -1)] if reader.pools else [now, before]
-    read = [_read(one[there], cell, other, counts, 2 * n_parts) for one in ways]
-    likeliest = np.argmax([fit for _, fit in read], 0)[other]
+    read = [_read(one[there], of) for one in ways]
+    likeliest = np.argmax([fit for _, fit in read], 0)[of.other]
     found = np.full(there.shape, np.nan)
     found[there] = np.log(np.choose(likeliest, [q for q, _ in read]))
     return found
 
 
-def _read(forecasts: Array, cell: Array, other: Array, counts: Array, n_cells: int) -> tuple[Array, Array]:
-    """(q with the weights of the cell `other`, (m,); the likelihood of its own weights in each cell, (n_cells,))."""
-    weights = _weights(forecasts, cell, counts, n_cells)
-    own = np.log((forecasts * weights[cell]).sum(-1))
-    return (forecasts * weights[other]).sum(-1), np.bincount(cell, counts * own, n_cells)
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """Where each of m probes counts: (m,) each, cells in 0..N_CELLS - 1."""
+
+    own: Array
+    other: Array  # the cell that its own recalibration is fitted in
+    counts: Array  # weights that make the probes of a problem in a cell count once
+
+
+def cells(position: Array, there: Array, clusters: Array, reader: Reader = CAUTIOUS) -> Cells:
+    """The cells of the probes that are there: position and there (n, J), clusters (n,)."""
+    half = halves(clusters)[:, None] * (not reader.has_seen)
+    part = np.where(there, np.ceil(np.nan_to_num(position) * QUARTERS), 0).astype(int) + (position == 1)
+    own = (half * N_PARTS + part)[there]
+    other = own if reader.has_seen else ((1 - half) * N_PARTS + part)[there]
+    problem = np.broadcast_to(problem_index(clusters)[:, None], there.shape)[there]
+    return Cells(own, other, _once(problem * N_CELLS + own))
+
+
+def _read(forecasts: Array, of: Cells) -> tuple[Array, Array]:
+    """(q with the weights of the other cell, (m,); the likelihood of its own weights in each cell, (N_CELLS,))."""
+    weights = _weights(forecasts, of)
+    own = np.log((forecasts * weights[of.own]).sum(-1))
+    return (forecasts * weights[of.other]).sum(-1), np.bincount(of.own, of.counts * own, N_CELLS)
 
 
 def too_few(clusters: Array) -> str:
@@ -135,13 +150,13 @@ def _once(key: Array) -> Array:
     return found
 
 
-def _weights(forecasts: Array, cell: Array, counts: Array, n_cells: int) -> Array:
-    """Weights of the forecasts in each cell: (m, f), (m,) of cell numbers and counts -> (n_cells, f), rows of sum 1."""
+def _weights(forecasts: Array, of: Cells) -> Array:
+    """Weights of the forecasts in each cell: (m, f) -> (N_CELLS, f), rows of sum 1."""
     n = forecasts.shape[-1]
-    weights = np.full((n_cells, n), 1 / n)
+    weights = np.full((N_CELLS, n), 1 / n)
     for _ in range(N_PASSES):
-        shares = forecasts * weights[cell]
-        shares = counts[:, None] * shares / shares.sum(-1, keepdims=True)
-        weights = PRIOR + np.stack([np.bincount(cell, shares[:, i], n_cells) for i in range(n)], -1)
+        shares = forecasts * weights[of.own]
+        shares = of.counts[:, None] * shares / shares.sum(-1, keepdims=True)
+        weights = PRIOR + np.stack([np.bincount(of.own, shares[:, i], N_CELLS) for i in range(n)], -1)
         weights = weights / weights.sum(-1, keepdims=True)
     return weights

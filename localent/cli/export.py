@@ -46,9 +46,7 @@ class Source:
 
 @click.command("export")
 @click.argument("run", shell_complete=complete.runs)
-@click.option(
-    "--to", type=click.Choice(("parquet", "csv", "jsonl", "inspect")), default="csv", show_default=True, help="Format."
-)
+@click.option("--to", type=click.Choice(FORMATS), default="csv", show_default=True, help="Format.")
 @click.option("-o", "--output", type=PATH, help="Folder. Default: the run's id.")
 @click.option("--table", "tables", multiple=True, help="Only this table; may be repeated. Default: all.")
 @Group(

@@ -56,13 +56,11 @@ class Source:
     def passages(self, db: Path) -> list[Passage]:
         """The texts. Raises UsageError, with --gold as a way out, where there is none of that name."""
         from localent.errors import UsageError
-        from localent.runs.passages import read_passages
+        from localent.runs.passages import NoTextError, read_passages
 
         try:
             return read_passages(self.names, db)
-        except UsageError as error:
-            if not str(error).startswith("No file"):
-                raise
+        except NoTextError as error:
             raise UsageError(f"{error} --gold reads a task's worked solutions.") from None
 
     @property

@@ -26,6 +26,10 @@ TEXTS = "select problem_id, sample, text, n_given from traces where run_id = ? o
 LAYOUT = 'write one object a line, {"messages": [{"role": "user", "content": "..."}, ...]}'
 
 
+class NoTextError(UsageError):
+    """A name that is neither a file nor a run."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dialogue:
     """One conversation, or one trace with its question."""
@@ -86,12 +90,12 @@ def _read(name: str, db: Path) -> Passage:
     if path.is_file():
         return Passage(path.name, PLAIN, plain_text(path))
     if not db.is_file():
-        raise UsageError(f"No file '{name}': name a text file, conversations in JSONL, or a run of a database (--db).")
+        raise NoTextError(f"No file '{name}': name a text file, conversations in JSONL, or a run of a database (--db).")
     try:
         with open_db(db, readonly=True) as store:
             return _traces(store, name)
     except UsageError as error:
-        raise UsageError(f"No file '{name}'. {error}") from None
+        raise NoTextError(f"No file '{name}'. {error}") from None
 
 
 # ── plain text ────────────────────────────────────────────────────────────────────────────────────────────────────
