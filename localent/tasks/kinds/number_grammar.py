@@ -1,5 +1,6 @@
 """Numbers as people write them after a cue: an optional opening ("$", "x = ", "USD "), digits in tokens of any size,
-thousands groups, decimals, a fraction, "1 1/2", "1.5 million", and a short calculation with its result ("5 + 3 = 8").
+thousands groups, decimals, a fraction, "1 1/2", "1.5 million", and a short calculation with its result ("5 + 3 = 8",
+"5 + 3} = 8" in a box).
 
 The automaton says how far a text may still change; its value is read by the rule for everything that a model writes
 (kinds.number_reading), so that a probe and an output of the same text have the same answer.
@@ -40,6 +41,7 @@ WORDS = tuple(word for word in SCALES if len(word) > 1)
 PARTS_OF_WORDS = {w[i:j] for w in (*WORDS, *CURRENCIES) for i in range(len(w)) for j in range(i + 1, len(w) + 1)}
 BESIDE = set("abcdefijknopqrtuvwxyz^π√")  # one such character right after a number: it is only a part of the value
 _CHARACTERS = {*"0123456789,./= ", *OPERATORS, *NAMES}
+_BOX = "\\boxed{"
 _NAMED = re.compile(rf"^\s*(?:[xyz]\s?)?=\s*|^\s*(?:{'|'.join(map(re.escape, CURRENCIES))})\s*")
 _OVERLONG = re.compile(rf"\d{{{INTEGER_DIGITS + 1}}}|\.\d{{{FRACTION_DIGITS + 1}}}|/\d{{{FRACTION_DIGITS + 1}}}")
 
@@ -97,7 +99,7 @@ class NumberGrammar:
         return agree(value, truth)
 
     def value(self, text: str) -> str | None:
-        """The number that a text states: "12." is 12, "3/" is 3, "5 + 3 = 8" is 8, "5 + 3" is none.
+        """The number that a text states: "12." is 12, "3/" is 3, "5 + 3 = 8" and "5 + 3} = 8" are 8, "5 + 3" is none.
 
         None where it has more digits than the format allows: a cut number would be another number.
         """
@@ -106,11 +108,14 @@ class NumberGrammar:
 
 @lru_cache(maxsize=4096)
 def _value(text: str) -> str | None:
-    body = fold(text.replace("\\boxed{", "")).strip("".join(OPENING))
+    boxed = "}" in text  # the end of a box that the cue or the opening began
+    body = fold(text.replace(_BOX, "")).strip(None if boxed else "".join(OPENING))
     if re.search(r"[=+*×÷]\s*$", body) or _OVERLONG.search(re.sub(r"(?<=\d)[, ](?=\d{3})", "", body)):
         return None
     body = re.sub(r"^([-+])[\s$€£¥₹]+", r"\1", body)
-    found = stated_number(Clause(body, 0, len(body)))
+    begin = len(_BOX) if boxed else 0
+    body = _BOX[:begin] + body
+    found = stated_number(Clause(body, begin, len(body)))
     return found.value if found else None
 
 
@@ -119,7 +124,7 @@ def _takes_part(text: str) -> bool:
     core = text.strip()
     return (
         set(text) <= _CHARACTERS
-        or not set(text).isdisjoint("0123456789,./")
+        or not set(text).isdisjoint("0123456789,./}")
         or may_open(text)
         or (core in PARTS_OF_WORDS or text in BESIDE or (core != "" and set(core) <= _CHARACTERS))
     )
@@ -144,13 +149,13 @@ def _next_phase(phase: str, char: str) -> str | None:
     """One step of the automaton; None: the character is not part of the answer.
 
     A phase is that of a number (see _in_number) or of what stands between numbers (see _between), after as many
-    operators as the digit before "|" says.
+    operators as the digit before "|" says; "=" beside it: one of them was a sign of equality.
     """
-    depth, _, inner = phase.rpartition("|")
+    before, _, inner = phase.rpartition("|")
     following = _in_number(inner, char)
     if following is not None:
-        return f"{depth}|{following}" if depth else following
-    return _between(int(depth or 0), inner, char)
+        return f"{before}|{following}" if before else following
+    return _between(before, inner, char)
 
 
 def _in_number(phase: str, char: str) -> str | None:
@@ -188,37 +193,46 @@ def _in_number(phase: str, char: str) -> str | None:
     return None
 
 
-def _between(depth: int, phase: str, char: str) -> str | None:
+def _between(before: str, phase: str, char: str) -> str | None:
     """One step before, between or after numbers.
 
     Phases: name (of a variable), gap (a blank after a number), op:N (N characters after an operator or a sign of
-    equality), word:TEXT (the beginning of a scale or a currency).
+    equality), closed (the box around a calculation), word:TEXT (the beginning of a scale or a currency).
     """
     if phase.startswith("word:"):
-        return _in_word(depth, phase[len("word:") :] + char, (*WORDS, *CURRENCIES))
+        return _in_word(before, phase[len("word:") :] + char, (*WORDS, *CURRENCIES))
     name, n, _ = phase_parts(phase)
     if name in ("start", "name") and char == "=":
         return f"start:{min(n + 1, MAX_OPENING)}"
     if name == "start" and n < MAX_OPENING:
-        return "name" if char in NAMES else _in_word(depth, char, CURRENCIES)
+        return "name" if char in NAMES else _in_word(before, char, CURRENCIES)
     if name == "name" and char == " ":
         return "name"
     if name == "op" and n < 2 and (char in " $" or char in MINUS):
-        return f"{depth}|op:{n + 1}"
-    if not (_is_number(phase) or name == "gap"):
-        return None
+        return f"{before}|op:{n + 1}"
+    if name == "closed":
+        return f"{before}=|op:0" if char == "=" else f"{before}|closed:1" if char == " " and n == 0 else None
+    return _after_number(before, name, char) if _is_number(phase) or name == "gap" else None
+
+
+def _after_number(before: str, name: str, char: str) -> str | None:
+    """One step after a number that may be a part of a calculation."""
+    depth = int(before.rstrip("=") or 0)
     if char in OPERATORS or char == "=" or (name == "gap" and char == "x"):
-        return f"{depth + 1}|op:0" if depth < DEEPEST else None
+        equal = "=" if char == "=" or "=" in before else ""
+        return f"{depth + 1}{equal}|op:0" if depth < DEEPEST else None
+    if char == "}" and depth and "=" not in before:
+        return f"{before}|closed:0"
     if name == "gap":
-        return _in_word(depth, char, WORDS)
-    return (f"{depth}|" if depth else "") + "gap" if char == " " else None
+        return _in_word(before, char, WORDS)
+    return (f"{before}|" if before else "") + "gap" if char == " " else None
 
 
-def _in_word(depth: int, text: str, words: Sequence[str]) -> str | None:
+def _in_word(before: str, text: str, words: Sequence[str]) -> str | None:
     """The phase in which this much of a scale word or a currency has been read; a currency opens a number."""
     if text.rstrip() in CURRENCIES or text == "Rs ":
         return "start:1"
-    return f"{depth}|word:{text}" if any(word.startswith(text) for word in words) else None
+    return f"{before or 0}|word:{text}" if any(word.startswith(text) for word in words) else None
 
 
 def _is_number(phase: str) -> bool:
@@ -231,10 +245,10 @@ def _is_number(phase: str) -> bool:
 
 def _result(text: str) -> str:
     """The text after the last sign of equality, without a name or a currency."""
-    return _NAMED.sub("", text.replace("\\boxed{", "").strip("".join(OPENING))).rpartition("=")[2]
+    return _NAMED.sub("", text.replace(_BOX, "").strip("".join(OPENING))).rpartition("=")[2]
 
 
 def _split_sign(text: str) -> tuple[str, str]:
-    body = text.replace("\\boxed{", "").strip("".join(OPENING))
+    body = text.replace(_BOX, "").strip("".join(OPENING))
     sign = "-" if body[:1] in MINUS else ""
     return sign, body.lstrip("".join(MINUS) + "+" + "".join(OPENING))

@@ -11,7 +11,7 @@ from fractions import Fraction
 
 from localent.tasks.beside import stands_alone
 from localent.tasks.kinds.kind import Clause
-from localent.tasks.kinds.several import AND_PART, MONEY, is_one_of_several, within_box
+from localent.tasks.kinds.several import AND_PART, MONEY, is_in_box, is_one_of_several, within_box
 from localent.tasks.number_words import Worded, find_words
 from localent.tasks.numbers import find_numbers, normal, spell
 from localent.tasks.text import Found
@@ -33,6 +33,7 @@ SO_MUCH = re.compile(  # words that lead from a calculation to its result
     re.IGNORECASE,
 )
 TIMES_BEFORE = re.compile(r"[a-z]\s+(?:times|plus|minus|multiplied\s+by|divided\s+by)\s+$", re.IGNORECASE)
+AFTER_BOX = re.compile(r"\}[\s$}]{0,4}(?:\\[)\]])?\s?(?:=|≈|\\approx)[^\S\n]*")
 FOLLOWS = 2000  # characters after a heading in which a solution has its first number
 SECOND_NAME = re.compile(r"[^=\n]{0,20}(?:,|;|\band\b|\bor\b)[\s}]*\$?\\?[a-z]\w{0,2}\s*=", re.IGNORECASE)
 UNKNOWN = re.compile(  # "2x + 3", but "2 x 3" and "5 m"
@@ -50,8 +51,20 @@ def stated_number(clause: Clause) -> Found | None:
     """The number that a clause states; value None where it gives several or none that can be read; None without any."""
     clause = within_box(clause)
     text, begin, end = clause
+    found = _first_stated(clause) or _said_after_box(clause) or number_in_words(clause)
     digits = re.search(r"\d", text[begin:end])
-    return _first_stated(clause) or number_in_words(clause) or (Found(None, begin, end, "none") if digits else None)
+    return found or (Found(None, begin, end, "none") if digits else None)
+
+
+def _said_after_box(clause: Clause) -> Found | None:
+    """The result that follows a box with a calculation: "\\boxed{3 + 4} = 7"; what nobody worked out is no answer."""
+    text, begin, end = clause
+    first = next(find_numbers(text, begin, end, wide=True), None)
+    said = AFTER_BOX.match(text, end) if is_in_box(text, begin) else None
+    if not said or not first or not OPERATOR.match(text, first.end(), end):
+        return None
+    line_end = text.find("\n", said.end())
+    return _first_stated(Clause(text, said.end(), line_end if line_end >= 0 else len(text)))
 
 
 def _first_stated(clause: Clause) -> Found | None:

@@ -64,7 +64,7 @@ def is_one_of_several(clause: Clause, numbers: Sequence[re.Match[str]]) -> bool:
         return False
     if ALTERNATIVE.match(plain, at) or AND.match(plain, at):
         return not rest or not _are_same(first, rest[:1])
-    if _is_in_box(text, begin) and not _are_same(first, _outside_of_asides(rest, plain, begin)):
+    if is_in_box(text, begin) and not _are_same(first, _outside_of_asides(rest, plain, begin)):
         return True
     named = NAMED_BEFORE.search(before) and NAMED.match(plain, at)
     several = named or any(pattern.match(plain, at) for pattern in (QUANTITIES, COMPOUND))
@@ -73,7 +73,7 @@ def is_one_of_several(clause: Clause, numbers: Sequence[re.Match[str]]) -> bool:
 
 def within_box(clause: Clause) -> Clause:
     """The clause as far as the box goes that it begins in; the clause itself outside of a box."""
-    if not _is_in_box(clause.text, clause.begin):
+    if not is_in_box(clause.text, clause.begin):
         return clause
     depth = 1
     for brace in BRACE.finditer(clause.text, clause.begin, clause.end):
@@ -83,7 +83,8 @@ def within_box(clause: Clause) -> Clause:
     return clause
 
 
-def _is_in_box(text: str, begin: int) -> bool:
+def is_in_box(text: str, begin: int) -> bool:
+    """True if a clause that begins there fills LaTeX's \\boxed{...}."""
     return BOX_BEFORE.search(text, max(0, begin - 16), begin) is not None
 
 
