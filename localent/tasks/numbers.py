@@ -33,7 +33,7 @@ OPERATION = re.compile(
 )
 
 _PATTERN = r"""
-  (?=[-+.\d\\$€£¥₹{vulgar}]|\b[NMUACREG])  # how all of them begin: passes over other text quickly
+  (?=[-+.\\$€£¥₹\s]{{0,12}}+(?:[\d{vulgar}]|[dtc]?frac|[UACREG])|\b[NMUACREG])  # so all begin: skips other text quickly
   (?:
   (?:\d{{4}}-\d\d?-\d\d?|\d+/\d+/\d+|\d+\.\d+\.\d[\d.]*|\d+:\d+(?::\d+)*)   # dates, versions, clock times, ratios
 | (?:(?<![A-Za-z^])|(?<=boxed)|(?<=\\displaystyle)|(?<=\\textstyle))
