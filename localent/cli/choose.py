@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from localent.cli import complete
 from localent.cli.arguments import Finite, Group
 from localent.cli.fail_on import Conditions, fail_on_option, failures
 from localent.cli.options import PATH, ProblemFile, data_options, db_option
@@ -54,7 +55,7 @@ class Bytes(click.ParamType):
 class Files:
     """The files to choose among, and what they must fit."""
 
-    names: tuple[str, ...]
+    models: tuple[str, ...]
     reference: str | None
     memory: int | None
     min_speed: float | None
@@ -65,7 +66,7 @@ class Files:
         from localent.models.disk import discover
 
         found: list[str] = []
-        for name in self.names:
+        for name in self.models:
             if not Path(name).is_dir():
                 found.append(name)
                 continue
@@ -107,7 +108,7 @@ class Basis:
 @Group(
     "files",
     Files,
-    click.argument("names", nargs=-1, required=True, metavar="FOLDER|FILE|MODEL..."),
+    click.argument("models", nargs=-1, required=True, metavar="FOLDER|FILE|MODEL...", shell_complete=complete.models),
     click.option("--reference", help="Compare with this. Default: the file with most bits, which may be chosen."),
     click.option("--memory", type=Bytes(), help="Memory for weights, context and buffers: 6GB. Default: no limit."),
     click.option("--min-speed", type=Finite(min=0), help="Tokens written per second at least, measured here."),

@@ -5,14 +5,15 @@
     [run]                       # for one command
     temperature = 0.0
 
-    [model."qwen3-0.6b"]        # for every command whose MODEL is this one
+    [model."qwen3-0.6b"]        # for every command that names this model
     think-budget = 1024
 
     [model."qwen3-0.6b".ask]    # for one command on this model
     seed = 1
 
-What stands further down here wins. The values become click's default_map, so that they are parsed, checked and stored
-as those of the command line are.
+What stands further down here wins. A command that compares several models has one value of each option: tables of them
+that contradict each other are refused, unless the command line decides. The values become click's default_map, so that
+they are parsed, checked and stored as those of the command line are.
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ from localent.errors import UsageError
 
 NAME = "localent.toml"
 MODEL = "model"  # the table of models
+MODEL_PARAMS = (MODEL, "models", "source", "reference")  # the parameters of commands that name models
 CONFIG, TAKEN = "localent.config", "localent.taken"  # in a context's meta: the file; parameter -> its default in it
+OF_MODELS = "localent.of_models"  # in a context's meta: parameter -> its defaults in the tables of the models named
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,12 @@ class Config:
     models: Mapping[str, Table]
 
     def of_model(self, text: str) -> Iterable[Table]:
-        """The tables of a model as it was named on the command line: its name, its file, the whole; later ones win."""
-        names = dict.fromkeys((text.partition(":")[0], Path(text).name, text))
+        """The tables of a model as it was named on the command line: its name, its file, the whole; later ones win.
+
+        Of a model with an adapter, MODEL+FILE, also those of the model alone.
+        """
+        base = text.partition("+")[0]
+        names = dict.fromkeys((base.partition(":")[0], Path(base).name, Path(text).name, base, text))
         return (self.models[name] for name in names if name in self.models)
 
 
@@ -161,21 +168,27 @@ def take(context: click.Context, config: Config, command: click.Command) -> None
     """Make the file's defaults for this command those of click."""
     context.meta[CONFIG] = config
     name = command.name or ""
-    context.default_map = {name: _chosen(context, command, config.general.for_command(name))}
+    context.default_map = {name: _chosen(context, _values(command, config.general.for_command(name)))}
 
 
-def _chosen(context: click.Context, command: click.Command, defaults: Iterable[Default]) -> dict[str, Any]:
-    """Parameter -> value, and a note of where it stands. An option that this command does not have is not used."""
-    values: dict[str, Any] = {}
+def _values(command: click.Command, defaults: Iterable[Default]) -> dict[str, tuple[Default, Any]]:
+    """Parameter -> its default, and what click shall take. An option that this command does not have is not used."""
+    values: dict[str, tuple[Default, Any]] = {}
     for default in defaults:
         option = option_of(command, default.key)
         if option is None or option.name is None:
             continue
         value = value_of(option, default)
         if value is not None:
-            values[option.name] = value
-            context.meta.setdefault(TAKEN, {})[option.name] = default
+            values[option.name] = default, value
     return values
+
+
+def _chosen(context: click.Context, values: Mapping[str, tuple[Default, Any]]) -> dict[str, Any]:
+    """Parameter -> value, and a note of where it stands."""
+    taken = context.meta.setdefault(TAKEN, {})
+    taken.update({name: default for name, (default, _) in values.items()})
+    return {name: value for name, (_, value) in values.items()}
 
 
 def value_of(option: click.Option, default: Default) -> Any:
@@ -189,18 +202,46 @@ def value_of(option: click.Option, default: Default) -> Any:
     return default.value
 
 
-def of_model(before: Callable[..., Any] | None) -> Callable[..., Any]:
-    """A callback of the argument MODEL: options that were not given take what the file says of this model."""
+def of_models(before: Callable[..., Any] | None) -> Callable[..., Any]:
+    """A callback of a parameter that names models: options that were not given take what the file says of these."""
 
-    def call(context: click.Context, param: click.Parameter, text: Any) -> Any:
+    def call(context: click.Context, param: click.Parameter, value: Any) -> Any:
         config: Config | None = context.meta.get(CONFIG)
-        if config is not None and isinstance(text, str):
-            name = context.command.name or ""
-            defaults = [one for table in config.of_model(text) for one in table.for_command(name)]
-            context.default_map = {**(context.default_map or {}), **_chosen(context, context.command, defaults)}
-        return before(context, param, text) if before else text
+        for text in _named(value) if config is not None else ():
+            assert config is not None
+            _take_model(context, config, text)
+        return before(context, param, value) if before else value
 
     return call
+
+
+def _named(value: Any) -> Iterable[str]:
+    """The models that the value of a parameter names; for a folder, its files."""
+    texts = [value] if isinstance(value, str) else value or ()
+    for text in texts:
+        yield from sorted(map(str, Path(text).glob("*.gguf"))) if Path(text).is_dir() else [text]
+
+
+def _take_model(context: click.Context, config: Config, text: str) -> None:
+    """Add the defaults of one model; the first model named decides, and what others say is kept to be compared."""
+    name, before = context.command.name or "", context.meta.setdefault(OF_MODELS, {})
+    defaults = [one for table in config.of_model(text) for one in table.for_command(name)]
+    for param, value in _values(context.command, defaults).items():
+        before.setdefault(param, []).append(value)
+    chosen = {param: values[0] for param, values in before.items()}
+    context.default_map = {**(context.default_map or {}), **_chosen(context, chosen)}
+
+
+def _refuse_contradictions(context: click.Context) -> None:
+    """Raise UsageError where tables of two models differ in an option that the command line leaves open."""
+    for name, values in context.meta.get(OF_MODELS, {}).items():
+        (first, value), *others = values
+        other = next((default for default, its in others if its != value), None)
+        if other and is_taken(context, name):
+            told = " and ".join(f"{one.where} = {_text(one.value)}" for one in (first, other))
+            option = option_of(context.command, first.key)
+            way = max(option.opts, key=len) if option else f"--{first.key}"
+            raise UsageError(f"{context.meta[CONFIG].path}: {told}: for models side by side, decide with {way}.")
 
 
 def telling(callback: Callable[..., Any]) -> Callable[..., Any]:
@@ -209,6 +250,7 @@ def telling(callback: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(callback)
     def call(*args: Any, **given: Any) -> Any:
         context = click.get_current_context()
+        _refuse_contradictions(context)
         if taken := [_spelled(default) for default in taken_in(context)]:
             from localent.report.table import harmless
 
@@ -248,7 +290,11 @@ def is_taken(context: click.Context, name: str) -> bool:
 
 
 def _spelled(default: Default) -> str:
-    return f"{default.key} = {str(default.value).lower() if isinstance(default.value, bool) else default.value}"
+    return f"{default.key} = {_text(default.value)}"
+
+
+def _text(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def place_of(error: click.UsageError) -> str:

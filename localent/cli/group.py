@@ -64,8 +64,8 @@ class Commands(click.Group):
         if command.callback is not None:
             command.callback = config.telling(command.callback)
         for param in command.params:
-            if isinstance(param, click.Argument) and param.name == config.MODEL:
-                param.callback = config.of_model(param.callback)
+            if param.name in config.MODEL_PARAMS:
+                param.callback = config.of_models(param.callback)
         self.add_command(command)
         self.titles.setdefault(title, []).append(command.name or "")
 

@@ -80,6 +80,50 @@ def test_a_model_is_known_by_its_name_with_any_quant_or_folder(seen, named):
     assert seen("ask", named, "What is 2 + 3?")["think_budget"] == 99
 
 
+SEVERAL = (
+    ("compare", "qwen3-0.6b", "other.gguf", "--task", "demo-number"),
+    ("compare", "other.gguf", "folder/qwen3-0.6b", "--task", "demo-number"),
+    ("compare", "qwen3-0.6b+adapter.gguf:0.5", "other.gguf", "--task", "demo-number"),
+    ("choose", "qwen3-0.6b", "other.gguf", "--task", "demo-number"),
+    ("choose", "other.gguf", "--task", "demo-number", "--reference", "qwen3-0.6b:F16"),
+    ("study", "other.gguf", "qwen3-0.6b"),
+    ("study", "--task", "demo-number", "qwen3-0.6b"),
+)
+
+
+@pytest.mark.parametrize("words", SEVERAL, ids=lambda words: " ".join(words[:3]))
+def test_commands_of_several_models_take_the_tables_of_each(seen, words):
+    write('temperature = 0.1\n[model."qwen3-0.6b"]\ntemperature = 0.25\nseed = 4\n')
+    got = seen(*words)
+    assert (got["temperature"], got["seed"]) == (0.25, 4)
+    assert "temperature = 0.25" in got["err"]
+    assert seen(*words, "--seed", "9")["seed"] == 9
+
+
+def test_the_files_of_a_folder_are_models_that_are_named(seen, tmp_path):
+    (tmp_path / "quants").mkdir()
+    (tmp_path / "quants" / "a-Q8_0.gguf").touch()
+    write('[model."a-Q8_0.gguf"]\nseed = 4\n')
+    assert seen("choose", "quants", "--task", "demo-number")["seed"] == 4
+
+
+def test_a_source_of_quants_is_a_model_that_is_named(seen):
+    write('[model."a.gguf"]\nthreads = 3\n')
+    assert seen("quantize", "a.gguf", "Q8_0")["threads"] == 3
+
+
+TWO = '[model."a.gguf"]\nseed = 1\ntemperature = 0.5\n[model."b.gguf"]\nseed = 2\ntemperature = 0.5\n'
+
+
+def test_tables_of_models_side_by_side_that_contradict_each_other_are_refused(seen):
+    write(TWO)
+    code, _, err = call("study", "a.gguf", "b.gguf")
+    told = '[model."a.gguf"] seed = 1 and [model."b.gguf"] seed = 2: for models side by side, decide with --seed.'
+    assert (code, err) == (2, f"localent: localent.toml: {told}\n")
+    got = seen("study", "a.gguf", "b.gguf", "--seed", "3")
+    assert (got["seed"], got["temperature"]) == (3, 0.5)
+
+
 def test_an_option_that_a_command_lacks_is_no_default_of_it(seen):
     write("think-budget = 99\n")
     got = seen("runs")
