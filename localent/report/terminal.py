@@ -171,7 +171,7 @@ def _chart(by_position: ByClass, unit: str, unicode: bool, width: int) -> list[s
 def _along(answers: Answers, unit: str) -> list[str]:
     """The answers after each step; at shares of the steps where traces were probed after some of them only."""
     along, p_true, scale = answers.along, answers.p_true_along, UNITS[unit]
-    invalid, name = answers.invalid_along.value, "step" if answers.every_step else "of it"
+    invalid, name = answers.invalid_along.value, "step" if answers.every_step else "done"
     head = f"{name:>4}{'right':>7}  {'answer entropy':<19}{'wrong':>7}  {'answer entropy':<19}{'p(true)':>8}"
     head += f"{'no answer':>12}"
     rows = range(min(len(p_true.at), MAX_STEPS + 1))

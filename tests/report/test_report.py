@@ -130,6 +130,13 @@ def test_every_summary_fits_80_columns_of_its_encoding(variant, unicode):
         text.encode("ascii")
 
 
+def test_every_heading_of_the_course_is_whole_where_steps_are_probed_and_where_shares_are(seen):
+    shares = replace(seen, answers=replace(seen.answers, every_step=False))
+    for summary, first in ((seen, "step"), (shares, "done")):
+        heading = next(line for line in terminal.render(summary).splitlines() if "p(true)" in line)
+        assert heading.split() == [*f"{first} right answer entropy wrong answer entropy p(true) no answer".split()]
+
+
 def test_bits_are_nats_over_ln_2_and_only_where_asked(seen):
     nats, bits = terminal.render(seen), terminal.render(seen, unit="bits")
     assert "bits" not in nats
