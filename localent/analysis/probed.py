@@ -120,9 +120,16 @@ class Probed:
         """Values (n, J_max + 1) half-way: (n,); NaN for a trace of one step, whose half is its start."""
         return np.where(self.n_steps >= 2, self.at(values, HALF), np.nan)
 
-    def from_end(self, values: Array, steps: Sequence[int]) -> Array:
+    def from_end(self, values: Array, steps: Sequence[float]) -> Array:
         """Values (n, J_max + 1) at K + s for each s <= 0 of the steps: (n, n_s), NaN where that was not probed."""
-        wanted = self.n_steps[:, None] + np.asarray(steps, float)
+        return self._where(values, self.n_steps[:, None] + np.asarray(steps, float))
+
+    def from_start(self, values: Array, steps: Sequence[float]) -> Array:
+        """Values (n, J_max + 1) after s >= 0 steps: (n, n_s), NaN where that was not probed."""
+        return self._where(values, np.broadcast_to(np.asarray(steps, float), (len(self.n_steps), len(steps))))
+
+    def _where(self, values: Array, wanted: Array) -> Array:
+        """Values (n, J_max + 1) where k is as wanted, (n, n_s)."""
         hit = self.k[:, :, None] == wanted[:, None, :]
         column = np.argmax(hit, axis=1)
         return np.where(hit.any(1), np.take_along_axis(values, column, axis=1), np.nan)

@@ -112,7 +112,7 @@ def main(context: click.Context, file: Path | None, none: bool) -> None:
     """Watch a language model's uncertainty while it reasons: full-logit entropy of GGUF models, in SQLite.
 
     \b
-    localent demo                               a tour on bundled models, in minutes
+    localent demo                               a tour on bundled models
     localent run model.gguf gsm8k -n 100        your model on 100 problems
     localent sql "select * from run_summary"    query the results
     """

@@ -27,6 +27,7 @@ from localent.cli.settings import (
     seed_option,
     settings_options,
     temperature_option,
+    threads_option,
     trace_options,
 )
 from localent.cli.stopping import OPTIONS, Stopping
@@ -81,6 +82,7 @@ SETTINGS = settings_options(
     trace_options,
     prompt_options,
     effort_options(),
+    threads_option,
     gpu_layers_option,
     cache_options,
     click.option("--probe/--no-probe", default=True, show_default=True, help="Probe the answer after every step."),
@@ -149,12 +151,12 @@ def command(model: str, problem: Problem, settings: Settings, stored: Stored, ho
     see 'localent calibrate'; a question of another kind than the run's is refused.
 
     \b
-    localent ask abacus-sft "Mia had 12 books and bought 7 more. How many books did she have then?"
+    localent ask abacus-sft "Mia had 12 books and bought 7. How many has she now?"
     localent ask model.gguf "Why is the sky blue?" --image sky.svg
-    localent ask model.gguf "Which is a metal?" --option iron --option wood --answer A
-    localent ask model.gguf "Which is a metal?" --option iron --option wood --calibrated 3f2a
+    localent ask model.gguf "Metal?" --option iron --option wood --answer A
+    localent ask model.gguf "Metal?" --option iron --option wood --calibrated 3f2a
     localent ask model.gguf "What is 17 times 23?" --stop certain_leader:0.98
-    localent ask model.gguf "What is 17 times 23?" --samples 8 --vote weighted_vote:mean_entropy
+    localent ask model.gguf "What is 17 times 23?" --samples 8 --vote deepconf
     """
     from localent.runs.ask import ask
     from localent.tracing.watch import Watcher

@@ -61,21 +61,6 @@ class Files:
     min_speed: float | None
     ctx: int
 
-    def found(self) -> list[str]:
-        """The files: those of a folder each, a model's name as it is. Raises UsageError for a folder without any."""
-        from localent.models.disk import discover
-
-        found: list[str] = []
-        for name in self.models:
-            if not Path(name).is_dir():
-                found.append(name)
-                continue
-            here = [str(one.path) for one in discover([Path(name)]) if one.place == name]
-            if not here:
-                raise UsageError(f"{name} has no GGUF model: name a folder with quants of one model.")
-            found += here
-        return found
-
 
 @dataclass(frozen=True, slots=True)
 class Basis:
@@ -95,8 +80,8 @@ class Basis:
         named = {"--task": self.task, "--prompts": self.prompts, "--text": self.text}
         given = [name for name, value in named.items() if value]
         if len(given) != 1 or self.n < 1:
-            got = " and ".join(given) or "none"
-            raise UsageError(f"Say what to compare on with one of {', '.join(named)}, and -n from 1 on; got {got}.")
+            got = f"got {' and '.join(given)}" if given else "for example --task demo-number"
+            raise UsageError(f"Say what to compare on with one of {', '.join(named)}, and -n from 1 on; {got}.")
         if self.text:
             return compare.OnText(path=self.text, n=self.n)
         task = prompts(self.prompts) if self.prompts else self.data.load(self.task or "")
@@ -146,12 +131,13 @@ def command(files: Files, basis: Basis, settings: Settings, db: Path, fail_on: C
 
     \b
     localent choose quants/ --memory 6GB --min-speed 10 --task gsm8k -n 100
-    localent choose model-Q8_0.gguf model-Q4_K_M.gguf --reference model-f16.gguf --text notes.txt
-    localent choose quants/ --prompts mine.txt --fail-on "kld>0.05" --fail-on "same-answer<0.9"
+    localent choose Q8_0.gguf Q4_K_M.gguf --reference F16.gguf --text notes.txt
+    localent choose quants/ --prompts mine.txt --fail-on "same-answer<0.9"
     """
     from dataclasses import replace
 
     from localent.compare import Limits, Plan, choose
+    from localent.models import in_folders
     from localent.report.choice import render
     from localent.runs.clock import UNLIMITED
 
@@ -161,7 +147,9 @@ def command(files: Files, basis: Basis, settings: Settings, db: Path, fail_on: C
     plan = replace(plan, cache_type_k=settings.cache_type_k, cache_type_v=settings.cache_type_v)
     with Bar() as bar:
         listener = bar.listener(UNLIMITED)
-        found = choose(files.found(), on, db=db, limits=limits, reference=files.reference, plan=plan, listener=listener)
+        found = choose(
+            in_folders(files.models), on, db=db, limits=limits, reference=files.reference, plan=plan, listener=listener
+        )
     echo(as_json(found) if json_ else render(found, shutil.get_terminal_size((120, 24)).columns))
     _end(found, fail_on)
 

@@ -211,21 +211,22 @@ def _at_least(least: int, name: str, value: int | None) -> None:
 def command(models: tuple[str, ...], basis: Basis, settings: Settings, plan: Plan, db: Path, output: Output) -> None:
     """Compare candidates with a reference: their distributions, answers and reasoning paths.
 
-    REF and CAND are names of models.toml, NAME:QUANT, or paths to GGUF files. Prints the verdict and a row per file.
-    No logits are kept. Or they are runs of one task in the database, say under another build, number of threads,
-    backend or quant: then their traces are compared, and whether they are the same to the last bit.
+    REF and CAND are names of models.toml, NAME:QUANT, paths to GGUF files, or folders of them. Prints the verdict and a
+    row per file. No logits are kept. Or they are runs of one task in the database, say under another build, number of
+    threads, backend or quant: then their traces are compared, and whether they are the same to the last bit.
 
     \b
-    localent compare abacus-sft abacus-sft:Q8_0 abacus-sft:Q4_K_M abacus-sft:Q2_K --task demo-number -n 50
-    localent compare model-f16.gguf model-Q4_K_M.gguf --text wiki.test.raw --chunks 20
+    localent compare abacus-sft abacus-sft:Q4_K_M --task demo-number -n 50
+    localent compare F16.gguf Q4_K_M.gguf --text wiki.test.raw --chunks 20
     localent compare model-Q4_K_M.gguf --kld-base base.kld
-    localent compare model.gguf --cache-types f16,q8_0,q4_0 --text wiki.test.raw --ctx 4096
-    localent compare base.gguf --lora adapter.gguf --lora adapter.gguf:0.5 --task gsm8k --data test.jsonl -n 100
+    localent compare model.gguf --cache-types f16,q8_0,q4_0 --text wiki.test.raw
+    localent compare base.gguf --lora adapter.gguf --task gsm8k --data test.jsonl
     localent compare 3f2a9c 81b07d
     localent compare f16.gguf q4.gguf --task gsm8k --shard 3/16
     """
     from localent.compare import OtherTokensError, are_runs
 
+    models = _files(models)
     if not basis.given and len(models) > 1 and are_runs(models, db):
         show_runs(models, db, output)
         return
@@ -259,6 +260,20 @@ def command(models: tuple[str, ...], basis: Basis, settings: Settings, plan: Pla
         echo(f"Wrote {basis.write_kld_base}.", err=True)
 
 
+def _files(models: tuple[str, ...]) -> tuple[str, ...]:
+    """The models named; in place of a folder its other files, the largest first, which is the better reference."""
+    from localent.models import in_folders
+
+    found: list[str] = []
+    for name in models:
+        if Path(name).is_dir():
+            largest_first = sorted(in_folders([name]), key=lambda file: -Path(file).stat().st_size)
+            found += [file for file in largest_first if file not in found]
+        else:
+            found.append(name)
+    return tuple(found)
+
+
 def _check(models: tuple[str, ...], basis: Basis, plan: Plan) -> None:
     """Raise UsageError for a request that cannot be met, before any work."""
     from localent.compare.models import repeated
@@ -275,10 +290,10 @@ def _check(models: tuple[str, ...], basis: Basis, plan: Plan) -> None:
 
 def _check_basis(basis: Basis) -> None:
     if len(basis.given) != 1:
-        got = " and ".join(basis.given) or "none"
+        got = f"got {' and '.join(basis.given)}" if basis.given else "for example --task demo-number -n 50"
         raise UsageError(
-            f"Say what to compare on with one of --text, --task, --run, --kld-base; got {got}. Without one,"
-            " name runs of the database (--db)."
+            f"Say what to compare files on with one of --text, --task, --run, --kld-base; {got}. Runs of the database"
+            " (--db) need none."
         )
     refuse_unused(basis.given[0], *UNUSED[basis.given[0]])
     base = basis.write_kld_base

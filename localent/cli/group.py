@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import _thread
 import logging
+import os
 import signal
 import sys
+import textwrap
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -152,11 +154,22 @@ def _damage(databases: Sequence[Path]) -> str | None:
     return None
 
 
+def aside(text: str) -> str:
+    """Text for stderr: in whole words on lines of the terminal; as it is where a file or a pipe takes it."""
+    if not sys.stderr.isatty():
+        return text
+    width = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(sys.stderr.fileno()).columns or 80
+    broken = {"break_long_words": False, "break_on_hyphens": False}
+    return "\n".join(
+        "\n".join(textwrap.wrap(line, width, subsequent_indent="  ", **broken)) for line in text.split("\n")
+    )
+
+
 def fail(message: object, code: int) -> NoReturn:
     """Print an error and exit."""
     from localent.report.table import cell_text
 
-    click.echo(f"localent: {cell_text(message)}", err=True)  # a file's own words may hold escape sequences
+    click.echo(aside(f"localent: {cell_text(message)}"), err=True)  # a file's own words may hold escape sequences
     sys.exit(code)
 
 
@@ -168,4 +181,4 @@ class Notes(logging.Handler):
 
         from localent.report.table import harmless
 
-        tqdm.write(harmless(f"localent: {record.getMessage()}"), file=sys.stderr)
+        tqdm.write(aside(harmless(f"localent: {record.getMessage()}")), file=sys.stderr)

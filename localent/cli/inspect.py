@@ -22,7 +22,7 @@ LEAST = 16  # columns of the terminal that a fact keeps
 
 
 @click.command("inspect")
-@click.argument("files", nargs=-1, required=True, metavar="FILE...", shell_complete=complete.models)
+@click.argument("files", nargs=-1, required=True, metavar="FILE|FOLDER...", shell_complete=complete.models)
 @click.option("--json", "json_", is_flag=True, help="Print JSON, one object a line.")
 def command(files: tuple[str, ...], json_: bool) -> None:
     """Show the contents of GGUF files side by side: identity, tensor types, bits per weight, tokenizer.
@@ -32,12 +32,13 @@ def command(files: tuple[str, ...], json_: bool) -> None:
 
     \b
     localent inspect model-Q4_K_M.gguf other-Q4_K_M.gguf
+    localent inspect quants/
     """
     from localent import models
     from localent.files.tensors import fallback_sentence
     from localent.files.tensors import inspect as look
 
-    found = [look(models.resolve(name)) for name in files]
+    found = [look(models.resolve(name)) for name in models.in_folders(files)]
     if json_:
         for details in found:
             click.echo(json.dumps(asdict(details), ensure_ascii=False))
@@ -107,7 +108,7 @@ def _width(fact: dict[str, str]) -> int:
 
 def _block(names: Sequence[str], facts: Sequence[dict[str, str]], label: int) -> str:
     lines = []
-    for name in names:
+    for name in [name for name in names if any(name in fact for fact in facts)]:
         cells = [pad(fact.get(name, ""), _width(fact), False) for fact in facts]
         lines.append("  ".join([name.ljust(label), *cells]).rstrip())
     return "\n".join(lines)

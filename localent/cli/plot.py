@@ -58,7 +58,8 @@ def _look(**chosen: Any) -> Look:
     click.option(
         "--kind",
         type=click.Choice(FIGURES),
-        help="Which figure. Default: curves of one run; of several gain, or quant.",
+        metavar="FIGURE",
+        help="One of those above. Default: curves of one run; of several gain, or quant.",
     ),
     click.option(
         "--trace", shell_complete=complete.traces, help="The trace of --kind strip: an id or its first digits."
@@ -78,7 +79,7 @@ def _look(**chosen: Any) -> Look:
 @db_option
 @json_option
 def command(run: tuple[str, ...], what: What, output: Path, look: Look, db: Path, json_: bool) -> None:
-    """Draw a figure of RUNs (default: all) for print: one of those that --kind lists.
+    """Draw a figure of RUNs (default: all) for print.
 
     In a panel per run: curves (answer entropy), p-true (probability of the true answer) and p-true-end (the same by
     steps before the last), risk (selective answering), roc, reliability, signals. All runs in one: gain (information
@@ -92,7 +93,7 @@ def command(run: tuple[str, ...], what: What, output: Path, look: Look, db: Path
     \b
     localent plot --kind curves -o curves.pdf
     localent plot 3fa9 81c0 --kind quant -o quant.svg --db quants.db
-    localent plot 3fa9 --kind roc --width 3.3 --font 8 --title "" --no-caption -o roc.pdf
+    localent plot 3fa9 --kind roc --width 3.3 --font 8 --no-caption -o roc.pdf
     localent plot --kind strip --trace 1234 -o trace.pdf
     localent plot --kind pareto -o kld-pareto.svg --db quants.db
     """

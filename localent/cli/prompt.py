@@ -79,7 +79,7 @@ def command(model: str, one: OneProblem, settings: Settings, only_text: bool, js
     \b
     localent prompt abacus-sft demo-number
     localent prompt gemma-2-2b-it gsm8k -n 3 --text
-    localent prompt model.gguf gsm8k --system "Be brief." --template-var enable_thinking=false
+    localent prompt model.gguf gsm8k --template-var enable_thinking=false
     """
     from localent.report.table import harmless, json_text
     from localent.report.terminal import paragraphs

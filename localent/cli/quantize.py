@@ -150,9 +150,9 @@ def command(source: str, files: Files, how: How, db: Path, json_: bool) -> None:
 
     \b
     localent quantize model-f16.gguf Q8_0 Q6_K Q4_K_M Q3_K_M Q2_K
-    localent quantize model-f16.gguf IQ3_XXS --imatrix-from notes.txt --imatrix-from chats.jsonl --out quants
+    localent quantize model-f16.gguf IQ3_XXS --imatrix-from notes.txt --out quants
     localent quantize model-f16.gguf --bits 4.5 --bits 3.2
-    localent quantize model-f16.gguf Q4_K_M --token-embedding-type Q8_0 --tensor-type "ffn_down=Q6_K"
+    localent quantize model-f16.gguf Q4_K_M --tensor-type "ffn_down=Q6_K"
     """
     from localent import models
     from localent.files import identity

@@ -38,8 +38,8 @@ def command(query: str | None, db: Path, form: str | None, queries: bool, timeou
     run_summary are the place to start; `localent schema` explains every column.
 
     \b
-    localent sql "select correct, avg(mean_entropy) from trace_summary group by correct"
-    localent sql "select text, entropy from tokens order by entropy desc limit 20" --csv
+    localent sql "select correct, avg(mean_entropy) from trace_summary group by 1"
+    localent sql "select text, entropy from tokens order by 2 desc limit 20" --csv
     localent sql confident-mistakes
     """
     from localent.store import select

@@ -7,6 +7,7 @@ programs left here, `datasets` fetches the public problem sets.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from localent.models import disk, hub, repos
 from localent.models.names import Entry, entries, find, recommended
 from localent.records import Model
 
-__all__ = ["Entry", "entries", "find", "is_bundled", "pull", "recommended", "resolve"]
+__all__ = ["Entry", "entries", "find", "in_folders", "is_bundled", "pull", "recommended", "resolve"]
 
 
 def resolve(text: str) -> Path:
@@ -38,6 +39,20 @@ def resolve(text: str) -> Path:
             return found
         raise
     return _bundled(entry, quant) if entry.bundled else _on_disk(entry, quant)
+
+
+def in_folders(names: Sequence[str]) -> list[str]:
+    """The models named; in place of a folder, the models in it. Raises UsageError for a folder without any."""
+    found: list[str] = []
+    for name in names:
+        if not Path(name).is_dir():
+            found.append(name)
+            continue
+        here = [str(path) for path in disk.in_folder(Path(name))]
+        if not here:
+            raise UsageError(f"{name} has no GGUF model: name a folder with quants of one model.")
+        found += here
+    return found
 
 
 def pull(text: str, revision: str | None = None) -> Path:

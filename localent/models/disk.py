@@ -68,6 +68,11 @@ def discover(folders: Iterable[Path] = ()) -> list[Found]:
     return list(seen.values())
 
 
+def in_folder(folder: Path) -> list[Path]:
+    """The GGUF models below a folder, by name, whoever else keeps them."""
+    return [found.path for found in _folder(folder)]
+
+
 def named(text: str) -> Path | None:
     """The file of the model that another program knows by this name."""
     return next((found.path for found in _everything() if found.name == text), None)

@@ -12,13 +12,12 @@ from localent.analysis import curves, intervals
 from localent.analysis.curves import GRID
 from localent.analysis.metrics import roc
 from localent.report import panels as others
-from localent.report.panels import BAND, POSITION, RESAMPLING, Line, Panel, RunFacts, of_curve, plain, shown
+from localent.report.panels import BAND, FROM_END, POSITION, RESAMPLING, Line, Panel, RunFacts, of_curve, plain, shown
 
 if TYPE_CHECKING:
     from localent.store import Database
 
 SELECTED = "Right and wrong are known only at the end: selected on the outcome."
-MOST_BACK = 12  # steps before the last that are drawn; at most as many as half of the traces have
 N_BUDGETS = 16  # numbers of tokens
 N_BINS = 10  # of the reliability diagram, of equally many traces
 Make = Callable[[RunFacts], Panel | None]
@@ -51,12 +50,12 @@ def end_panel(run: RunFacts) -> Panel | None:
     p = run.by_id
     if p is None:
         return None
-    steps = range(-min(MOST_BACK, max(1, int(np.median(p.n_steps)))), 1)
+    steps = FROM_END.places([p])
     by = curves.by_class(steps, p.from_end(p.p_true, steps), p.wrong, p.clusters, RESAMPLING)
     lines = tuple(of_curve(name, name, getattr(by, name)) for name in ("wrong", "right"))
     caption = f"{run.size()}; each point has those that are so long. {BAND} {SELECTED}"
-    title, x_label = f"Probability of the true answer: {run.name}", "reasoning steps before the last"
-    return Panel("p-true", title, x_label, "p(true)", shown(lines), caption)
+    title = f"Probability of the true answer: {run.name}"
+    return Panel("p-true", title, FROM_END.x_label, "p(true)", shown(lines), caption)
 
 
 def tokens_panel(runs: Sequence[RunFacts]) -> Panel | None:

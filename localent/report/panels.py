@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from localent.store import Database
 
 KINDS = ("curves", "gain", "auroc", "risk", "quant", "signals")
+ALONG = ("curves", "gain", "auroc")  # those along the reasoning
 RESAMPLING = intervals.Resampling(1000)
 N_SIGNALS = 16
 FEW = 3  # the bands of more curves than this are drawn faint
@@ -42,10 +43,46 @@ DISTINGUISHING = (
     "threads",
 )  # settings, in order
 POSITION = "share of the reasoning steps done"
+MOST_STEPS = 12  # counted from the start or the end; at most as many as half of the traces have
+SO_LONG = " Each point has the traces that are so long."
 MUCH = 0.2  # unexplored probability, mean of traces, from which a point is limited by the search
 HOLLOW = f"Hollow: at least {MUCH:.0%} of the probability was not explored there, and the entropy is an estimate."
 BAND = "Bands: 95 % interval, clustered by problem."
 WHISKER = "Whiskers: 95 % interval, clustered by problem."
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How the places along the reasoning of traces are counted."""
+
+    name: str
+    x_label: str
+    places: Callable[[Sequence[Probed]], Sequence[float]]  # those at which means over traces are drawn
+    read: Callable[[Probed, np.ndarray, Sequence[float]], np.ndarray]  # values (n, J_max + 1) there: (n, n_places)
+    note: str = ""  # for captions
+
+
+def usual_steps(some: Sequence[Probed]) -> int:
+    """Steps that half of the traces have, at most MOST_STEPS, at least 1."""
+    n_steps = np.concatenate([p.n_steps for p in some])
+    return min(MOST_STEPS, max(1, int(np.median(n_steps))))
+
+
+SHARE = Scale("share", POSITION, lambda some: GRID, lambda p, values, at: p.at(values, at))
+FROM_START = Scale(
+    "start",
+    "reasoning steps done",
+    lambda some: range(usual_steps(some) + 1),
+    lambda p, values, at: p.from_start(values, at),
+    SO_LONG,
+)
+FROM_END = Scale(
+    "end",
+    "reasoning steps before the last",
+    lambda some: range(-usual_steps(some), 1),
+    lambda p, values, at: p.from_end(values, at),
+    SO_LONG,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,8 +206,20 @@ def panels(kind: str, runs: Sequence[RunFacts], db: Database) -> list[Panel]:
         raise UsageError(f"No figure '{kind}'; there are {', '.join(KINDS)}.")
     if kind in PER_RUN:
         return drawable(PER_RUN[kind](run, db) for run in runs)
-    tasks = by_task(runs)
-    made = {task: drawable([PER_TASK[kind](some)]) for task, some in tasks.items()}
+    return of_tasks(PER_TASK[kind], by_task(runs))
+
+
+def along(kind: str, runs: Sequence[RunFacts], db: Database, scale: Scale) -> list[Panel]:
+    """The figures of one kind, of ALONG, by this scale; as many as `panels` has, in the same order, or fewer."""
+    if kind == "curves":
+        return drawable(curve_panel(run, db, scale) for run in runs)
+    make = {"gain": gain_panel, "auroc": auroc_panel}[kind]
+    return of_tasks(lambda some: make(some, scale), by_task(runs))
+
+
+def of_tasks(make: Callable[[Sequence[RunFacts]], Panel | None], tasks: Mapping[str, list[RunFacts]]) -> list[Panel]:
+    """A figure for each task, named by it where there are several."""
+    made = {task: drawable([make(some)]) for task, some in tasks.items()}
     found = {task: some[0] for task, some in made.items() if some}
     return [
         replace(panel, title=f"{panel.title}: {task}") if len(tasks) > 1 else panel for task, panel in found.items()
@@ -182,55 +231,64 @@ def drawable(found: Iterable[Panel | None]) -> list[Panel]:
     return [panel for panel in found if panel is not None and panel.lines]
 
 
-def curve_panel(run: RunFacts, db: Database) -> Panel | None:
+def curve_panel(run: RunFacts, db: Database, scale: Scale = SHARE) -> Panel | None:
     """Answer entropy of right and wrong traces."""
-    if run.summary.answers is None:
+    p = run.by_id
+    if run.summary.answers is None or p is None:
         return None
-    by, p = run.summary.answers.by_position, run.by_id
-    lines = [of_curve(name, name, getattr(by, name)) for name in ("wrong", "right")]
-    if p is not None:
-        kept = (p.wrong, ~p.wrong)
-        lines = [replace(line, open=limited(p, some)) for line, some in zip(lines, kept, strict=True)]
-    caption = f"{run.size()}. {BAND} Right and wrong are known only at the end: selected on the outcome."
+    at = scale.places([p])
+    by = run.summary.answers.by_position
+    if scale is not SHARE:
+        by = curves.by_class(at, scale.read(p, p.entropy, at), p.wrong, p.clusters, RESAMPLING)
+    kept = {"wrong": p.wrong, "right": ~p.wrong}
+    lines = [
+        replace(of_curve(name, name, getattr(by, name)), open=limited(p, some, scale, at))
+        for name, some in kept.items()
+    ]
+    caption = f"{run.size()}. {BAND} Right and wrong are known only at the end: selected on the outcome.{scale.note}"
     caption += f" {HOLLOW}" if any(any(line.open) for line in lines) else ""
-    return Panel("curves", f"Answer entropy: {run.name}", POSITION, "answer entropy (nats)", shown(lines), caption)
+    return Panel("curves", f"Answer entropy: {run.name}", scale.x_label, "answer entropy (nats)", shown(lines), caption)
 
 
-def gain_panel(runs: Sequence[RunFacts]) -> Panel | None:
+def gain_panel(runs: Sequence[RunFacts], scale: Scale = SHARE) -> Panel | None:
     """Information about the true answer, over all traces: nothing is selected on the outcome."""
-    lines = []
-    for i, run in enumerate(runs):
-        if (p := run.by_id) is not None:
-            mean = curves.curve(GRID, p.at(information.gain(p), GRID), p.clusters, RESAMPLING)
-            lines.append(of_curve(run.name, str(i), mean))
-    if not lines:
+    probed = {i: p for i, run in enumerate(runs) if (p := run.by_id) is not None}
+    if not probed:
         return None
-    caption = f"{sizes(runs)}; all traces, right and wrong. {BAND}"
+    at, lines = scale.places(list(probed.values())), []
+    for i, p in probed.items():
+        mean = curves.curve(at, scale.read(p, information.gain(p), at), p.clusters, RESAMPLING)
+        lines.append(of_curve(runs[i].name, str(i), mean))
+    caption = f"{sizes(runs)}; all traces, right and wrong. {BAND}{scale.note}"
     title, y_label = "Information gained about the true answer", "recalibrated ln p(true) minus its start (nats)"
-    return Panel("gain", title, POSITION, y_label, shown(lines), caption, level=0.0)
+    return Panel("gain", title, scale.x_label, y_label, shown(lines), caption, level=0.0)
 
 
-def auroc_panel(runs: Sequence[RunFacts]) -> Panel | None:
+def auroc_panel(runs: Sequence[RunFacts], scale: Scale = SHARE) -> Panel | None:
     """AUROC of the answer entropy along the traces."""
-    lines = [auroc_line(run.name, str(i), p) for i, run in enumerate(runs) if (p := run.by_id) is not None]
+    probed = {i: p for i, run in enumerate(runs) if (p := run.by_id) is not None}
+    if not probed:
+        return None
+    at = scale.places(list(probed.values()))
+    lines = [auroc_line(runs[i].name, str(i), p, scale, at) for i, p in probed.items()]
     if not shown(lines):
         return None
     title, y_label = "Separation of wrong from right traces by answer entropy", "AUROC"
-    caption = f"{sizes(runs)}; 0.5 is chance. {BAND}"
+    caption = f"{sizes(runs)}; 0.5 is chance. {BAND}{scale.note}"
     caption += f" {HOLLOW}" if any(any(line.open) for line in lines) else ""
-    return Panel("auroc", title, POSITION, y_label, shown(lines), caption, level=0.5)
+    return Panel("auroc", title, scale.x_label, y_label, shown(lines), caption, level=0.5)
 
 
-def auroc_line(name: str, role: str, p: Probed) -> Line:
-    """AUROC of the answer entropy at each position."""
-    values = p.at(p.entropy, GRID)
-    found = [intervals.separation(values[:, j], p.wrong, p.clusters, resampling=RESAMPLING) for j in range(len(GRID))]
-    return replace(of_estimates(name, role, list(GRID), found), open=limited(p, np.ones(len(p.wrong), bool)))
+def auroc_line(name: str, role: str, p: Probed, scale: Scale, at: Sequence[float]) -> Line:
+    """AUROC of the answer entropy at each place."""
+    values = scale.read(p, p.entropy, at)
+    found = [intervals.separation(values[:, j], p.wrong, p.clusters, resampling=RESAMPLING) for j in range(len(at))]
+    return replace(of_estimates(name, role, list(at), found), open=limited(p, np.ones(len(p.wrong), bool), scale, at))
 
 
-def limited(p: Probed, some: np.ndarray) -> tuple[bool, ...]:
-    """For each position, whether the search left at least MUCH unexplored, mean of these traces: some (n,) bool."""
-    left = p.at(p.residual, GRID)[some]
+def limited(p: Probed, some: np.ndarray, scale: Scale, at: Sequence[float]) -> tuple[bool, ...]:
+    """For each place, whether the search left at least MUCH unexplored, mean of these traces: some (n,) bool."""
+    left = scale.read(p, p.residual, at)[some]
     known = ~np.isnan(left)
     means = np.where(known, left, 0.0).sum(0) / np.maximum(known.sum(0), 1)
     return tuple((means >= MUCH).tolist())

@@ -33,6 +33,15 @@ def ticks(low: float, high: float, n: int = 5) -> list[float]:
     return [round(i * step, 10) for i in range(first, last + 1)]
 
 
+def place_ticks(xs: Sequence[float]) -> list[float]:
+    """Ticks of the axis across: shares from 0 to 1, or whole steps from 0, up or back."""
+    low, high = min(0.0, *xs), max(0.0 if min(xs) < 0 else 1.0, *xs)
+    if low < 0 or high > 1:
+        step = max(1, math.ceil(_nice((high - low) / 6)))
+        return [float(x) for x in range(-step * math.ceil(-low / step), step * math.ceil(high / step) + 1, step)]
+    return ticks(low, high)
+
+
 def _nice(rough: float) -> float:
     power = 10.0 ** math.floor(math.log10(rough))
     return next(m * power for m in (1, 2, 2.5, 5, 10) if rough <= m * power * (1 + 1e-9))
@@ -60,7 +69,7 @@ def value_ticks(panel: Panel) -> list[float]:
 def _lines(panel: Panel) -> Iterator[str]:
     rungs = value_ticks(panel)
     xs = [x for line in panel.lines for x in line.x]
-    x_ticks = ticks(min(0.0, *xs), max(1.0, *xs))
+    x_ticks = place_ticks(xs)
 
     def at(x: float, y: float) -> tuple[float, float]:
         across, up = (x - x_ticks[0]) / (x_ticks[-1] - x_ticks[0]), (y - rungs[0]) / (rungs[-1] - rungs[0])

@@ -18,7 +18,8 @@ def hint(message: str, sql: str, schema: Schema) -> str:
     if missing := re.fullmatch(r"no such column: (?:(.*)\.)?(.+)", message):
         return no_column(missing[2], missing[1], sql, schema)
     if missing := re.fullmatch(r"no such table: (?:.*\.)?(.+)", message):
-        return f"No table '{missing[1]}'{nearest(missing[1], schema)} There are {', '.join(schema)}."
+        near = nearest(missing[1], schema)
+        return f"No table '{missing[1]}'{near}" + (f" There are {', '.join(schema)}." if near == "." else "")
     if "one statement" in message:
         return "One statement at a time; drop what follows the ';'."
     return f"SQLite says: {message}."

@@ -12,7 +12,8 @@ from click.shell_completion import ShellComplete
 from helpers.made import made
 from helpers.runs import call
 
-from localent.cli import main
+from localent.cli import config, main
+from localent.cli.group import aside
 
 
 def test_localent_alone_greets_and_names_a_first_command():
@@ -37,6 +38,32 @@ def test_a_missing_argument_is_answered_with_an_example(words):
     code, _, err = call(*words)
     assert code == 2
     assert f"For example 'localent {words[0]} " in err
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_every_line_of_help_fits_80_columns(name, monkeypatch):
+    """Examples, too: a line that wraps cannot be read, and is hard to copy."""
+    monkeypatch.setenv("COLUMNS", "80")
+    for words in ((name, "--help"), ("--help",)):
+        code, out, _ = call(*words)
+        assert code == 0
+        assert [line for line in out.splitlines() if len(line) > 80] == []
+
+
+def test_errors_keep_their_words_whole_on_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    said = " ".join(["words", "that-are", "not/broken"] * 20)
+    assert aside(said) == said
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    lines = aside(f"{said}\nand more").split("\n")
+    assert max(map(len, lines)) <= 60
+    assert " ".join(" ".join(lines).split()) == f"{said} and more"
+
+
+def test_every_command_that_loads_a_model_can_leave_cores_to_others():
+    loading = [name for name, command in main.commands.items() if config.option_of(command, "gpu-layers")]
+    assert {"ask", "run", "compare", "study"} <= {*loading}
+    assert [name for name in loading if not config.option_of(main.commands[name], "threads")] == []
 
 
 @pytest.fixture(scope="module")

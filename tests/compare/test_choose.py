@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from localent import compare, tasks
 from localent.cli import main
 from localent.cli.choose import Bytes
+from localent.cli.compare import _files
 from localent.cli.fail_on import Condition
 from localent.compare import Limits, OnTask, OnText, Plan
 from localent.compare.choose import prompts, sums
@@ -21,6 +22,7 @@ from localent.compare.text import Text
 from localent.engine import QuantizeOptions, quantize
 from localent.errors import LocalentError, UsageError
 from localent.files.header import read_header
+from localent.models import in_folders
 from localent.models.disk import needed_bytes
 from localent.report import choice as report
 from localent.runs import Settings
@@ -149,6 +151,23 @@ def test_the_command_line_names_a_file_and_fails_on_demand(quants, tmp_path):
 def test_what_cannot_be_chosen_from_is_one_sentence(arguments, says):
     done = CliRunner().invoke(main, ["choose", *arguments])
     assert (done.exit_code, says in done.output) == (2, True), done.output
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_a_folder_is_its_models_however_it_is_spelled(quants, slash):
+    """And whoever else keeps them: that another program has a file is no reason to leave it out."""
+    names = [f"tiny-{quant}.gguf" for quant in ("Q4_0", "Q5_0", "Q8_0")]
+    assert [Path(name).name for name in in_folders([f"{quants}{slash}"])] == names
+    assert in_folders(["a.gguf"]) == ["a.gguf"]
+    done = CliRunner().invoke(main, ["inspect", f"{quants}{slash}"])
+    assert (done.exit_code, [name for name in names if name not in done.output]) == (0, [])
+
+
+def test_compare_takes_a_folder_with_the_largest_of_its_files_first(quants):
+    largest_first = [str(quants / f"tiny-{quant}.gguf") for quant in ("Q8_0", "Q5_0", "Q4_0")]
+    assert _files((f"{quants}/",)) == tuple(largest_first)
+    assert _files((largest_first[1], str(quants))) == (largest_first[1], largest_first[0], largest_first[2])
+    assert _files(("a.gguf", "a.gguf")) == ("a.gguf", "a.gguf")
 
 
 def test_an_empty_folder_is_told(tmp_path):

@@ -410,7 +410,7 @@ def test_broken_logits_of_a_free_run_are_named(tmp_path, monkeypatch):
     ("arguments", "code", "says"),
     [
         (["--text", "absent.txt"], 2, "No file 'absent.txt': name a text file"),
-        ([], 2, "one of --text, --task, --run, --kld-base; got none"),
+        ([], 2, "one of --text, --task, --run, --kld-base; for example --task demo-number"),
         (["--text", str(TEXT), "--task", "demo-number"], 2, "got --text and --task"),
         (["--text", str(TEXT), "--ctx", "100000"], 2, "one chunk takes 100000"),
         (["--kld-base", str(TEXT)], 1, "not a base file of llama-perplexity"),

@@ -105,6 +105,23 @@ def test_a_dot_tells_its_values(opened):
     assert re.fullmatch(r".+, at 0: -?\d\.\d{3} \[-?\d\.\d{3}, -?\d\.\d{3}\], n = \d+", said)
 
 
+def test_a_switch_counts_steps_from_the_start_or_the_end_in_all_figures_along_the_reasoning(opened):
+    shown = (
+        "return [...document.querySelectorAll('.by')].filter(e => e.offsetParent)"
+        ".map(e => e.querySelector('.label').textContent)"
+    )
+    n = opened.run("return document.querySelectorAll('.scales').length")
+    assert opened.run(shown) == ["share of the reasoning steps done"] * n
+    for scale, label in (("end", "reasoning steps before the last"), ("start", "reasoning steps done")):
+        opened.run(f"document.querySelector('#overview [data-scale={scale}]').click()")
+        assert opened.run(shown) == [label] * n
+        pressed = opened.run("return [...document.querySelectorAll('[aria-pressed=true]')].map(e => e.dataset.scale)")
+        assert [one for one in pressed if one] == [scale] * n
+        opened.screenshot(f"steps-from-the-{scale}")
+    opened.run("document.querySelector('#overview [data-scale=share]').click()")
+    assert opened.run(shown) == ["share of the reasoning steps done"] * n
+
+
 def test_findings_fold(opened):
     assert opened.run("return [...document.querySelectorAll('#verdicts details')].filter(d => !d.open).length") == 2
 

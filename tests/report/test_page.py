@@ -11,12 +11,23 @@ from dataclasses import replace
 
 import pytest
 from helpers.made import HOSTILE, a_model, a_problem, a_run, made
-from helpers.runs import call
+from helpers.runs import call, query
 
 from localent.errors import LocalentError
 from localent.report.page import as_cell, write_page
-from localent.report.panels import KINDS, Line, RunFacts, differences, differing, facts, panels
-from localent.report.svg import LEFT, WIDTH, draw, key_rows, ticks
+from localent.report.panels import (
+    FROM_END,
+    FROM_START,
+    KINDS,
+    Line,
+    RunFacts,
+    along,
+    differences,
+    differing,
+    facts,
+    panels,
+)
+from localent.report.svg import LEFT, WIDTH, draw, key_rows, place_ticks, ticks
 from localent.store import open_db
 
 
@@ -151,6 +162,44 @@ def test_every_kind_of_figure_is_there_and_hands_out_numbers(folder):
                 assert draw(panel).endswith("</svg>")
                 assert "NaN" not in draw(panel)
                 assert "nan" not in draw(panel)
+
+
+@pytest.mark.parametrize(
+    ("scale", "counted"),
+    [(FROM_START, "k"), (FROM_END, "k - (select n_steps from traces t where t.trace_id = s.trace_id)")],
+)
+def test_steps_are_counted_from_the_start_and_from_the_end(folder, scale, counted):
+    """Every point is the mean that SQL finds over the traces that are so long."""
+    with open_db(folder / "runs.db", readonly=True) as db:
+        runs = [RunFacts(db, db.runs()[0]["run_id"])]
+        (panel,) = along("curves", runs, db, scale)
+        (gain,), (auroc,) = (along(kind, runs, db, scale) for kind in ("gain", "auroc"))
+    sql = f"select correct, {counted}, avg(entropy), count(*) from step_entropy s where run_id = '{runs[0].run_id}'"
+    found = {(right, at): (mean, n) for right, at, mean, n in query(folder / "runs.db", f"{sql} group by 1, 2")}
+    for line in panel.lines:
+        for x, y, n in zip(line.x, line.y, line.n, strict=True):
+            assert (pytest.approx(y), n) == found[int(line.name == "right"), x]
+    assert {tuple(line.x) for one in (panel, gain, auroc) for line in one.lines} == {tuple(panel.lines[0].x)}
+    assert 0 in panel.lines[0].x
+    assert {one.x_label for one in (panel, gain, auroc)} == {scale.x_label}
+
+
+def test_ticks_of_steps_are_whole_and_those_of_shares_reach_from_0_to_1():
+    assert place_ticks([-3, -2, -1, 0]) == [-3, -2, -1, 0]
+    assert place_ticks([0.0, 0.5]) == [0, 0.2, 0.4, 0.6, 0.8, 1]
+    for most in range(2, 13):
+        rungs = place_ticks(range(-most, 1))
+        assert place_ticks(range(most + 1)) == [-x for x in reversed(rungs)]
+        assert all(x == int(x) for x in rungs)
+        assert rungs[0] <= -most < rungs[1]
+        assert len(rungs) <= 8
+
+
+def test_figures_along_the_reasoning_have_a_switch_and_others_none(text):
+    assert len(re.findall('<p class="scales"', text)) == 5  # three runs' curves, gain and AUROC
+    for name in ("curves-3-start", "curves-3-end", "gain-1-start", "gain-1-end", "auroc-1-end"):
+        assert f'data-csv="{name}"' in text
+        assert name in unpacked(text, "index")["csv"]
 
 
 def test_runs_of_one_task_are_set_side_by_side(folder, text):

@@ -15,7 +15,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -29,7 +29,21 @@ from localent.errors import LocalentError
 from localent.report import quant_panels, terminal
 from localent.report.measures import MEASURES
 from localent.report.numbers import number, percent, short
-from localent.report.panels import KINDS, Panel, RunFacts, by_task, differences, facts, panels
+from localent.report.panels import (
+    ALONG,
+    FROM_END,
+    FROM_START,
+    KINDS,
+    SHARE,
+    Panel,
+    RunFacts,
+    Scale,
+    along,
+    by_task,
+    differences,
+    facts,
+    panels,
+)
 from localent.report.svg import draw
 from localent.report.table import cell_text, csv_lines
 from localent.store import following, traces
@@ -50,6 +64,8 @@ COMPARED = {  # column of the table comparisons -> its name on the page
 }  # fmt: skip
 INDEXED: tuple[str, ...] = ("trace_id", "problem_id", "sample", "correct", "answer", "n_tokens", "n_steps")
 INDEXED += ("mean_entropy", "answer_entropy_half", "finish")  # columns of trace_summary that the list of traces shows
+COUNTED = (FROM_START, FROM_END)  # beside shares of the way, in figures along the reasoning
+SCALES = {"share": "share of the way", "start": "steps from the start", "end": "steps from the end"}  # on the switch
 CHUNK = 20  # traces unpacked at a time
 Cells = list[Any]  # JSON
 COMPRESSION = 6
@@ -62,6 +78,13 @@ class Figure:
     name: str  # of its CSV file, without suffix
     panel: Panel
     svg: str
+    scale: str  # how places along the reasoning are counted
+    others: tuple[Figure, ...] = ()  # the same, counted otherwise
+
+    @property
+    def drawn(self) -> tuple[Figure, ...]:
+        """This one, and the same counted otherwise: a switch shows one of them."""
+        return (self, *self.others)
 
 
 def write_page(
@@ -142,6 +165,7 @@ def sections_of(db: Database, runs: Sequence[RunFacts], figures: Sequence[Figure
         "lead": lead,
         "figures": [figure for figure in figures if figure is not lead],
         "matrix": matrix(runs, db),
+        "scales": SCALES,
         "comparisons": comparison_rows(db, runs),
         "Markup": Markup,
     }
@@ -230,11 +254,19 @@ def packed(data: object) -> str:
 def drawn_figures(runs: Sequence[RunFacts], db: Database) -> Iterator[Figure]:
     """All figures that the runs have data for."""
     for kind in KINDS:
-        for i, panel in enumerate(panels(kind, runs, db)):
-            yield Figure(f"{kind}-{i + 1}", panel, draw(panel))
+        found = named(kind, panels(kind, runs, db))
+        others = [named(kind, along(kind, runs, db, scale), scale) for scale in COUNTED] if kind in ALONG else []
+        for figure in found:
+            same = tuple(one for some in others for one in some if one.panel.title == figure.panel.title)
+            yield replace(figure, others=same) if len(same) == len(COUNTED) else figure
     for kind in () if runs else quant_panels.KINDS:
-        for i, panel in enumerate(quant_panels.panels(kind, db)):
-            yield Figure(f"{kind}-{i + 1}", panel, draw(panel))
+        yield from named(kind, quant_panels.panels(kind, db))
+
+
+def named(kind: str, some: Sequence[Panel], scale: Scale = SHARE) -> list[Figure]:
+    """Panels drawn, with names for their files."""
+    end = "" if scale is SHARE else f"-{scale.name}"
+    return [Figure(f"{kind}-{i + 1}{end}", panel, draw(panel), scale.name) for i, panel in enumerate(some)]
 
 
 def leading(figures: Sequence[Figure], n_runs: int) -> Figure | None:
@@ -266,7 +298,7 @@ def matrix_cells(s: Summary) -> dict[str, str]:
 
 def csv_files(figures: Sequence[Figure]) -> dict[str, str]:
     """Name of a figure -> its data as CSV."""
-    return {figure.name: csv_of(figure.panel) for figure in figures}
+    return {one.name: csv_of(one.panel) for figure in figures for one in figure.drawn}
 
 
 def csv_of(panel: Panel) -> str:

@@ -313,6 +313,10 @@
   filters.addEventListener("reset", () => setTimeout(filter));
   $("more").addEventListener("click", grow);
   list.addEventListener("click", (event) => { const li = event.target.closest("li"); if (li) openTrace(Number(li.dataset.i), true); });
+  const countSteps = (scale) => {  // in all figures along the reasoning
+    document.body.dataset.by = scale;
+    for (const button of document.querySelectorAll(".scales button")) button.setAttribute("aria-pressed", button.dataset.scale === scale);
+  };
   document.addEventListener("click", (event) => {
     const run = event.target.dataset?.run;
     if (run !== undefined && data) {
@@ -321,6 +325,8 @@
       $("browse").scrollIntoView();
       return;
     }
+    const scale = event.target.dataset?.scale;
+    if (scale) return countSteps(scale);
     const name = event.target.dataset?.csv;
     if (!name || !data) return;
     const link = el("a", { href: URL.createObjectURL(new Blob([data.csv[name]], { type: "text/csv" })), download: `${name}.csv` });
@@ -378,6 +384,7 @@
     for (const t of data.traces) t[MECHANISM] = known.mechanisms[t[ID]] ?? "";
     data.csv = known.csv;
     $("analysis").replaceChildren(...there.body.childNodes);
+    if (document.body.dataset.by) countSteps(document.body.dataset.by);
     for (const summary of document.querySelectorAll("#analysis summary")) if (opened.has(summary.textContent)) summary.parentNode.open = true;
     analysed = version;
     arrived();
