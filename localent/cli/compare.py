@@ -226,10 +226,10 @@ def command(models: tuple[str, ...], basis: Basis, settings: Settings, plan: Pla
     """
     from localent.compare import OtherTokensError, are_runs
 
-    models = _files(models)
     if not basis.given and len(models) > 1 and are_runs(models, db):
         show_runs(models, db, output)
         return
+    models = _files(models)
     if basis.kld_base:
         refuse_unused("--kld-base", "loras")
     models = (*models, *(f"{models[0]}+{lora}" for lora in basis.loras))

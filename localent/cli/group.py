@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import _thread
 import logging
-import os
+import shutil
 import signal
 import sys
 import textwrap
@@ -158,11 +158,9 @@ def aside(text: str) -> str:
     """Text for stderr: in whole words on lines of the terminal; as it is where a file or a pipe takes it."""
     if not sys.stderr.isatty():
         return text
-    width = int(os.environ.get("COLUMNS") or 0) or os.get_terminal_size(sys.stderr.fileno()).columns or 80
-    broken = {"break_long_words": False, "break_on_hyphens": False}
-    return "\n".join(
-        "\n".join(textwrap.wrap(line, width, subsequent_indent="  ", **broken)) for line in text.split("\n")
-    )
+    width = shutil.get_terminal_size((80, 24)).columns
+    lines = textwrap.TextWrapper(width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines.fill(line) for line in text.split("\n"))
 
 
 def fail(message: object, code: int) -> NoReturn:
