@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from dataclasses import dataclass
@@ -171,6 +170,7 @@ def as_json(found: Choice) -> str:
 
     from localent.analysis.as_json import plain
     from localent.report.choice import sentences
+    from localent.report.table import json_text
 
     values = {name: plain(value) for name, value in asdict(found).items()}
-    return json.dumps(values | {"sentences": sentences(found)}, ensure_ascii=False, allow_nan=False)
+    return json_text(values | {"sentences": sentences(found)})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -108,7 +107,7 @@ class Output:
 
         width = shutil.get_terminal_size((120, 24)).columns
         if self.form == "json":
-            return json.dumps(everything(found), ensure_ascii=False, allow_nan=False)
+            return table.json_text(everything(found))
         if self.form == "csv":
             return "\n".join(table.csv_lines(*overview.full_rows(found)))
         if self.form == "md":
@@ -328,6 +327,7 @@ def _by_bytes(
     from localent.analysis.as_json import plain
     from localent.compare import compare_bytes
     from localent.report.by_bytes import sentences, table_of
+    from localent.report.table import json_text
 
     if basis.write_kld_base or plan.positions or output.fail_on or output.form == "card":
         raise error
@@ -335,7 +335,7 @@ def _by_bytes(
         raise error
     found = compare_bytes(models, basis.text[0], plan=plan, report=bar)
     if output.form == "json":
-        click.echo(json.dumps(plain(asdict(found)), ensure_ascii=False, allow_nan=False))
+        click.echo(json_text(plain(asdict(found))))
         return
     print_table(*table_of(found), output.form)
     say(sentences(found), output.form)
@@ -363,6 +363,7 @@ def show_runs(run_ids: tuple[str, ...], db: Path, output: Output) -> None:
     """Compare runs of the database, and print a row per run, sentences, and the flips."""
     from localent.compare import compare_runs
     from localent.report import runs_beside
+    from localent.report.table import json_text
 
     form = output.form
     refuse_unused("A comparison of runs", *OF_MODELS)
@@ -370,7 +371,7 @@ def show_runs(run_ids: tuple[str, ...], db: Path, output: Output) -> None:
         raise UsageError("--card is for files beside a reference: runs have --md, --csv and --json.")
     found = compare_runs(run_ids, db)
     if form == "json":
-        click.echo(json.dumps(runs_beside.everything(found), ensure_ascii=False, allow_nan=False))
+        click.echo(json_text(runs_beside.everything(found)))
         return
     print_table(*(runs_beside.pairs_table if form == "csv" else runs_beside.runs_table)(found), form)
     say(runs_beside.sentences(found), form)

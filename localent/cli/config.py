@@ -95,7 +95,7 @@ def read(path: Path, commands: Mapping[str, click.Command]) -> Config:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also a number too long, or tables too deep
         raise UsageError(f"{path} is not TOML: {error}.") from None
     models = raw.pop(MODEL, {})
     if not isinstance(models, dict) or not all(isinstance(table, dict) for table in models.values()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -187,6 +186,7 @@ def command(tour: Tour, parts: Sequence[str], full: bool, json_: bool, how: Styl
 def in_full(tour: Tour, wanted: Sequence[str], *, json_: bool) -> None:
     """Everything, as text or as one JSON object."""
     from localent.analysis.family import MECHANISM
+    from localent.report.table import json_text
 
     echo = (lambda text: None) if json_ else click.echo
     found = {}
@@ -194,7 +194,7 @@ def in_full(tour: Tour, wanted: Sequence[str], *, json_: bool) -> None:
         with Bar(prefix=place_of(name)) as bar:
             found[name] = PARTS[name](tour, echo, bar)
     if json_:
-        click.echo(json.dumps(found, ensure_ascii=False, default=as_plain, allow_nan=False))
+        click.echo(json_text(found, default=as_plain))
     else:
         say([MECHANISM], echo)
         echo(NEXT.format(db=tour.db, localent=how_called()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -50,13 +49,14 @@ def command(model: str, quick: bool, threads: int | None, gpu_layers: int | None
     """
     from localent import doctor as library
     from localent import models
+    from localent.report.table import json_text
 
     if quick:
         refuse_unused("--quick", "threads", "gpu_layers")
     path = models.resolve(model)
     report = library.examine(path, measure=not quick, layers=gpu_layers, threads=threads, status=_say)
     if json_:
-        click.echo(json.dumps(asdict(report), ensure_ascii=False))
+        click.echo(json_text(asdict(report), nan=True))
     else:
         for part, title in PARTS.items():
             _show(title, report.of(part))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -37,11 +36,12 @@ def command(files: tuple[str, ...], json_: bool) -> None:
     from localent import models
     from localent.files.tensors import fallback_sentence
     from localent.files.tensors import inspect as look
+    from localent.report.table import json_text
 
     found = [look(models.resolve(name)) for name in models.in_folders(files)]
     if json_:
         for details in found:
-            click.echo(json.dumps(asdict(details), ensure_ascii=False))
+            click.echo(json_text(asdict(details), nan=True))
         return
     facts = [_facts(details) for details in found]
     names = list(dict.fromkeys(name for fact in facts for name in fact))

@@ -95,7 +95,9 @@ def echo(text: object = "", *, err: bool = False) -> None:
 def told(sentence: str, facts: dict[str, Any], as_json: bool) -> None:
     """Print what a command did: in a sentence, or as one JSON object."""
     if as_json:
-        click.echo(json.dumps(facts, ensure_ascii=False, allow_nan=False))
+        from localent.report.table import json_text
+
+        click.echo(json_text(facts))
     else:
         echo(sentence)
 

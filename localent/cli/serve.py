@@ -27,9 +27,9 @@ def command(port: int, open_: bool, only_metadata: bool, db: Path) -> None:
     localent serve --db localent-demo.db --open
     localent serve --metadata > metadata.json
     """
-    import json
     from tempfile import TemporaryDirectory
 
+    from localent.report.table import json_text
     from localent.store import open_db
     from localent.store.datasette import linkable, metadata, write_metadata
 
@@ -37,7 +37,7 @@ def command(port: int, open_: bool, only_metadata: bool, db: Path) -> None:
         refuse_unused("--metadata", "port", "open_")
     with open_db(db, readonly=True) as store:
         if only_metadata:
-            click.echo(json.dumps(metadata(store), ensure_ascii=False, indent=1))
+            click.echo(json_text(metadata(store), indent=1))
             return
         with TemporaryDirectory(prefix="localent-") as folder:
             file = linkable(db, Path(folder))

@@ -17,6 +17,8 @@ from localent.cli.options import db_option, format_options
 from localent.cli.output import print_table
 from localent.errors import UsageError
 
+HEAP = 1 << 30  # bytes that SQLite may take
+
 
 @click.command("sql")
 @click.argument("query", required=False, shell_complete=complete.queries)
@@ -50,7 +52,7 @@ def command(query: str | None, db: Path, form: str | None, queries: bool, timeou
         print_table(["name", "what it finds"], [(known.name, known.about) for known in QUERIES], form, max_width=None)
         return
     stuck = partial(end, timeout)
-    print_table(*select(db, statement(query), limit=limit, timeout_s=timeout, stuck=stuck), form)
+    print_table(*select(db, statement(query), limit=limit, timeout_s=timeout, stuck=stuck, heap=HEAP), form)
 
 
 def end(timeout: float) -> None:

@@ -29,6 +29,7 @@ from localent.compare.scoring import Pass, figures
 from localent.compare.text import Text, digest_of
 from localent.errors import LocalentError, UsageError
 from localent.files.header import read_header
+from localent.files.opening import real
 from localent.models.disk import needed_bytes
 from localent.records import Problem, Speed
 from localent.runs import session
@@ -112,7 +113,7 @@ def choose(
     """
     files = usable([*([reference] if reference else []), *names])
     own = files[0] if reference else max(files, key=lambda file: file.header.model.bits_per_weight)
-    rivals = [file for file in files if file.path.resolve() != own.path.resolve()] if reference else files
+    rivals = [file for file in files if real(file.path) != real(own.path)] if reference else files
     fitting, left_out = _fitting(_once(rivals), limits, placed([own], plan), listener)
     if not fitting:
         raise LocalentError(f"No file fits: {' '.join(left_out)}")
@@ -125,7 +126,7 @@ def choose(
 
 
 def _once(files: Sequence[ModelFile]) -> list[ModelFile]:
-    return list({file.path.resolve(): file for file in files}.values())
+    return list({real(file.path): file for file in files}.values())
 
 
 def _fitting(

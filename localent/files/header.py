@@ -15,6 +15,7 @@ from typing import Any
 
 from localent.errors import LocalentError
 from localent.files.fields import MOST, fault
+from localent.files.opening import refuse_special
 
 MOST_BYTES = 1 << 28  # of header; the largest real ones (262k tokens, 500k merges) take 20 MB
 MOST_KEYS, MOST_TENSORS = 1 << 16, 1 << 20
@@ -138,12 +139,6 @@ def read_purpose(path: Path) -> str:
             return _purpose(dict(_Reader(view).first_fields(path)))
     except (OSError, ValueError) as error:
         raise LocalentError(f"{path} cannot be read ({error}): check the path and its permissions.") from None
-
-
-def refuse_special(path: Path) -> None:
-    """Raise for a pipe or a device: opening it may wait for ever."""
-    if path.exists() and not (path.is_file() or path.is_dir()):
-        raise LocalentError(f"{path} is a pipe or a device, not a GGUF file: save what it holds to a file first.")
 
 
 def _purpose(fields: dict[str, Any]) -> str:

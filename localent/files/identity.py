@@ -15,7 +15,8 @@ import gguf
 
 from localent.errors import LocalentError, UsageError
 from localent.files import cache
-from localent.files.header import MODEL, Header, parts, read_header, refuse_special
+from localent.files.header import MODEL, Header, parts, read_header
+from localent.files.opening import real, refuse_special
 from localent.records import Model
 
 CHUNK_BYTES = 1 << 22
@@ -42,7 +43,7 @@ def identify(path: Path) -> Identity:
     Raises UsageError for a missing file, LocalentError for a foreign, cut-off or damaged one, and for one that is no
     model: a LoRA adapter, a projector of images, an importance matrix.
     """
-    path = Path(path).expanduser().resolve()
+    path = real(Path(path))
     _check_magic(path)
     _check_parts(path)
     key = cache.file_key(path, *parts(path)[1:])

@@ -14,6 +14,7 @@ import gguf
 import numpy as np
 
 from localent.errors import LocalentError, UsageError
+from localent.files.opening import refuse_special
 from localent.files.tensors import reading
 
 SUMS, COUNTS = ".in_sum2", ".counts"
@@ -31,6 +32,7 @@ class Imatrix:
 
 def read(path: Path) -> Imatrix:
     """Read either form. Raises UsageError for a missing file, LocalentError for any other file."""
+    refuse_special(path)
     try:
         with path.open("rb") as file:
             magic = file.read(4)

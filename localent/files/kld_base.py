@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localent.errors import LocalentError, UsageError
+from localent.files.opening import refuse_special
 
 MAGIC = b"_logits_"
 HEAD = struct.Struct("<8sIii")
@@ -62,6 +63,7 @@ def file_bytes(n_ctx: int, n_vocab: int, n_chunk: int) -> int:
 
 def read(path: Path) -> Base:
     """Read the head. Raises UsageError for a missing file, LocalentError for a foreign or cut-off one."""
+    refuse_special(path)
     try:
         with path.open("rb") as file:
             head = file.read(HEAD.size)

@@ -28,6 +28,7 @@ from localent.tasks.load import data_home
 
 TIMEOUT_S = 60
 BLOCK = 1 << 20  # bytes of one range of an archive
+MOST_BYTES = 1 << 27  # of a file, or of an archive's member; the largest has 1.5 MB
 ARC = "https://ai2-public-datasets.s3.amazonaws.com/arc/ARC-V1-Feb2018.zip"
 
 
@@ -144,15 +145,25 @@ def _download(file: File) -> bytes:
     url = _mirrored(file.url)
     try:
         if file.member:
-            with zipfile.ZipFile(_Remote(url)) as archive:
-                return archive.read(file.member)
+            with zipfile.ZipFile(_Remote(url)) as archive, archive.open(file.member) as member:
+                return _bounded(member)
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer:
-            return answer.read()
+            return _bounded(answer)
     except _FAULTS as error:
         raise LocalentError(
             f"{file.name} could not be fetched from {url} ({_reason(error)}): try again, or get it yourself and "
             "use --data."
         ) from None
+
+
+def _bounded(body: Any) -> bytes:
+    """All of a body, or of a member of an archive; raise where it does not end in time."""
+    content: bytes = body.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise OSError(f"it is larger than {MOST_BYTES >> 20} MB")
+    if getattr(body, "length", None):  # what an answer of HTTP still has to send
+        raise http.client.IncompleteRead(content)
+    return content
 
 
 def _mirrored(url: str) -> str:
@@ -208,7 +219,7 @@ class _Remote(io.RawIOBase):
             with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
                 if answer.status != 206:
                     raise OSError("the server sends no ranges")
-                self.blocks[number] = answer.read()
+                self.blocks[number] = answer.read(BLOCK + 1)
             if len(self.blocks[number]) != last + 1 - number * BLOCK:
                 raise OSError("the transfer was cut short")
         return self.blocks[number]

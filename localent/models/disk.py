@@ -20,6 +20,7 @@ from pathlib import Path
 
 from localent.errors import LocalentError, UsageError
 from localent.files.header import MODEL, PART, Header, parts, read_header, read_purpose
+from localent.files.opening import real
 from localent.models.hub import hub_cache
 
 DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})")
@@ -62,7 +63,7 @@ def discover(folders: Iterable[Path] = ()) -> list[Found]:
     owner: dict[Path, str] = {}
     seen: dict[tuple[Path, str | None], Found] = {}
     for found in _everything(folders):
-        path = found.path.resolve()
+        path = real(found.path)
         if owner.setdefault(path, found.place) == found.place:
             seen.setdefault((path, found.name if found.place in MANY_NAMES else None), found)
     return list(seen.values())
@@ -96,8 +97,8 @@ def store_of(path: Path) -> Path | None:
     """The folder of another program, or of installed packages, that a path lies in: theirs to write, not ours."""
     places = [hub_cache(), *_lm_studio_homes(), *_ollama_homes(), _llama_cpp_home(), _llm_home()]
     places += [Path(sysconfig.get_path("purelib")), Path(__file__).parents[1]]
-    resolved = path.resolve()
-    return next((place for place in places if place.resolve() in (resolved, *resolved.parents)), None)
+    resolved = real(path)
+    return next((place for place in places if real(place) in (resolved, *resolved.parents)), None)
 
 
 def details(found: Found, *, lanes: int = 4, n_ctx: int = 2048) -> Details:

@@ -12,20 +12,24 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from errno import ENOSPC
+from itertools import islice
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from localent.errors import LocalentError, UsageError
 from localent.files import cache
 from localent.files.header import PART, parts
 from localent.files.identity import file_sha256
+from localent.files.opening import real
 from localent.machine.hardware import free_disk
 from localent.models import repos
-from localent.models.answers import guard_client, remove_blob
+from localent.models.answers import at_most, guard_client, remove_blob
 from localent.models.names import Entry
 from localent.models.repos import Repo
 
 ENDPOINT = "https://huggingface.co"
 SPARE = 1 << 28  # bytes of disk to leave free
+MOST_FILES = 20_000  # of a repository
 SHA256 = re.compile(r"[0-9a-f]{64}")
 REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,99}")
 
@@ -155,6 +159,10 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", ENDPOINT).rstrip("/")
 
 
+def _host() -> str:
+    return urlsplit(endpoint()).hostname or ""
+
+
 def _cache_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
@@ -218,7 +226,7 @@ def _head(source: Source, name: str) -> Remote | None:
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.errors import EntryNotFoundError
 
-    guard_client()
+    guard_client(_host())
     url = hf_hub_url(source.repo, name, repo_type=source.kind, revision=source.revision, endpoint=endpoint())
     try:
         seen = get_hf_file_metadata(url, token=_token(), endpoint=endpoint())
@@ -238,9 +246,14 @@ def _listed(source: Source) -> list[str]:
 
 
 def _list_files(source: Source) -> list[str]:
+    """File names of a repository, of its first MOST_FILES: a listing may go on for ever."""
     from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoFile
 
-    return HfApi(endpoint=endpoint(), token=_token()).list_repo_files(source.repo, revision=source.revision)
+    guard_client(_host())
+    api = HfApi(endpoint=endpoint(), token=_token())
+    entries = api.list_repo_tree(source.repo, recursive=True, revision=source.revision)
+    return [entry.path for entry in islice(entries, MOST_FILES) if isinstance(entry, RepoFile)]
 
 
 def _is_first_part(name: str, wanted: str) -> bool:
@@ -282,8 +295,10 @@ def _fetch(source: Source, remote: Remote, known: str | None) -> Path:
     repo, name = source.repo, remote.name
     if known and remote.etag != known:
         raise LocalentError(f"{repo}/{name} is another file than models.toml knows: has it been replaced?")
-    guard_client()
-    with _explained(source, name):
+    guard_client(_host())
+    if remote.size is None:
+        raise LocalentError(f"The hub does not say how large {repo}/{name} is: look at HF_ENDPOINT.")
+    with _explained(source, name), at_most(remote.size):
         found = hf_hub_download(
             repo,
             name,
@@ -302,7 +317,7 @@ def _fetch(source: Source, remote: Remote, known: str | None) -> Path:
 
 def _is_itself(path: Path, remote: Remote | None = None) -> bool:
     """True if a file has the sha256 that the hub reported, or none was. Hashed once for each size and mtime."""
-    stat, digest = path.stat(), _sha256_of(remote.etag if remote else path.resolve().name)
+    stat, digest = path.stat(), _sha256_of(remote.etag if remote else real(path).name)
     if remote and remote.size is not None and stat.st_size != remote.size:
         return False
     key = cache.key_of([digest, stat.st_size, stat.st_mtime_ns])

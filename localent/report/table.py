@@ -12,7 +12,8 @@ import json
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 MAX_WIDTH = 60  # terminal columns of one cell
 GAP = "  "
@@ -117,9 +118,11 @@ def harmless(text: str) -> str:
     return "\n".join(map(cell_text, text.split("\n")))
 
 
-def json_text(value: object) -> str:
-    """JSON on one line, readable, with every character that could control a terminal as \\u...."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+def json_text(
+    value: object, *, default: Callable[[Any], object] | None = None, indent: int | None = None, nan: bool = False
+) -> str:
+    """JSON, readable, with every character that could control a terminal as \\u....; nan: it may hold some."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=nan, default=default, indent=indent)
     return CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 

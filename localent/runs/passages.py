@@ -14,6 +14,7 @@ from typing import Any
 
 from localent.engine import Vocab
 from localent.errors import LocalentError, UsageError
+from localent.files.opening import refuse_special
 from localent.store import Database, open_db
 from localent.tasks import BUNDLED, kinds
 from localent.tasks.prompt import question_text
@@ -106,6 +107,7 @@ def plain_text(path: Path) -> str:
 
     Raises UsageError for one that cannot be read or is not UTF-8.
     """
+    refuse_special(path)
     try:
         text = path.read_bytes().decode()
     except OSError as error:

@@ -13,6 +13,7 @@ from localent.errors import LocalentError, UsageError
 from localent.files import identity, imatrix, tensors
 from localent.files.header import PART
 from localent.files.imatrix import Imatrix
+from localent.files.opening import real
 
 QUANTS = tuple(sorted(engine.quants() & tensors.readable_quants()))  # what llama.cpp writes and localent can read again
 
@@ -66,7 +67,7 @@ def _stem(source: Path, source_quant: str) -> str:
 
 
 def _refuse_existing(target: Path, source: Path, *, force: bool) -> None:
-    if target.exists() and target.resolve() == source.resolve():
+    if target.exists() and real(target) == real(source):
         raise UsageError(f"{target} is the source itself: name another folder with --out.")
     if target.exists() and not force:
         raise UsageError(f"{target} exists already: replace it with --force, or name another folder with --out.")

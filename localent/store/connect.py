@@ -136,6 +136,8 @@ def connect(path: Path, mode: str) -> sqlite3.Connection:
         raise UsageError(f"No database {path}; 'localent run MODEL TASK --db {path}' makes it.")
     if path.is_dir():
         raise UsageError(f"{path} is a folder; name a file in it with --db.")
+    if path.exists() and not path.is_file():
+        raise UsageError(f"{path} is a pipe or a device; choose a file with --db.")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"No folder {path.absolute().parent}; make it first, or choose another --db.")
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, isolation_level=None, timeout=BUSY_S)
@@ -157,6 +159,11 @@ def check_ours(conn: sqlite3.Connection, path: Path) -> int:
 def foreign(conn: sqlite3.Connection) -> Iterator[str]:
     """What would act when rows are written, or answer in another way than ours, or without end: each in words."""
     newest = version(conn) == len(MIGRATIONS)
+    for name in TABLES:
+        if conn.execute("select 1 from pragma_table_list(?) where type in ('virtual', 'shadow')", (name,)).fetchone():
+            yield f"its {name} is a virtual table"
+        if made := conn.execute("select name from pragma_table_xinfo(?) where hidden > 1", (name,)).fetchone():
+            yield f"its {name}.{made[0]} is computed, not stored"
     for kind, name, text in conn.execute("select type, name, sql from sqlite_master where type in ('trigger', 'view')"):
         if kind == "trigger":
             yield f"its trigger {name} is not localent's"

@@ -22,6 +22,7 @@ STOPS = {"stop": "stop", "early": "stop", "given": "stop", "length": "max_tokens
 RIGHT, WRONG = "C", "I"  # as Inspect's own scorers write them
 MEASURED = ("mean_entropy", "answer_entropy_half", "answer_entropy_last")  # scores beside `correct`, nats
 SAMPLING = ("temperature", "top_p", "top_k", "seed", "max_tokens")  # of settings, by the same names in Inspect
+MOST_CHARS = 64  # of a task's or a run's name in that of a file
 PROBES = """select k, position, entropy, entropy_lower, entropy_upper, p_true, leader, invalid, residual from probes
   where trace_id = ? and control is null and n_rollouts is null order by k"""
 TOKENS = "select token_index, text, surprisal, given from tokens where trace_id = ? order by token_index"
@@ -33,10 +34,13 @@ TRACES = """select s.*, t.text, t.extraction_method, t.extraction_problem, t.n_p
 
 
 def name_of(db: Database, run_id: str) -> str:
-    """The file's name, as Inspect's viewer expects it: time of the first session, task, run."""
+    """The file's name, as Inspect's viewer expects it: time of the first session, task, run.
+
+    A database of somebody else may hold anything there: what is no letter, digit or "-" becomes a "-".
+    """
     run = _summary(db, run_id)
-    time = re.sub(r"[:+]", "-", str(run["started"])[:19])
-    return f"{time}_{re.sub(r'[^A-Za-z0-9-]', '-', str(run['task']))}_{run_id}.json"
+    parts = (str(run["started"])[:19], str(run["task"])[:MOST_CHARS], run_id[:MOST_CHARS])
+    return "_".join(re.sub(r"[^A-Za-z0-9-]", "-", part) for part in parts) + ".json"
 
 
 def write(db: Database, run_id: str, path: Path, report: Callable[[int], object] = lambda n: None) -> int:

@@ -8,6 +8,7 @@ again on all of them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -119,11 +120,11 @@ def merge(
 
 def check_files(sources: Sequence[Path], target: Path) -> None:
     """Raise where a file is named twice, or is the target too."""
-    resolved = [path.resolve() for path in sources]
+    resolved = [os.path.realpath(path) for path in sources]  # Path.resolve fails where links lead round in a circle
     twice = next((p for p, r in zip(sources, resolved, strict=True) if resolved.count(r) > 1), None)
     if twice:
         raise UsageError(f"{twice} is named twice: name each file once.")
-    if target.resolve() in resolved:
+    if os.path.realpath(target) in resolved:
         raise UsageError(f"{target} is to be read and written: name another file with -o.")
 
 

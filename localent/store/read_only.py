@@ -43,17 +43,22 @@ def select(
     limit: int | None = None,
     timeout_s: float | None = None,
     stuck: Stuck | None = None,
+    heap: int | None = None,
 ) -> tuple[list[str], Iterator[tuple[Any, ...]]]:
     """Run one reading statement: its column names, and its rows as they are asked for.
 
     `timeout_s` is time spent in SQLite, not in what the caller does between two rows. Ctrl-C ends it as well. A text or
     blob has at most 10 MB. stuck: called from another thread where SQLite has not come back two seconds after the time
-    is up, because it is inside of one function.
+    is up, because it is inside of one function. heap: bytes of memory for SQLite in all of this process, sorting
+    included, which else spills to the disk.
     Raises UsageError for a statement that fails, writes, takes too long, or makes too long a value.
     """
     path = Path(path)
     with explained(path):
         conn = reader(path)
+    if heap is not None:
+        conn.execute(f"pragma hard_heap_limit = {heap:d}")
+        conn.execute("pragma temp_store = memory")
     restrict(conn)
     rows = fetch(Guard(conn, path, sql, timeout_s, stuck), limit)
     return next(rows), rows
@@ -102,6 +107,8 @@ class Guard:
                 return call(*args)
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise self.meaning(error) from error
+        except MemoryError as error:
+            raise UsageError("This takes more memory than a query may have; ask for fewer or shorter rows.") from error
         finally:
             self.spent += time.monotonic() - self.began
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ RULES = 1  # the version of the sandbox: other rules, other outcomes
 WAIT = 120.0  # seconds of waiting for an answer, on a machine that has other work: the sandbox limits its own computing
 MOST = 1 << 20  # characters of a template
 ANSWERS = {"text": str, "names": list, "refused": str, "broken": str, "stopped": str}
+LONE = re.compile("[\ud800-\udfff]")  # surrogates, which are no characters
 TOO_SLOW = "it computes for more than a second"
 Answer = dict[str, Any]  # one of ANSWERS
 
@@ -41,7 +43,10 @@ def render(template: str, variables: Mapping[str, Any]) -> str:
     found = _answer(template, what="text", variables=dict(variables))
     if "refused" in found:
         raise RefusedError(found["refused"])
-    return str(found["text"])
+    text = str(found["text"])
+    if LONE.search(text) and not LONE.search(json.dumps(variables, ensure_ascii=False)):
+        raise LocalentError(_cannot("it writes a lone surrogate, which is no character"))
+    return text
 
 
 def names(template: str) -> frozenset[str]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from localent.errors import LocalentError, UsageError
+from localent.files.opening import refuse_special
 
 Entry = dict[str, Any] | UsageError  # the columns of a row, or what is wrong with it
 Row = tuple[str, Entry]  # its place ("line 57"), and what is there
@@ -26,6 +28,8 @@ NOT_READ = {  # by the ending or the first bytes of a file: what it is, and the 
     ".zip": "is an archive, which is not read: unpack it",
     ".tar": "is an archive, which is not read: unpack it",
 }
+BATCH = 256  # rows of Parquet in memory before their size is looked at
+MOST_BYTES = 1 << 30  # of rows in a Parquet file
 EXTRA = "Parquet needs pyarrow: pip install 'localent[parquet]', or save {} as JSON Lines."
 
 
@@ -81,6 +85,7 @@ def _text(path: Path) -> str:
 
 
 def _bytes(path: Path) -> bytes:
+    refuse_special(path)
     try:
         return path.read_bytes()
     except OSError as error:
@@ -186,7 +191,12 @@ def _check_header(path: Path, names: Sequence[str]) -> None:
     """Refuse a header that was meant for another separator, or names a column twice."""
     if len(names) == 1 and (";" in names[0] or "\t" in names[0]):
         raise UsageError(f"{path} has no comma in its header: separate cells by commas, or by tabs in a .tsv file.")
-    twice = next((name for name in names if name and names.count(name) > 1), None)
+    _refuse_twice(path, names)
+
+
+def _refuse_twice(path: Path, names: Sequence[str]) -> None:
+    """Raise for two columns of one name."""
+    twice = next((name for name, n in Counter(names).items() if name and n > 1), None)
     if twice is not None:
         raise UsageError(
             f"{path} has the column {twice!r} twice: give every column a name of its own, or name all of them with"
@@ -195,13 +205,28 @@ def _check_header(path: Path, names: Sequence[str]) -> None:
 
 
 def _parquet_rows(path: Path) -> Iterator[Row]:
+    refuse_special(path)
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
         raise LocalentError(EXTRA.format(path)) from None
     try:
-        entries = parquet.ParquetFile(path).read().to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
+        file = parquet.ParquetFile(path)
+        _refuse_twice(path, file.schema_arrow.names)
+        entries = list(_entries(path, file))
+    except LocalentError:
+        raise
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError, LookupError, RecursionError) as error:
         raise UsageError(f"{path} is not Parquet that can be read ({str(error)[:80]}): fetch it again.") from None
     return _list_rows(path, entries)
+
+
+def _entries(path: Path, file: Any) -> Iterator[dict[str, Any]]:
+    """The rows of a pyarrow ParquetFile. A small file may stand for any number of them, or for any length."""
+    n_bytes = 0
+    for batch in file.iter_batches(batch_size=BATCH):
+        n_bytes += batch.nbytes
+        if n_bytes > MOST_BYTES:
+            raise UsageError(f"{path} holds more than {MOST_BYTES >> 20:,} MB of rows: name a file of fewer.")
+        yield from batch.to_pylist()

@@ -12,6 +12,7 @@ its own name point to this address is refused, since its name is in the Host hea
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -196,7 +197,7 @@ def said_of(path: Path) -> str:
 def named(databases: Sequence[Path]) -> dict[str, Path]:
     """Names for addresses: "runs" for runs.db, "runs-2" for another one."""
     found: dict[str, Path] = {}
-    for path in dict.fromkeys(one.resolve() for one in databases):
+    for path in dict.fromkeys(Path(os.path.realpath(one)) for one in databases):
         name = stem = path.stem or path.name
         n = 1
         while name in found:

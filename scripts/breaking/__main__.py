@@ -1,4 +1,4 @@
-"""scripts/break [PART ...] --seed 0 --cases 100: one line of figures for each part, and what broke.
+"""scripts/break [PART ...] --seed 0 --cases 100 --minutes 8: one line of figures for each part, and what broke.
 
 Exits with 1 where something broke. Files that broke something are kept in the folder of --keep.
 """
@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -19,14 +20,14 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "tests")]
 from breaking import databases, gguf_files, kills, other_files, templates  # noqa: E402
 from breaking.runner import Outcome, Worker, attack  # noqa: E402
 
-Part = Callable[[int, random.Random, Path, "Path | None"], Outcome]
+Part = Callable[[int, random.Random, Path, "Path | None", float], Outcome]  # the last: seconds
 
 
 def _by_worker(make: Callable[..., object], **options: object) -> Part:
-    def run(n: int, draw: random.Random, home: Path, kept: Path | None) -> Outcome:
+    def run(n: int, draw: random.Random, home: Path, kept: Path | None, seconds: float) -> Outcome:
         worker = Worker(home)
         try:
-            return attack(make(n, draw, home, **options), worker, kept)
+            return attack(make(n, draw, home, **options), worker, kept, seconds)
         finally:
             worker.end()
 
@@ -34,7 +35,7 @@ def _by_worker(make: Callable[..., object], **options: object) -> Part:
 
 
 def _disturbed(disturb: kills.Disturb) -> Part:
-    return lambda n, draw, home, kept: kills.attack(n, draw, home, disturb)
+    return lambda n, draw, home, kept, seconds: kills.attack(n, draw, home, disturb, seconds)
 
 
 PARTS: dict[str, Part] = {
@@ -55,13 +56,15 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all unless named")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cases", type=int, default=100, help="of each part")
+    parser.add_argument("--minutes", type=float, default=inf, help="of each part: no case begins later")
     parser.add_argument("--keep", type=Path, help="folder for the files that break something")
     chosen = parser.parse_args()
     found = 0
     for name in chosen.parts or PARTS:
         began = time.monotonic()
         with tempfile.TemporaryDirectory(prefix="localent-break-") as home:
-            done = PARTS[name](chosen.cases, random.Random(f"{name}/{chosen.seed}"), Path(home), chosen.keep)
+            draw = random.Random(f"{name}/{chosen.seed}")
+            done = PARTS[name](chosen.cases, draw, Path(home), chosen.keep, 60 * chosen.minutes)
         print(line(name, done, time.monotonic() - began), flush=True)
         for fault in done.faults:
             print(f"  {fault.kind}: {fault.case}: localent {' '.join(fault.command)}\n{fault.text}", flush=True)

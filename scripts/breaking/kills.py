@@ -18,9 +18,11 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import takewhile
+from math import inf
 from pathlib import Path
 
-from breaking.runner import ROOT, Fault, Outcome
+from breaking.runner import ROOT, Fault, Outcome, busy
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 OBEYED = 15.0  # seconds within which a command ends after SIGTERM or Ctrl-C
@@ -72,8 +74,8 @@ class Undisturbed:
 Disturb = Callable[[tuple[str, ...], Path, Undisturbed, random.Random], Misdeeds]
 
 
-def attack(n: int, draw: random.Random, home: Path, disturb: Disturb) -> Outcome:
-    """Disturb each command n times."""
+def attack(n: int, draw: random.Random, home: Path, disturb: Disturb, seconds: float = inf) -> Outcome:
+    """Disturb each command n times, or as often as it can be in its share of the seconds."""
     inputs, done = home / "inputs", Outcome()
     inputs.mkdir(parents=True)
     for words in SETUP:
@@ -83,7 +85,8 @@ def attack(n: int, draw: random.Random, home: Path, disturb: Disturb) -> Outcome
     for name, words in JOBS.items():
         words = tuple(word.replace("{run}", run) for word in words)
         whole = _undisturbed(words, inputs, home)
-        for i in range(n):
+        end = time.monotonic() + seconds / len(JOBS)
+        for i in takewhile(before(end), range(n)):
             done.n_cases += 1
             folder = home / f"{name}-{i}"
             shutil.copytree(inputs, folder)
@@ -93,6 +96,11 @@ def attack(n: int, draw: random.Random, home: Path, disturb: Disturb) -> Outcome
             done.faults += [Fault(kind, name, words, text) for kind, text in faults]
             shutil.rmtree(folder)
     return done
+
+
+def before(end: float) -> Callable[[object], bool]:
+    """True of anything until that moment of time.monotonic."""
+    return lambda _: time.monotonic() < end
 
 
 def _undisturbed(words: tuple[str, ...], inputs: Path, home: Path) -> Undisturbed:
@@ -149,7 +157,7 @@ def _finished(words: tuple[str, ...], folder: Path, whole: Undisturbed) -> Misde
 def _misdeeds(child: subprocess.Popen[bytes], number: signal.Signals, folder: Path) -> list[str]:
     """What a command that was told to end did wrong."""
     try:
-        child.wait(OBEYED)
+        child.wait(OBEYED * busy())
     except subprocess.TimeoutExpired:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()

@@ -12,9 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
+from math import inf
 from pathlib import Path
 
-SECONDS = 20.0  # a command that takes longer hangs
+SECONDS = 20.0  # a command that takes longer hangs; on a busy machine it has more
 ROOT = Path(__file__).parents[2]
 
 
@@ -48,6 +50,11 @@ class Outcome:
     slowest: float = 0.0  # seconds
 
 
+def busy() -> float:
+    """How many times as long as alone a process takes that shares this machine, about; at least 1."""
+    return max(1.0, 2 * os.getloadavg()[0] / (os.cpu_count() or 1))
+
+
 class Worker:
     """A process that runs commands. One that ends or hangs is replaced."""
 
@@ -62,9 +69,10 @@ class Worker:
         assert child.stdout is not None
         child.stdin.write(json.dumps(command) + "\n")
         child.stdin.flush()
-        if not select.select([child.stdout], [], [], SECONDS)[0]:
+        seconds = SECONDS * busy()
+        if not select.select([child.stdout], [], [], seconds)[0]:
             self.end()
-            return {"hang": SECONDS}
+            return {"hang": seconds}
         line = child.stdout.readline()
         if not line:
             return {"abort": self.end()}
@@ -98,10 +106,10 @@ class Worker:
         return child.wait()
 
 
-def attack(cases: Iterator[Case], worker: Worker, kept: Path | None = None) -> Outcome:
-    """Run the commands of all cases. Files that break something are copied to `kept`."""
-    done = Outcome()
-    for case in cases:
+def attack(cases: Iterator[Case], worker: Worker, kept: Path | None = None, seconds: float = inf) -> Outcome:
+    """Run the commands of all cases, of as many as begin in time. Files that break something are copied to `kept`."""
+    done, end = Outcome(), time.monotonic() + seconds
+    for case in takewhile(lambda _: time.monotonic() < end, cases):
         done.n_cases += 1
         before = len(done.faults)
         for command in case.commands:

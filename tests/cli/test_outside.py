@@ -49,6 +49,72 @@ def test_a_pipe_and_a_device_are_no_files(words, special, pipe, tmp_path, monkey
     assert len([line for line in err.splitlines() if line.startswith("localent:")]) == 1
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("inspect", "{}"),
+        ("doctor", "{}", "--quick"),
+        ("run", "{}", "demo-number"),
+        ("compare", "abacus-sft", "{}", "--text", "text.txt"),
+        ("quantize", "abacus-sft", "Q8_0", "--out", "{}"),
+        ("merge", "{}", "-o", "all.db"),
+        ("check", "{}"),
+    ],
+    ids=" ".join,
+)
+def test_links_that_lead_round_in_a_circle(words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text.txt").write_text("Some words. " * 50)
+    (tmp_path / "round.gguf").symlink_to("round.gguf")
+    code, _, err = call(*(word.replace("{}", "round.gguf") for word in words))  # which raises what is no sentence
+    assert code in (1, 2)
+    assert len([line for line in err.splitlines() if line.startswith("localent:")]) == 1
+
+
+@pytest.mark.parametrize("name", ["data.jsonl", "data.csv", "data.parquet"])
+def test_a_pipe_in_a_folder_of_problems(name, tmp_path):
+    os.mkfifo(tmp_path / name)
+    code, _, err = call("prompt", "abacus-sft", "mine", "--data", tmp_path)
+    assert code in (1, 2)
+    assert "is a pipe or a device" in err
+
+
+@pytest.mark.parametrize("text", ["x = " + "[" * 5000, "x = " + "9" * 5000], ids=["deep", "long"])
+def test_a_config_that_no_parser_takes(text, tmp_path):
+    (tmp_path / "localent.toml").write_text(text)
+    code, _, err = call("--config", tmp_path / "localent.toml", "runs")
+    assert code == 2
+    assert "is not TOML" in err
+
+
+def test_a_word_of_the_command_line_that_is_no_text():
+    """Bytes that are no UTF-8 reach Python as lone surrogates."""
+    code, _, err = call("ask", "abacus-sft", "2 + \udcff?", "--max-tokens", "2", "--threads", "1")
+    assert code == 2
+    assert "Invalid Unicode" in err
+
+
+def test_json_spells_what_would_control_a_terminal():
+    """Lossless: the same text is read from it."""
+    import json
+
+    from localent.report.table import json_text
+
+    said = json_text({"name": ESCAPE, "size": float("nan")}, nan=True, indent=1)
+    assert not set(said) & {"\x07", "\x9b", "\x1b"}
+    assert json.loads(said)["name"] == ESCAPE
+
+
+def test_no_command_writes_json_of_its_own():
+    """All of it goes through the one function that spells control characters."""
+    from pathlib import Path
+
+    import localent
+
+    for path in (Path(localent.__file__).parent / "cli").glob("*.py"):
+        assert "ensure_ascii=False" not in path.read_text(encoding="utf-8"), path
+
+
 @pytest.mark.parametrize("number", ["nan", "inf", "-inf"])
 @pytest.mark.parametrize(
     "words",

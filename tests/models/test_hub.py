@@ -1,5 +1,6 @@
 """The hub as localent meets it: a stand-in server on loopback that speaks its protocol, and all that can go wrong."""
 
+import gzip
 import hashlib
 import http.server
 import io
@@ -14,7 +15,7 @@ import pytest
 
 from localent.errors import LocalentError, UsageError
 from localent.machine import hardware
-from localent.models import datasets, find, hub, pull, repos, resolve
+from localent.models import answers, datasets, find, hub, pull, repos, resolve
 
 CONTENT = bytes(hashlib.sha256(bytes([i % 251])).digest()[i % 32] for i in range(300_000))
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -70,6 +71,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if not self.path.startswith("/api/models/someone/Mine-GGUF/"):
                 head = {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"}
                 return self.reply(404, head)
+            if stub.take_fault("silent listing"):
+                return time.sleep(1.5)
+            if stub.take_fault("endless listing"):
+                entry = {"type": "file", "path": f"{len(stub.asked)}.txt", "size": 1, "oid": "0"}
+                head = {"Content-Type": "application/json", "Link": f'<{stub.hub}{self.path}>; rel="next"'}
+                return self.reply(200, head, json.dumps([entry]).encode())
+            if stub.take_fault("listing elsewhere"):
+                head = {"Content-Type": "application/json", "Link": f'<{stub.cdn}{self.path}>; rel="next"'}
+                return self.reply(200, head, b"[]")
             listing = [{"type": "file", "path": n, "size": len(c), "oid": "0"} for n, c in stub.files.items()]
             return self.reply(200, {"Content-Type": "application/json"}, json.dumps(listing).encode())
         self.resolve(stub)
@@ -112,6 +122,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
             content = content[: len(content) // 2]
         if stub.take_fault("stalled"):
             time.sleep(1.5)
+        if stub.take_fault("endless"):
+            return self.send_without_end()
+        if stub.take_fault("packed"):
+            return self.reply(200, {"Content-Encoding": "gzip"}, gzip.compress(bytes(50_000_000)))
+        if stub.take_fault("patient"):
+            return self.reply(429, {"Retry-After": "999999999"})
+        if stub.take_fault("rationed"):
+            return self.reply(429, {"RateLimit": '"api";r=0;t=999999'})
+        if stub.take_fault("round"):
+            return self.reply(302, {"Location": self.path})
+        if stub.take_fault("local"):
+            return self.reply(302, {"Location": "file:///etc/passwd"})
         body = content[start:]
         code, head = (
             (206, {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}) if start else (200, {})
@@ -123,6 +145,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.reply(code, head, body, pause=0.05 if stub.take_fault("slow") else 0)
+
+    def send_without_end(self):
+        """In chunks, so that no length is told; far more than the file, but tests must end."""
+        self.send_response(200)
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        for _ in range(600):
+            self.wfile.write(b"19000\r\n" + bytes(0x19000) + b"\r\n")
+        self.wfile.write(b"0\r\n\r\n")
 
     def reply(self, code, head, body=b"", pause=0.0):
         self.send_response(code)
@@ -224,6 +255,12 @@ FAILURES = [
     ("short", "could not be fetched .*try again"),
     ("wrong hash", "came damaged .its sha256 is not the hub's. and was removed: pull it again"),
     ("stalled", "could not be fetched .*try again"),
+    ("endless", "sends more than it announced: nothing was kept"),
+    ("packed", "sends packed data that nobody asked for"),
+    ("patient", "asks to wait for longer than 60 s: try again later"),
+    ("rationed", "asks to wait for longer than 60 s: try again later"),
+    ("round", "could not be fetched .*try again"),
+    ("local", "could not be fetched .*try again"),
 ]
 
 
@@ -264,6 +301,51 @@ def test_what_a_hub_calls_its_files_cannot_lead_out_of_the_cache(stub, tmp_path,
         fetch()
     assert blobs() == []
     assert not [path for path in tmp_path.rglob("*") if "evil" in path.name]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../evil-Q4_K_M.gguf", "/evil-Q4_K_M.gguf", "a/../evil-Q4_K_M.gguf", "\x1b[2J-Q4_K_M.gguf"]
+)
+def test_a_listed_name_that_is_no_name_is_none(stub, tmp_path, name):
+    stub.files = {name: CONTENT}
+    with pytest.raises(LocalentError, match="has no GGUF model"):
+        hub.pull_repo(repos.parse("someone/Mine-GGUF"))
+    assert not [path for path in tmp_path.rglob("*") if "evil" in path.name]
+
+
+@pytest.mark.parametrize("size", ["-5", "99999999999999999999", "1"])
+def test_another_length_than_the_file_has(stub, size):
+    stub.lies = {"X-Linked-Size": size}
+    with pytest.raises(LocalentError):
+        fetch()
+    assert blobs() == []
+
+
+def test_a_listing_that_does_not_end_is_left(stub, monkeypatch):
+    monkeypatch.setattr(hub, "MOST_FILES", 5)
+    stub.fault = "endless listing"
+    with pytest.raises(LocalentError, match="has no GGUF model"):
+        hub.pull_repo(repos.parse("someone/Mine-GGUF"))
+    assert len(stub.asked) <= 6
+
+
+def test_a_listing_that_does_not_come_is_not_waited_for(stub, monkeypatch):
+    from huggingface_hub.utils import _http
+
+    monkeypatch.setattr(answers, "ANSWER_S", 0.2)
+    monkeypatch.setattr(_http, "time", types.SimpleNamespace(**vars(time) | {"sleep": lambda seconds: None}))
+    stub.fault = "silent listing"
+    with pytest.raises(LocalentError, match="could not be fetched"):
+        hub.pull_repo(repos.parse("someone/Mine-GGUF"))
+
+
+def test_the_token_goes_nowhere_that_a_listing_points_to(stub, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr(hub, "endpoint", lambda: stub.hub.replace("127.0.0.1", "localhost"))
+    stub.fault, stub.faults_left = "listing elsewhere", 1
+    hub.pull_repo(repos.parse("someone/Mine-GGUF"))
+    tokens = [token for _, path, _, token in stub.asked if path.startswith("/api/models/")]
+    assert tokens == ["Bearer hf_secret", None]
 
 
 def test_a_users_own_file_in_the_cache_is_not_removed(stub, tmp_path):

@@ -229,6 +229,14 @@ ENDLESS = "with recursive n(i) as (select 1 union all select i + 1 from n) selec
         (["drop view run_summary", f"create view run_summary as {ENDLESS}"], "its view run_summary is not localent's"),
         (["drop table answers", f"create view answers as {ENDLESS}"], "its answers is a view, not a table"),
         (["create trigger t after insert on sessions begin delete from traces; end"], "its trigger t is not"),
+        (
+            ["drop table answers", "create virtual table answers using fts5(answer)"],
+            "its answers is a virtual table",
+        ),
+        (
+            ["alter table runs add column more text as (hex(zeroblob(400000000)))"],
+            "its runs.more is computed, not stored",
+        ),
     ],
 )
 def test_a_schema_that_acts_or_never_ends_is_refused(path, statements, what):

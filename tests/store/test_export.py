@@ -221,3 +221,22 @@ def test_csv_tells_of_texts_that_a_spreadsheet_would_compute(db, tmp_path):
     assert "=1+1" in (tmp_path / "out" / "traces.csv").read_text()
     _, out, err = call(*command, "--to", "jsonl")
     assert "compute" not in out + err
+
+
+@pytest.mark.parametrize("column", ["started", "task"])
+def test_a_log_is_written_into_its_folder_whatever_a_database_holds(db, tmp_path, column):
+    """The file's name is made of texts that somebody else may have written."""
+    path = tmp_path / "foreign.db"
+    path.write_bytes(db.read_bytes())
+    with closing(sqlite3.connect(path)) as conn, conn:
+        conn.execute("pragma foreign_keys = off")
+        if column == "started":
+            conn.execute("update sessions set started = '../../evil'")
+        else:
+            conn.execute("update tasks set task = '../../evil'")
+            conn.execute("update problems set task = '../../evil'")
+            conn.execute("update runs set task = '../../evil'")
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    code, _, err = call("export", "0012", "--to", "inspect", "-o", tmp_path / "a" / "b", "--db", path)
+    assert code == 0, err
+    assert len(list((tmp_path / "a" / "b").iterdir())) == 1

@@ -7,6 +7,8 @@ import os
 import shutil
 import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing, suppress
 from types import SimpleNamespace
@@ -207,6 +209,15 @@ def test_a_value_longer_than_any_is_refused(path, question):
 def test_printf_makes_nothing_of_what_is_too_long(path):
     """SQLite's own answer, and at once."""
     assert answer(path, "select printf('%.*c', 999999999, 'x')") == [(None,)]
+
+
+def test_sorting_is_bound_in_memory_and_leaves_the_disk_alone(path):
+    """In a process of its own: the limit is of all SQLite in one."""
+    query = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 9000)"
+    query += " select randomblob(100000) as b from n order by b"
+    code = "import sys; from localent.store import select; list(select(sys.argv[1], sys.argv[2], heap=50_000_000)[1])"
+    done = subprocess.run([sys.executable, "-c", code, path, query], capture_output=True, text=True)
+    assert "takes more memory than a query may have" in done.stderr
 
 
 def test_a_pattern_that_takes_ages_is_refused(path):

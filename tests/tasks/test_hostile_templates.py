@@ -36,6 +36,7 @@ def fresh(tmp_path, monkeypatch):
         ("{{ '%1000000000s' % 'x' }}", "more than 256 MB of memory"),
         ("{{ messages | tojson(indent=10 ** 9) }}", "more than 256 MB of memory"),
         (templates.LOOPS[1], "writes more than 1,048,576 characters"),
+        ("{{ '\\ud800' }}", "writes a lone surrogate, which is no character"),
         ("x" * 3_000_000, "longer than 1,048,576 characters"),
     ],
 )

@@ -12,7 +12,7 @@ from pyarrow import parquet
 
 from localent.errors import LocalentError, UsageError
 from localent.records import Choice
-from localent.tasks import CHOICE, NUMBER, Columns, load
+from localent.tasks import CHOICE, NUMBER, Columns, load, rows
 from localent.tasks.kinds import YES_NO
 
 HELLASWAG = [
@@ -329,3 +329,40 @@ def test_the_command_line_passes_the_options_on(tmp_path):
     how = ("--question", "Question", "--answer", "Answer", "--context", "Body")
     code, out, told = call(*plain, "--data", file_of(tmp_path, SVAMP), *how)
     assert (code, "0 jars on a shelf in the shop. How" in out) == (0, True), told
+
+
+def test_a_header_of_very_many_columns_is_read_at_once(tmp_path):
+    """Counting each name in all names took minutes."""
+    path = tmp_path / "wide.csv"
+    path.write_text(",".join(f"c{i}" for i in range(100_000)) + "\n")
+    with pytest.raises(UsageError, match="has no problems in it"):
+        load("mine", path)
+
+
+def test_parquet_that_stands_for_more_than_it_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "MOST_BYTES", 1 << 20)
+    same = pyarrow.table({"question": ["x" * 1000] * 20_000, "answer": ["5"] * 20_000})
+    parquet.write_table(same, tmp_path / "a.parquet")
+    assert (tmp_path / "a.parquet").stat().st_size < 100_000
+    with pytest.raises(UsageError, match="holds more than 1 MB of rows"):
+        load("mine", tmp_path / "a.parquet")
+
+
+def _odd_parquet(kind):
+    question, answer = pyarrow.array(["x"]), pyarrow.array(["5"])
+    if kind == "text":  # bytes that are no UTF-8, where it says text
+        buffers = [None, pyarrow.py_buffer(b"\0\0\0\0\2\0\0\0"), pyarrow.py_buffer(b"\xff\xfe")]
+        question = pyarrow.Array.from_buffers(pyarrow.string(), 1, buffers)
+    third = {
+        "time": pyarrow.array([2**62], pyarrow.timestamp("us")),
+        "zone": pyarrow.array([1], pyarrow.timestamp("ns", tz="Nowhere/Land")),
+    }.get(kind, answer)
+    names = ["question", "answer", "answer" if kind == "twice" else "more"]
+    return pyarrow.Table.from_arrays([question, answer, third], names=names)
+
+
+@pytest.mark.parametrize("kind", ["time", "zone", "text", "twice"])
+def test_parquet_with_values_that_python_lacks(tmp_path, kind):
+    parquet.write_table(_odd_parquet(kind), tmp_path / "a.parquet")
+    with pytest.raises(UsageError, match=r"is not Parquet that can be read|has the column 'answer' twice"):
+        load("mine", tmp_path / "a.parquet")

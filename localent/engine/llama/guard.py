@@ -18,6 +18,7 @@ from localent.engine.llama.bindings import VERSION
 from localent.errors import LocalentError
 from localent.files import cache
 from localent.files.header import parts, read_header
+from localent.files.opening import real
 
 SECONDS, BYTES_PER_SECOND = 60, 20_000_000  # time limit of a child: a base, and a slow disk
 RULES = 2  # the version of what counts as plain: a file that passed older rules is looked at again
@@ -27,7 +28,7 @@ USE, LOAD = "use", "load"  # what a child tries: all that a run does, or only wh
 
 def check(path: Path, purpose: str = USE) -> None:
     """Raise LocalentError for a file that is odd and that a child process could not use for this purpose."""
-    path = Path(path).expanduser().resolve()
+    path = real(Path(path))
     if not all(part.is_file() for part in parts(path)):
         return  # reported where the file is opened
     key = cache.key_of([cache.file_key(*parts(path)), VERSION, RULES])

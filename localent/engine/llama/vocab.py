@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, overload
 
 from localent.engine.llama.bindings import C, Pointer
-from localent.errors import LocalentError
+from localent.errors import LocalentError, UsageError
 
 BYTES = frozenset(f"<0x{byte:02X}>" for byte in range(256))  # the spelling of the byte tokens of SentencePiece
 
@@ -65,7 +65,11 @@ class LlamaVocab:
         """Token ids of text. With `special`, the spelling of a control token becomes that token."""
         if self._spellable is not None:
             _check_spelling(text, self._spellable)
-        raw = text.encode()
+        try:
+            raw = text.encode()
+        except UnicodeEncodeError as error:
+            near = text[max(0, error.start - 20) : error.end]
+            raise UsageError(f"Invalid Unicode (a lone surrogate) in {near!r}: fix the text that it is from.") from None
         ids = (C.llama_token * (len(raw) + 8))()
         n = C.llama_tokenize(self._vocab, raw, len(raw), ids, len(ids), False, special)
         if n < 0:
