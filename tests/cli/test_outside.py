@@ -89,7 +89,7 @@ def test_a_config_that_no_parser_takes(text, tmp_path):
 
 def test_a_word_of_the_command_line_that_is_no_text():
     """Bytes that are no UTF-8 reach Python as lone surrogates."""
-    code, _, err = call("ask", "abacus-sft", "2 + \udcff?", "--max-tokens", "2", "--threads", "1")
+    code, _, err = call("ask", "abacus-sft", "2 + \udcff?", "--max-tokens", "2")
     assert code == 2
     assert "Invalid Unicode" in err
 
