@@ -91,6 +91,7 @@ CALIBRATION = Claim("calibration", "calibration: raw ln p(true answer), rise", "
 LEADER_RISES = Claim("leader_rises", "accuracy of the leading answer rises", "share", FLIPS)
 GAIN_BY_HALF = Claim("gain_by_half", "gain by half of the steps", "nats", FLIPS)
 P_TRUE_RISES = Claim("p_true_rises", "raw probability of the true answer, rise", "share", NONE)
+GAIN_RISES_POOLED = Claim("gain_rises_pooled", "gain rises, start kept in mind", "nats a trace", FLIPS)
 GAIN_RISES_ROLLOUTS = Claim("gain_rises_rollouts", "information gain rises, by rollouts", "nats a trace", FLIPS)
 EXCEEDS_ALL = Claim("exceeds_controls", "exceeds every control", "nats", FLIPS)
 EXCEEDS_ALL_HALF = Claim("exceeds_controls_half", "exceeds every control, t = 0.5", "nats", FLIPS)

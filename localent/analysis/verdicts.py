@@ -88,6 +88,13 @@ def _information(s: Sample) -> Iterator[Verdict]:
     rises = _read(claims.GAIN_RISES, s, lambda reader: slope(gains(reader), p.position), CAUTIOUS)
     yield replace(rises, note=rises.note or allowed(p, s.rules.floor))
     yield _read(
+        claims.GAIN_RISES_POOLED,
+        s,
+        lambda reader: slope(after_start(gains(reader)), p.position),
+        POOLING,
+        "from the first step on",
+    )
+    yield _read(
         claims.GAIN_BY_HALF, s, lambda reader: p.half_way(gains(reader)), CAUTIOUS, "traces of two steps or more"
     )
     yield _of_means(claims.LEADER_RISES, s, leads)
@@ -97,6 +104,16 @@ def _information(s: Sample) -> Iterator[Verdict]:
     ):
         effect = varying(estimate(mean_of, values, problems=p.clusters, resampling=s.resampling))
         yield claims.reported(claim, s.subject, effect, note)
+
+
+def after_start(gains: Array) -> Array:
+    """Gains of a reader who pools, (n, K_max + 1), without the start, NaN there.
+
+    Two noisy readings are worth more than one, but as much after each step: alone, that cannot rise from the first on.
+    """
+    found = gains.copy()
+    found[:, 0] = np.nan
+    return found
 
 
 def gain_slope(p: Probed, reader: Reader = CAUTIOUS) -> Array:

@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from localent.analysis.claims import GAIN_RISES, SUPPORTED
+from localent.analysis.claims import GAIN_RISES, GAIN_RISES_POOLED, SUPPORTED, Verdict
 from localent.analysis.curves import ByClass, Curve
 from localent.analysis.held import LENGTH, QUESTION
 from localent.analysis.information import RECALIBRATED
@@ -278,13 +278,15 @@ def _gain_sentence(s: Summary, answers: Answers, unit: str) -> str:
     if answers.every_step and len(answers.p_true_along.at) == 1:
         return "No trace reasons before its answer: the answer is read after the question alone."
     verdict = None if s.judgement is None else s.judgement.verdicts.get(GAIN_RISES.key)
-    if not end.known or verdict is None:
+    if not end.known or s.judgement is None or verdict is None:
         return ""
     size, half = _in_unit(end, unit), _in_words(answers.gain_half, UNITS[unit])
     both = f"{size} by its end, {half} half-way"
     p = f"{_p(verdict.p_holm)} after Holm's rule over {verdict.n_family} claims"
     if verdict.verdict == SUPPORTED:
         return f"The reasoning gathers information about the true answer: {both}, {p}."
+    if later := _later_sentence(s.judgement.verdicts.get(GAIN_RISES_POOLED.key), unit):
+        return later
     if verdict.is_smaller and verdict.effect.below(-verdict.smallest) and end.below(-verdict.smallest):
         return f"The reasoning leads away from the true answer: {both}, {p}."
     if verdict.is_smaller:
@@ -292,6 +294,17 @@ def _gain_sentence(s: Summary, answers: Answers, unit: str) -> str:
         return f"Over a trace the reasoning gathers less than {least} about the true answer: {size} by its end, {p}."
     told = f"No clear evidence that the reasoning gathers information about the true answer: {size} by its end"
     return f"{told}." if verdict.p_holm is None else f"{told}, {p}."
+
+
+def _later_sentence(verdict: Verdict | None, unit: str) -> str:
+    """The verdict of a reader who keeps the start in mind, where it is supported."""
+    if verdict is None or verdict.verdict != SUPPORTED:
+        return ""
+    size, p = _in_unit(verdict.effect, unit), _p(verdict.p_holm)
+    return (
+        "From its first step to its last the reasoning gathers information about the true answer, for a reader who"
+        f" keeps the question's own answers in mind: {size}, {p} after Holm's rule over {verdict.n_family} claims."
+    )
 
 
 def _care_sentence(s: Summary) -> str:
