@@ -58,6 +58,31 @@ def findings(model: Model, base: Options, speeds: dict[int, float], best: int) -
     share = seconds / (seconds + 1 / speeds[best])
     note = f"{share:.0%} of the time at {best} lanes goes into measures and sampling"
     yield Finding("speed", "measuring a token", round(1000 * seconds, 3), "ms", share < 0.5, note)
+    if not model.gpu_layers:
+        yield _workers(model, base.n_threads, best, (1 / speeds[best], seconds))
+
+
+def _workers(model: Model, n_threads: int, lanes: int, cost: tuple[float, float]) -> Finding:
+    """The processes of 'run --workers' that would be useful on this machine."""
+    room, each = hardware.available_memory(), model.kv_bytes((lanes + 1) * CTX_STEP)
+    each += model.path.stat().st_size if model.path.is_file() else 0
+    most = n_threads if room is None else min(n_threads, max(1, room // max(each, 1)))
+    n = useful_workers(*cost, most)
+    note = "one process uses all cores: 'run --workers' would gain less than 5 %"
+    if n > 1:
+        gain = pace(*cost, n) / pace(*cost, 1)
+        note = f"estimated: 'run --workers {n} --threads {n_threads // n}' would be {gain:.1f} times as fast"
+    return Finding("speed", "local workers", n, None, None, note)
+
+
+def pace(decode_s: float, measure_s: float, n: int) -> float:
+    """Tokens per second of n processes that share the cores: decoding uses all of them, measuring one per process."""
+    return 1 / (decode_s + measure_s / n)
+
+
+def useful_workers(decode_s: float, measure_s: float, most: int) -> int:
+    """The fewest processes within 5 % of the pace of as many as there may be."""
+    return next(n for n in range(1, most + 1) if pace(decode_s, measure_s, n) >= 0.95 * pace(decode_s, measure_s, most))
 
 
 def _measuring_seconds(model: Model, base: Options) -> float:

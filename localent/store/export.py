@@ -1,4 +1,8 @@
-"""Tables of one run as files for other tools: CSV, JSON lines, Parquet; or all of it as a log of Inspect. Streamed."""
+"""Tables of runs as files for other tools: CSV, JSON lines, Parquet; or a run as a log of Inspect. Streamed.
+
+Of one run: a file for each table. Of all runs, also of several databases into one folder: a folder for each table, with
+a Parquet file for each run, whose rows all say of which run they are, and a manifest of the files that are complete.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from localent.errors import LocalentError, UsageError
-from localent.store import describe, inspect_log
+from localent.store import describe, inspect_log, manifest
 from localent.store.connect import explained
 from localent.store.db import Database
 
@@ -30,6 +34,8 @@ SOURCES = {  # file -> relation, and how it is known which run a row belongs to
     "probes": ("step_entropy", "run_id = ?"),
     "answers": ("answers", "trace_id in (select trace_id from traces where run_id = ?)"),
 }
+RUN_ID = describe.Column("", "run_id", "text", "", "the run")
+COMPUTED = {"leader_true": "integer"}  # types of columns that views compute: the first rows may all be null
 EXTRA = "Parquet needs pyarrow: pip install 'localent[parquet]'; --to csv and --to jsonl need nothing."
 
 Chunks = Iterator[list[tuple[Any, ...]]]
@@ -61,22 +67,49 @@ def export(
     if to == "inspect" and tables:
         raise UsageError("A log of Inspect holds the whole run: leave --table out.")
     run_id = db.run(run_id).run_id
+    with written_to(folder), explained(db.path):
+        if to == "inspect":
+            return [log(db, run_id, folder / inspect_log.name_of(db, run_id), report)]
+        write = writer_of(to)
+        return [one(db, run_id, name, folder / f"{name}.{to}", write, report) for name in tables or SOURCES]
+
+
+def export_all(db: Database, folder: Path, report: Count = lambda n: None) -> list[Written]:
+    """Write all tables of all runs as Parquet, folder/TABLE/RUN.parquet; files of runs of other databases stay.
+
+    The manifest is written after each run. Raises LocalentError where the folder cannot be written.
+    """
+    write, found = writer_of("parquet"), list[Written]()
+    with written_to(folder), explained(db.path):
+        for run_id in [row["run_id"] for row in db.runs()]:
+            for name in SOURCES:
+                (folder / name).mkdir(exist_ok=True)
+            files = {name: folder / name / f"{run_id}.parquet" for name in SOURCES}
+            new = {name: one(db, run_id, name, path, write, report, named=True) for name, path in files.items()}
+            manifest.add(folder, db, run_id, {name: (one.path, one.n_rows) for name, one in new.items()})
+            found += new.values()
+    return found
+
+
+@contextmanager
+def written_to(folder: Path) -> Iterator[None]:
+    """Context: the folder is there; what the disk says becomes a sentence."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with explained(db.path):
-            if to == "inspect":
-                return [log(db, run_id, folder / inspect_log.name_of(db, run_id), report)]
-            write = writer_of(to)
-            return [one(db, run_id, name, folder / f"{name}.{to}", write, report) for name in tables or SOURCES]
+        yield
     except OSError as error:
         raise LocalentError(f"Cannot write to {folder}: {error.strerror}.") from error
 
 
-def one(db: Database, run_id: str, name: str, path: Path, write: Write, report: Count) -> Written:
-    """One table, whole or not at all: it takes its name when it is complete."""
+def one(
+    db: Database, run_id: str, name: str, path: Path, write: Write, report: Count, *, named: bool = False
+) -> Written:
+    """One table, whole or not at all: it takes its name when it is complete. named: rows say of which run they are."""
     relation, where = SOURCES[name]
-    columns = describe.columns(db, relation)
-    cursor = db.conn.execute(f"select * from {relation} where {where}", (run_id,))
+    columns, first = describe.columns(db, relation), ""
+    if named and "run_id" not in db.schema[relation]:
+        columns, first = [RUN_ID, *columns], f"'{run_id}' as run_id, "
+    cursor = db.conn.execute(f"select {first}{relation}.* from {relation} where {where}", (run_id,))
     counts, formulas = list[int](), list[int]()
     chunks = counted(cursor, counts, report)
     with whole(path) as part:
@@ -184,4 +217,4 @@ def field(column: describe.Column, values: Sequence[object]) -> Any:
     kinds: dict[type, str] = {int: "integer", float: "real", str: "text", bytes: "blob"}
     seen = kinds[type(next((v for v in values if v is not None), 0.0))]
     about = {"unit": column.unit, "about": column.about}
-    return pyarrow.field(column.column, types[column.type or seen], metadata=about)
+    return pyarrow.field(column.column, types[column.type or COMPUTED.get(column.column, seen)], metadata=about)

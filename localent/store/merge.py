@@ -21,7 +21,8 @@ from localent.store.joining import Joined, joined, runs_of, runs_there
 from localent.store.rows import trace_id as id_of
 from localent.store.writer import now
 
-BATCH = 200  # traces written in one transaction
+BATCH = 1000  # traces written in one transaction, at most
+BATCH_TOKENS = 200_000  # and about as many tokens
 TOLD = 1000  # conflicts of a file that are kept; the others are counted
 SHARED = {  # table -> (its key, columns in which files may differ: the first stays)
     "models": (("sha256",), ("name", "path")),
@@ -65,6 +66,17 @@ TABLES = (  # of one file, while it is merged
     " is_known integer not null)",
 )
 OF_FILE = ("joined", "session_of", "batch")
+
+FAST = {  # for a connection that merges: 64 MB of cache, and a power cut may undo the last batches, which come again
+    "cache_size": -64_000,
+    "synchronous": "normal",
+    "wal_autocheckpoint": 16_000,  # pages: 64 MB
+}
+PARENTS = {  # what foreign keys would look up row by row; the others follow from the batch
+    "traces": ("problems", ("task", "problem_id")),
+    "answers": ("probes", ("trace_id", "k", "estimator")),
+    "alternatives": ("tokens", ("trace_id", "token_index")),
+}
 
 Report = Callable[[str, int, int], object]  # (file, traces done, traces to do)
 
@@ -115,6 +127,8 @@ def merge(
     runs = joined(files, apart=apart, mixed=mixed)
     with open_db(target) as store:
         store.conn.create_function("trace_id_of", 3, id_of, deterministic=True)
+        for name, value in FAST.items():
+            store.conn.execute(f"pragma {name} = {value}")
         return [_one(store, source, runs, report) for source in sources]
 
 
@@ -141,7 +155,8 @@ def _one(store: Database, source: Path, runs: Joined, report: Report) -> Merged:
             _add_joined(store, runs)
             store.conn.execute(ATTEMPTS)
             done.skewed = _bring_sessions(store, runs)
-        _bring_traces(store, done, report)
+        with _parents_checked_here(store):
+            _bring_traces(store, done, report)
         done.n_comparisons = _bring_comparisons(store)
         _bring_alone(store, *ALONE)
         done.n_verdicts = _count(store, "select count(*) from src.verdicts")
@@ -264,13 +279,14 @@ def _bring_checks(store: Database, there: int, here: int) -> None:
 
 def _bring_traces(store: Database, done: Merged, report: Report) -> None:
     """Compare the traces that both files have, bit by bit, and insert the others, a batch in each transaction."""
-    n_todo, n_done, last = _count(store, "select count(*) from src.traces"), 0, -1
+    n_todo, n_tokens = store.conn.execute("select count(*), sum(n_tokens + n_given) from src.traces").fetchone()
+    size, n_done, last = min(BATCH, max(1, BATCH_TOKENS * n_todo // (n_tokens or 1))), 0, -1
     while n_done < n_todo:
         with store.writing():  # the batch is chosen in it: another merge may write into the same file
             store.conn.execute("delete from batch")
-            n_done += store.conn.execute(FILL, (last, BATCH)).rowcount
+            n_done += store.conn.execute(FILL, (last, size)).rowcount
             last = _count(store, "select coalesce(max(trace_id), 1 << 62) from batch")
-            new = (_insert(store), *_compare(store, done))
+            new = (_insert(store, done.path), *_compare(store, done))
         done.n_new, done.n_there, done.n_grown = (
             a + b for a, b in zip((done.n_new, done.n_there, done.n_grown), new, strict=True)
         )
@@ -279,14 +295,40 @@ def _bring_traces(store: Database, done: Merged, report: Report) -> None:
             return
 
 
-def _insert(store: Database) -> int:
+@contextmanager
+def _parents_checked_here(store: Database) -> Iterator[None]:
+    """Context: SQLite does not look up the parent of every row; `_insert` does so for a batch at once."""
+    store.conn.execute("pragma foreign_keys = off")
+    try:
+        yield
+    finally:
+        store.conn.execute("pragma foreign_keys = on")
+
+
+def _insert(store: Database, source: Path) -> int:
     """Insert the traces of the batch that are not there, with everything that belongs to them; returns how many."""
     for table in OF_TRACE:
         names = _columns(store, table)
         rows = f"select {names} from their_{table} where not is_known"
         store.conn.execute(f"insert into main.{table} ({names}) {rows}")
+    _check_parents(store, source)
     store.conn.execute(ORIGINS)
     return _count(store, "select count(*) from batch where not is_known")
+
+
+def _check_parents(store: Database, source: Path) -> None:
+    """Raise where a row that was just inserted refers to one that is not there."""
+    for table, (parents, key) in PARENTS.items():
+        of_batch = f"batch b cross join main.{table} a on a.trace_id = b.as_id and not b.is_known"
+        there = " and ".join(f"p.{name} = a.{name}" for name in key)
+        orphan = (
+            f"select a.trace_id as id from {of_batch} where not exists (select 1 from main.{parents} p where {there})"
+        )
+        if found := store.first(f"{orphan} limit 1"):
+            raise LocalentError(
+                f"Trace {found['id']} of {source} has {table} without their {parents}: 'localent check {source}' tells"
+                " more, leave the file out."
+            )
 
 
 def _compare(store: Database, done: Merged) -> tuple[int, int]:

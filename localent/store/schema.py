@@ -164,7 +164,9 @@ TABLES_1 = (
 )
 
 SIGNS = ("+", "-", "−", "*", "×", "/", "÷", "=")  # an index over these: they are asked for often
-OPERATORS = "text in ({})".format(", ".join(f"'{space}{sign}'" for sign in SIGNS for space in ("", " ")))
+SPELLED = [f"'{space}{sign}'" for sign in SIGNS for space in ("", " ")]
+OPERATORS = "({})".format(" or ".join(f"text = {text}" for text in SPELLED))  # SQLite makes the list of an "in" per row
+OPERATORS_2 = "text in ({})".format(", ".join(SPELLED))  # of the index until version 18
 TABLES_2 = (
     """create table alternatives ( -- one of the most likely tokens at a prediction; only in runs with --alternatives
   trace_id integer not null,           -- the trace
@@ -176,7 +178,7 @@ TABLES_2 = (
   primary key (trace_id, token_index, alternative_rank),
   foreign key (trace_id, token_index) references tokens on delete cascade
 ) strict, without rowid""",
-    f"create index tokens_operators on tokens (text, entropy, surprisal) where {OPERATORS}",
+    f"create index tokens_operators on tokens (text, entropy, surprisal) where {OPERATORS_2}",
 )
 
 TABLES_3 = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import written
@@ -24,6 +26,7 @@ from localent.engine import Prompt
 from localent.errors import LocalentError, UsageError
 from localent.runs import Listener, Settings
 
+dask = pytest.importorskip("dask")
 distributed = pytest.importorskip("distributed")
 
 from localent import cluster  # noqa: E402
@@ -260,6 +263,74 @@ def test_a_scheduler_that_dies_is_told_and_what_is_finished_stays(tmp_path, monk
         address = of.scheduler_address
     with pytest.raises(LocalentError, match="No dask scheduler answers at"):
         cluster.run("abacus-sft", TASK, db=tmp_path / "a.db", cluster=cluster.Cluster(address=address))
+
+
+SCHEDULER = """
+import distributed, time
+from helpers import slow_worker
+slow_worker.dask_setup(None)
+how = dict(threads_per_worker=1, processes=False, protocol="tcp://", dashboard_address=None)
+print(distributed.LocalCluster(n_workers=1, **how).scheduler_address, flush=True)
+time.sleep(600)
+"""
+
+
+def test_a_scheduler_that_dies_at_work_leaves_what_was_finished(whole, tmp_path, monkeypatch):
+    """Killed with its worker after the third trace; another one goes on."""
+    monkeypatch.setenv("LOCALENT_TEST_PAUSE", "0.02")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(HELPERS), str(HELPERS.parent)]))
+    with subprocess.Popen([sys.executable, "-c", SCHEDULER], stdout=subprocess.PIPE, text=True) as process:
+        where = cluster.Cluster(address=process.stdout.readline().strip())
+
+        def kill(progress):
+            if progress.n_done == 3:
+                process.kill()
+
+        with pytest.raises(LocalentError, match="scheduler is gone; what was finished is stored"):
+            cluster.run(
+                *("abacus-sft", TASK), db=tmp_path / "a.db", cluster=where, samples=SAMPLES, settings=SETTINGS,
+                listener=Listener(report=kill),
+            )  # fmt: skip
+    n_before = query(tmp_path / "a.db", "select count(*) from traces")[0][0]
+    assert 3 <= n_before < 16
+    monkeypatch.setenv("LOCALENT_TEST_PAUSE", "0")
+    with processes(1, monkeypatch, 0) as of:
+        outcome = made(of, tmp_path / "a.db")
+    assert (outcome.n_before, outcome.n_new) == (n_before, 16 - n_before)
+    assert tables(tmp_path / "a.db") == tables(whole)
+
+
+def test_two_clients_that_write_into_one_file_make_one_run(bundled, whole, tmp_path):
+    """The same command given twice at once: the rows of one machine, each trace counted for one session."""
+    ended = []
+    with written.model(bundled), threads() as of:
+        both = [threading.Thread(target=lambda: ended.append(made(of, tmp_path / "a.db"))) for _ in range(2)]
+        for one in both:
+            one.start()
+        for one in both:
+            one.join()
+    assert len(ended) == 2
+    assert tables(tmp_path / "a.db") == tables(whole)
+    assert query(tmp_path / "a.db", "select sum(n_traces) from sessions") == [(16,)]
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
+def test_tls_is_taken_from_dasks_configuration(bundled, whole, tmp_path):
+    """With certificates a tls:// address is reached and not warned about; without them it is not reached."""
+    key, cert, notes = tmp_path / "key.pem", tmp_path / "cert.pem", []
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localent"
+    subprocess.run([*make.split(), "-keyout", key, "-out", cert], check=True, capture_output=True)
+    mine = {"key": str(key), "cert": str(cert)}
+    tls = {"ca-file": str(cert), "client": mine, "scheduler": mine, "worker": mine}
+    tls = {f"distributed.comm.tls.{key}": value for key, value in tls.items()}
+    with written.model(bundled):
+        with dask.config.set(tls), threads(1, protocol="tls://") as of:
+            assert of.scheduler_address.startswith("tls://")
+            made(of, tmp_path / "a.db", listener=Listener(note=notes.append))
+        with pytest.raises(LocalentError, match="No dask scheduler answers at tls://"):
+            made(SimpleNamespace(scheduler_address="tls://127.0.0.1:1"), tmp_path / "b.db")
+    assert not [note for note in notes if "TLS" in note]
+    assert tables(tmp_path / "a.db") == tables(whole)
 
 
 def test_time_that_is_up_ends_the_work(bundled, tmp_path):

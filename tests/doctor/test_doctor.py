@@ -75,6 +75,21 @@ def test_a_difference_is_seen(random_model):
     assert "may not be bit-identical" in advice.note
 
 
+@pytest.mark.parametrize(
+    ("decode_s", "measure_s", "most", "n"),
+    [(1.0, 0.0, 64, 1), (1.0, 0.04, 64, 1), (1.0, 1.0, 1, 1), (0.0, 1.0, 8, 8), (1.0, 1.0, 16, 9)],
+)
+def test_workers_are_advised_where_measuring_leaves_cores_idle(decode_s, measure_s, most, n):
+    """Cores that decode together and measure alone, counted in time: n processes make n tokens in decode_s * n + ..."""
+    assert speed.useful_workers(decode_s, measure_s, most) == n
+    seconds = [(decode_s * k + measure_s) / k for k in range(1, most + 1)]  # per token
+    assert next(k for k, one in enumerate(seconds, 1) if one <= min(seconds) / 0.95) == n
+
+
+def test_one_process_is_enough_on_one_core(examined):
+    assert named(examined, "speed")["local workers"].value == 1
+
+
 def test_the_noise_floor_is_what_the_numbers_move(examined):
     noise = named(examined, "noise")
     assert "no flash attention" in noise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import math
 import sqlite3
@@ -16,7 +17,8 @@ from helpers.made import HOSTILE, made
 from helpers.runs import call
 
 import localent
-from localent.store.export import SOURCES, export
+from localent.store import describe
+from localent.store.export import COMPUTED, SOURCES, export
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,81 @@ def test_duckdb_and_pandas_read_what_was_written(db, tmp_path):
     with duckdb.connect() as conn:
         sql = f"select count(*), sum(n_tokens) from '{tmp_path}/traces.parquet'"
         assert conn.execute(sql).fetchone()[0] == 12
+
+
+@pytest.fixture(scope="module")
+def lake(db, tmp_path_factory):
+    """Two runs of one database and one of another, in one folder; the first written twice."""
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed: pip install 'localent[parquet]'")
+    folder = tmp_path_factory.mktemp("lake")
+    made(folder / "more.db", n_runs=3, n_problems=5)
+    for source in (db, db, folder / "more.db"):
+        code, _, err = call("export", "--all", "--to", "parquet", "-o", folder / "lake", "--db", source)
+        assert code == 0, err
+    return folder / "lake"
+
+
+def test_a_manifest_names_every_file_and_its_content(lake):
+    manifest = json.loads((lake / "manifest.json").read_text("utf-8"))
+    assert len(manifest["runs"]) == 3
+    listed = {one["path"]: one for run in manifest["runs"].values() for one in run["files"].values()}
+    assert set(listed) == {path.relative_to(lake).as_posix() for path in lake.glob("*/*")}
+    for name, one in listed.items():
+        content = (lake / name).read_bytes()
+        assert (one["bytes"], one["sha256"]) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+SUM = "select run_id, count(*), sum(entropy), sum(rank) from {} group by run_id order by run_id"
+
+
+@pytest.mark.parametrize("reader", ["pandas", "polars", "duckdb"])
+def test_tables_of_all_runs_are_read_as_one(lake, db, reader):
+    """With ids of runs that look like numbers, and columns that have values in one run and none in another."""
+    library, path = pytest.importorskip(reader, reason=f"{reader} is not installed"), lake / "tokens"
+    if reader == "duckdb":
+        found = library.sql(SUM.format(f"'{path}/*.parquet'")).fetchall()
+    elif reader == "polars":
+        frame = library.read_parquet(f"{path}/*.parquet")
+        found = library.SQLContext(frame=frame).execute(SUM.format("frame"), eager=True).rows()
+    else:
+        by_run = library.read_parquet(path).groupby("run_id")
+        found = [(k, len(of), of["entropy"].sum(), of["rank"].sum()) for k, of in by_run]
+    with closing(sqlite3.connect(lake.parent / "more.db")) as conn:
+        joined = "(select run_id, tokens.* from tokens join traces using (trace_id))"
+        expected = conn.execute(SUM.format(joined)).fetchall()
+    assert [row[:2] + row[3:] for row in found] == [row[:2] + row[3:] for row in expected]
+    assert [row[2] for row in found] == pytest.approx([row[2] for row in expected])
+
+
+def test_every_table_is_read_over_all_runs(lake):
+    """One schema in all files of a table, whatever values a run has."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    for folder in SOURCES:
+        files = (lake / folder).glob("*.parquet")
+        schemas = {parquet.read_schema(path).remove_metadata().to_string() for path in files}
+        assert len(schemas) == 1
+        assert "run_id: string" in schemas.pop()
+
+
+def test_every_computed_column_has_a_type(db):
+    with localent.open_db(db, readonly=True) as store:
+        relations = {relation for relation, _ in SOURCES.values()}
+        untyped = {c.column for name in relations for c in describe.columns(store, name) if not c.type}
+    assert untyped == set(COMPUTED)
+
+
+def test_all_runs_are_refused_in_one_sentence(db, tmp_path):
+    (tmp_path / "lake").mkdir()
+    (tmp_path / "lake" / "manifest.json").write_text("[]")
+    for given, words in [
+        ((), "Name a run"),
+        (("--all",), "add --to parquet"),
+        (("0012", "--all", "--to", "parquet"), "does not use"),
+        (("--all", "--to", "parquet", "-o", tmp_path / "lake"), "is not a manifest"),
+    ]:
+        code, _, err = call("export", *given, "--db", db)
+        assert code != 0
+        assert words in " ".join(err.split())
 
 
 def test_export_refuses_in_one_sentence(db, tmp_path):

@@ -163,6 +163,26 @@ def test_other_settings_are_refused_by_name_and_nothing_is_written(parts, tmp_pa
         assert sorted(one.n_traces for one in coverage(store)) == [3, 9]
 
 
+@pytest.mark.parametrize(
+    ("lacking", "change"),
+    [
+        ("problems", "update traces set problem_id = 'none' where problem_id like '%9'"),
+        ("probes", "delete from probes where k = 0"),
+        ("tokens", "delete from tokens where token_index = 1"),
+    ],
+)
+def test_rows_without_what_they_refer_to_are_refused(parts, lacking, change, tmp_path):
+    """A file that was changed while its foreign keys were off: of its traces none is brought in pieces."""
+    files, whole = parts
+    shutil.copy(files[1], tmp_path / "torn.db")
+    with closing(sqlite3.connect(tmp_path / "torn.db")) as conn, conn:
+        conn.execute(change)
+    with pytest.raises(LocalentError, match=rf"torn\.db has \w+ without their {lacking}"):
+        merge([files[0], tmp_path / "torn.db"], tmp_path / "all.db")
+    merge(files, tmp_path / "all.db")
+    assert tables(tmp_path / "all.db") == tables(whole)
+
+
 def test_runs_that_one_file_holds_together_belong_together(tmp_path):
     made(tmp_path / "two.db", n_runs=2, n_problems=5)
     merge([tmp_path / "two.db"], tmp_path / "all.db")
