@@ -38,7 +38,7 @@ MISTAKES = {
     "short text": ("compare M M --text SHORT", "The text has 10 tokens, one chunk takes 512: use a longer text or"),
     "adapter": ("score M TEXT --lora LORA", "is an adapter of another model than tiny-llama.gguf: it is for qwen2"),
     "no run": ("score M abcdef --keep", "No file 'abcdef': name a text file, conversations in JSONL, or a run"),
-    "runs": ("compare abcdef abcdee", "Without one, name runs of the database (--db)."),
+    "runs": ("compare abcdef abcdee", "Runs of the database (--db) need none."),
     "bits": ("quantize M --bits 0.5", "got --bits 0.5: choose between, or name a QUANT."),
 }
 
