@@ -285,13 +285,13 @@ def _gain_sentence(s: Summary, answers: Answers, unit: str) -> str:
     p = f"{_p(verdict.p_holm)} after Holm's rule over {verdict.n_family} claims"
     if verdict.verdict == SUPPORTED:
         return f"The reasoning gathers information about the true answer: {both}, {p}."
-    if later := _later_sentence(s.judgement.verdicts.get(GAIN_RISES_POOLED.key), unit):
-        return later
     if verdict.is_smaller and verdict.effect.below(-verdict.smallest) and end.below(-verdict.smallest):
         return f"The reasoning leads away from the true answer: {both}, {p}."
     if verdict.is_smaller:
         least = f"{verdict.smallest * UNITS[unit]:.2g} {unit}"
         return f"Over a trace the reasoning gathers less than {least} about the true answer: {size} by its end, {p}."
+    if later := _later_sentence(s.judgement.verdicts.get(GAIN_RISES_POOLED.key), unit):
+        return later
     told = f"No clear evidence that the reasoning gathers information about the true answer: {size} by its end"
     return f"{told}." if verdict.p_holm is None else f"{told}, {p}."
 

@@ -70,7 +70,7 @@ step  right  answer entropy       wrong  answer entropy      p(true)   no answer
 Only 8 wrong traces, of 8 problems: too few to say what tells right from wrong
   (10 problems with each are needed).
 The reasoning gathers information about the true answer: 1.45 nats [1.00, 1.81]
-  by its end, 0.91 [0.57, 1.21] half-way, p = 0.001 after Holm's rule over 10
+  by its end, 0.91 [0.57, 1.21] half-way, p = 0.001 after Holm's rule over 11
   claims.
 
 [ ]: 95 % interval, clustered by problem. AUROC: how often a wrong trace scores
@@ -227,9 +227,20 @@ def test_a_signal_that_holms_rule_does_not_pass_tells_nothing(seen):
 )
 def test_the_gain_sentence_says_the_verdict(seen, verdict, words):
     verdicts = dict(seen.judgement.verdicts)
-    verdicts["gain_rises"] = replace(verdicts["gain_rises"], verdict=verdict)
+    for key in ("gain_rises", "gain_rises_pooled"):
+        verdicts[key] = replace(verdicts[key], verdict=verdict)
     judged = replace(seen.judgement, verdicts=verdicts)
     assert words in " ".join(terminal.reading(replace(seen, judgement=judged)))
+
+
+def test_the_reader_who_keeps_the_start_in_mind_speaks_where_the_other_leaves_it_open(seen):
+    verdicts = dict(seen.judgement.verdicts)
+    verdicts["gain_rises"] = replace(verdicts["gain_rises"], verdict=claims.UNDECIDED)
+    verdicts["gain_rises_pooled"] = replace(verdicts["gain_rises_pooled"], verdict=claims.SUPPORTED)
+    judged = replace(seen.judgement, verdicts=verdicts)
+    words = " ".join(terminal.reading(replace(seen, judgement=judged)))
+    assert "keeps the question's own answers in mind: 0.91 nats [0.80, 1.01]" in words
+    assert "No clear evidence" not in words
 
 
 def test_information_that_is_lost_is_said_to_be_lost(seen):
