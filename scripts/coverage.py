@@ -30,8 +30,8 @@ In 400 other runs, the wider quantile for few problems (intervals._wide_z) raise
 10 % wrong, from 87.0 to 90.8; plain percentiles have 84.8.
 
 Of the null worlds, 200 runs each: any claim supported in at most 3.5 % (steps and tokens), mostly in none, a single
-one in at most 2.5 %; where variants are not known as such, 9.5 and 25 %. The reader who keeps the start in mind is not
-in these figures: by itself, uncorrected, supported in none, and in 4.5 % where the leader is drawn anew at each step.
+one in at most 2.5 %; where variants are not known as such, 9.5 and 25 %. The pooled gain is not in these figures: by
+itself, uncorrected, it is supported in none of them.
 A signal by itself is called beyond length, or beyond the question, in 200 runs each: 4.0 % (steps alone, linear), 3.0
 (U-shaped), 2.0 and 3.5 (tokens), 4.0 (both), 2.0 (difficulty alone), 1.0 (difficulty and steps); 100 where it is so.
 Likewise: 1.0 where tokens decide and entropy follows the steps, 1.5 (heavy-tailed lengths), 4.0 (two values), 3.5 (a

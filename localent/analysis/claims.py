@@ -15,7 +15,7 @@ that vanishes within questions "explained by the question": see held.py.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from localent.analysis import held
@@ -91,7 +91,7 @@ CALIBRATION = Claim("calibration", "calibration: raw ln p(true answer), rise", "
 LEADER_RISES = Claim("leader_rises", "accuracy of the leading answer rises", "share", FLIPS)
 GAIN_BY_HALF = Claim("gain_by_half", "gain by half of the steps", "nats", FLIPS)
 P_TRUE_RISES = Claim("p_true_rises", "raw probability of the true answer, rise", "share", NONE)
-GAIN_RISES_POOLED = Claim("gain_rises_pooled", "gain rises, start kept in mind", "nats a trace", FLIPS)
+GAIN_RISES_POOLED = Claim("gain_rises_pooled", "information gain rises, pooled", "nats a trace", FLIPS)
 GAIN_RISES_ROLLOUTS = Claim("gain_rises_rollouts", "information gain rises, by rollouts", "nats a trace", FLIPS)
 EXCEEDS_ALL = Claim("exceeds_controls", "exceeds every control", "nats", FLIPS)
 EXCEEDS_ALL_HALF = Claim("exceeds_controls_half", "exceeds every control, t = 0.5", "nats", FLIPS)
@@ -178,6 +178,14 @@ def decide(effect: Estimate, unit: str, rules: Rules = DEFAULT_RULES) -> str:
 def smaller_than(size: float, unit: str) -> str:
     """ "smaller than 0.1 nats a trace"."""
     return f"{SMALLER} {size:g}{OF_UNIT.get(unit, f' {unit}')}"
+
+
+def on_gain(found: Mapping[str, Verdict]) -> Verdict | None:
+    """The verdict, by key, on information gained: the pooled one where it supports what the other leaves open."""
+    first, pooled = found.get(GAIN_RISES.key), found.get(GAIN_RISES_POOLED.key)
+    if first and pooled and first.verdict == UNDECIDED and pooled.verdict == SUPPORTED:
+        return pooled
+    return first
 
 
 def undecided(v: Verdict, why: str) -> Verdict:

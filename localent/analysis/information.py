@@ -38,7 +38,7 @@ class Reader:
 
 
 CAUTIOUS = Reader()  # two noisy readings of one distribution are worth more than one: that counts for nothing
-POOLING = Reader(pools=True)  # to be compared with a control, which gains as much by averaging alone
+POOLING = Reader(pools=True)  # gains by averaging alone, too: to be compared with a control, or with an earlier prefix
 OPTIMIST = Reader(pools=True, has_seen=True)  # gains more than there is: what it does not gain is not there
 
 

@@ -92,7 +92,7 @@ def _information(s: Sample) -> Iterator[Verdict]:
         s,
         lambda reader: slope(after_start(gains(reader)), p.position),
         POOLING,
-        "from the first step on",
+        "each distribution pooled with the start's; from the first step on",
     )
     yield _read(
         claims.GAIN_BY_HALF, s, lambda reader: p.half_way(gains(reader)), CAUTIOUS, "traces of two steps or more"
@@ -107,9 +107,10 @@ def _information(s: Sample) -> Iterator[Verdict]:
 
 
 def after_start(gains: Array) -> Array:
-    """Gains of a reader who pools, (n, K_max + 1), without the start, NaN there.
+    """Pooled gains (n, K_max + 1) without the start, NaN there.
 
-    Two noisy readings are worth more than one, but as much after each step: alone, that cannot rise from the first on.
+    The mean of two noisy distributions is worth more than one of them, but no more after the last step than after the
+    first: a rise from the first step on is information.
     """
     found = gains.copy()
     found[:, 0] = np.nan
@@ -156,7 +157,7 @@ def unless_missed(v: Verdict, by_optimist: Callable[[], Array], problems: Array,
         return replace(v, p_smaller=max(v.p_smaller, sign_flip_p(most, problems, v.smallest) or 0.0))
     if bound.value is None:
         return undecided(v, "too little was read to call it small")
-    return undecided(v, f"a reader that keeps the start's answers in mind gains up to {bound.value:.2f} {v.unit}")
+    return undecided(v, f"pooled with the start's distribution it is up to {bound.value:.2f} {v.unit}")
 
 
 def _of_means(claim: Claim, s: Sample, values: Array, note: str = "") -> Verdict:

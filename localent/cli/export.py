@@ -75,6 +75,7 @@ def command(
     """
     from localent.store import open_db
     from localent.store.export import export, export_all
+    from localent.store.inspect_log import part_of_name
 
     if source.all_:
         refuse_unused("--all", "run", "tables")
@@ -87,7 +88,7 @@ def command(
             found = export_all(store, output or Path(f"{source.db.stem}-parquet"), bar.add)
         else:
             run_id = store.run(run).run_id
-            found = export(store, run_id, output or Path(run_id), to, tables=tables, report=bar.add)
+            found = export(store, run_id, output or Path(part_of_name(run_id)), to, tables=tables, report=bar.add)
     rows = [(str(one.path), one.n_rows, one.path.stat().st_size) for one in found]
     print_table(["file", "rows", "bytes"], rows, "json" if json_ else None, max_width=None)
     if sum(one.n_formulas for one in found):

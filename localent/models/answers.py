@@ -33,7 +33,7 @@ def guard_client(hub: str) -> None:
     client.headers["Accept-Encoding"] = "identity"  # what is packed may become a thousand times as large
     if not any(getattr(hook, "hub", None) == hub for hook in client.event_hooks["request"]):
         kept = {kind: [h for h in hooks if not hasattr(h, "hub")] for kind, hooks in client.event_hooks.items()}
-        kept["request"].append(_for(hub, check_question))
+        kept["request"].append(_for(hub, check_request))
         kept["response"].append(_for(hub, check_answer))
         client.event_hooks = kept
 
@@ -56,8 +56,8 @@ def at_most(n_bytes: int) -> Iterator[None]:
         _most.reset(before)
 
 
-def check_question(hub: str, request: Any) -> None:  # of the HTTP client that huggingface_hub uses, which changes
-    """Give every question a time limit, and the user's token to the hub alone, wherever its answers point."""
+def check_request(hub: str, request: Any) -> None:  # of the HTTP client that huggingface_hub uses, which changes
+    """Give every request a time limit, and the user's token to the hub alone, wherever its answers point."""
     limits = request.extensions.get("timeout") or {}
     kinds = ("connect", "read", "write", "pool")
     given = {kind: limits.get(kind) for kind in kinds}
@@ -80,7 +80,9 @@ def check_answer(hub: str, response: Any) -> None:
                 " nothing was written; look at HF_ENDPOINT."
             )
     if heads.get("Content-Encoding", "identity").lower() not in ("", "identity"):
-        raise LocalentError(f"{host} sends packed data that nobody asked for: nothing was kept; look at HF_ENDPOINT.")
+        raise LocalentError(
+            f"{host} sends compressed data, which was not asked for: nothing was kept; look at HF_ENDPOINT."
+        )
     if any(int(number[-9:]) > WAIT_S or len(number) > 9 for number in _waits(response)):
         raise LocalentError(f"{host} asks to wait for longer than {WAIT_S} s: try again later.")
     response.iter_raw = _ending(response.iter_raw, host)

@@ -246,14 +246,17 @@ def _listed(source: Source) -> list[str]:
 
 
 def _list_files(source: Source) -> list[str]:
-    """File names of a repository, of its first MOST_FILES: a listing may go on for ever."""
+    """File names of a repository. Raises LocalentError past MOST_FILES: a listing may go on for ever."""
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
     guard_client(_host())
     api = HfApi(endpoint=endpoint(), token=_token())
-    entries = api.list_repo_tree(source.repo, recursive=True, revision=source.revision)
-    return [entry.path for entry in islice(entries, MOST_FILES) if isinstance(entry, RepoFile)]
+    tree = api.list_repo_tree(source.repo, recursive=True, revision=source.revision)
+    entries = list(islice(tree, MOST_FILES + 1))
+    if len(entries) > MOST_FILES:
+        raise LocalentError(f"{source.repo} lists more than {MOST_FILES:,} files: download the file you want yourself.")
+    return [entry.path for entry in entries if isinstance(entry, RepoFile)]
 
 
 def _is_first_part(name: str, wanted: str) -> bool:

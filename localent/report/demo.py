@@ -114,6 +114,13 @@ def verdict_on(one: Claim, judged: Study, s: Subject) -> Verdict:
     return next(v for task, v in judged.verdicts if (task, v.subject, v.key) == (s.task, s.model, one.key))
 
 
+def _on_gain(judged: Study, s: Subject) -> str:
+    found = {v.key: v for task, v in judged.verdicts if (task, v.subject) == (s.task, s.model)}
+    verdict = claims.on_gain(found)
+    assert verdict is not None  # every subject of a study was probed
+    return verdict.verdict
+
+
 def stage_sentences(judged: Study) -> list[str]:
     """The verdicts on information gain, in words."""
     tasks = dict.fromkeys(s.task for s in judged.subjects)
@@ -122,7 +129,7 @@ def stage_sentences(judged: Study) -> list[str]:
 
 def _gain_sentences(judged: Study, task: str) -> Iterator[str]:
     subjects = [s for s in judged.subjects if s.task == task]
-    rises = [f"{short_name(s.model)} {verdict_on(claims.GAIN_RISES, judged, s).verdict}" for s in subjects]
+    rises = [f"{short_name(s.model)} {_on_gain(judged, s)}" for s in subjects]
     yield f"On {task}, the reasoning gathers information about the true answer: {', '.join(rises)}."
     trained = [v for of, v in judged.verdicts if of == task and v.key == claims.TRAINING.key]
     steps = [f"{' -> '.join(map(short_name, v.subject.split(' -> ')))} {v.verdict}" for v in trained]

@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 
-from localent.analysis.claims import GAIN_RISES, GAIN_RISES_POOLED, SUPPORTED, Verdict
+from localent.analysis.claims import GAIN_RISES_POOLED, SUPPORTED, on_gain
 from localent.analysis.curves import ByClass, Curve
 from localent.analysis.held import LENGTH, QUESTION
 from localent.analysis.information import RECALIBRATED
@@ -272,17 +272,24 @@ def _left(r: Reading) -> dict[str, str]:
     return {"length": number(as_auroc(r, r.length.left), 1, 2), "question": number(as_auroc(r, r.question.left), 1, 2)}
 
 
+POOLED = (
+    "Pooled with the answer distribution before the first step, the reasoning gathers information about the true answer"
+)
+
+
 def _gain_sentence(s: Summary, answers: Answers, unit: str) -> str:
     """The verdict on the gain, over all traces, so that nothing is selected on the outcome."""
     end = answers.gain_end
     if answers.every_step and len(answers.p_true_along.at) == 1:
         return "No trace reasons before its answer: the answer is read after the question alone."
-    verdict = None if s.judgement is None else s.judgement.verdicts.get(GAIN_RISES.key)
-    if not end.known or s.judgement is None or verdict is None:
+    verdict = None if s.judgement is None else on_gain(s.judgement.verdicts)
+    if not end.known or verdict is None:
         return ""
     size, half = _in_unit(end, unit), _in_words(answers.gain_half, UNITS[unit])
     both = f"{size} by its end, {half} half-way"
     p = f"{_p(verdict.p_holm)} after Holm's rule over {verdict.n_family} claims"
+    if verdict.key == GAIN_RISES_POOLED.key:
+        return f"{POOLED}: {_in_unit(verdict.effect, unit)} per trace, from its first step on, {p}."
     if verdict.verdict == SUPPORTED:
         return f"The reasoning gathers information about the true answer: {both}, {p}."
     if verdict.is_smaller and verdict.effect.below(-verdict.smallest) and end.below(-verdict.smallest):
@@ -290,21 +297,8 @@ def _gain_sentence(s: Summary, answers: Answers, unit: str) -> str:
     if verdict.is_smaller:
         least = f"{verdict.smallest * UNITS[unit]:.2g} {unit}"
         return f"Over a trace the reasoning gathers less than {least} about the true answer: {size} by its end, {p}."
-    if later := _later_sentence(s.judgement.verdicts.get(GAIN_RISES_POOLED.key), unit):
-        return later
     told = f"No clear evidence that the reasoning gathers information about the true answer: {size} by its end"
     return f"{told}." if verdict.p_holm is None else f"{told}, {p}."
-
-
-def _later_sentence(verdict: Verdict | None, unit: str) -> str:
-    """The verdict of a reader who keeps the start in mind, where it is supported."""
-    if verdict is None or verdict.verdict != SUPPORTED:
-        return ""
-    size, p = _in_unit(verdict.effect, unit), _p(verdict.p_holm)
-    return (
-        "From its first step to its last the reasoning gathers information about the true answer, for a reader who"
-        f" keeps the question's own answers in mind: {size}, {p} after Holm's rule over {verdict.n_family} claims."
-    )
 
 
 def _care_sentence(s: Summary) -> str:

@@ -20,19 +20,20 @@ from localent.errors import LocalentError, UsageError
 from localent.store import describe, inspect_log, manifest
 from localent.store.connect import explained
 from localent.store.db import Database
+from localent.store.inspect_log import part_of_name
 
 FORMATS = ("parquet", "csv", "jsonl", "inspect")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet computes a text that begins so
 CHUNK = 20_000  # rows
 SOURCES = {  # file -> relation, and how it is known which run a row belongs to
-    "traces": ("trace_summary", "run_id = ?"),
-    "texts": ("traces", "run_id = ?"),
-    "problems": ("problems", "(task, problem_id) in (select task, problem_id from traces where run_id = ?)"),
-    "steps": ("steps", "trace_id in (select trace_id from traces where run_id = ?)"),
-    "tokens": ("tokens", "trace_id in (select trace_id from traces where run_id = ?)"),
-    "alternatives": ("alternatives", "trace_id in (select trace_id from traces where run_id = ?)"),
-    "probes": ("step_entropy", "run_id = ?"),
-    "answers": ("answers", "trace_id in (select trace_id from traces where run_id = ?)"),
+    "traces": ("trace_summary", "run_id = ?1"),
+    "texts": ("traces", "run_id = ?1"),
+    "problems": ("problems", "(task, problem_id) in (select task, problem_id from traces where run_id = ?1)"),
+    "steps": ("steps", "trace_id in (select trace_id from traces where run_id = ?1)"),
+    "tokens": ("tokens", "trace_id in (select trace_id from traces where run_id = ?1)"),
+    "alternatives": ("alternatives", "trace_id in (select trace_id from traces where run_id = ?1)"),
+    "probes": ("step_entropy", "run_id = ?1"),
+    "answers": ("answers", "trace_id in (select trace_id from traces where run_id = ?1)"),
 }
 RUN_ID = describe.Column("", "run_id", "text", "", "the run")
 COMPUTED = {"leader_true": "integer"}  # types of columns that views compute: the first rows may all be null
@@ -81,10 +82,11 @@ def export_all(db: Database, folder: Path, report: Count = lambda n: None) -> li
     """
     write, found = writer_of("parquet"), list[Written]()
     with written_to(folder), explained(db.path):
+        manifest.read(folder)  # refused before anything is written
+        for name in SOURCES:
+            (folder / name).mkdir(exist_ok=True)
         for run_id in [row["run_id"] for row in db.runs()]:
-            for name in SOURCES:
-                (folder / name).mkdir(exist_ok=True)
-            files = {name: folder / name / f"{run_id}.parquet" for name in SOURCES}
+            files = {name: folder / name / f"{part_of_name(run_id)}.parquet" for name in SOURCES}
             new = {name: one(db, run_id, name, path, write, report, named=True) for name, path in files.items()}
             manifest.add(folder, db, run_id, {name: (one.path, one.n_rows) for name, one in new.items()})
             found += new.values()
@@ -108,7 +110,7 @@ def one(
     relation, where = SOURCES[name]
     columns, first = describe.columns(db, relation), ""
     if named and "run_id" not in db.schema[relation]:
-        columns, first = [RUN_ID, *columns], f"'{run_id}' as run_id, "
+        columns, first = [RUN_ID, *columns], "?1 as run_id, "
     cursor = db.conn.execute(f"select {first}{relation}.* from {relation} where {where}", (run_id,))
     counts, formulas = list[int](), list[int]()
     chunks = counted(cursor, counts, report)

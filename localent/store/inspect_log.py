@@ -34,13 +34,17 @@ TRACES = """select s.*, t.text, t.extraction_method, t.extraction_problem, t.n_p
 
 
 def name_of(db: Database, run_id: str) -> str:
-    """The file's name, as Inspect's viewer expects it: time of the first session, task, run.
-
-    A database of somebody else may hold anything there: what is no letter, digit or "-" becomes a "-".
-    """
+    """The file's name, as Inspect's viewer expects it: time of the first session, task, run."""
     run = _summary(db, run_id)
-    parts = (str(run["started"])[:19], str(run["task"])[:MOST_CHARS], run_id[:MOST_CHARS])
-    return "_".join(re.sub(r"[^A-Za-z0-9-]", "-", part) for part in parts) + ".json"
+    return "_".join(map(part_of_name, (str(run["started"])[:19], str(run["task"]), run_id))) + ".json"
+
+
+def part_of_name(text: str) -> str:
+    """A text of a database as a part of a file's name: at most MOST_CHARS letters, digits and "-".
+
+    A database of somebody else may hold anything, also a path out of the folder.
+    """
+    return re.sub(r"[^A-Za-z0-9-]", "-", text[:MOST_CHARS])
 
 
 def write(db: Database, run_id: str, path: Path, report: Callable[[int], object] = lambda n: None) -> int:

@@ -94,7 +94,7 @@ def redrawn(accuracy, rng, n=200):
 
 
 def supported_later(accuracy, n_runs=40):
-    """How often the claim of a reader who keeps the start in mind is supported, after Holm's rule."""
+    """How often the claim of a rise, pooled with the start, is supported, after Holm's rule."""
     n = 0
     for seed in range(n_runs):
         p = redrawn(accuracy, np.random.default_rng(seed))

@@ -233,13 +233,14 @@ def test_the_gain_sentence_says_the_verdict(seen, verdict, words):
     assert words in " ".join(terminal.reading(replace(seen, judgement=judged)))
 
 
-def test_the_reader_who_keeps_the_start_in_mind_speaks_where_the_other_leaves_it_open(seen):
+def test_the_pooled_verdict_is_told_where_it_supports_what_the_other_leaves_open(seen):
     verdicts = dict(seen.judgement.verdicts)
     verdicts["gain_rises"] = replace(verdicts["gain_rises"], verdict=claims.UNDECIDED)
     verdicts["gain_rises_pooled"] = replace(verdicts["gain_rises_pooled"], verdict=claims.SUPPORTED)
     judged = replace(seen.judgement, verdicts=verdicts)
     words = " ".join(terminal.reading(replace(seen, judgement=judged)))
-    assert "keeps the question's own answers in mind: 0.91 nats [0.80, 1.01]" in words
+    assert "Pooled with the answer distribution before the first step" in words
+    assert "true answer: 0.91 nats [0.80, 1.01] per trace, from its first step on" in words
     assert "No clear evidence" not in words
 
 

@@ -317,3 +317,24 @@ def test_a_log_is_written_into_its_folder_whatever_a_database_holds(db, tmp_path
     code, _, err = call("export", "0012", "--to", "inspect", "-o", tmp_path / "a" / "b", "--db", path)
     assert code == 0, err
     assert len(list((tmp_path / "a" / "b").iterdir())) == 1
+
+
+@pytest.mark.parametrize("named", ["../../evil", "x' as run_id, 'y"])
+def test_a_run_of_any_name_is_written_into_its_folder(tmp_path, monkeypatch, named):
+    """The id of a run names files and stands in every row, also where somebody else chose it."""
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path, folder = tmp_path / "foreign.db", tmp_path / "a" / "b"
+    made(path, n_runs=1, n_problems=2)
+    with closing(sqlite3.connect(path)) as conn, conn:
+        conn.execute("pragma foreign_keys = off")
+        for table in ("runs", "traces", "sessions"):
+            conn.execute(f"update {table} set run_id = ?", (named,))
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    for command in (("--all", "--to", "parquet", "-o", "lake"), (named, "--to", "csv")):
+        code, _, err = call("export", *command, "--db", path)
+        assert code == 0, err
+    assert [one.name for one in tmp_path.iterdir() if one.name != "a" and not one.name.startswith("foreign")] == []
+    assert [one.name for one in folder.parent.iterdir()] == ["b"]
+    (tokens,) = (folder / "lake" / "tokens").iterdir()
+    assert set(parquet.read_table(tokens)["run_id"].to_pylist()) == {named}
