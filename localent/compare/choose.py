@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,22 +19,22 @@ from localent.analysis import sequential
 from localent.analysis.intervals import Estimate
 from localent.analysis.sequential import Standing
 from localent.compare import chunks, stored
-from localent.compare.models import differences, loaded, models_of, placed, usable
-from localent.compare.on_traces import RunTraces, compare_run, texts_of_run
+from localent.compare.models import InMemory, differences, models_of, placed, usable
+from localent.compare.on_traces import RunTraces, compare_free, texts_of_run
 from localent.compare.plan import DEFAULT, Plan, Source
 from localent.compare.positions import Positions, joined
-from localent.compare.result import Candidate, Comparison, Views, assemble
-from localent.compare.scoring import Pass, figures
+from localent.compare.result import Comparison, Views, assemble
+from localent.compare.scoring import Pass, figures, noise_floor, score_all
 from localent.compare.text import Text, digest_of
 from localent.errors import LocalentError, UsageError
 from localent.files.header import read_header
 from localent.files.opening import real
 from localent.models.disk import needed_bytes
-from localent.records import Problem, Speed
+from localent.records import Problem
 from localent.runs import session
 from localent.runs.passages import plain_text
 from localent.runs.progress import SILENT, Listener, ignore
-from localent.runs.session import Loaded, ModelFile
+from localent.runs.session import ModelFile
 from localent.runs.settings import DEFAULTS, Settings
 
 CTX = 4096  # tokens of context that the memory must hold, unless asked otherwise
@@ -178,46 +177,44 @@ class _Looking:
 
     def choice(self) -> Choice:
         """Read portions of text until the order is clear, then let those in front run free."""
-        with loaded(self.files, _settings(self.plan), self.plan) as ready:
+        with InMemory(self.files, _settings(self.plan), self.plan) as ready:
             source, texts, found, standing = self.read(ready)
-            speeds = Pass(texts, self.plan, self.listener.report).speeds(ready)
-        done = self.compared(source, texts, found, speeds)
-        if isinstance(self.on, OnTask):
-            done = self.with_answers(done, standing, len(texts), self.on)
+            whole = Pass(texts, self.plan, self.listener.report)
+            floor, speeds = noise_floor(ready[0], whole), whole.speeds(ready)
+        cut = source.kind == "text"
+        forced = [figures(floor, 0, texts, cut=cut)]
+        forced += [figures(found, i, texts, cut=cut) for i in range(len(self.files) - 1)]
+        free = self.free(source, standing, len(texts))
+        views = [replace(v, forced=f, speed=s) for v, f, s in zip(free, forced, speeds, strict=True)]
+        done = self.compared(source, texts, found, views)
         file = self.files[1 + standing.leader]
         return Choice(file.spelled, file.header.model.file, (), done, standing, len(texts), self.on.n)
 
-    def read(self, ready: Sequence[Loaded]) -> tuple[Source, list[Text], Positions, Standing]:
+    def read(self, ready: InMemory) -> tuple[Source, list[Text], Positions, Standing]:
         """The texts read, their positions, and the order at the last look."""
         at, texts, found = sequential.looks(self.on.n), list[Text](), list[Positions]()
+        unfloored = replace(self.plan, noise=False)
         portions = self.of_text(ready) if isinstance(self.on, OnText) else self.of_task(ready, self.on)
         for n, level in zip(at, sequential.levels(at), strict=True):
             source, wanted = portions(n)
             if new := wanted[len(texts) :]:
-                found.append(self.scored(ready, new))
+                found.append(score_all(ready, Pass(new, unfloored, self.listener.report))[0])
                 texts += new
             standing = sequential.standing(sums(joined(found), len(ready) - 1), level)
             if standing.decided or len(wanted) < n:
                 break
         return source, texts, joined(found), standing
 
-    def scored(self, ready: Sequence[Loaded], texts: Sequence[Text]) -> Positions:
-        """Every scored position of these texts under all files."""
-        whole = Pass(texts, self.plan, self.listener.report)
-        with ExitStack() as stack:
-            scorers = [stack.enter_context(whole.scorer(one)) for one in ready]
-            return whole.score(scorers[0], scorers[1:], "teacher forcing")
-
-    def of_text(self, ready: Sequence[Loaded]) -> Callable[[int], Portion]:
+    def of_text(self, ready: InMemory) -> Callable[[int], Portion]:
         """The first n chunks of the text."""
         assert isinstance(self.on, OnText)
         vocab, content, name = ready[0].weights.vocab, plain_text(self.on.path), self.on.path.name
         texts = chunks.texts_of(chunks.chunks_of(content, vocab, self.plan.ctx, self.on.n), vocab.bos)
         return lambda n: (Source("text", name, digest_of(texts[:n])), texts[:n])
 
-    def of_task(self, ready: Sequence[Loaded], on: OnTask) -> Callable[[int], Portion]:
+    def of_task(self, ready: InMemory, on: OnTask) -> Callable[[int], Portion]:
         """The reference's traces of the first n problems, made as they are asked for."""
-        vocab, path = ready[0].weights.vocab, str(self.files[0].path)
+        vocab, path = ready[0].weights.vocab, self.files[0].spelled
 
         def made(n: int) -> Portion:
             heard = replace(self.listener, note=ignore)
@@ -228,29 +225,29 @@ class _Looking:
 
         return made
 
-    def compared(self, source: Source, texts: Sequence[Text], found: Positions, speeds: Sequence[Speed]) -> Comparison:
+    def free(self, source: Source, at: Standing, n: int) -> list[Views]:
+        """On a task, the answers of the files that may be the closest, beside the reference's; nothing of the others."""
+        found = [Views(None)] * len(self.files)
+        if not isinstance(self.on, OnTask):
+            return found
+        front = [0, 1 + at.leader, *(1 + i for i in at.open)]
+        names = [self.files[i].spelled for i in front]
+        traces = RunTraces(run_id=source.name, task=self.on.task, n=n)
+        ran = compare_free(names, traces, db=self.db, plan=self.plan, listener=self.listener)
+        for i, seen in zip(front, ran, strict=True):
+            found[i] = seen if self.on.graded else without_truth(seen)
+        return found
+
+    def compared(self, source: Source, texts: Sequence[Text], found: Positions, views: Sequence[Views]) -> Comparison:
         """The figures of all files on what was read, stored."""
-        plan, cut = replace(self.plan, free=False, noise=False), source.kind == "text"
-        forced = [None, *(figures(found, i, texts, cut=cut) for i in range(len(self.files) - 1))]
-        views = [Views(seen, speed=speed) for seen, speed in zip(forced, speeds, strict=True)]
+        plan = replace(self.plan, free=False, noise=False)
         done = assemble(models_of(self.files), views, source, len(texts), plan)
         done = replace(done, warnings=differences(models_of(self.files)))
         stored.write(self.db, done, found, texts, plan)
         return done
 
-    def with_answers(self, done: Comparison, at: Standing, n: int, on: OnTask) -> Comparison:
-        """The same with the answers of the files that may be the closest, beside the reference's."""
-        front = [at.leader, *at.open]
-        paths = [str(file.path) for file in (self.files[0], *(self.files[1 + i] for i in front))]
-        traces = RunTraces(run_id=done.source_name, task=on.task, n=n)
-        ran = compare_run(paths, traces, db=self.db, plan=self.plan, listener=self.listener)
-        seen = {one.model.sha256: one if on.graded else without_truth(one) for one in ran.candidates}
-        return replace(
-            done, candidates=tuple(seen.get(one.model.sha256, one) for one in done.candidates), noise=ran.noise
-        )
 
-
-def without_truth(one: Candidate) -> Candidate:
+def without_truth(one: Views) -> Views:
     """The same, with nothing said about right and wrong: the true answers are not known."""
     if one.free is None:
         return one

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 
 from localent.compare.compatible import check_same_tokens, common_size
@@ -65,13 +65,53 @@ def with_cache(settings: Settings, plan: Plan, i: int) -> Settings:
     return replace(settings, cache_type_k=cache.k, cache_type_v=cache.v)
 
 
-@contextmanager
-def loaded(files: Sequence[ModelFile], settings: Settings, plan: Plan) -> Iterator[list[Loaded]]:
-    """All models, each file with its weights in memory once. settings: with the layers that `placed` chose."""
-    with ExitStack() as stack:
-        weights: dict[str, Loaded] = {}
-        for file in files:
-            if file.spelled not in weights:
-                weights[file.spelled] = stack.enter_context(session.loaded(file, settings))
-        ready = [replace(weights[file.spelled], file=file) for file in files]
-        yield [replace(one, settings=with_cache(one.settings, plan, i)) for i, one in enumerate(ready)]
+class InMemory:
+    """The models of a comparison, the reference first, with the weights of two in memory at most.
+
+    The reference stays; a candidate stays until another one is asked for, so close what was opened of it before that.
+    A file that comes several times, with other caches, is in memory once.
+    """
+
+    def __init__(self, files: Sequence[ModelFile], settings: Settings, plan: Plan) -> None:
+        """settings: with the layers that `placed` chose."""
+        self._files, self._settings, self._plan = files, settings, plan
+        self._staying, self._passing = ExitStack(), ExitStack()
+        self._stay, self._pass = dict[str, Loaded](), dict[str, Loaded]()
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __getitem__(self, i: int) -> Loaded:
+        """The i-th model, 0 being the reference. Raises IndexError beyond the last."""
+        file = self._files[i]
+        ready = self._ready(file, stays=file.spelled == self._files[0].spelled)
+        return replace(ready, file=file, settings=with_cache(ready.settings, self._plan, i))
+
+    @property
+    def fit_together(self) -> bool:
+        """True if there are two files at most, so that all models can be used at a time."""
+        return len({file.spelled for file in self._files}) <= 2
+
+    def together(self) -> list[Loaded]:
+        """All models at a time, however many they are."""
+        for file in self._files:
+            self._ready(file, stays=True)
+        return [self[i] for i in range(len(self))]
+
+    def _ready(self, file: ModelFile, *, stays: bool) -> Loaded:
+        name = file.spelled
+        if known := self._stay.get(name) or self._pass.get(name):
+            return known
+        if stays:
+            self._stay[name] = self._staying.enter_context(session.loaded(file, self._settings))
+            return self._stay[name]
+        self._passing.close()  # the candidate before
+        self._pass = {name: self._passing.enter_context(session.loaded(file, self._settings))}
+        return self._pass[name]
+
+    def __enter__(self) -> InMemory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._passing.close()
+        self._staying.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from localent.compare import chunks, stored
-from localent.compare.models import differences, loaded, models_of, placed, repeated, usable
+from localent.compare.models import InMemory, differences, models_of, placed, repeated, usable
 from localent.compare.plan import DEFAULT, Plan, Source
-from localent.compare.positions import Fed, Positions, part
+from localent.compare.positions import Fed, Positions, beside, part
 from localent.compare.result import Comparison, Part, Views, assemble
 from localent.compare.scoring import OnRows, Pass, figures, score_all
 from localent.compare.text import Text, digest_of
@@ -47,7 +47,7 @@ def compare_text(
     if write_base and [passage.form for passage in passages] != [PLAIN]:
         raise UsageError("--write-kld-base takes one plain text: llama-perplexity reads nothing else.")
     plan = placed(files, plan)
-    with loaded(files, _settings(plan), plan) as ready:
+    with InMemory(files, _settings(plan), plan) as ready:
         parts = [_texts(passage, ready[0], plan, alone=len(passages) == 1) for passage in passages]
         texts = [text for part in parts for text in part]
         whole = Pass(texts, plan, report)
@@ -112,18 +112,23 @@ def compare_base(
     _refuse_other_vocabulary(base, models)
     base = replace(base, tokens=base.tokens[: plan.limit])
     plan = placed(files, replace(plan, ctx=base.n_ctx, noise=False))
-    with ExitStack() as stack:
-        ready = stack.enter_context(loaded(files, _settings(plan), plan))
+    with InMemory(files, _settings(plan), plan) as ready:
         texts = chunks.texts_of(base.tokens, ready[0].weights.vocab.bos)
         whole = Pass(texts, plan, report)
-        scorers = [stack.enter_context(whole.scorer(one)) for one in ready]
         speeds = whole.speeds(ready)
-        found = whole.score(chunks.BaseScorer(base), scorers, "base file and models", normalised=True)
+        found = beside([_with_base(base, ready[i], whole) for i in range(len(ready))])
     forced = [figures(found, i, texts, cut=True, stored=True) for i in range(len(models))]
     views = [Views(None), *(Views(seen, speed=speed) for seen, speed in zip(forced, speeds, strict=True))]
     done = _assembled([None, *models], views, Source("base file", base_file.name, digest_of(texts)), texts, plan)
     stored.write(db, done, found, texts, plan)
     return done
+
+
+def _with_base(base: kld_base.Base, candidate: Loaded, whole: Pass) -> Positions:
+    """Every scored position under one candidate, the reference being read from its file."""
+    stage = f"base file and {candidate.file.path.name}"
+    with whole.scorer(candidate) as scorer:
+        return whole.score(chunks.BaseScorer(base), [scorer], stage, normalised=True)
 
 
 def _settings(plan: Plan) -> Settings:

@@ -13,7 +13,7 @@ from localent.analysis.pairs import free_running as figures_of_pairs
 from localent.analysis.prefixes import Trajectory, trajectory
 from localent.compare import free_running, prefixes, stored
 from localent.compare.free_running import Key, ProfiledTrace
-from localent.compare.models import differences, loaded, models_of, placed, repeated, usable, with_cache
+from localent.compare.models import InMemory, differences, models_of, placed, repeated, usable, with_cache
 from localent.compare.plan import DEFAULT, Plan, Source, comparison_id
 from localent.compare.prefixes import Given
 from localent.compare.result import Candidate, Comparison, Views, assemble
@@ -112,6 +112,16 @@ def make_part(
         for file, chosen, name in work.free(outcome.run_id):
             work.run_free(file, replace(chosen, shard=settings.shard), name)
     return outcome
+
+
+def compare_free(
+    models: Sequence[str], on: RunTraces, *, db: str | Path, plan: Plan = DEFAULT, listener: Listener = SILENT
+) -> list[Views]:
+    """Let each model work on the problems of these traces by itself, beside those of the first, the reference.
+
+    Returns the views of the reference in other lanes, empty without a noise floor; then those of each candidate.
+    """
+    return _work(models, on, db, plan, listener).free_runs()
 
 
 def _work(models: Sequence[str], on: RunTraces, db: str | Path, plan: Plan, listener: Listener) -> _Work:
@@ -218,7 +228,7 @@ class _Work:
     def compare(self) -> Comparison:
         """All views of all models, stored."""
         free = self.free_runs() if self.plan.free else [Views(None)] * len(self.files)
-        with loaded(self.files, replace(self.settings, gpu_layers=self.plan.gpu_layers), self.plan) as models:
+        with InMemory(self.files, replace(self.settings, gpu_layers=self.plan.gpu_layers), self.plan) as models:
             given = self.given(models[0].weights.vocab)
             texts = self.texts(given)
             whole = Pass(texts, self.plan, self.listener.report)
@@ -330,10 +340,10 @@ class _Work:
         known = all(g.question.grammar is not None for g in given) and any(g.trace.probes for g in given)
         return self.plan.free and known
 
-    def trajectories(self, models: Sequence[Loaded], given: Sequence[Given]) -> list[Trajectory | None]:
+    def trajectories(self, models: InMemory, given: Sequence[Given]) -> list[Trajectory | None]:
         """The reference's stored probes against its own, made again; then each candidate against the reference."""
-        names = ["reference", *(one.file.path.name for one in models[1:])]
-        reference, *others = (self.probes(*one, given) for one in zip(models, names, strict=True))
+        names = ["reference", *(file.path.name for file in self.files[1:])]
+        reference, *others = (self.probes(models[i], name, given) for i, name in enumerate(names))
         known = [g.trace.own_probes for g in given]
         own = self.plan.noise and self.is_references
         same = own and all(len(a) == len(b) for a, b in zip(known, reference, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
@@ -90,6 +90,11 @@ def joined(parts: Sequence[Positions]) -> Positions:
         reference=columns([part.reference for part in parts]),
         candidates=tuple(columns(same) for same in zip(*(part.candidates for part in parts), strict=True)),
     )
+
+
+def beside(parts: Sequence[Positions]) -> Positions:
+    """The candidates of several passes over the same texts, as if all had been read in one pass."""
+    return replace(parts[0], candidates=tuple(columns for part in parts for columns in part.candidates))
 
 
 class Meters:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
 from localent.analysis import divergence
 from localent.analysis.divergence import TeacherForced
 from localent.compare import noise, teacher_forcing
+from localent.compare.models import InMemory
 from localent.compare.plan import Plan
 from localent.compare.positions import Fed, Positions
 from localent.compare.teacher_forcing import Feeding
@@ -45,9 +47,9 @@ class Pass:
         n = self.plan.n_vocab
         return scorer if n is None or n == scorer.n_vocab else Cut(scorer, n)
 
-    def speeds(self, models: Sequence[Loaded]) -> list[Speed]:
+    def speeds(self, models: InMemory | Sequence[Loaded]) -> list[Speed]:
         """The speed of each model with the plan's threads."""
-        return [self._speed(model, i, len(models)) for i, model in enumerate(models)]
+        return [self._speed(models[i], i, len(models)) for i in range(len(models))]
 
     def _speed(self, model: Loaded, i: int, n: int) -> Speed:
         self.report(Progress(i, n, name="measuring speed", unit="file"))
@@ -67,17 +69,32 @@ class Pass:
         on_rows: OnRows = ignore,
     ) -> Positions:
         """Every scored position of the texts. stage: its name in reports; the rest as in teacher_forcing."""
-        total, done = sum(len(text.tokens) - 1 for text in self.texts), 0
+        return teacher_forcing.score(
+            self.texts, reference, others, self._feeding(stage, normalised=normalised, on_rows=on_rows)
+        )
+
+    def score_in_turn(self, models: InMemory, on_rows: OnRows) -> Positions:
+        """The same with one candidate in memory at a time."""
+        openers = [partial(self._opened, models, i) for i in range(1, len(models))]
+        how = self._feeding("teacher forcing", len(openers), on_rows=on_rows)
+        with self.scorer(models[0]) as reference:
+            return teacher_forcing.score_in_turn(self.texts, reference, openers, how)
+
+    def _opened(self, models: InMemory, i: int) -> Scorer:
+        return self.scorer(models[i])
+
+    def _feeding(self, stage: str, n_times: int = 1, *, normalised: bool = False, on_rows: OnRows) -> Feeding:
+        """How texts are fed, each n_times, with progress under the name of the stage."""
+        total, done = n_times * sum(len(text.tokens) - 1 for text in self.texts), 0
 
         def tell(n: int) -> None:
             nonlocal done
             done += n
             self.report(Progress(min(done, total), total, name=stage, unit="tok"))
 
-        feeding = Feeding(
+        return Feeding(
             chunk=self.plan.chunk, n_threads=self.n_threads, normalised=normalised, on_rows=on_rows, report=tell
         )
-        return teacher_forcing.score(self.texts, reference, others, feeding)
 
 
 class Cut(Scorer):
@@ -100,18 +117,30 @@ class Cut(Scorer):
         self.scorer.close()
 
 
-def score_all(loaded: Sequence[Loaded], whole: Pass, on_rows: OnRows = ignore) -> tuple[Positions, Positions | None]:
+def score_all(models: InMemory, whole: Pass, on_rows: OnRows = ignore) -> tuple[Positions, Positions | None]:
     """(all texts under all models, a few texts under the reference fed in two ways); the latter with a noise floor."""
+    found = _scored(models, whole, on_rows)
+    return found, noise_floor(models[0], whole) if whole.plan.noise else None
+
+
+def _scored(models: InMemory, whole: Pass, on_rows: OnRows) -> Positions:
+    """One candidate at a time, but for texts so long that their rows cannot be kept for the next one."""
+    n_vocab = whole.plan.n_vocab or models[0].weights.vocab.n_tokens
+    longest = max(text.n_rows for text in whole.texts)
+    if not models.fit_together and longest <= teacher_forcing.rows_kept(n_vocab):
+        return whole.score_in_turn(models, on_rows)
     with ExitStack() as stack:
-        scorers = [stack.enter_context(whole.scorer(model)) for model in loaded]
-        found = whole.score(scorers[0], scorers[1:], "teacher forcing", on_rows=on_rows)
-        if not whole.plan.noise:
-            return found, None
-        again = stack.enter_context(whole.scorer(loaded[0]))
-        longest = min(whole.plan.chunk, max(len(text.tokens) - 1 for text in whole.texts))  # the last token is not fed
+        scorers = [stack.enter_context(whole.scorer(model)) for model in models.together()]
+        return whole.score(scorers[0], scorers[1:], "teacher forcing", on_rows=on_rows)
+
+
+def noise_floor(reference: Loaded, whole: Pass) -> Positions:
+    """A few texts under the reference, fed as above and in shorter pieces."""
+    longest = min(whole.plan.chunk, max(len(text.tokens) - 1 for text in whole.texts))  # the last token is not fed
+    few = Pass(noise.sample(whole.texts), whole.plan, whole.report)
+    with whole.scorer(reference) as one, whole.scorer(reference) as again:
         other = noise.Rechunked(again, max(1, longest // NOISE_CHUNK))
-        few = Pass(noise.sample(whole.texts), whole.plan, whole.report)
-        return found, few.score(scorers[0], [other], "noise floor")
+        return few.score(one, [other], "noise floor")
 
 
 def figures(found: Positions, i: int, texts: Sequence[Text], *, cut: bool, stored: bool = False) -> TeacherForced:

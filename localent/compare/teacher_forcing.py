@@ -1,20 +1,26 @@
 """Teacher forcing: the same token ids through a reference and its candidates, compared position by position.
 
-No logits are kept: a piece of text goes through every model, its rows are compared in the engines' buffers, and each
-position leaves a few numbers. The reference's row is computed once for all candidates.
+A piece of text goes through every model, its rows are compared in the engines' buffers, and each position leaves a few
+numbers. The reference's row is computed once for all candidates. Candidates that take turns, since memory has no room
+for all, read a block of texts each, for which the reference's rows are kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 
-from localent.compare.positions import Fed, Meters, Positions, Read
+import numpy as np
+
+from localent.compare.positions import Fed, Meters, Positions, Read, beside, joined
 from localent.compare.text import Text
-from localent.engine import Scorer
+from localent.engine import Rows, Scorer
 from localent.errors import BrokenLogitsError, LocalentError
 from localent.runs.progress import ignore
+
+KEPT = 512 * 2**20  # bytes of the reference's rows that are kept for candidates that take turns
+Opener = Callable[[], AbstractContextManager[Scorer]]  # opens a scorer, whose model is in memory until it is closed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +51,77 @@ def score(texts: Sequence[Text], reference: Scorer, candidates: Sequence[Scorer]
                     found.enter(done, (index, i, text.tokens[i]), seen)
                     done += 1
     return found
+
+
+def score_in_turn(texts: Sequence[Text], reference: Scorer, candidates: Sequence[Opener], how: Feeding) -> Positions:
+    """The same as `score`, bit for bit, with one candidate open at a time.
+
+    how.report hears every token once for each candidate. Raises as `score` does.
+    """
+    return joined([_block(block, reference, candidates, how) for block in blocks(texts, reference.n_vocab)])
+
+
+def _block(texts: Sequence[Text], reference: Scorer, candidates: Sequence[Opener], how: Feeding) -> Positions:
+    kept, found = Kept(reference), list[Positions]()
+    for opened in candidates:
+        with opened() as candidate:
+            found.append(score(texts, kept, [candidate], how))
+        kept, how = kept.again(), replace(how, on_rows=ignore)
+    return beside(found)
+
+
+def blocks(texts: Sequence[Text], n_vocab: int) -> Iterator[Sequence[Text]]:
+    """The texts in their order, so many at a time that their rows can be kept, but at least one."""
+    first, n_rows, most = 0, 0, rows_kept(n_vocab)
+    for i, text in enumerate(texts):
+        if i > first and n_rows + text.n_rows > most:
+            yield texts[first:i]
+            first, n_rows = i, 0
+        n_rows += text.n_rows
+    yield texts[first:]
+
+
+def rows_kept(n_vocab: int) -> int:
+    """The number of rows of logits that can be kept."""
+    return KEPT // (n_vocab * np.dtype(np.float32).itemsize)
+
+
+class Kept(Scorer):
+    """A scorer that keeps the rows that it gives, and `again` gives them without the model."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self.scorer, self.n_vocab, self.name, self.can_keep = scorer, scorer.n_vocab, scorer.name, scorer.can_keep
+        self.rows: list[Rows] = []  # of every call that asked for some
+
+    def keep(self, n_tokens: int) -> None:
+        self.scorer.keep(n_tokens)
+
+    def feed(self, tokens: Sequence[int], n_rows: int) -> Rows:
+        rows = np.array(self.scorer.feed(tokens, n_rows))  # a copy: the next call overwrites them
+        if n_rows:
+            self.rows.append(rows)
+        return rows
+
+    def again(self) -> Kept:
+        """A scorer that gives the same rows for the same texts."""
+        return _Again(self)
+
+    def close(self) -> None:
+        self.scorer.close()
+
+
+class _Again(Kept):
+    """The rows that were kept, in their order."""
+
+    def __init__(self, kept: Kept) -> None:
+        super().__init__(kept.scorer)
+        self.rows, self._next = kept.rows, iter(kept.rows)
+
+    def keep(self, n_tokens: int) -> None:
+        pass
+
+    def feed(self, tokens: Sequence[int], n_rows: int) -> Rows:
+        return next(self._next) if n_rows else np.empty((0, self.n_vocab), np.float32)
 
 
 def _read(text: Text, piece: Piece, scorers: Sequence[Scorer], meters: Meters, how: Feeding) -> list[Read]:

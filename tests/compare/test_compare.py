@@ -4,8 +4,9 @@ import dataclasses
 import json
 import math
 import re
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -36,6 +37,7 @@ from localent.compare import (
     teacher_forcing,
     verdict,
 )
+from localent.compare.models import InMemory, usable
 from localent.compare.positions import MEASURES, SIDE
 from localent.compare.scoring import Pass
 from localent.compare.teacher_forcing import Feeding
@@ -50,6 +52,8 @@ from localent.measure.divergence import PairMeter, kl
 from localent.measure.entropy import log_softmax
 from localent.records import Speed, Step
 from localent.report.compare import CELL, _figure, render
+from localent.runs import session
+from localent.runs.settings import Settings
 from localent.store import open_db
 
 GOLDEN = Path(__file__).parents[1] / "data" / "perplexity"
@@ -118,6 +122,78 @@ def test_the_reference_is_fed_once_however_many_candidates():
     teacher_forcing.score(texts, alone, [Fake()], Feeding(chunk=4, n_threads=1))
     teacher_forcing.score(texts, shared, [Fake(), Fake(), Fake()], Feeding(chunk=4, n_threads=1))
     assert shared.fed == alone.fed
+
+
+@pytest.mark.parametrize("n_kept", [1, 8, 11, 1000])
+@pytest.mark.parametrize("forgetful", [None, 0, 1, 2])
+def test_candidates_in_turn_give_every_bit_that_they_give_together(monkeypatch, n_kept, forgetful):
+    monkeypatch.setattr(teacher_forcing, "KEPT", n_kept * 16 * 4)
+    texts = [Text([1, 2, 3, *range(3, n), 9], first=3, n_shared=3, problem=str(n)) for n in (5, 9, 4, 13, 6)]
+    scorers = [Fake(), Fake(salt=0.1), Fake(salt=0.3), Fake(salt=0.2)]
+    if forgetful is not None:
+        scorers[forgetful].can_keep = False
+    reference, *candidates = scorers
+    how, seen, now = Feeding(chunk=4, n_threads=1), {True: [], False: []}, []
+    together = teacher_forcing.score(texts, reference, candidates, replace(how, on_rows=noting(seen[False])))
+
+    @contextmanager
+    def opened(one):
+        assert not now  # no other is open
+        now.append(one)
+        yield one
+        now.clear()
+
+    openers = [partial(opened, one) for one in candidates]
+    before, n_fed = len(reference.fed), []
+    told = replace(how, on_rows=noting(seen[True]), report=n_fed.append)
+    in_turn = teacher_forcing.score_in_turn(texts, reference, openers, told)
+    for name in ("text", "position", "token_id"):
+        assert (getattr(together, name) == getattr(in_turn, name)).all()
+    for a, b in zip((together.reference, *together.candidates), (in_turn.reference, *in_turn.candidates), strict=True):
+        assert a.keys() == b.keys()
+        assert all(np.array_equal(a[name], b[name]) for name in a)
+    assert np.array_equal(np.concatenate(seen[True]), np.concatenate(seen[False]))
+    n_blocks = len(list(teacher_forcing.blocks(texts, 16)))
+    assert n_blocks == {1: 5, 8: 4, 11: 3, 1000: 1}[n_kept]
+    assert sum(map(len, reference.fed[before:])) <= sum(len(text.tokens) - 1 for text in texts)  # once, not thrice
+    assert sum(n_fed) >= len(candidates) * sum(text.n_rows for text in texts)
+
+
+def noting(rows):
+    return lambda fed: rows.append(np.array(fed))
+
+
+def test_two_models_are_in_memory_at_a_time_unless_all_are_asked_for(quants, monkeypatch):
+    alive, most = [], []
+    load = session.loaded
+
+    @contextmanager
+    def counted(file, settings):
+        with load(file, settings) as ready:
+            alive.append(file.spelled)
+            most.append(len(alive))
+            yield ready
+            alive.remove(file.spelled)
+
+    monkeypatch.setattr(session, "loaded", counted)
+    files = usable([str(MODEL), *quants, str(MODEL)])
+    with InMemory(files, Settings(threads=1), PLAN) as models:
+        assert not models.fit_together
+        for i in (0, 1, 2, 1, 3):
+            assert models[i].file is files[i]
+            assert models[0].weights is models[3].weights
+        assert most == [1, 2, 2, 2]
+        assert [one.file for one in models.together()] == files
+        assert sorted(alive) == sorted({file.spelled for file in files})
+    assert alive == []
+
+
+def test_many_candidates_on_a_text_equal_each_by_itself(quants, monkeypatch):
+    monkeypatch.setattr(teacher_forcing, "KEPT", 100 * 4 * identity.identify(MODEL).model.n_vocab)
+    both = compare_text([str(MODEL), *quants], TEXT, plan=PLAN)
+    for one, quant in zip(both.candidates, quants, strict=True):
+        (alone,) = compare_text([str(MODEL), quant], TEXT, plan=PLAN).candidates
+        assert [f.value for f in one.forced.figures] == [f.value for f in alone.forced.figures]
 
 
 def test_a_recurrent_model_is_fed_its_shared_prompt_again_in_the_same_pieces():
@@ -316,15 +392,27 @@ def test_the_noise_floor_sees_enough_positions_of_texts_from_all_over():
     assert len(noise.sample(long)) == 20
 
 
+class TwoFakes(list):
+    """Two models in memory, which are fakes."""
+
+    fit_together = True
+
+    def __init__(self):
+        super().__init__([SimpleNamespace(weights=SimpleNamespace(vocab=SimpleNamespace(n_tokens=16)))] * 2)
+
+    def together(self):
+        return self
+
+
 @pytest.mark.parametrize("n_ctx", [4, 16, 43, 130, 512])
 def test_the_noise_floor_is_fed_in_other_pieces_however_short_the_texts(monkeypatch, n_ctx):
     """A third of a call of 128 is 42 tokens: a text that is shorter would be one call both times, and without noise."""
     made = []
     monkeypatch.setattr(scoring.Pass, "scorer", lambda *_: nullcontext(made.append(Fake()) or made[-1]))
     texts = [Text([(i + j) % 16 for j in range(n_ctx)], first=n_ctx // 2, problem=str(i)) for i in range(2)]
-    _, floor = scoring.score_all([None, None], Pass(texts, Plan(threads=1), lambda progress: None))
-    reference, _, again = made
-    in_floor = reference.fed[len(reference.fed) // 2 :]
+    _, floor = scoring.score_all(TwoFakes(), Pass(texts, Plan(threads=1), lambda progress: None))
+    _, _, reference, again = made
+    in_floor = reference.fed
     assert sum(map(len, in_floor)) == sum(map(len, again.fed)) == 2 * (n_ctx - 1)
     assert max(map(len, again.fed)) * 2 < max(map(len, in_floor))
     assert len(floor) == sum(text.n_rows for text in texts)
