@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -14,7 +14,7 @@ from localent.analysis.family import caveat
 from localent.analysis.folds import FOLDS, folds
 from localent.analysis.intervals import DEFAULT, SEED, Estimate, Resampling, estimate, problem_index, resample, wilson
 from localent.analysis.metrics import Array, Names, Statistic, mean_of
-from localent.analysis.probability_maps import FITS, ISOTONIC, TITLES, ProbabilityMap, fitted
+from localent.analysis.probability_maps import ISOTONIC, LEVEL, PLATT, TITLES, ProbabilityMap, fitted
 from localent.analysis.recorded import Recorded, Traces
 from localent.analysis.trace_signals import ROLLOUTS, SAMPLES, Score, read
 from localent.errors import LocalentError, UsageError
@@ -23,6 +23,7 @@ LEAST = 10  # problems with a right trace, and with a wrong one, below which not
 N_RESAMPLES, N_CHANCE = 200, 400  # of the interval of the map; of the calibration error of a perfect map
 N_PLACES = 101  # of the signal, at which the interval of the map is kept
 BASE, CHOSEN = "share of right traces", "calibrated"
+MAPS = (PLATT, ISOTONIC)  # of a signal
 Way = tuple[int, str]  # index of a signal, method of its map
 
 
@@ -77,7 +78,7 @@ class Calibration:
     @property
     def helps(self) -> bool:
         """True if the map is better than the share of right traces alone, by the interval of the difference."""
-        return self.judged[-1].gain.above(0)
+        return self.map.method != LEVEL and self.judged[-1].gain.above(0)
 
     def at(self, value: float) -> tuple[float, float, float]:
         """(probability of being right, low, high) of a trace with this value of the signal."""
@@ -136,16 +137,19 @@ def fit(
 ) -> Calibration:
     """The map of the best of the signals to right (n,) bool, with problems (n,); every score is known and finite."""
     data = _Data(scores, right, np.asarray(problems), folds(problems))
-    ways = [(i, way) for i in range(len(scores)) for way in ([method] if method else FITS)]
-    i, way = data.best(ways, np.ones(len(right), bool))
-    probs = {name: data.crossed([(i, name)]) for name in FITS} | {CHOSEN: data.crossed(ways)}
+    maps = [(i, way) for i in range(len(scores)) for way in ([method] if method else MAPS)]
+    ways = maps if method or len(scores) == 1 else [*maps, (0, LEVEL)]
+    everything = np.ones(len(right), bool)
+    _, way = data.best(ways, everything)
+    i, shape = data.best(maps, everything)
+    probs = {name: data.crossed([(i, name)]) for name in MAPS} | {CHOSEN: data.crossed(ways)}
     signal = scores[i].signal
     return Calibration(
         run_id="",
         signal=signal.key,
         title=signal.title,
         map=fitted(way, scores[i].values, right),
-        band=data.band(i, way),
+        band=data.band(i, {way, shape}),
         chosen=True,
         n_signals=len(scores),
         n=len(right),
@@ -218,36 +222,61 @@ class _Data:
         return found
 
     def best(self, ways: Sequence[Way], among: Array) -> Way:
-        """The signal and method of the lowest Brier score, cross-fitted by the folds of the traces among."""
-        return ways[0] if len(ways) == 1 else min(ways, key=lambda way: self._brier(way, among))
+        """The way of the lowest Brier score, cross-fitted by the folds of the traces among.
 
-    def _brier(self, way: Way, among: Array) -> float:
-        (i, method), errors = way, list[Array]()
+        A level map, if it is one of the ways, unless the lowest is better by more than the difference's standard error:
+        the lowest of many is low by luck too. After the rule of Breiman and others (1984), Classification and
+        Regression Trees, section 3.4.3.
+        """
+        if len(ways) == 1:
+            return ways[0]
+        errors = {way: self._errors(way, among) for way in ways}
+        lowest = min(ways, key=lambda way: float(errors[way].mean()))
+        level = next((way for way in ways if way[1] == LEVEL), lowest)
+        excess = errors[level] - errors[lowest]
+        return level if excess.mean() <= self._standard_error(excess, among) else lowest
+
+    def _errors(self, way: Way, among: Array) -> Array:
+        """The squared error of each trace among, from the map of the other folds."""
+        (i, method), p = way, np.empty(len(self.right))
         values = self.scores[i].values
         for fold in np.unique(self.fold[among]):
             held, others = among & (self.fold == fold), among & (self.fold != fold)
-            p = fitted(method, values[others], self.right[others])(values[held])
-            errors.append((p - self.right[held]) ** 2)
-        return float(np.concatenate(errors).mean())
+            p[held] = fitted(method, values[others], self.right[others])(values[held])
+        return (p[among] - self.right[among]) ** 2
+
+    def _standard_error(self, values: Array, among: Array) -> float:
+        """Of the mean of the values of the traces among, problems being drawn."""
+        index = problem_index(self.problems[among])
+        sums = np.bincount(index, values - values.mean())
+        return float(np.sqrt((sums**2).sum()) / len(values))
 
     def base(self) -> Array:
         """The share of right traces in the other folds: (n,)."""
         return np.array([self.right[self.fold != fold].mean() for fold in range(FOLDS)])[self.fold]
 
-    def band(self, i: int, way: str) -> Band:
+    def band(self, i: int, methods: Set[str]) -> Band:
         """Percentiles of the maps of resampled problems, on the isotonic map's steps at least as wide as Wilson's.
 
-        The percentiles of a step function alone are too narrow (Kosorok, 2008): scripts/coverage_calibration.py.
+        The percentiles of a step function alone are too narrow (Kosorok, 2008): scripts/coverage_calibration.py. Of
+        several methods: wide enough for each, since a level map leaves open how much the signal tells.
         """
-        values, index = self.scores[i].values, problem_index(self.problems)
+        values = self.scores[i].values
         at = np.unique(np.quantile(values, np.linspace(0, 1, N_PLACES)))
-        counts = resample(int(index.max()) + 1, N_RESAMPLES, SEED)
-        drawn = np.array([fitted(way, values, self.right, c[index])(at) for c in counts])
-        low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
-        if way == ISOTONIC:
-            least, most = self._of_steps(fitted(way, values, self.right), values, at)
-            low, high = np.minimum(low, least), np.maximum(high, most)
+        ends = np.array([self._ends(values, method, at) for method in methods])
+        low, high = ends[:, 0].min(axis=0), ends[:, 1].max(axis=0)
         return Band(tuple(at.tolist()), tuple(low.tolist()), tuple(high.tolist()))
+
+    def _ends(self, values: Array, method: str, at: Array) -> Array:
+        """The interval of one map at places of the signal: (2, n_places)."""
+        index = problem_index(self.problems)
+        counts = resample(int(index.max()) + 1, N_RESAMPLES, SEED)
+        drawn = np.array([fitted(method, values, self.right, c[index])(at) for c in counts])
+        low, high = np.quantile(drawn, [0.025, 0.975], axis=0)
+        if method == ISOTONIC:
+            least, most = self._of_steps(fitted(method, values, self.right), values, at)
+            low, high = np.minimum(low, least), np.maximum(high, most)
+        return np.array([low, high])
 
     def _of_steps(self, steps: ProbabilityMap, values: Array, at: Array) -> Array:
         """Wilson's interval of the share of right traces on the step of each place, a problem counted once: (2, n)."""
@@ -269,7 +298,7 @@ def _judged(data: _Data, i: int, probs: dict[str, Array], resampling: Resampling
     yield judge(BASE, data.base(), data, resampling)
     if signal.calibrated:
         yield judge("as the signal states it", 1 - data.scores[i].values, data, resampling)
-    for name in FITS:
+    for name in MAPS:
         yield judge(f"{TITLES[name]} map of it", probs[name], data, resampling)
     yield judge(CHOSEN, probs[CHOSEN], data, resampling)
 

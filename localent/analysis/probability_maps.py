@@ -9,8 +9,8 @@ import numpy as np
 
 from localent.analysis.metrics import Array
 
-ISOTONIC, PLATT = "isotonic", "platt"
-TITLES = {ISOTONIC: "isotonic", PLATT: "Platt"}
+ISOTONIC, PLATT, LEVEL = "isotonic", "platt", "level"
+TITLES = {ISOTONIC: "isotonic", PLATT: "Platt", LEVEL: "level"}
 N_STEPS, SMALL = 100, 1e-10  # Newton's steps at most, and the change of the loss that ends them
 
 
@@ -18,7 +18,7 @@ N_STEPS, SMALL = 100, 1e-10  # Newton's steps at most, and the change of the los
 class ProbabilityMap:
     """A falling function of a signal, linear between its knots, constant beyond them."""
 
-    method: str  # ISOTONIC or PLATT
+    method: str  # ISOTONIC, PLATT or LEVEL
     at: tuple[float, ...]  # knots, rising: values of the signal
     p: tuple[float, ...]  # probability of being right there
 
@@ -72,12 +72,17 @@ def platt(scores: Array, share: Array, weights: Array) -> Array:
     """
     mean = np.average(scores, weights=weights)
     spread = np.sqrt(np.average((scores - mean) ** 2, weights=weights)) or 1.0
-    level = np.average(share, weights=weights)
+    overall = np.average(share, weights=weights)
     x = np.stack([np.ones(len(scores)), (scores - mean) / spread], 1)
-    theta = newton(x, share, weights, np.array([np.log(level / (1 - level)), 0.0]))
+    theta = newton(x, share, weights, np.array([np.log(overall / (1 - overall)), 0.0]))
     if theta[1] >= 0:
-        return np.full(len(scores), level)
+        return np.full(len(scores), overall)
     return 1 / (1 + np.exp(-x @ theta))
+
+
+def level(scores: Array, share: Array, weights: Array) -> Array:
+    """The share of right traces, whatever the scores say: (n,) -> (n,)."""
+    return np.full(len(scores), np.average(share, weights=weights))
 
 
 def newton(x: Array, share: Array, weights: Array, theta: Array, penalty: Array | None = None) -> Array:
@@ -105,4 +110,4 @@ def _loss(x: Array, share: Array, weights: Array, theta: Array, penalty: Array) 
     return float((weights * (np.logaddexp(0, z) - share * z)).sum() + (penalty * theta**2).sum() / 2)
 
 
-FITS: dict[str, Fit] = {ISOTONIC: isotonic, PLATT: platt}
+FITS: dict[str, Fit] = {LEVEL: level, PLATT: platt, ISOTONIC: isotonic}  # the plainest first

@@ -8,12 +8,16 @@ from dataclasses import asdict, dataclass
 from localent.analysis.as_json import plain
 from localent.analysis.calibration import Calibration
 from localent.analysis.folds import FOLDS
-from localent.analysis.probability_maps import TITLES
+from localent.analysis.probability_maps import LEVEL, TITLES
 from localent.records import Trace
 from localent.report.numbers import short
 from localent.report.science import Table, cell
 
 HELPS = "It tells more than the share of right traces alone: Brier score lower by {gain}."
+NOTHING = (
+    "No signal is shown to tell more than the share of right traces alone, so that share is stated for every trace. A"
+    " run with more problems may show more; --signal takes the map of one signal all the same."
+)
 USELESS = (
     "It is not shown to tell more than the share of right traces alone: Brier score lower by {gain}. A run with more"
     " problems may show it."
@@ -28,12 +32,15 @@ NOTES = (
 
 def heading(c: Calibration) -> str:
     """The run, the signal and the form of its map, in one line."""
-    how = f"the best of {c.n_signals} signals" if c.chosen and c.n_signals > 1 else "as asked for"
     left_out = f" ({c.left_out} without an answer or a signal left out)" if c.left_out else ""
-    return (
-        f"Run {c.run_id}: {c.n:,} traces of {c.n_problems:,} problems, {c.n_wrong:,} wrong{left_out}.\n"
-        f"Signal: {c.title}, {how}; {TITLES[c.map.method]} map."
-    )
+    return f"Run {c.run_id}: {c.n:,} traces of {c.n_problems:,} problems, {c.n_wrong:,} wrong{left_out}.\n{_signal(c)}"
+
+
+def _signal(c: Calibration) -> str:
+    if c.map.method == LEVEL:
+        return f"Signal: none of {c.n_signals} is shown to tell anything; the best is {c.title}."
+    how = f"the best of {c.n_signals} signals" if c.chosen and c.n_signals > 1 else "as asked for"
+    return f"Signal: {c.title}, {how}; {TITLES[c.map.method]} map."
 
 
 def judged_table(c: Calibration) -> Table:
@@ -50,8 +57,8 @@ def bins_table(c: Calibration) -> Table:
 
 def sentences(c: Calibration) -> list[str]:
     """The use of the map, and how the figures came about."""
-    verdict = (HELPS if c.helps else USELESS).format(gain=short(c.judged[-1].gain))
-    return [verdict, *NOTES, *c.notes]
+    verdict = NOTHING if c.map.method == LEVEL else HELPS if c.helps else USELESS
+    return [verdict.format(gain=short(c.judged[-1].gain)), *NOTES, *c.notes]
 
 
 def everything(c: Calibration) -> dict[str, object]:
@@ -82,9 +89,16 @@ def belief(c: Calibration, value: float, trace: Trace, task: str) -> Belief:
     if not math.isfinite(value):
         return _silent(c, task, f"The probability of being right is not stated: the trace has no '{c.title}'.")
     p, low, high = c.at(value)
-    beyond = "" if c.map.at[0] <= value <= c.map.at[-1] else ", beyond all that the run has seen"
     said = f"Right with probability {p:.2f} [{low:.2f}, {high:.2f}] on problems like these ({task}, run {c.run_id})"
-    return Belief(c.run_id, task, c.signal, value, p, low, high, f"{said}, by its {c.title}, {value:.3g}{beyond}.")
+    return Belief(c.run_id, task, c.signal, value, p, low, high, f"{said}, {_basis(c, value)}.")
+
+
+def _basis(c: Calibration, value: float) -> str:
+    """What the probability rests on."""
+    if c.map.method == LEVEL:
+        return "whatever the trace: no signal was shown to tell more"
+    beyond = "" if c.map.at[0] <= value <= c.map.at[-1] else ", beyond all that the run has seen"
+    return f"by its {c.title}, {value:.3g}{beyond}"
 
 
 def _silent(c: Calibration, task: str, why: str) -> Belief:

@@ -277,7 +277,7 @@ TABLES_6 = (
     """create table calibrations ( -- a map from one signal of a run's traces to the probability of being right
   run_id text primary key references runs on delete cascade, -- the run that it was fitted on
   signal text not null,                -- key of the signal, as in 'localent signals --json'
-  method text not null,                -- "isotonic" | "platt"
+  method text not null,                -- "isotonic" | "platt" | "level": the share of right traces
   n integer not null,                  -- traces
   n_problems integer not null,         -- problems of these traces
   n_wrong integer not null,            -- wrong ones among the traces

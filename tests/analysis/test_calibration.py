@@ -1,6 +1,7 @@
 """Calibrated probabilities: the maps against other libraries, cross-fitting, planted and null worlds, the database."""
 
 import json
+from types import SimpleNamespace
 
 import coverage_calibration as worlds
 import numpy as np
@@ -14,10 +15,11 @@ from localent.analysis import calibration, load
 from localent.analysis.calibration import CHOSEN, alone, calibrate, fit
 from localent.analysis.folds import folds
 from localent.analysis.intervals import Resampling
-from localent.analysis.probability_maps import FITS, ProbabilityMap, fitted, softened
+from localent.analysis.probability_maps import FITS, LEVEL, ProbabilityMap, fitted, softened
 from localent.analysis.trace_signals import Score, read
 from localent.cli import main
 from localent.errors import LocalentError, UsageError
+from localent.report import calibration as report
 from localent.store import open_db
 
 FAST = Resampling(200)
@@ -99,6 +101,50 @@ def test_the_choice_of_the_signal_is_repeated_within_each_fold():
     assert min(one.brier.value for one in others) < nested.brier.value
     assert nested.name == CHOSEN
     assert not found.helps
+
+
+def noise_signals(n, n_traces, rng):
+    return [Score(worlds.signal(f"{i}"), rng.normal(size=n_traces)) for i in range(n)]
+
+
+def test_where_no_signal_tells_the_share_of_right_traces_is_stated(quick):
+    n_level, n_worlds = 0, 12
+    for rng in np.random.default_rng(8).spawn(n_worlds):
+        right = rng.random(60) < 0.4
+        found = fit(noise_signals(8, 60, rng), right, np.arange(60), resampling=FAST)
+        if found.map.method == LEVEL:
+            n_level += 1
+            share = (right.sum() * (right.sum() + 1) / (right.sum() + 2) + (~right).sum() / ((~right).sum() + 2)) / 60
+            assert found.map.p == pytest.approx([share] * len(found.map.p))
+            assert report.heading(found).endswith(f"none of 8 is shown to tell anything; the best is {found.title}.")
+            assert report.sentences(found)[0].startswith("No signal is shown to tell more")
+    assert n_level >= 4  # a level map is never chosen by the lowest score alone: it would be 0
+
+
+def test_a_signal_that_was_asked_for_or_that_tells_has_a_map_of_its_own(quick):
+    rng = np.random.default_rng(9)
+    noise = noise_signals(3, 60, rng)
+    right = rng.random(60) < 0.4
+    assert fit(noise[:1], right, np.arange(60), resampling=FAST).map.method != LEVEL
+    assert fit(noise, right, np.arange(60), method="platt", resampling=FAST).map.method == "platt"
+    telling = Score(worlds.signal("telling"), rng.normal(size=60) - 3 * right)
+    found = fit([*noise, telling], right, np.arange(60), resampling=FAST)
+    assert (found.signal, found.map.method != LEVEL) == ("telling", True)
+
+
+def test_an_answer_by_a_level_map_says_that_no_signal_told():
+    rng = np.random.default_rng(8)
+    found = next(
+        one
+        for _ in range(20)
+        if (one := fit(noise_signals(8, 60, rng), rng.random(60) < 0.4, np.arange(60), resampling=FAST)).map.method
+        == LEVEL
+    )
+    trace = SimpleNamespace(extraction=SimpleNamespace(value="5"))
+    for value in (-2.0, 0.0, 2.0):
+        said = report.belief(found, value, trace, "gsm8k")
+        assert said.low <= said.p <= said.high
+        assert said.sentence.endswith("whatever the trace: no signal was shown to tell more.")
 
 
 @pytest.fixture
