@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -16,7 +14,7 @@ from localent.cli.arguments import Group, refuse_unused
 from localent.cli.compare import everything
 from localent.cli.drawing import style
 from localent.cli.options import PATH, colour_option
-from localent.cli.output import as_plain, show_summary, summary_of
+from localent.cli.output import as_plain, how_called, show_summary, summary_of
 from localent.cli.progress import Bar
 from localent.cli.run import described
 
@@ -42,16 +40,6 @@ def listening(bar: Bar) -> Listener:
     from localent.runs import Listener
 
     return Listener(bar, bar.say)
-
-
-def how_called() -> str:
-    """The command that runs localent here: its name, or its path where the environment is not active."""
-    if shutil.which("localent"):
-        return "localent"
-    beside = Path(sys.executable).parent
-    if script := shutil.which("localent", path=str(beside)):
-        return os.path.relpath(script)
-    return f"{os.path.relpath(sys.executable)} -m localent"
 
 
 # --- in full --------------------------------------------------------------------------------------------------------

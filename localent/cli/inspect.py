@@ -115,15 +115,19 @@ def _block(names: Sequence[str], facts: Sequence[dict[str, str]], label: int) ->
 
 
 def _differences(found: Sequence[Details]) -> list[str]:
-    """A sentence on each later file beside the first of its label, or else beside the first file."""
-    return [_difference(_counterpart(found[:i], found[i]), found[i]) for i in range(1, len(found))]
+    """A sentence on each later file beside the first of its label, or else beside the first file.
+
+    Nothing on two quants of one tokenizer, whose tensors are of other types as their labels say.
+    """
+    pairs = ((_counterpart(found[:i], found[i]), found[i]) for i in range(1, len(found)))
+    return [sentence for pair in pairs if (sentence := _difference(*pair))]
 
 
 def _counterpart(earlier: Sequence[Details], details: Details) -> Details:
     return next((one for one in earlier if one.model.quant == details.model.quant), earlier[0])
 
 
-def _difference(one: Details, other: Details) -> str:
+def _difference(one: Details, other: Details) -> str | None:
     from localent.files.tensors import differing_tensors
 
     a, b = one.model, other.model
@@ -132,6 +136,8 @@ def _difference(one: Details, other: Details) -> str:
     if a.sha256 == b.sha256:
         return f"{names} are the same file."
     tensors = differing_tensors(Path(a.path), Path(b.path))
+    if tensors is None and a.quant != b.quant and a.tokenizer_sha256 == b.tokenizer_sha256:
+        return None
     what = "their tensors are of other types or shapes"
     if tensors is not None:
         listed = ", ".join(tensors[:3]) + (", ..." if len(tensors) > 3 else "")

@@ -158,3 +158,13 @@ def as_plain(value: object) -> object:
     """A numpy array or scalar as JSON values; a missing number is null."""
     plain = value.tolist()  # type: ignore[attr-defined]
     return [None if item != item else item for item in plain] if isinstance(plain, list) else plain
+
+
+def how_called() -> str:
+    """The command that runs localent here: its name, or its path where the environment is not active."""
+    if shutil.which("localent"):
+        return "localent"
+    beside = Path(sys.executable).parent
+    if script := shutil.which("localent", path=str(beside)):
+        return os.path.relpath(script)
+    return f"{os.path.relpath(sys.executable)} -m localent"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from localent.cli.options import (
     rollouts_option,
     samples_option,
 )
-from localent.cli.output import dump_summary, echo, say, show_summary, summary_of
+from localent.cli.output import dump_summary, echo, how_called, say, show_summary, summary_of
 from localent.cli.progress import Bar
 from localent.cli.settings import (
     effort_options,
@@ -44,6 +45,12 @@ if TYPE_CHECKING:
     from localent.runs import Outcome, Settings
     from localent.runs.clock import Time
     from localent.tasks import Task
+
+NEXT = """
+Next:
+  {localent} show --db {db}           # a trace in colour
+  {localent} report --db {db}         # all of it on one page
+  {localent} signals {run} --db {db}  # what tells right from wrong"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +182,8 @@ def command(
     if not outcome.n_done and settings.shard:
         return
     (dump_summary if json_ else show_summary)(summary_of(db, outcome.run_id))
+    if not json_:
+        echo(NEXT.format(localent=how_called(), db=shlex.quote(str(db)), run=outcome.run_id[:4]), err=True)
     if settings.stop and not settings.shard:
         say(told(db, outcome.run_id, promise), "json" if json_ else None)
 

@@ -226,7 +226,7 @@ class _Looking:
         return made
 
     def free(self, source: Source, at: Standing, n: int) -> list[Views]:
-        """On a task, the answers of the files that may be the closest, beside the reference's; nothing of the others."""
+        """On a task, the answers of the files in front, beside the reference's; nothing of the others."""
         found = [Views(None)] * len(self.files)
         if not isinstance(self.on, OnTask):
             return found

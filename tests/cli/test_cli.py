@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import sqlite3
 import tomllib
 from contextlib import closing
@@ -58,6 +59,10 @@ def test_run_then_ask(cli, tiny, sums):
     assert code == 0
     assert "6 new traces" in err
     assert "accuracy" in out
+    following = err.partition("Next:\n")[2].splitlines()
+    assert [line.split()[1] for line in following] == ["show", "report", "signals"]
+    for line in following:
+        assert cli(*shlex.split(line.partition("#")[0])[1:])[0] == 0
     code, out, _ = cli("sql", "select count(*) as n, sum(n_tokens) as tokens from traces", "--json")
     assert (code, json.loads(out)["n"]) == (0, 6)
     code, out, _ = cli("sql", "select problem_id, correct from trace_summary", "--csv")
@@ -397,19 +402,19 @@ def test_an_installation_brings_the_command(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("where", ["on the path", "beside python", "nowhere"])
-def test_the_demo_names_the_command_that_works_here(where, tmp_path, monkeypatch):
-    from localent.cli import demo
+def test_the_next_lines_name_the_command_that_works_here(where, tmp_path, monkeypatch):
+    from localent.cli import output
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", str(tmp_path / "bin") if where == "on the path" else "")
-    monkeypatch.setattr(demo.sys, "executable", str(tmp_path / "env" / "python"))
+    monkeypatch.setattr(output.sys, "executable", str(tmp_path / "env" / "python"))
     for folder in ("bin", "env"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "localent").touch(0o755)
     if where == "nowhere":
         (tmp_path / "env" / "localent").unlink()
     expected = {"on the path": "localent", "beside python": "env/localent", "nowhere": "env/python -m localent"}
-    assert demo.how_called() == expected[where]
+    assert output.how_called() == expected[where]
 
 
 def test_the_list_of_commands_is_whole_sentences_that_fit_80_columns(cli):
