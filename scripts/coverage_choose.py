@@ -1,6 +1,7 @@
 """Does the rule of `localent choose` keep its error rate? Worlds in which candidates are equal, or differ by little.
 
     python scripts/coverage_choose.py                 # a minute or two
+    python scripts/coverage_choose.py --db FILE       # texts of a real comparison, made with --positions, in any order
 
 Each text has a KLD under every candidate: a heavy-tailed size of the text, shared by all, times the candidate's mean,
 times noise of its own. One looks at 10, 20, 40, 80 and 100 texts, or up to 400, and stops when the leader is told apart
@@ -14,10 +15,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from localent.analysis import sequential
+from localent.store import open_db
 
 
 @dataclass(frozen=True)
@@ -70,10 +73,37 @@ def outcomes(world: World, n_worlds: int, seed: int = 0) -> tuple[float, float, 
     return decided, wrong, same, n
 
 
+def measured(db: Path) -> tuple[list[str], np.ndarray]:
+    """The candidates of a stored comparison, and the KLD of each text under each: -> (n_texts, n_candidates)."""
+    with open_db(db, readonly=True) as store:
+        rows = store.query(
+            "select file, text_index, sum(kld) as kld from divergences join comparisons using (comparison_id) join"
+            " models on models.sha256 = candidate_sha256 group by comparison_id, text_index order by file, text_index"
+        )
+    names = list(dict.fromkeys(str(row["file"]) for row in rows))
+    return names, np.array([row["kld"] for row in rows]).reshape(len(names), -1).T
+
+
+def in_any_order(found: np.ndarray, n_orders: int, seed: int = 0) -> None:
+    """Print how the choice comes out where the same texts are read in other orders."""
+    whole = int(found.mean(axis=0).argmin())
+    rngs = np.random.default_rng(seed).spawn(n_orders)
+    ends = [chosen(found[rng.permutation(len(found))]) for rng in rngs]
+    same = sum(leader == whole for leader, _, _ in ends)
+    decided, read = sum(end for _, _, end in ends), np.mean([n for _, n, _ in ends])
+    print(f"{n_orders} orders of {len(found)} texts: {same} as all texts, {decided} decided, {read:.0f} texts read")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--worlds", type=int, default=2000)
-    n_worlds = parser.parse_args().worlds
+    parser.add_argument("--worlds", type=int, default=2000, help="or orders")
+    parser.add_argument("--db", type=Path)
+    arguments = parser.parse_args()
+    n_worlds = arguments.worlds
+    if arguments.db:
+        names, found = measured(arguments.db)
+        print(", ".join(f"{name} {mean:.4g}" for name, mean in zip(names, found.mean(axis=0), strict=True)))
+        return in_any_order(found, n_worlds)
     for world in [*EQUAL, *ALMOST]:
         decided, wrong, same, n = outcomes(world, n_worlds)
         told = f"{100 * decided:.1f} % decided, {100 * wrong:.1f} % wrongly, {100 * same:.1f} % as all texts"

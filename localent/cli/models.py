@@ -26,7 +26,7 @@ Table = tuple[str, tuple[str, ...], list[Row]]  # label, columns, rows
 
 KNOWN = ("name", "size", "stage", "kind", "default", "licence", "gated", "context", "thinks", "here")
 ALL_KNOWN = (*KNOWN, "family", "quants", "template", "bos", "recommended", "repo", "file", "revision", "of")
-HERE = ("name", "arch", "quant", "params", "bits/weight", "GB", "needs GB", "fits", "chat", "place", "path")
+HERE = ("name", "GB", "quant", "fits", "arch", "params", "bits/weight", "needs GB", "chat", "place", "path")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +144,9 @@ def _here_row(found: Found, seen: Details, room: int | None) -> Row:
     fits = seen.problem or (None if room is None else "yes" if seen.needs_bytes <= room else "no")
     bits = None if seen.bits_per_weight is None else round(seen.bits_per_weight, 2)
     params = f"{seen.n_params / 1e9:.2f}B" if seen.n_params >= 1e8 else f"{seen.n_params / 1e6:.1f}M"
-    sizes = (round(found.n_bytes / 1e9, 3), round(seen.needs_bytes / 1e9, 3))
+    size, needs = round(found.n_bytes / 1e9, 3), round(seen.needs_bytes / 1e9, 3)
     chat = "yes" if seen.has_template else "no"
-    return (found.name, seen.arch, seen.quant, params, bits, *sizes, fits, chat, found.place, str(found.path))
+    return (found.name, size, seen.quant, fits, seen.arch, params, bits, needs, chat, found.place, str(found.path))
 
 
 def _show_one(name: str, form: str | None) -> None:

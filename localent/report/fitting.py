@@ -17,7 +17,7 @@ from localent.report.table import GAP, MAX_WIDTH, are_numeric, cell_text, cut, g
 Grid = Sequence[Sequence[str]]  # the header, then the rows
 
 FIRST_TO_GO = ("kind", "missing", "unit", "test", "sample", "licence", "gated")  # the others go from right to left
-LAST_TO_GO = ("reading", "verdict", "about", "one_row", "what it finds", "value", "here", "path")
+LAST_TO_GO = ("reading", "verdict", "about", "one_row", "what it finds", "value", "here")
 WRAPPED = (
     "claim",
     "verdict",
@@ -28,7 +28,7 @@ WRAPPED = (
     "note",
 )  # sentences: continued on the next line, not cut
 PATHS = ("here", "path", "file")  # cut at their beginning: the end tells more
-LEAST, LEAST_OF = 16, {"claim": 28}  # columns of the terminal that a text keeps
+LEAST, LEAST_OF = 16, {"claim": 28, "name": 60}  # columns of the terminal that a text keeps: a name can be typed
 UNDEFINED = "undefined"  # in a cell, it makes the row one that can be folded
 FOLDED = 3  # from so many such rows on
 SAID_ONCE = 3  # what is the same in so many rows or more
