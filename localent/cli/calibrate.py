@@ -28,7 +28,8 @@ from localent.cli.output import print_table, say, say_above
 def command(run_id: str, signal: str | None, method: str, db: Path, json_: bool) -> None:
     """Turn a signal of a stored RUN into the probability of being right, and store the map. No model is needed.
 
-    Every figure is of problems that neither the map nor the choice of the signal has seen. 'localent ask --calibrated
+    Every figure is of problems that neither the map nor the choice of the signal has seen. Where no signal is better
+    than the share of right traces by a standard error, that share is stated for every trace. 'localent ask --calibrated
     RUN' then says how likely an answer to a question of your own is right. A run has one map: a later one replaces it.
 
     \b
