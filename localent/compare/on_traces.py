@@ -130,7 +130,7 @@ def _work(models: Sequence[str], on: RunTraces, db: str | Path, plan: Plan, list
     with open_db(db, create=False) as store:
         run = store.run(on.run_id)
         traces = _chosen(free_running.traces_of(store, run.run_id), on)
-    return _Work(files, on.task, run, traces, placed(files, plan), db, listener)
+    return _Work(files, on, run, traces, placed(files, plan), db, listener)
 
 
 def passes(plan: Plan, n_models: int) -> float:
@@ -171,7 +171,7 @@ def compare_run(
         traces = _chosen(free_running.traces_of(store, run.run_id), on)
         known = stored.figures_on_run(store, run.run_id, positions=plan.positions)
     plan = plan if plan.caches else _cached_as(plan, run)
-    work = _Work(files, on.task, run, traces, placed(files, plan), db, listener)
+    work = _Work(files, on, run, traces, placed(files, plan), db, listener)
     return (known and work.read_back(known)) or work.compare()
 
 
@@ -208,12 +208,23 @@ class _Work:
     """One comparison on the traces of a run."""
 
     files: Sequence[ModelFile]  # the reference first
-    task: tasks.Task
+    on: RunTraces
     run: Run
     traces: Traces
     plan: Plan
     db: str | Path
     listener: Listener
+
+    @property
+    def task(self) -> tasks.Task:
+        """The task that the traces are of."""
+        return self.on.task
+
+    @property
+    def n_attempts(self) -> int:
+        """The traces that are compared, were all of them there."""
+        samples = self.on.samples or max(s for _, s in self.traces) + 1
+        return samples * len(self.task.first(self.on.n).problems)
 
     @property
     def settings(self) -> Settings:
@@ -306,7 +317,7 @@ class _Work:
         """
         reference, *candidates = self.files
         if self.plan.noise:
-            lanes = self.settings.lanes or 1
+            lanes = min(self.settings.lanes or 1, self.n_attempts)  # no more are used at a time
             other = replace(self.settings, lanes=max(1, lanes // 2) if lanes > 1 else 2, noise_of=own_id)
             yield reference, with_cache(other, self.plan, 0), "reference in other lanes"
         for i, file in enumerate(candidates, 1):
@@ -365,7 +376,7 @@ def texts_of_run(file: ModelFile, on: RunTraces, *, db: str | Path, vocab: Vocab
     with open_db(db, create=False) as store:
         run = store.run(on.run_id)
         traces = _chosen(free_running.traces_of(store, run.run_id), on)
-    work = _Work([file], on.task, run, traces, DEFAULT, db, SILENT)
+    work = _Work([file], on, run, traces, DEFAULT, db, SILENT)
     return work.texts(work.given(vocab))
 
 

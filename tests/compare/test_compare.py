@@ -19,7 +19,7 @@ from click.testing import CliRunner
 from coverage_compare import Series
 from helpers.rows import rows
 
-from localent import tasks
+from localent import runs, tasks
 from localent.analysis import as_json, divergence, neighbours, pairs, prefixes, quantities
 from localent.analysis.pairs import Pair
 from localent.analysis.quantities import Figure
@@ -53,6 +53,7 @@ from localent.measure.entropy import log_softmax
 from localent.records import Speed, Step
 from localent.report.compare import CELL, _figure, render
 from localent.runs import session
+from localent.runs.progress import SILENT
 from localent.runs.settings import Settings
 from localent.store import open_db
 
@@ -928,6 +929,19 @@ def test_a_task_from_the_command_line(tmp_path, bundled, monkeypatch):
     with open_db(db, readonly=True) as store:
         assert len(store.comparisons()) == 3
         assert [store.has_divergences(key) for key in new] == [True]
+
+
+@pytest.mark.parametrize(("lanes", "n", "others"), [(8, 2, 1), (4, 6, 2), (2, 3, 1), (1, 3, 2), (8, 1, 2)])
+def test_the_noise_floor_runs_in_lanes_that_differ_in_what_is_computed_together(tmp_path, bundled, lanes, n, others):
+    """Two attempts in eight lanes are computed together as in four: a floor in four would be without noise."""
+    db, task = tmp_path / "t.db", tasks.load("demo-number")
+    settings = Settings(lanes=lanes, threads=1, max_tokens=2, probe=False)
+    run = runs.run(str(bundled), task.first(n), db=db, settings=settings)
+    work = on_traces._work(
+        [str(bundled)] * 2, on_traces.RunTraces(run_id=run.run_id, task=task, n=n), db, Plan(), SILENT
+    )
+    (_, floor, _), (_, candidate, _) = work.free(run.run_id)
+    assert (floor.lanes, candidate.lanes) == (others, lanes)
 
 
 def test_the_run_of_the_noise_floor_is_labelled_and_left_out_of_reports(tmp_path, bundled):
