@@ -35,7 +35,8 @@ OPERATION = re.compile(
 _PATTERN = r"""
   (?=[-+.\\$€£¥₹\s]{{0,12}}+(?:[\d{vulgar}]|[dtc]?frac|[UACREG])|\b[NMUACREG])  # so all begin: skips other text quickly
   (?:
-  (?:\d{{4}}-\d\d?-\d\d?|\d+/\d+/\d+|\d+\.\d+\.\d[\d.]*|\d+:\d+(?::\d+)*)   # dates, versions, clock times, ratios
+  (?:\d{{4}}-\d\d?-\d\d?|\d+/\d+/\d+|\d+\.\d+\.\d[\d.]*|\d+:\d+(?::\d+)*   # dates, versions, clock times, ratios
+    |\d*+\ ?[{vulgar}]{{2,}}+)
 | (?:(?<![A-Za-z^])|(?<=boxed)|(?<=\\displaystyle)|(?<=\\textstyle))
   (?<![A-Za-z0-9)\]}}]_)(?<!_\{{)(?<!\^\{{)(?<!\d)(?<!\d[.,])
   (?P<sign>(?<![\w)\]}}%])[-+]|{sign})?

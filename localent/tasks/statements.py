@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from localent.records import Choice
@@ -115,7 +115,7 @@ def find_statements(folded: str, kind: Kind, choices: Sequence[Choice]) -> Itera
     The clause of each ends where the next begins, and of more than MOST only the first and the last are read, so that
     the time is linear in the text.
     """
-    markers = list(marker_of(kind.statement).finditer(folded))
+    markers = _markers(folded, kind.statement)
     stops = [marker.start() for marker in markers[1:]] + [len(folded)]
     pairs = list(zip(markers, stops, strict=False))
     for marker, stop in pairs if len(pairs) <= MOST else pairs[: MOST // 2] + pairs[-MOST // 2 :]:
@@ -192,7 +192,12 @@ def is_taken_back(folded: str, one: Statement, other: Statement) -> bool:
 
 def has_marker(folded: str, kind: Kind) -> bool:
     """True if the text begins an answer statement at all, readable or not."""
-    return marker_of(kind.statement).search(folded) is not None
+    return bool(_markers(folded, kind.statement))
+
+
+@lru_cache(maxsize=1)  # asked for twice of a text without an answer
+def _markers(folded: str, cue: str) -> tuple[re.Match[str], ...]:
+    return tuple(marker_of(cue).finditer(folded))
 
 
 @cache

@@ -44,6 +44,8 @@ NUMERIC = tuple(Choice(str(i), c.text) for i, c in enumerate(CHOICES, start=1))
         ("½", "0.5"),
         ("2 1/2", "2.5"),
         ("2½", "2.5"),
+        ("½½", None),
+        ("3½½", None),
         ("\\frac{3}{4}", "0.75"),
         ("2\\dfrac{1}{2}", "2.5"),
         ("2/6", "1/3"),
