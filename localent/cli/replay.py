@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,15 +55,24 @@ def command(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> 
         echo()
         print_table(*risk_coverage_table(found.risk_coverage, COVERAGES), form)
     say([*REPLAY_NOTES, *found.notes, *[STOPPED.format(stop=stop)] * bool(stop)], form)
-    if line := acting(found, db):
-        echo(line, err=machine)  # in one piece, so that it can be copied
+    sentence, line = acting(found, db)
+    if sentence:
+        say([sentence], form)
+    if line:
+        echo(f"  {line}", err=machine)  # in one piece, so that it can be copied
 
 
-def acting(found: Replay, db: Path) -> str:
-    """The line that makes a run act by the best of the rules that can stop a trace while it is written; "": none."""
+def acting(found: Replay, db: Path) -> tuple[str, str]:
+    """The best of the rules that can stop a model while it writes: a sentence, and the line that acts by it."""
+    from localent.report.numbers import short
+
     best = next((row for row in found.outcomes if row.stop), None)
     if best is None:
-        return ""
-    where = "" if str(db) == DEFAULT_DB else f" --db {db}"
+        return "", ""
+    saved = best.tokens_saved_net.value
+    if saved is None or saved <= 0:
+        return "No rule that can stop a model while it writes saves tokens here once its probes are paid.", ""
+    where = "" if str(db) == DEFAULT_DB else f" --db {shlex.quote(str(db))}"
     line = f"localent run MODEL TASK --stop {best.stop} --stop-from {found.run_id}{where}"
-    return f"To stop by the first of these while a model writes:\n  {line}"
+    costs = f"saves {saved:.0%} of the tokens here, probes paid, and changes accuracy by {short(best.change)}"
+    return f"Of the rules that can stop a model while it writes, '{best.policy}' comes first. It {costs}:", line

@@ -30,6 +30,7 @@ WRAPPED = (
 PATHS = ("here", "path", "file")  # cut at their beginning: the end tells more
 LEAST, LEAST_OF = 16, {"claim": 28, "name": 60}  # columns of the terminal that a text keeps: a name can be typed
 UNDEFINED = "undefined"  # in a cell, it makes the row one that can be folded
+NOTHING = "-"  # in a cell: no value
 FOLDED = 3  # from so many such rows on
 SAID_ONCE = 3  # what is the same in so many rows or more
 WORDS = re.compile(r"[^\W\d_]{2}")
@@ -95,7 +96,7 @@ def without_constant(grid: Grid, width: int) -> tuple[list[int], list[str]]:
     kept = [i for i in range(len(head)) if len({row[i] for row in body}) > 1]
     if len(body) < SAID_ONCE or not kept:
         return list(range(len(head))), []
-    said = [f"{name}: {body[0][i]}" for i, name in enumerate(head) if i not in kept and body[0][i]]
+    said = [f"{name}: {body[0][i]}" for i, name in enumerate(head) if i not in kept and body[0][i] not in ("", NOTHING)]
     return kept, textwrap.wrap("; ".join(said), width, break_on_hyphens=False)
 
 

@@ -167,3 +167,10 @@ def test_a_pipe_gets_all_of_it(db, monkeypatch):
     monkeypatch.delenv("COLUMNS", raising=False)
     _, out, _ = call("sql", "select * from trace_summary limit 3", "--db", db)
     assert "Not shown" not in out
+
+
+def test_a_column_without_any_value_is_not_said_above():
+    rows = [[f"policy {i}", "-", "all", "x" * 60] for i in range(4)]
+    found = fitted(["policy", "vs majority", "answered", "note"], rows, 50)
+    assert "answered: all" in found.text
+    assert "majority" not in found.text

@@ -2,12 +2,16 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from helpers import written
 from helpers.runs import call, content, query
 
 from localent import runs, tasks
+from localent.analysis.intervals import Estimate
+from localent.cli.replay import acting
 from localent.errors import UsageError
 from localent.runs import Settings
 from localent.runs.settings import settings_of
@@ -162,7 +166,8 @@ def test_replay_prints_the_line_that_acts(source):
     path, run_id = source
     code, out, _ = call("replay", run_id, "--policy", "certain_leader", "--db", path)
     assert code == 0
-    line = out.partition("while a model writes:\n")[2].strip()
+    assert "'certain leader' comes first. It saves" in " ".join(out.split())
+    (line,) = [line for line in out.splitlines() if line.startswith("  localent run")]
     words = line.replace("MODEL TASK", "abacus-sft demo-number").split()[1:]
     code, out, err = call(*words, "-n", 4, *OPTIONS)
     assert code == 0, err
@@ -244,3 +249,25 @@ def test_votes_that_say_nothing_are_refused(tmp_path):
         code, _, err = call("ask", "abacus-sft", question, *ASKED, *options)
         assert code == 2, err
         assert said in err
+
+
+@pytest.mark.parametrize(
+    ("net", "said"),
+    [
+        (
+            0.185,
+            "'minimum of tokens' comes first. It saves 18% of the tokens here, probes paid",
+        ),
+        (-0.2, "No rule that can stop a model while it writes saves tokens here once its probes are paid."),
+        (None, "No rule that can stop a model while it writes"),
+    ],
+)
+def test_replay_says_what_the_rule_that_it_offers_costs(net, said):
+    row = dict(policy="minimum of tokens", change=Estimate(-0.04, -0.11, 0.0), tokens_saved_net=Estimate(net))
+    cannot = SimpleNamespace(**row | {"stop": "", "policy": "answer convergence"})
+    can = SimpleNamespace(**row, stop="minimum_tokens:150")
+    sentence, line = acting(SimpleNamespace(run_id="0c68", outcomes=(cannot, can)), Path("my runs.db"))
+    assert said in sentence
+    wanted = "localent run MODEL TASK --stop minimum_tokens:150 --stop-from 0c68 --db 'my runs.db'"
+    assert line == (wanted if net == 0.185 else "")
+    assert acting(SimpleNamespace(run_id="0c68", outcomes=(cannot,)), Path("runs.db")) == ("", "")

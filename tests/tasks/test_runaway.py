@@ -5,7 +5,7 @@ import pytest
 from localent import tasks
 from localent.compare.token_classes import OPERATOR, classes_of
 from localent.records import Choice
-from localent.tasks import steps
+from localent.tasks import kinds, steps
 
 N = 100_000
 CHOICES = tuple(Choice(label, text) for label, text in zip("ABC", ("red", "a cat", "12"), strict=True))
@@ -24,6 +24,14 @@ def test_a_long_run_of_one_character_is_read(char):
     tasks.extract(text, tasks.CHOICE, CHOICES)
     tasks.normalise_number(text)
     assert len(classes_of([text.encode(), f"{run}x".encode()], ())) == 2
+
+
+@pytest.mark.parametrize("kind", kinds.KINDS)
+@pytest.mark.parametrize("block", ["*", "_", '"', "'", "(", "[", " ", "{", "$", "**__", "\\text{", "`\n"])
+def test_nothing_but_decoration_is_read_by_every_kind(kind, block):
+    """What opens an answer may be decorated: decoration without an answer is given up in linear time."""
+    text = (block * N)[:N]
+    assert tasks.extract(text, kinds.named(kind), CHOICES).value is None
 
 
 @pytest.mark.parametrize("char", "=*+-")

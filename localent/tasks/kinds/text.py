@@ -22,6 +22,7 @@ BETWEEN = " | "  # joins the answers that a problem accepts; no normalised answe
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 LONGEST = 12  # words of a text that is an answer as a whole
+WIDEST = 200  # characters of these
 MARKUP = re.compile(r"^[\s*_\"'`$]+|[\s*_\"'`$.!]+$|\\(?:text|boxed|mathrm)\s*(?=\{)")
 
 _WORKED = (
@@ -104,7 +105,7 @@ class TextKind(Kind):
     def last(self, text: str, begin: int, choices: Sequence[Choice]) -> Found | None:
         """The whole text where it is a few words in one line."""
         whole = text[begin:].strip()
-        short = whole and "\n" not in whole and len(whole.split()) <= LONGEST
+        short = len(whole) <= WIDEST and "\n" not in whole and len(whole.split()) <= LONGEST
         value = normalised(whole) if short else ""
         return (
             Found(value, text.index(whole, begin), begin + len(text[begin:].rstrip()), "whole text") if value else None

@@ -14,7 +14,7 @@ from localent.tasks.kinds.word_grammar import WordGrammar
 from localent.tasks.text import Found
 
 VALUES = {"yes": "yes", "no": "no", "true": "yes", "false": "no"}
-OPENING = r"[\s*_\"'`(\[{$]*(?:\\(?:boxed|text)\s*\{)*[*_\"']*"
+OPENING = r"[\s*_\"'`(\[{$]*+(?:\\(?:boxed|text)\s*\{)*+[*_\"']*+"  # gives nothing back, or it would be quadratic
 WORD = re.compile(rf"{OPENING}(?P<word>yes|no|true|false)\b", re.IGNORECASE)
 OTHER = re.compile(r"[*_\"')\]}]*\s*(?:/|,?\s*or\b)\s*[\"'(]*(?:yes|no|true|false)\b", re.IGNORECASE)
 ALONE = re.compile(r"[*_\"')\]}]*\s*(?:[.,;:!\u2013\u2014-]|$)")
