@@ -69,10 +69,9 @@ def acting(found: Replay, db: Path) -> tuple[str, str]:
     best = next((row for row in found.outcomes if row.stop), None)
     if best is None:
         return "", ""
-    saved = best.tokens_saved_net.value
-    if saved is None or saved <= 0:
-        return "No rule that can stop a model while it writes saves tokens here once its probes are paid.", ""
     where = "" if str(db) == DEFAULT_DB else f" --db {shlex.quote(str(db))}"
     line = f"localent run MODEL TASK --stop {best.stop} --stop-from {found.run_id}{where}"
-    costs = f"saves {saved:.0%} of the tokens here, probes paid, and changes accuracy by {short(best.change)}"
-    return f"Of the rules that can stop a model while it writes, '{best.policy}' comes first. It {costs}:", line
+    saved = best.tokens_saved_net.value or 0.0
+    tokens = f"saves {saved:.0%} of the tokens" if saved > 0 else f"takes {-saved:.0%} more tokens than whole traces"
+    costs = f"Here it {tokens}, probes included, and changes accuracy by {short(best.change)}"
+    return f"Of the rules that can stop a model while it writes, '{best.policy}' comes first. {costs}:", line

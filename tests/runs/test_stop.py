@@ -166,7 +166,7 @@ def test_replay_prints_the_line_that_acts(source):
     path, run_id = source
     code, out, _ = call("replay", run_id, "--policy", "certain_leader", "--db", path)
     assert code == 0
-    assert "'certain leader' comes first. It saves" in " ".join(out.split())
+    assert "'certain leader' comes first. Here it" in " ".join(out.split())
     (line,) = [line for line in out.splitlines() if line.startswith("  localent run")]
     words = line.replace("MODEL TASK", "abacus-sft demo-number").split()[1:]
     code, out, err = call(*words, "-n", 4, *OPTIONS)
@@ -254,12 +254,8 @@ def test_votes_that_say_nothing_are_refused(tmp_path):
 @pytest.mark.parametrize(
     ("net", "said"),
     [
-        (
-            0.185,
-            "'minimum of tokens' comes first. It saves 18% of the tokens here, probes paid",
-        ),
-        (-0.2, "No rule that can stop a model while it writes saves tokens here once its probes are paid."),
-        (None, "No rule that can stop a model while it writes"),
+        (0.185, "'minimum of tokens' comes first. Here it saves 18% of the tokens, probes included, and changes"),
+        (-0.2, "Here it takes 20% more tokens than whole traces, probes included, and changes accuracy by -0.040"),
     ],
 )
 def test_replay_says_what_the_rule_that_it_offers_costs(net, said):
@@ -268,6 +264,5 @@ def test_replay_says_what_the_rule_that_it_offers_costs(net, said):
     can = SimpleNamespace(**row, stop="minimum_tokens:150")
     sentence, line = acting(SimpleNamespace(run_id="0c68", outcomes=(cannot, can)), Path("my runs.db"))
     assert said in sentence
-    wanted = "localent run MODEL TASK --stop minimum_tokens:150 --stop-from 0c68 --db 'my runs.db'"
-    assert line == (wanted if net == 0.185 else "")
+    assert line == "localent run MODEL TASK --stop minimum_tokens:150 --stop-from 0c68 --db 'my runs.db'"
     assert acting(SimpleNamespace(run_id="0c68", outcomes=(cannot,)), Path("runs.db")) == ("", "")
