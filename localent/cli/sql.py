@@ -13,7 +13,7 @@ import click
 
 from localent.cli import complete
 from localent.cli.arguments import Finite, refuse_unused
-from localent.cli.options import db_option, format_options
+from localent.cli.options import PATH, db_option, format_options
 from localent.cli.output import print_table
 from localent.errors import UsageError
 
@@ -23,6 +23,7 @@ HEAP = 1 << 30  # bytes that SQLite may take
 @click.command("sql")
 @click.argument("query", required=False, shell_complete=complete.queries)
 @db_option
+@click.option("--lake", type=PATH, help="Ask this folder of Parquet files, made by 'export --all', with DuckDB.")
 @format_options
 @click.option("--queries", is_flag=True, help="List the ready-made queries.")
 @click.option(
@@ -33,7 +34,15 @@ HEAP = 1 << 30  # bytes that SQLite may take
     help="Time limit of a query in seconds.",
 )
 @click.option("--limit", type=click.IntRange(0), help="Maximum number of rows.")
-def command(query: str | None, db: Path, form: str | None, queries: bool, timeout: float, limit: int | None) -> None:
+def command(
+    query: str | None,
+    db: Path,
+    lake: Path | None,
+    form: str | None,
+    queries: bool,
+    timeout: float,
+    limit: int | None,
+) -> None:
     """Ask a database in SQL, read-only, also while a run is writing to it.
 
     QUERY is a statement, the name of a ready-made query, or "-" for stdin. The views trace_summary, step_entropy and
@@ -43,13 +52,20 @@ def command(query: str | None, db: Path, form: str | None, queries: bool, timeou
     localent sql "select correct, avg(mean_entropy) from trace_summary group by 1"
     localent sql "select text, entropy from tokens order by 2 desc limit 20" --csv
     localent sql confident-mistakes
+    localent sql confident-mistakes --lake exported/
     """
     from localent.store import select
     from localent.store.saved_queries import QUERIES
 
     if queries:
-        refuse_unused("--queries", "query", "db", "timeout", "limit")
+        refuse_unused("--queries", "query", "db", "lake", "timeout", "limit")
         print_table(["name", "what it finds"], [(known.name, known.about) for known in QUERIES], form, max_width=None)
+        return
+    if lake:
+        from localent.store import lake as lakes
+
+        refuse_unused("--lake", "db")
+        print_table(*lakes.select(lake, statement(query), limit=limit, timeout_s=timeout), form)
         return
     stuck = partial(end, timeout)
     print_table(*select(db, statement(query), limit=limit, timeout_s=timeout, stuck=stuck, heap=HEAP), form)

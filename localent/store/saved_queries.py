@@ -1,7 +1,8 @@
 """Ready-made statements, known by name: `localent sql --queries` lists them, `localent sql NAME` runs one.
 
 All stay under 200 ms on a million token rows (tests/store/test_saved_queries.py counts the rows they walk): they start
-from traces, steps or probes, and reach tokens by key or by the index over operator tokens.
+from traces, steps or probes, and reach tokens by key or by the index over operator tokens. They are SQL that DuckDB
+understands too, on a folder of Parquet files (see lake).
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ where t.correct = 1 order by b.entropy desc limit 20""",
   max(b.k) as led_until_step, t.n_steps, max(b.p_true) as p_true_highest
 from traces t {PROBLEM} join probes b on b.trace_id = t.trace_id and {OWN}
 where t.correct = 0 and b.k < t.n_steps and b.leader = p.answer
-group by t.trace_id order by p_true_highest desc limit 20""",
+group by t.trace_id, t.run_id, p.source_id, t.sample, t.answer, p.answer, t.n_steps
+order by p_true_highest desc limit 20""",
     ),
     Query(
         "flips",
@@ -77,7 +79,7 @@ from spelled group by trim(text) order by mean_entropy desc""",
         "The tokens at which the model hesitated most, from the most uncertain steps.",
         """with worst as (select trace_id, start_token, end_token from steps order by max_entropy desc limit 40)
 select k.trace_id, k.token_index, k.text, k.entropy, k.surprisal, k.rank, k.top1_prob
-from worst cross join tokens k on k.trace_id = worst.trace_id
+from worst cross join tokens k where k.trace_id = worst.trace_id
   and k.token_index >= worst.start_token and k.token_index < worst.end_token and k.given = 0
 order by k.entropy desc limit 20""",
     ),
@@ -110,8 +112,8 @@ where {OWN} group by t.run_id, t.correct, b.k order by 1, 2 desc, 3""",
     Query(
         "by-length",
         "Accuracy and entropy by length of the trace, in bins of 50 tokens: what length alone explains.",
-        """select run_id, n_tokens / 50 * 50 as tokens_from, count(*) as n, avg(correct) as accuracy,
-  avg(mean_entropy) as mean_entropy from traces group by run_id, n_tokens / 50 order by 1, 2""",
+        """select run_id, n_tokens - n_tokens % 50 as tokens_from, count(*) as n, avg(correct) as accuracy,
+  avg(mean_entropy) as mean_entropy from traces group by run_id, n_tokens - n_tokens % 50 order by 1, 2""",
     ),
     Query(
         "unread-answers",
@@ -125,7 +127,7 @@ from traces t {PROBLEM} where t.answer is null or t.finish = 'length' limit 50""
         """select p.task, p.source_id, count(*) as n, 1 - avg(t.correct) as wrong, p.answer as true_answer,
   group_concat(distinct t.answer) as answers
 from traces t join problems p on p.task = t.task and p.problem_id = t.problem_id
-group by p.task, p.problem_id order by wrong desc, n desc limit 20""",
+group by p.task, p.problem_id, p.source_id, p.answer order by wrong desc, n desc limit 20""",
     ),
 )
 
