@@ -22,7 +22,7 @@ import bench_compare
 import bench_rest
 import bench_scene
 import bench_speed
-from bench_figures import Figure, as_rows, table
+from bench_figures import Figure, as_rows, claims, table, verdict
 
 from localent.errors import LocalentError
 from localent.machine.hardware import host, usable_cores
@@ -46,17 +46,17 @@ QUICK = Size(2, 49, (1, 16), (512, 4096), 200_000)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the table, write the JSON; 1 where a target was missed."""
+    """Measure, print the table and a line for each claim, write the JSON; 1 where a target was missed."""
     args = _parser().parse_args(arguments)
     figures = []
     try:
         for figure in _measure(args, QUICK if args.quick else WHOLE):
-            print(f"{figure.name}: {figure.value:.3g} {figure.unit}", file=sys.stderr, flush=True)
+            print(f"{figure.name}: {figure.value:.3g} {figure.unit} {verdict(figure)}", file=sys.stderr, flush=True)
             figures.append(figure)
     except LocalentError as error:
         print(error, file=sys.stderr)
         return 2
-    print(table(figures))
+    print("\n".join([table(figures), "", *claims(figures)]))
     if args.json:
         args.json.write_text(json.dumps({"machine": _machine(), "figures": as_rows(figures)}, indent=1) + "\n")
     return int(any(figure.met is False for figure in figures))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -21,8 +22,16 @@ class Figure:
     at_most: float | None = None
 
     @property
+    def measurable(self) -> bool:
+        """False where the quartiles have both signs, or the value is no number: the machine had other work to do."""
+        spread = self.low is not None and self.high is not None and self.low < 0 < self.high
+        return math.isfinite(self.value) and self.value >= 0 and not spread
+
+    @property
     def met(self) -> bool | None:
-        """True if the target is met; None without a target."""
+        """True if the target is met; None without a target, and where nothing could be measured."""
+        if not self.measurable:
+            return None
         if self.at_least is not None:
             return self.value >= self.at_least
         return None if self.at_most is None else self.value <= self.at_most
@@ -50,8 +59,26 @@ def table(figures: Sequence[Figure]) -> str:
 
 def _cells(figure: Figure) -> tuple[str, ...]:
     spread = "" if figure.low is None else f"{figure.low:.3g} .. {figure.high:.3g}"
-    verdict = {None: "", True: "met", False: "MISSED"}[figure.met]
-    return figure.part, figure.name, f"{figure.value:.3g} {figure.unit}", spread, figure.target, verdict
+    value = f"{figure.value:.3g} {figure.unit}" if figure.measurable else "-"
+    return figure.part, figure.name, value, spread, figure.target, verdict(figure)
+
+
+def verdict(figure: Figure) -> str:
+    """ "met", "MISSED" or "not measurable"; "" without a target."""
+    if not figure.measurable:
+        return "not measurable"
+    return {None: "", True: "met", False: "MISSED"}[figure.met]
+
+
+def claims(figures: Sequence[Figure]) -> list[str]:
+    """One line for each figure that has a target."""
+    return [
+        f"{verdict(figure)}: {figure.name}, {figure.value:.3g} {figure.unit} ({figure.target})"
+        if figure.measurable
+        else f"not measurable: {figure.name} ({figure.target}); run it again on an idle machine"
+        for figure in figures
+        if figure.target
+    ]
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
@@ -60,4 +87,4 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> list[str]:
 
 def as_rows(figures: Sequence[Figure]) -> list[dict]:
     """For JSON."""
-    return [asdict(figure) | {"met": figure.met} for figure in figures]
+    return [asdict(figure) | {"met": figure.met, "measurable": figure.measurable} for figure in figures]

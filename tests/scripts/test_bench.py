@@ -49,3 +49,21 @@ def test_every_trace_has_six_steps_and_its_probes_believe_what_they_are_told(tin
 @pytest.mark.parametrize(("target", "met"), [({}, None), ({"at_least": 2.0}, True), ({"at_most": 1.9}, False)])
 def test_a_figure_knows_whether_its_target_is_met(target, met):
     assert bench_figures.of_many("a", "x", [1.0, 2.0, 3.0], **target).met is met
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([-3.0, 1.0, 2.0, 4.0], "not measurable: probing (<= 1.2); run it again on an idle machine"),
+        ([-1.0], "not measurable: probing (<= 1.2); run it again on an idle machine"),
+        ([math.nan], "not measurable: probing (<= 1.2); run it again on an idle machine"),
+        ([0.9, 1.0, 1.1], "met: probing, 1 x (<= 1.2)"),
+        ([1.9, 2.0, 2.1], "MISSED: probing, 2 x (<= 1.2)"),
+    ],
+)
+def test_a_figure_of_both_signs_is_no_figure(values, told):
+    """On a machine with other work a difference of two times can come out below 0: a ratio of that says nothing."""
+    figure = bench_figures.of_many("c", "probing", values, at_most=1.2)
+    assert bench_figures.claims([figure]) == [told]
+    row = bench_figures.table([figure]).splitlines()[1]
+    assert ("not measurable" in row) == (figure.met is None) == told.startswith("not")
