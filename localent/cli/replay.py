@@ -13,11 +13,12 @@ from localent.cli.options import DEFAULT_DB, db_option, format_options
 from localent.cli.output import echo, print_records, print_table, say, say_above
 
 if TYPE_CHECKING:
-    from localent.analysis.replay import Replay
+    from localent.analysis.recorded import Recorded
 
 REPLAY_NOTES = (
     "change: accuracy minus that of whole traces (stop), of the majority vote (vote), of answering all (abstain)."
-    " [ ]: 95 % interval, paired by problem. Tokens saved: relative to what that baseline generates.",
+    " [ ]: 95 % interval, paired by problem. Tokens saved: relative to what that baseline generates. Net of probes: with"
+    " what was fed to know the signal counted as spent; a rule that acts pays for every probe up to its stop.",
 )
 STOPPED = "A rule ({stop}) ended traces of this run while they were written: whole traces are what it left of them."
 
@@ -45,7 +46,8 @@ def command(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> 
     from localent.store import open_db
 
     with open_db(db, readonly=True) as store:
-        found = replay(load.run(store, run_id), policy=policy, seed=seed)
+        run = load.run(store, run_id)
+        found = replay(run, policy=policy, seed=seed)
         stop = store.run(run_id).settings.get("stop")
     machine = form in ("csv", "json")
     chosen, reported = found.n_chosen_on, found.n_reported_on
@@ -55,23 +57,21 @@ def command(run_id: str, policy: str, seed: int, db: Path, form: str | None) -> 
         echo()
         print_table(*risk_coverage_table(found.risk_coverage, COVERAGES), form)
     say([*REPLAY_NOTES, *found.notes, *[STOPPED.format(stop=stop)] * bool(stop)], form)
-    sentence, line = acting(found, db)
-    if sentence:
-        say([sentence], form)
-    if line:
-        echo(f"  {line}", err=machine)  # in one piece, so that it can be copied
+    if best := next((row.stop for row in found.outcomes if row.stop), None):
+        say([f"Of the rules that can stop a model while it writes, this one comes first. {promise(run, best)}"], form)
+        echo(f"  {acting(best, found.run_id, db)}", err=machine)  # in one piece, so that it can be copied
 
 
-def acting(found: Replay, db: Path) -> tuple[str, str]:
-    """The best of the rules that can stop a model while it writes: a sentence, and the line that acts by it."""
-    from localent.report.numbers import short
+def promise(run: Recorded, stop: str) -> str:
+    """What a stop saves and costs on the run, as `run --stop` will say it."""
+    from localent import stopping
+    from localent.analysis.acting import promised
+    from localent.report import acting
 
-    best = next((row for row in found.outcomes if row.stop), None)
-    if best is None:
-        return "", ""
+    return acting.promise(promised(run, stopping.parse(stop)))
+
+
+def acting(stop: str, run_id: str, db: Path) -> str:
+    """The line that makes a run act by a stop."""
     where = "" if str(db) == DEFAULT_DB else f" --db {shlex.quote(str(db))}"
-    line = f"localent run MODEL TASK --stop {best.stop} --stop-from {found.run_id}{where}"
-    saved = best.tokens_saved_net.value or 0.0
-    tokens = f"saves {saved:.0%} of the tokens" if saved > 0 else f"takes {-saved:.0%} more tokens than whole traces"
-    costs = f"Here it {tokens}, probes included, and changes accuracy by {short(best.change)}"
-    return f"Of the rules that can stop a model while it writes, '{best.policy}' comes first. {costs}:", line
+    return f"localent run MODEL TASK --stop {stop} --stop-from {run_id}{where}"
