@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 REPLAY_NOTES = (
     "change: accuracy minus that of whole traces (stop), of the majority vote (vote), of answering all (abstain)."
-    " [ ]: 95 % interval, paired by problem. Tokens saved: relative to what that baseline generates. Net of probes: with"
-    " what was fed to know the signal counted as spent; a rule that acts pays for every probe up to its stop.",
+    " [ ]: 95 % interval, paired by problem. Tokens saved: relative to what that baseline generates. Net of probes:"
+    " with what was fed to know the signal counted as spent; a rule that acts pays for every probe up to its stop.",
 )
 STOPPED = "A rule ({stop}) ended traces of this run while they were written: whole traces are what it left of them."
 
