@@ -12,6 +12,7 @@ import click
 from localent.cli import complete
 from localent.cli.arguments import Finite, Group, refuse_unused
 from localent.cli.options import (
+    DEFAULT_DB,
     Problems,
     data_options,
     db_option,
@@ -46,11 +47,11 @@ if TYPE_CHECKING:
     from localent.runs.clock import Time
     from localent.tasks import Task
 
-NEXT = """
-Next:
-  {localent} show --db {db}           # a trace in colour
-  {localent} report --db {db}         # all of it on one page
-  {localent} signals {run} --db {db}  # what tells right from wrong"""
+NEXT = (
+    ("show", "a trace in colour"),
+    ("report", "all of it on one page"),
+    ("signals {run}", "what tells right from wrong"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,9 +184,18 @@ def command(
         return
     (dump_summary if json_ else show_summary)(summary_of(db, outcome.run_id))
     if not json_:
-        echo(NEXT.format(localent=how_called(), db=shlex.quote(str(db)), run=outcome.run_id[:4]), err=True)
+        echo(following(outcome.run_id, db), err=True)
     if settings.stop and not settings.shard:
         say(told(db, outcome.run_id, promise), "json" if json_ else None)
+
+
+def following(run_id: str, db: Path) -> str:
+    """What to do next, in lines that can be typed."""
+    where = "" if str(db) == DEFAULT_DB else f" --db {shlex.quote(str(db))}"
+    lines = [f"{how_called()} {words.format(run=run_id[:4])}{where}" for words, _ in NEXT]
+    width = max(map(len, lines))
+    told = (f"  {line.ljust(width)}  # {about}" for line, (_, about) in zip(lines, NEXT, strict=True))
+    return "\n".join(["\nNext:", *told])
 
 
 def described(outcome: Outcome, db: str | Path) -> str:

@@ -24,6 +24,12 @@ SIGNALS_NOTES = (
 )
 
 
+ALL_ALIKE = (
+    "All traces are {alike}, so nothing can tell right from wrong: extend the run with a larger -n, or take {other}"
+    " problems."
+)
+
+
 @click.command("signals")
 @click.argument("run_id", metavar="RUN", shell_complete=complete.runs)
 @db_option
@@ -51,6 +57,10 @@ def command(run_id: str, db: Path, form: str | None, finished_only: bool, at: fl
     counts = f"{found.n_traces:,} {which} of {found.n_problems:,} problems, {found.n_wrong:,} wrong"
     counts += "" if at == 1 else f"; signals of their first {at:.0%}"
     say_above([f"Run {found.run_id}: {counts}."], form)
+    if found.n_traces and found.n_wrong in (0, found.n_traces) and form not in ("csv", "json"):
+        alike, other = ("wrong", "easier") if found.n_wrong else ("right", "harder")
+        echo(ALL_ALIKE.format(alike=alike, other=other))
+        return
     print_records(found.rows, signals_table, form)
     if found.beside and form not in ("csv", "json"):
         echo()

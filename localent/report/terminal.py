@@ -319,7 +319,8 @@ def _footer(s: Summary) -> list[str]:
     if not s.n_traces:
         return []
     brackets = " ".join([f"[ ]: {s.level * 100:g} % interval, clustered by problem.", *s.variants])
-    read = [] if s.answers is None else [NO_ANSWER, RECALIBRATED]
+    judged = s.answers is not None and s.judgement is not None and s.answers.gain_end.known
+    read = [] if s.answers is None else [NO_ANSWER, *[RECALIBRATED] * judged]
     if s.signal.auroc.value is None:
         return [" ".join([brackets, *read])]
     return [" ".join([brackets, AUROC, SELECTION]), *([] if s.answers is None else [HALF_WAY]), *read]

@@ -1,11 +1,14 @@
 """Signals: every statistic against an outside reference, and runs made to a known law read as what they are."""
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers import synthetic
+from helpers import made, synthetic
+from helpers.runs import call
 from helpers.simulated import labelled
 from scipy import stats
 from sklearn.metrics import roc_auc_score
@@ -519,3 +522,17 @@ def test_a_run_is_read_in_as_many_statements_however_many_traces_it_has(tmp_path
         return len(seen)
 
     assert 0 < statements(40) == statements(4)
+
+
+@pytest.mark.parametrize(("correct", "said"), [(0, "All traces are wrong"), (1, "All traces are right")])
+def test_a_run_that_is_all_wrong_or_all_right_is_one_sentence(tmp_path, correct, said):
+    path = tmp_path / "made.db"
+    (run_id,) = made.made(path, n_problems=12)
+    with closing(sqlite3.connect(path)) as conn, conn:
+        conn.execute("update traces set correct = ?", (correct,))
+    code, out, _ = call("signals", run_id, "--db", path)
+    assert code == 0
+    assert said in out
+    assert len(out.splitlines()) < 6
+    code, out, _ = call("signals", run_id, "--db", path, "--json")
+    assert (code, len(out.splitlines()) > 30) == (0, True)
