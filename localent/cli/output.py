@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shlex
 import shutil
 import sys
 import textwrap
@@ -168,3 +169,10 @@ def how_called() -> str:
     if script := shutil.which("localent", path=str(beside)):
         return os.path.relpath(script)
     return f"{os.path.relpath(sys.executable)} -m localent"
+
+
+def db_words(db: Path) -> str:
+    """What names a database in a command line that is told: "" for the usual one."""
+    from localent.cli.options import DEFAULT_DB
+
+    return "" if str(db) == DEFAULT_DB else f" --db {shlex.quote(str(db))}"

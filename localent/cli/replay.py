@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from localent.cli import complete
-from localent.cli.options import DEFAULT_DB, db_option, format_options
-from localent.cli.output import echo, print_records, print_table, say, say_above
+from localent.cli.options import db_option, format_options
+from localent.cli.output import db_words, echo, print_records, print_table, say, say_above
 
 if TYPE_CHECKING:
     from localent.analysis.recorded import Recorded
@@ -73,5 +72,4 @@ def promise(run: Recorded, stop: str) -> str:
 
 def acting(stop: str, run_id: str, db: Path) -> str:
     """The line that makes a run act by a stop."""
-    where = "" if str(db) == DEFAULT_DB else f" --db {shlex.quote(str(db))}"
-    return f"localent run MODEL TASK --stop {stop} --stop-from {run_id}{where}"
+    return f"localent run MODEL TASK --stop {stop} --stop-from {run_id}{db_words(db)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ import click
 from localent.cli import complete
 from localent.cli.arguments import Finite, Group, refuse_unused
 from localent.cli.options import (
-    DEFAULT_DB,
     Problems,
     data_options,
     db_option,
@@ -21,7 +19,7 @@ from localent.cli.options import (
     rollouts_option,
     samples_option,
 )
-from localent.cli.output import dump_summary, echo, how_called, say, show_summary, summary_of
+from localent.cli.output import db_words, dump_summary, echo, how_called, say, show_summary, summary_of
 from localent.cli.progress import Bar
 from localent.cli.settings import (
     effort_options,
@@ -191,8 +189,7 @@ def command(
 
 def following(run_id: str, db: Path) -> str:
     """What to do next, in lines that can be typed."""
-    where = "" if str(db) == DEFAULT_DB else f" --db {shlex.quote(str(db))}"
-    lines = [f"{how_called()} {words.format(run=run_id[:4])}{where}" for words, _ in NEXT]
+    lines = [f"{how_called()} {words.format(run=run_id[:4])}{db_words(db)}" for words, _ in NEXT]
     width = max(map(len, lines))
     told = (f"  {line.ljust(width)}  # {about}" for line, (_, about) in zip(lines, NEXT, strict=True))
     return "\n".join(["\nNext:", *told])

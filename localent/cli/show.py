@@ -12,7 +12,7 @@ from localent.cli import complete
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.drawing import draw, dumped, image_option, style
 from localent.cli.options import colour_option, db_option, measure_option
-from localent.cli.output import print_table
+from localent.cli.output import db_words, how_called, print_table, say
 from localent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from localent.store.traces import Seen
 
 N_LISTED = 12
+DIGITS = 6  # of a trace_id that name it, for people
 
 
 @click.command("show")
@@ -47,6 +48,8 @@ def command(trace: str | None, db: Path, how: Style, image: Path | None, json_: 
         if trace is None:
             columns, rows = traces.listing(store, N_LISTED)
             print_table(columns, rows, "json" if json_ else None)
+            if rows and not json_:
+                say([f"To see one: {how_called()} show {str(rows[0][0])[:DIGITS]}{db_words(db)}"], None)
             return
         seen = traces.seen(store, traces.find_trace(store, first_of(db, trace)))
     click.echo(as_json(seen) if json_ else view(seen, how), color=how.colour)

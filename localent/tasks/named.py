@@ -60,7 +60,7 @@ def unknown(name: str, also: tuple[str, ...]) -> str:
     names = (*also, *known())
     near = get_close_matches(name.lower(), names, n=1)
     guess = f"Did you mean {near[0]!r}? " if near else ""
-    return f"No task {name!r}. {guess}There are {', '.join(names)}, and any name with --data FILE."
+    return f"No task {name!r}. {guess}'localent tasks' lists those there are; any other name takes --data FILE."
 
 
 def _parse(path: Path, before: dict[str, Known]) -> Iterator[tuple[str, Known]]:

@@ -199,10 +199,7 @@ def test_data_home_is_searched_and_named(tmp_path, monkeypatch):
     ("arguments", "message"),
     [
         (("gsm8",), "Did you mean 'gsm8k'"),
-        (
-            ("nothing-like-it",),
-            r"demo-number, demo-choice, gsm8k, .*arc-challenge, .*and any name with --data",
-        ),
+        (("nothing-like-it",), r"'localent tasks' lists those there are; any other name takes --data FILE"),
         (("demo-number", Path("x.jsonl")), "takes no --data"),
         (("gsm8k", Path("absent.jsonl")), "No file absent.jsonl"),
         (("gsm8k", None, Columns(answer="a")), "leave them out"),
