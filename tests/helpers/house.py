@@ -60,7 +60,7 @@ ROOMS = {
     "store": Room(
         "schema, migrations, writer, views, read-only queries, exports",
         "errors records",
-        "numpy pandas pyarrow sqlite3 sqlite_utils",
+        "duckdb numpy pandas pyarrow sqlite3 sqlite_utils",
     ),
     "models": Room(
         "names to files: models.toml, disk, hub, data sets",
