@@ -181,7 +181,7 @@ def command(
     if not outcome.n_done and settings.shard:
         return
     (dump_summary if json_ else show_summary)(summary_of(db, outcome.run_id))
-    if not json_:
+    if not (json_ or settings.shard):
         echo(following(outcome.run_id, db), err=True)
     if settings.stop and not settings.shard:
         say(told(db, outcome.run_id, promise), "json" if json_ else None)
