@@ -115,9 +115,9 @@ def find_statements(folded: str, kind: Kind, choices: Sequence[Choice]) -> Itera
     The clause of each ends where the next begins, and of more than MOST only the first and the last are read, so that
     the time is linear in the text.
     """
-    markers = _markers(folded, kind.statement)
-    stops = [marker.start() for marker in markers[1:]] + [len(folded)]
-    pairs = list(zip(markers, stops, strict=False))
+    found = markers(folded, kind.statement)
+    stops = [marker.start() for marker in found[1:]] + [len(folded)]
+    pairs = list(zip(found, stops, strict=False))
     for marker, stop in pairs if len(pairs) <= MOST else pairs[: MOST // 2] + pairs[-MOST // 2 :]:
         statement = _statement(folded, marker, stop, kind, choices)
         if statement:
@@ -192,11 +192,12 @@ def is_taken_back(folded: str, one: Statement, other: Statement) -> bool:
 
 def has_marker(folded: str, kind: Kind) -> bool:
     """True if the text begins an answer statement at all, readable or not."""
-    return bool(_markers(folded, kind.statement))
+    return bool(markers(folded, kind.statement))
 
 
 @lru_cache(maxsize=1)  # asked for twice of a text without an answer
-def _markers(folded: str, cue: str) -> tuple[re.Match[str], ...]:
+def markers(folded: str, cue: str) -> tuple[re.Match[str], ...]:
+    """The words that open answer statements in a text, readable or not."""
     return tuple(marker_of(cue).finditer(folded))
 
 
