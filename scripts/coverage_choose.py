@@ -77,10 +77,11 @@ def measured(db: Path) -> tuple[list[str], np.ndarray]:
     """The candidates of a stored comparison, and the KLD of each text under each: -> (n_texts, n_candidates)."""
     with open_db(db, readonly=True) as store:
         rows = store.query(
-            "select file, text_index, sum(kld) as kld from divergences join comparisons using (comparison_id) join"
-            " models on models.sha256 = candidate_sha256 group by comparison_id, text_index order by file, text_index"
+            "select path, comparison_id, text_index, sum(kld) as kld from divergences join comparisons using"
+            " (comparison_id) join models on models.sha256 = candidate_sha256 group by comparison_id, text_index"
+            " order by comparison_id, text_index"
         )
-    names = list(dict.fromkeys(str(row["file"]) for row in rows))
+    names = [Path(path).name for path in {row["comparison_id"]: row["path"] for row in rows}.values()]
     return names, np.array([row["kld"] for row in rows]).reshape(len(names), -1).T
 
 

@@ -140,8 +140,8 @@ def fit(
     maps = [(i, way) for i in range(len(scores)) for way in ([method] if method else MAPS)]
     ways = maps if method or len(scores) == 1 else [*maps, (0, LEVEL)]
     everything = np.ones(len(right), bool)
-    _, way = data.best(ways, everything)
     i, shape = data.best(maps, everything)
+    _, way = data.best([(i, shape), *ways[len(maps) :]], everything)
     probs = {name: data.crossed([(i, name)]) for name in MAPS} | {CHOSEN: data.crossed(ways)}
     signal = scores[i].signal
     return Calibration(

@@ -81,7 +81,7 @@ def platt(scores: Array, share: Array, weights: Array) -> Array:
 
 
 def level(scores: Array, share: Array, weights: Array) -> Array:
-    """The share of right traces, whatever the scores say: (n,) -> (n,)."""
+    """The share of right traces, the same for every score: (n,) -> (n,)."""
     return np.full(len(scores), np.average(share, weights=weights))
 
 

@@ -14,7 +14,7 @@ from localent.cli.arguments import Group, refuse_unused
 from localent.cli.compare import everything
 from localent.cli.drawing import style
 from localent.cli.options import PATH, colour_option
-from localent.cli.output import as_plain, how_called, show_summary, summary_of
+from localent.cli.output import as_plain, db_words, how_called, show_summary, summary_of
 from localent.cli.progress import Bar
 from localent.cli.run import described
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 N_PROBLEMS, WIDTH = 300, 100
 NEXT = """Next:
-  {localent} show --db {db}
-  {localent} report --db {db}
-  {localent} sql "select k, avg(p_true) from step_entropy group by k" --db {db}
-  {localent} study --db {db}
+  {localent} show{db}
+  {localent} report{db}
+  {localent} sql "select k, avg(p_true) from step_entropy group by k"{db}
+  {localent} study{db}
   {localent} run /path/to/your-model.gguf gsm8k --data test.jsonl -n 100"""
-THEN = "Next: {localent} report --db {db}  # or: demo --full"
+THEN = "Next: {localent} report{db}  # or: demo --full"
 Echo = Callable[[str], object]
 
 
@@ -185,7 +185,7 @@ def in_full(tour: Tour, wanted: Sequence[str], *, json_: bool) -> None:
         click.echo(json_text(found, default=as_plain))
     else:
         say([MECHANISM], echo)
-        echo(NEXT.format(db=tour.db, localent=how_called()))
+        echo(NEXT.format(db=db_words(tour.db), localent=how_called()))
 
 
 def in_short(tour: Tour, wanted: Sequence[str], how: Style) -> None:
@@ -196,7 +196,7 @@ def in_short(tour: Tour, wanted: Sequence[str], how: Style) -> None:
                 click.echo(f"{place_of(name)}: {TOLD[name]}", err=True)
             lines = SHORT[name](tour, how, bar)
         click.echo("\n".join(lines), color=how.colour)
-    click.echo(THEN.format(db=tour.db, localent=how_called()))
+    click.echo(THEN.format(db=db_words(tour.db), localent=how_called()))
 
 
 def place_of(name: str) -> str:

@@ -171,7 +171,7 @@ def how_called() -> str:
     return f"{os.path.relpath(sys.executable)} -m localent"
 
 
-def db_words(db: Path) -> str:
+def db_words(db: str | Path) -> str:
     """What names a database in a command line that is told: "" for the usual one."""
     from localent.cli.options import DEFAULT_DB
 

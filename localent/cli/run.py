@@ -189,7 +189,8 @@ def command(
 
 def following(run_id: str, db: Path) -> str:
     """What to do next, in lines that can be typed."""
-    lines = [f"{how_called()} {words.format(run=run_id[:4])}{db_words(db)}" for words, _ in NEXT]
+    localent, where = how_called(), db_words(db)
+    lines = [f"{localent} {words.format(run=run_id[:4])}{where}" for words, _ in NEXT]
     width = max(map(len, lines))
     told = (f"  {line.ljust(width)}  # {about}" for line, (_, about) in zip(lines, NEXT, strict=True))
     return "\n".join(["\nNext:", *told])

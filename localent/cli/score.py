@@ -12,7 +12,7 @@ import click
 from localent.cli import complete
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.options import DATA, ProblemFile, data_options, db_option, format_options, minutes_option, n_option
-from localent.cli.output import echo, print_records, say
+from localent.cli.output import db_words, echo, print_records, say
 from localent.cli.progress import Bar
 from localent.cli.run import unfinished
 from localent.cli.settings import (
@@ -147,7 +147,7 @@ def say_kept(found: Sequence[Text], db: Path, form: str | None) -> None:
         ids = ", ".join(f"{text.name} as {text.text_id}" for text in kept)
         query = f"select * from text_tokens where text_id = '{kept[0].text_id}'"
         say([f"Kept {ids} in {db}: a row per token in text_tokens, a row per text in texts."], form)
-        echo(f'localent sql --db {db} --csv "{query}"', err=form in ("csv", "json"))
+        echo(f'localent sql --csv "{query}"{db_words(db)}', err=form in ("csv", "json"))
 
 
 def say_left(found: Sequence[Text], n_texts: int, time: Time) -> None:

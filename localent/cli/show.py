@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from localent.store.traces import Seen
 
 N_LISTED = 12
-DIGITS = 6  # of a trace_id that name it, for people
 
 
 @click.command("show")
@@ -49,7 +48,7 @@ def command(trace: str | None, db: Path, how: Style, image: Path | None, json_: 
             columns, rows = traces.listing(store, N_LISTED)
             print_table(columns, rows, "json" if json_ else None)
             if rows and not json_:
-                say([f"To see one: {how_called()} show {str(rows[0][0])[:DIGITS]}{db_words(db)}"], None)
+                say([f"To see one: {how_called()} show {rows[0][0]}{db_words(db)}"], None)
             return
         seen = traces.seen(store, traces.find_trace(store, first_of(db, trace)))
     click.echo(as_json(seen) if json_ else view(seen, how), color=how.colour)

@@ -96,7 +96,7 @@ def belief(c: Calibration, value: float, trace: Trace, task: str) -> Belief:
 def _basis(c: Calibration, value: float) -> str:
     """What the probability rests on."""
     if c.map.method == LEVEL:
-        return "whatever the trace: no signal was shown to tell more"
+        return "the same for every trace: no signal was shown to tell more"
     beyond = "" if c.map.at[0] <= value <= c.map.at[-1] else ", beyond all that the run has seen"
     return f"by its {c.title}, {value:.3g}{beyond}"
 

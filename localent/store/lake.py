@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from localent.errors import LocalentError, UsageError
 from localent.store import manifest
 from localent.store.export import SOURCES
+from localent.store.read_only import too_late
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -33,7 +34,8 @@ def select(
     UsageError for a statement that fails, writes, reads other files, or takes longer than timeout_s, and where DuckDB
     is missing; LocalentError for a folder that holds no lake.
     """
-    connection = opened(folder)
+    with told():
+        connection = opened(folder)
     with in_time(connection, timeout_s):
         _check(connection, sql)
         found = connection.execute(sql)
@@ -42,10 +44,8 @@ def select(
 
 def opened(folder: Path) -> DuckDBPyConnection:
     """A connection that sees the tables of a lake, and no other file."""
-    try:
-        import duckdb
-    except ImportError:
-        raise UsageError(EXTRA) from None
+    import duckdb
+
     runs = (manifest.read(folder) or {}).get("runs")
     if not runs:
         raise LocalentError(NO_RUNS.format(folder))
@@ -101,20 +101,30 @@ def _rows(found: DuckDBPyConnection, limit: int | None, timeout_s: float | None)
 @contextmanager
 def in_time(connection: DuckDBPyConnection, timeout_s: float | None) -> Iterator[None]:
     """Context: DuckDB is interrupted when the time is up, and its errors are sentences."""
-    import duckdb
-
     timer = threading.Timer(timeout_s, connection.interrupt) if timeout_s is not None else None
     if timer:
         timer.start()
     try:
-        yield
-    except duckdb.InterruptException:
-        raise UsageError(f"The query took more than {timeout_s:g} seconds: raise --timeout, or ask for less.") from None
-    except duckdb.Error as error:
-        raise UsageError(f"DuckDB: {str(error).splitlines()[0].rstrip('.')}.") from None
+        with told(timeout_s):
+            yield
     finally:
         if timer:
             timer.cancel()
+
+
+@contextmanager
+def told(timeout_s: float | None = None) -> Iterator[None]:
+    """Context: what DuckDB raises becomes a sentence."""
+    try:
+        import duckdb
+    except ImportError:
+        raise UsageError(EXTRA) from None
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise UsageError(too_late(timeout_s or 0)) from None
+    except duckdb.Error as error:
+        raise UsageError(f"DuckDB: {str(error).splitlines()[0].rstrip('.')}.") from None
 
 
 def _quoted(text: str) -> str:

@@ -144,7 +144,7 @@ def test_an_answer_by_a_level_map_says_that_no_signal_told():
     for value in (-2.0, 0.0, 2.0):
         said = report.belief(found, value, trace, "gsm8k")
         assert said.low <= said.p <= said.high
-        assert said.sentence.endswith("whatever the trace: no signal was shown to tell more.")
+        assert said.sentence.endswith("the same for every trace: no signal was shown to tell more.")
 
 
 @pytest.fixture

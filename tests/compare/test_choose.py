@@ -2,9 +2,11 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
+import coverage_choose
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -215,3 +217,18 @@ def test_portions_joined_are_one_pass():
     assert np.array_equal(whole.candidates[1]["kld"], parts.candidates[1]["kld"])
     assert sums(whole, 2) == pytest.approx(sums(parts, 2))
     assert sums(whole, 2)[1, 0] == pytest.approx(whole.candidates[0]["kld"][whole.text == 1].sum())
+
+
+def test_the_rule_is_tried_on_the_texts_of_a_stored_comparison(quants, tmp_path, capsys, monkeypatch):
+    db = tmp_path / "c.db"
+    plan = Plan(ctx=64, threads=1, noise=False, positions=True)
+    done = compare.compare_text([str(MODEL), *sorted(map(str, quants.glob("*.gguf")))], TEXT, db=db, plan=plan)
+    names, found = coverage_choose.measured(db)
+    assert sorted(names) == sorted(one.model.file for one in done.candidates)
+    n = done.candidates[0].forced.n
+    for one in done.candidates:
+        mean = found[:, names.index(one.model.file)].sum() / n
+        assert mean == pytest.approx(one.forced["Mean KLD"].value, abs=1e-6)
+    monkeypatch.setattr(sys, "argv", ["coverage_choose.py", "--db", str(db), "--worlds", "5"])
+    coverage_choose.main()
+    assert f"5 orders of {done.n_texts} texts: " in capsys.readouterr().out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from contextlib import closing
 
@@ -95,7 +96,17 @@ def test_what_does_not_read_the_lake_is_refused(places, sql, says):
 def test_a_query_ends_in_time(places):
     slow = "select count(*) from range(1000000) a, range(1000000) b where hash(a.range, b.range) = 1"
     err = asked(slow, "--lake", places / "one", "--timeout", "0.3", code=2)
-    assert "more than 0.3 seconds" in err
+    assert "Stopped after 0.3 s" in err
+
+
+def test_a_damaged_or_missing_file_is_a_sentence(places, tmp_path):
+    for name, damage in (("damaged", lambda path: path.write_bytes(b"PAR1")), ("missing", lambda path: path.unlink())):
+        lake = shutil.copytree(places / "one", tmp_path / name)
+        for path in (lake / "tokens").iterdir():
+            damage(path)
+        err = asked("select 1", "--lake", lake, code=2)
+        assert "localent: DuckDB: " in err
+        assert "Traceback" not in err
 
 
 def test_a_folder_without_runs_is_refused_with_how_to_make_one(tmp_path):
