@@ -1,9 +1,10 @@
 """Which of several candidates is closest to the reference, looked at repeatedly while data come in.
 
 A look tests whether the leader, whose mean is least, is below each other candidate, on paired values of the same texts.
-The looks share one error rate: the level of each is the part of it that its share of the data may spend, and a union
-over looks and over candidates bounds the whole, whatever their dependence. So the chance of ever naming a candidate
-before one that is truly closer is at most ALPHA.
+A candidate that is told apart from the leader is out, and reads no more. The looks share one error rate: the level of
+each is the part of it that its share of the data may spend, and a union over looks and over candidates bounds the
+whole, whatever their dependence. So the chance of ever putting a candidate out for one that is truly farther is at
+most ALPHA.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ LEAST = 10  # texts at the first look
 GROWTH = 2  # from one look to the next
 
 
-def looks(n: int) -> list[int]:
-    """Numbers of texts at which one looks, doubling up to all n of them: [10, 20, 40, 80, 100] for 100."""
-    found = [min(n, LEAST)]
+def looks(n: int, n_candidates: int = 2) -> list[int]:
+    """Numbers of texts at which one looks, doubling up to all n of them: [10, 20, 40, 80, 100] for 100.
+
+    With many candidates the first look comes later: where sign flips of all its texts can reach the level of a pair.
+    """
+    enough = (k for k in range(LEAST, n) if 2.0 ** (1 - k) <= _of_pair(levels([k, n])[0], n_candidates))
+    found = [next(enough, n)]
     while found[-1] < n:
         found.append(min(n, GROWTH * found[-1]))
     return found
@@ -40,19 +45,28 @@ def levels(at: Sequence[int], alpha: float = ALPHA) -> list[float]:
     return [after - before for before, after in pairwise(spent)]
 
 
+def _of_pair(level: float, n_candidates: int) -> float:
+    return level / max(n_candidates - 1, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """The order of the candidates at one look."""
+    """The order of the candidates after one look and those before it."""
 
     leader: int
-    p: tuple[float | None, ...]  # of each candidate, that it is as close as the leader; None: leader, or cannot be told
-    level: float  # of this look, for one pair
+    p: tuple[float | None, ...]  # of each at its last look, that it is as close as the leader; None: leads, or no test
+    level: tuple[float, ...]  # of that look, for one pair
 
     @property
     def open(self) -> tuple[int, ...]:
-        """The candidates that the leader is not told apart from."""
+        """The candidates that no leader was told apart from."""
         others = (i for i in range(len(self.p)) if i != self.leader)
-        return tuple(i for i in others if (p := self.p[i]) is None or p > self.level)
+        return tuple(i for i in others if (p := self.p[i]) is None or p > self.level[i])
+
+    @property
+    def racing(self) -> tuple[int, ...]:
+        """The leader and the open ones, in their order."""
+        return tuple(sorted((self.leader, *self.open)))
 
     @property
     def decided(self) -> bool:
@@ -60,15 +74,21 @@ class Standing:
         return not self.open
 
 
-def standing(values: Array, level: float) -> Standing:
-    """The order by mean: values (n_texts, n_candidates), of each text the sum of KLD; level: of this look.
+def standing(values: Sequence[Array], level: float, before: Standing | None = None) -> Standing:
+    """The order by mean. values: of each candidate the sum of KLD of each text (n_texts,); level: of this look.
 
+    before: the look before this one; candidates that were out then stay out, and their values are not used.
     Each pair has the level / (n_candidates - 1). p: the larger of Student's t and of sign flips, both two-sided and
     paired, so that neither a few heavy texts nor a skew decides alone.
     """
-    leader, n = int(values.mean(axis=0).argmin()), values.shape[1]
-    p = tuple(None if i == leader else _p(values[:, i] - values[:, leader]) for i in range(n))
-    return Standing(leader, p, level / max(n - 1, 1))
+    n = len(values)
+    racing = before.racing if before else range(n)
+    leader = min(racing, key=lambda i: float(values[i].mean()))
+    p, levels_ = list(before.p if before else [None] * n), list(before.level if before else [0.0] * n)
+    for i in racing:
+        p[i] = None if i == leader else _p(values[i] - values[leader])
+        levels_[i] = _of_pair(level, n)
+    return Standing(leader, tuple(p), tuple(levels_))
 
 
 def _p(differences: Array) -> float | None:

@@ -124,9 +124,10 @@ class Basis:
 def command(files: Files, basis: Basis, settings: Settings, db: Path, fail_on: Conditions, json_: bool) -> None:
     """Name the quant to run: the closest to the reference among those that fit memory and speed.
 
-    Files are compared on growing portions of the text or the task; reading ends when the order is clear, by a rule that
-    allows for repeated looks (5 % chance of error in all). What is not decided is told. With --prompts no true answers
-    are needed: divergence, and how often a file answers as the reference does.
+    Files are compared on growing portions of the text or the task. A file that is told apart from the one in front
+    reads no further, and reading ends when the order is clear, by a rule that allows for repeated looks (5 % chance of
+    error in all). What is not decided is told. With --prompts no true answers are needed: divergence, and how often a
+    file answers as the reference does.
 
     \b
     localent choose quants/ --memory 6GB --min-speed 10 --task gsm8k -n 100

@@ -1,7 +1,8 @@
 """The choice among quants: those that fit memory and speed, the closest to the reference, and what is not decided.
 
 Texts are read in growing portions, until the order is clear under a rule that allows for repeated looks (see
-analysis.sequential). On a task, the files that may still be the closest then work on the same problems by themselves.
+analysis.sequential). A file that is told apart from the one in front reads no further. On a task, the files that may
+still be the closest then work on the same problems by themselves.
 """
 
 from __future__ import annotations
@@ -12,8 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from localent import runs, tasks
 from localent.analysis import sequential
 from localent.analysis.intervals import Estimate
@@ -22,7 +21,8 @@ from localent.compare import chunks, stored
 from localent.compare.models import InMemory, differences, models_of, placed, usable
 from localent.compare.on_traces import RunTraces, compare_free, texts_of_run
 from localent.compare.plan import DEFAULT, Plan, Source
-from localent.compare.positions import Positions, joined
+from localent.compare.positions import Positions
+from localent.compare.racing import Race
 from localent.compare.result import Comparison, Views, assemble
 from localent.compare.scoring import Pass, figures, noise_floor, score_all
 from localent.compare.text import Text, digest_of
@@ -61,6 +61,7 @@ class Choice:
     n_texts: int = 0  # that were read
     n_most: int = 0  # that could have been read
     is_reference: bool = False  # it fits itself, so that nothing can be closer
+    multiples: tuple[float | None, ...] = ()  # each file's KLD over that of the picked one, on the texts that both read
 
     @property
     def label(self) -> str:
@@ -178,32 +179,33 @@ class _Looking:
     def choice(self) -> Choice:
         """Read portions of text until the order is clear, then let those in front run free."""
         with InMemory(self.files, _settings(self.plan), self.plan) as ready:
-            source, texts, found, standing = self.read(ready)
-            whole = Pass(texts, self.plan, self.listener.report)
+            race, standing = self.read(ready)
+            whole = Pass(race.texts, self.plan, self.listener.report)
             floor, speeds = noise_floor(ready[0], whole), whole.speeds(ready)
-        cut = source.kind == "text"
-        forced = [figures(floor, 0, texts, cut=cut)]
-        forced += [figures(found, i, texts, cut=cut) for i in range(len(self.files) - 1)]
-        free = self.free(source, standing, len(texts))
-        views = [replace(v, forced=f, speed=s) for v, f, s in zip(free, forced, speeds, strict=True)]
-        done = self.compared(source, texts, found, views)
-        file = self.files[1 + standing.leader]
-        return Choice(file.spelled, file.header.model.file, (), done, standing, len(texts), self.on.n)
+        forced = [figures(floor, 0, race.texts, cut=race.source.kind == "text")]
+        forced += [race.figures(i) for i in range(race.n_candidates)]
+        views = [replace(v, forced=f, speed=s) for v, f, s in zip(self.free(race), forced, speeds, strict=True)]
+        done, file = self.compared(race, views), self.files[1 + standing.leader]
+        found = Choice(file.spelled, file.header.model.file, (), done, standing, len(race.texts), self.on.n)
+        return replace(found, multiples=race.multiples())
 
-    def read(self, ready: InMemory) -> tuple[Source, list[Text], Positions, Standing]:
-        """The texts read, their positions, and the order at the last look."""
-        at, texts, found = sequential.looks(self.on.n), list[Text](), list[Positions]()
-        unfloored = replace(self.plan, noise=False)
+    def read(self, ready: InMemory) -> tuple[Race, Standing]:
+        """What was read until the order was clear or the texts were at an end, and the order."""
+        race = Race(len(ready) - 1)
+        at = sequential.looks(self.on.n, race.n_candidates)
         portions = self.of_text(ready) if isinstance(self.on, OnText) else self.of_task(ready, self.on)
         for n, level in zip(at, sequential.levels(at), strict=True):
-            source, wanted = portions(n)
-            if new := wanted[len(texts) :]:
-                found.append(score_all(ready, Pass(new, unfloored, self.listener.report))[0])
-                texts += new
-            standing = sequential.standing(sums(joined(found), len(ready) - 1), level)
+            race.source, wanted = portions(n)
+            if new := wanted[len(race.texts) :]:
+                race.add(new, self.positions(ready.only([0, *(1 + i for i in race.racing)]), new))
+            standing = race.look(level)
             if standing.decided or len(wanted) < n:
                 break
-        return source, texts, joined(found), standing
+        return race, standing
+
+    def positions(self, ready: InMemory, texts: Sequence[Text]) -> Positions:
+        """The texts under these models."""
+        return score_all(ready, Pass(texts, replace(self.plan, noise=False), self.listener.report))[0]
 
     def of_text(self, ready: InMemory) -> Callable[[int], Portion]:
         """The first n chunks of the text."""
@@ -225,25 +227,34 @@ class _Looking:
 
         return made
 
-    def free(self, source: Source, at: Standing, n: int) -> list[Views]:
+    def free(self, race: Race) -> list[Views]:
         """On a task, the answers of the files in front, beside the reference's; nothing of the others."""
         found = [Views(None)] * len(self.files)
         if not isinstance(self.on, OnTask):
             return found
-        front = [0, 1 + at.leader, *(1 + i for i in at.open)]
+        front = [0, *(1 + i for i in race.racing)]
         names = [self.files[i].spelled for i in front]
-        traces = RunTraces(run_id=source.name, task=self.on.task, n=n)
-        ran = compare_free(names, traces, db=self.db, plan=self.plan, listener=self.listener)
+        traces = RunTraces(run_id=race.source.name, task=self.on.task, n=len(race.texts))
+        plan = replace(self.plan, noise=False)  # answers are judged by tests that need no noise floor
+        ran = compare_free(names, traces, db=self.db, plan=plan, listener=self.listener)
         for i, seen in zip(front, ran, strict=True):
             found[i] = seen if self.on.graded else without_truth(seen)
         return found
 
-    def compared(self, source: Source, texts: Sequence[Text], found: Positions, views: Sequence[Views]) -> Comparison:
-        """The figures of all files on what was read, stored."""
-        plan = replace(self.plan, free=False, noise=False)
-        done = assemble(models_of(self.files), views, source, len(texts), plan)
-        done = replace(done, warnings=differences(models_of(self.files)))
-        stored.write(self.db, done, found, texts, plan)
+    def compared(self, race: Race, views: Sequence[Views]) -> Comparison:
+        """The figures of all files, each on what it read, stored: a comparison for every number of texts."""
+        parts = [self.part(race, n, places, views) for n, places in race.by_length()]
+        order = [i for _, places in race.by_length() for i in places]
+        found = dict(zip(order, (replace(one, n_texts=c.n_texts) for c in parts for one in c.candidates), strict=True))
+        told = differences(models_of(self.files))
+        return replace(parts[0], candidates=tuple(found[i] for i in range(race.n_candidates)), warnings=told)
+
+    def part(self, race: Race, n: int, places: Sequence[int], views: Sequence[Views]) -> Comparison:
+        """The figures of the files that read n texts, stored."""
+        among, plan = [0, *(1 + i for i in places)], replace(self.plan, free=False, noise=False)
+        models = models_of([self.files[i] for i in among])
+        done = assemble(models, [views[i] for i in among], race.first(n), n, plan)
+        stored.write(self.db, done, race.together(places), race.texts[:n], plan)
         return done
 
 
@@ -268,8 +279,3 @@ def prompts(path: Path) -> tasks.Task:
     problems = tuple(Problem(digests[line], str(i), line, "") for i, line in enumerate(lines, 1))
     data = hashlib.sha256("".join(digests.values()).encode()).hexdigest()[:16]
     return tasks.Task(f"prompts {path.name}", tasks.NUMBER, problems, (), "", 0, str(path), problems[:8], 0, data)
-
-
-def sums(found: Positions, n_candidates: int) -> np.ndarray:
-    """The KLD of each text, summed over its positions: -> (n_texts, n_candidates)."""
-    return np.stack([np.bincount(found.text, found.candidates[i]["kld"]) for i in range(n_candidates)], axis=1)

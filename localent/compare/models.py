@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import replace
 
 from localent.compare.compatible import check_same_tokens, common_size
@@ -75,27 +76,35 @@ class InMemory:
     def __init__(self, files: Sequence[ModelFile], settings: Settings, plan: Plan) -> None:
         """settings: with the layers that `placed` chose."""
         self._files, self._settings, self._plan = files, settings, plan
+        self._places: Sequence[int] = range(len(files))
         self._staying, self._passing = ExitStack(), ExitStack()
         self._stay, self._pass = dict[str, Loaded](), dict[str, Loaded]()
 
+    def only(self, places: Sequence[int]) -> InMemory:
+        """The same models, of which only these are used: 0, the reference, and some others."""
+        some = copy(self)
+        some._places = [self._places[i] for i in places]
+        return some
+
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._places)
 
     def __getitem__(self, i: int) -> Loaded:
         """The i-th model, 0 being the reference. Raises IndexError beyond the last."""
-        file = self._files[i]
+        place = self._places[i]
+        file = self._files[place]
         ready = self._ready(file, stays=file.spelled == self._files[0].spelled)
-        return replace(ready, file=file, settings=with_cache(ready.settings, self._plan, i))
+        return replace(ready, file=file, settings=with_cache(ready.settings, self._plan, place))
 
     @property
     def fit_together(self) -> bool:
         """True if there are two files at most, so that all models can be used at a time."""
-        return len({file.spelled for file in self._files}) <= 2
+        return len({self._files[place].spelled for place in self._places}) <= 2
 
     def together(self) -> list[Loaded]:
         """All models at a time, however many they are."""
-        for file in self._files:
-            self._ready(file, stays=True)
+        for place in self._places:
+            self._ready(self._files[place], stays=True)
         return [self[i] for i in range(len(self))]
 
     def _ready(self, file: ModelFile, *, stays: bool) -> Loaded:
@@ -106,7 +115,8 @@ class InMemory:
             self._stay[name] = self._staying.enter_context(session.loaded(file, self._settings))
             return self._stay[name]
         self._passing.close()  # the candidate before
-        self._pass = {name: self._passing.enter_context(session.loaded(file, self._settings))}
+        self._pass.clear()  # not a new one: what `only` returns shares it
+        self._pass[name] = self._passing.enter_context(session.loaded(file, self._settings))
         return self._pass[name]
 
     def __enter__(self) -> InMemory:

@@ -37,6 +37,7 @@ class Candidate:
     speed: Speed | None = None  # measured in the same run
     variant: str = ""  # how it was run where that is not as the reference was: "KV q8_0"
     parts: tuple[Part, ...] = ()  # of several texts, each by itself
+    n_texts: int | None = None  # that it read, where others may have read more; None: those of the comparison
 
     @property
     def name(self) -> str:

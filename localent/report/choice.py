@@ -32,14 +32,25 @@ def _picked(choice: Choice) -> str:
     if c is None or at is None:
         why = "it has the most bits, and fits" if choice.is_reference else "no other file fits"
         return f"Run {choice.name}: {why}."
-    klds = [one.forced[quantities.KLD.key].value for one in c.candidates]
-    others = sorted((kld, name) for i, (kld, name) in enumerate(zip(klds, c.names, strict=True)) if i != at.leader)
-    size = f"{choice.n_texts:,} of {choice.n_most:,} {'chunks' if c.source == 'text' else 'problems'}"
-    head = f"Run {choice.name}: of the {len(klds)} files that fit it is the closest to {overview.reference_name(c)}"
-    times = (
-        f", {times_noise(others[0][0] / klds[at.leader])} times closer than {others[0][1]}" if klds[at.leader] else ""
-    )
-    return f"{head}, KLD {overview.small(klds[at.leader])} nats a token{times}; {_when(at, size)}."
+    kld = c.candidates[at.leader].forced[quantities.KLD.key].value
+    size = f"{choice.n_texts:,} of {choice.n_most:,} {_unit(c)}"
+    head = f"Run {choice.name}: of the {len(c.candidates)} files that fit it is the closest to"
+    said = f"{head} {overview.reference_name(c)}, KLD {overview.small(kld)} nats a token"
+    return f"{said}{_times(choice, c, at)}; {_when(at, size)}."
+
+
+def _unit(c: Comparison) -> str:
+    return "chunks" if c.source == "text" else "problems"
+
+
+def _times(choice: Choice, c: Comparison, at: Standing) -> str:
+    """How much closer than the next file, on the texts that both have read."""
+    found = [
+        (times, name)
+        for i, (times, name) in enumerate(zip(choice.multiples, c.names, strict=True))
+        if i != at.leader and times is not None
+    ]
+    return f", {times_noise(min(found)[0])} times closer than {min(found)[1]}" if found else ""
 
 
 def _when(at: Standing, size: str) -> str:
@@ -52,7 +63,18 @@ def _not_decided(choice: Choice) -> Iterator[str]:
         return
     if choice.open:
         yield f"Not decided: {', '.join(choice.open)} may be as close; more -n would show."
+    yield from _out(c)
     yield from _answers(c, choice)
+
+
+def _out(c: Comparison) -> Iterator[str]:
+    """The files that were told apart before the end, by the number of texts that they read."""
+    counts = sorted({one.n_texts for one in c.candidates if one.n_texts is not None and one.n_texts < c.n_texts})
+    for n in counts:
+        names = [name for name, one in zip(c.names, c.candidates, strict=True) if one.n_texts == n]
+        were, their = ("was", "its") if len(names) == 1 else ("were", "their")
+        said = f"{', '.join(names)} {were} told apart after {n:,} {_unit(c)} and read no more"
+        yield f"{said}: {their} figures are of those."
 
 
 def _answers(c: Comparison, choice: Choice) -> Iterator[str]:

@@ -14,7 +14,7 @@ from localent.analysis import sequential
 @pytest.mark.parametrize("n", [1, 7, 10, 11, 100, 160, 1000])
 def test_looks_double_up_to_all_and_their_levels_sum_to_the_whole(n):
     at = sequential.looks(n)
-    assert at[0] == min(n, 10)
+    assert at[0] == (12 if n == 1000 else min(n, 10))  # 2^-11 is the first below the level of so small a share
     assert at[-1] == n
     assert all(a < b <= 2 * a for a, b in pairwise(at))
     levels = sequential.levels(at)
@@ -32,7 +32,7 @@ def test_levels_follow_the_spending_function_by_hand():
 def test_p_is_the_larger_of_t_and_sign_flips():
     rng = np.random.default_rng(0)
     values = rng.exponential(size=(12, 2)) + np.array([0.0, 0.7])
-    standing = sequential.standing(values, 0.01)
+    standing = sequential.standing(list(values.T), 0.01)
     found = standing.p[1]
     t = scipy.stats.ttest_rel(values[:, 1], values[:, 0]).pvalue
     flips = np.array([[1 if i >> j & 1 else -1 for j in range(12)] for i in range(4096)]) @ (
@@ -45,16 +45,34 @@ def test_p_is_the_larger_of_t_and_sign_flips():
 
 def test_equal_candidates_and_few_texts_are_open():
     rng = np.random.default_rng(1)
-    one = rng.exponential(size=(20, 1))
-    assert sequential.standing(np.hstack([one, one]), 0.01).open == (1,)
-    clear = np.hstack([one[:5], 100 * one[:5]])
-    assert not sequential.standing(clear, 0.01).decided  # five texts settle nothing
-    assert sequential.standing(np.hstack([one, 100 * one]), 0.01).decided
+    one = rng.exponential(size=20)
+    assert sequential.standing([one, one], 0.01).open == (1,)
+    assert not sequential.standing([one[:5], 100 * one[:5]], 0.01).decided  # five texts settle nothing
+    assert sequential.standing([one, 100 * one], 0.01).decided
 
 
 def test_the_level_is_shared_by_the_others():
     values = np.random.default_rng(2).exponential(size=(20, 5))
-    assert sequential.standing(values, 0.02).level == pytest.approx(0.005)
+    assert sequential.standing(list(values.T), 0.02).level == pytest.approx((0.005,) * 5)
+
+
+def test_who_is_told_apart_is_out_and_stays_out():
+    """Even where it would be told apart no more, or would lead: what it reads later is not looked at."""
+    rng = np.random.default_rng(3)
+    one = rng.exponential(size=40)
+    close, far = one * np.exp(0.01 * rng.normal(size=40)), 3 * one
+    first = sequential.standing([one[:20], close[:20], far[:20]], 0.01)
+    assert first.racing == (0, 1)
+    worse = sequential.standing([3 * one, close, np.zeros(40)], 0.03, first)
+    assert (worse.leader, worse.open, worse.racing) == (1, (), (1,))
+    assert (worse.p[2], worse.level) == (first.p[2], (0.015, 0.015, 0.005))
+
+
+@pytest.mark.parametrize(("n_candidates", "first"), [(2, 10), (5, 10), (6, 11), (20, 12), (200, 16)])
+def test_the_first_look_is_where_sign_flips_can_tell(n_candidates, first):
+    at = sequential.looks(100, n_candidates)
+    assert at[0] == first
+    assert 2 / 2**first <= sequential.levels([first, 100])[0] / (n_candidates - 1)
 
 
 @pytest.mark.parametrize("world", [World((1.0, 1.0), 1.0, 0.5, 40), World((1.0,) * 5, 1.0, 1.0, 40)])

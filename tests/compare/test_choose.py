@@ -12,13 +12,15 @@ import pytest
 from click.testing import CliRunner
 
 from localent import compare, tasks
+from localent.analysis.sequential import Standing
 from localent.cli import main
 from localent.cli.choose import Bytes
 from localent.cli.compare import _files
 from localent.cli.fail_on import Condition
 from localent.compare import Limits, OnTask, OnText, Plan
-from localent.compare.choose import prompts, sums
+from localent.compare.choose import prompts
 from localent.compare.positions import joined
+from localent.compare.racing import Race
 from localent.compare.teacher_forcing import Feeding, score
 from localent.compare.text import Text
 from localent.engine import QuantizeOptions, quantize
@@ -28,6 +30,7 @@ from localent.models import in_folders
 from localent.models.disk import needed_bytes
 from localent.report import choice as report
 from localent.runs import Settings
+from localent.store import open_db
 
 GOLDEN = Path(__file__).parents[1] / "data" / "perplexity"
 MODEL, TEXT = GOLDEN / "tiny-f16.gguf", GOLDEN / "text.txt"
@@ -89,6 +92,30 @@ def test_files_that_are_alike_are_left_open(quants, tmp_path):
     found = chosen(folder, tmp_path)
     assert (found.n_texts, len(found.open)) == (14, 1)
     assert "may be as close" in " ".join(report.sentences(found))
+
+
+def test_a_file_that_is_told_apart_reads_no_further(quants, tmp_path):
+    """Twins stay open to the end; the one that is worse is out after the first look, with the figures of it."""
+    folder = tmp_path / "three"
+    folder.mkdir()
+    for name in ("a", "b"):
+        shutil.copy(quants / "tiny-Q8_0.gguf", folder / f"{name}.gguf")
+    shutil.copy(quants / "tiny-Q4_0.gguf", folder / "worse.gguf")
+    found = chosen(folder, tmp_path)
+    assert (found.n_texts, found.open) == (14, ("b.gguf",))
+    assert [one.n_texts for one in found.comparison.candidates] == [14, 14, 10]
+    alone = compare.choose(
+        [str(folder / "worse.gguf"), str(folder / "a.gguf")],
+        replace(ON, n=10),
+        db=tmp_path / "d.db",
+        plan=PLAN,
+        reference=str(MODEL),
+    )
+    assert found.comparison.candidates[2].forced == alone.comparison.candidates[1].forced
+    said = " ".join(report.sentences(found))
+    assert "worse.gguf was told apart after 10 chunks and read no more: its figures are of those." in said
+    with open_db(tmp_path / "c.db", readonly=True) as store:
+        assert sorted(row["n_texts"] for row in store.comparisons()) == [10, 14]  # twins are one file to the database
 
 
 def test_files_of_another_model_are_refused(quants, tmp_path, bundled):
@@ -206,17 +233,33 @@ class Fake:
         return np.array(found[len(found) - n_rows :], np.float32).reshape(n_rows, 8)
 
 
+HOW = Feeding(chunk=4, n_threads=1)
+
+
 def test_portions_joined_are_one_pass():
     texts = [Text([1, 2, 3 + i, 4, 5][: 3 + i], first=1, problem=str(i)) for i in range(3)]
 
     def read(some):
-        return score(some, Fake(0.0), [Fake(0.1), Fake(0.2)], Feeding(chunk=4, n_threads=1))
+        return score(some, Fake(0.0), [Fake(0.1), Fake(0.2)], HOW)
 
     whole, parts = read(texts), joined([read(texts[:1]), read(texts[1:])])
     assert np.array_equal(whole.text, parts.text)
     assert np.array_equal(whole.candidates[1]["kld"], parts.candidates[1]["kld"])
-    assert sums(whole, 2) == pytest.approx(sums(parts, 2))
-    assert sums(whole, 2)[1, 0] == pytest.approx(whole.candidates[0]["kld"][whole.text == 1].sum())
+
+
+def test_files_that_are_out_keep_the_figures_of_what_they_read():
+    texts = [Text([1, 2, 3, 4, 5 + i % 3], first=1, problem=str(i)) for i in range(4)]
+    whole = score(texts, Fake(0.0), [Fake(0.1), Fake(0.2)], HOW)
+    race = Race(2)
+    race.add(texts[:3], score(texts[:3], Fake(0.0), [Fake(0.1), Fake(0.2)], HOW))
+    race.standing = Standing(0, (None, 0.001), (0.01, 0.01))
+    race.add(texts[3:], score(texts[3:], Fake(0.0), [Fake(0.1)], HOW))
+    assert (race.racing, race.by_length()) == ((0,), [(4, [0]), (3, [1])])
+    for i, n in enumerate((4, 3)):
+        expected = [whole.candidates[i]["kld"][whole.text == j].sum() for j in range(n)]
+        assert race.klds(i) == pytest.approx(expected)
+    assert race.figures(1)["Mean KLD"].value == pytest.approx(whole.candidates[1]["kld"][whole.text < 3].mean())
+    assert race.multiples() == pytest.approx((1.0, race.klds(1).sum() / race.klds(0)[:3].sum()))
 
 
 def test_the_rule_is_tried_on_the_texts_of_a_stored_comparison(quants, tmp_path, capsys, monkeypatch):
