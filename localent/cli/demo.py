@@ -31,7 +31,7 @@ NEXT = """Next:
   {localent} sql "select k, avg(p_true) from step_entropy group by k"{db}
   {localent} study{db}
   {localent} run /path/to/your-model.gguf gsm8k --data test.jsonl -n 100"""
-THEN = "Next: {localent} report{db}  # or: demo --full"
+THEN = "Next: {localent} report{db}  # or: {localent} demo --full"
 Echo = Callable[[str], object]
 
 

@@ -201,7 +201,8 @@ def _made(path: Path, target: Path, quant: str, options: QuantizeOptions, of_bit
     found = inspect(target)
     if of_bits is None and (sentence := fallback_sentence(found)):
         echo(f"Warning: {sentence}", err=True)
-    return quant, str(target), found.model.file_bytes / 1e6, found.model.bits_per_weight, found.model.sha256[:12]
+    size, bits = found.model.file_bytes / 1e6, found.model.bits_per_weight
+    return quant, str(target), round(size, 1), round(bits, 2), found.model.sha256[:12]
 
 
 def _folder(source: Path, out: Path | None) -> Path:

@@ -146,12 +146,17 @@ def _stages(subject: str) -> str:
 def quants(c: Comparison, style: Style) -> list[str]:
     """How far the quants are from the reference, and which of them are told apart from it."""
     ordered = sorted(c.candidates, key=lambda one: -one.model.bits_per_weight)
-    klds = " to ".join(f"{one.forced[KLD.key].value:.2g}" for one in (ordered[0], ordered[-1]))
+    klds = " to ".join(_plainly(one.forced[KLD.key].value) for one in (ordered[0], ordered[-1]))
     names = " to ".join(one.model.quant for one in (ordered[0], ordered[-1]))
     shown = (DISTRIBUTIONS, ACCURACY)
     told = ", ".join(f"by {aspect.title}: {found}" for aspect, found in demo.apart(c) if aspect in shown)
     reference = demo.reference_of(c).quant
     return wrapped(f"Quants, {names}: KLD {klds} nats. Told apart from {reference} {told}.", style)
+
+
+def _plainly(kld: float) -> str:
+    """Without a power of ten: "0.0001", "0.028"."""
+    return f"{kld:.4f}" if kld < 1e-3 else f"{kld:.2g}"
 
 
 def wrapped(sentence: str, style: Style) -> list[str]:

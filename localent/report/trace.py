@@ -217,9 +217,9 @@ def fitting(probe: Probe, truth: str, style: Style) -> str:
 
 
 def leading(probe: Probe, truth: str, n: int) -> str:
-    """ "18* 45 % · 3 10 %"."""
+    """ "18*: 45 % · 3: 10 %"."""
     kept = [a for a in probe.answers[:n] if a.prob >= NOTHING]
-    cells = [f"{visible(a.value)}{'*' * (a.value == truth)} {percent(a.prob)}" for a in kept]
+    cells = [f"{visible(a.value)}{'*' * (a.value == truth)}: {percent(a.prob)}" for a in kept]
     if probe.residual >= UNEXPLORED:
         cells = [f"{percent(probe.residual)} not explored", *cells[: n - 1]]
     if probe.invalid >= SEEN and cells:

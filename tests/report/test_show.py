@@ -108,7 +108,7 @@ def test_answers_that_would_show_as_0_percent_are_left_out():
         residual=0.96, entropy=4.2, entropy_se=0.3, entropy_lower=0.0, entropy_upper=9.0, leader=None,
         p_true=0.01, log_p_true=-4.6, n_fed=12,
     )  # fmt: skip
-    assert leading(given, "7", 4) == "96 % not explored · 2 4.0 %"
+    assert leading(given, "7", 4) == "96 % not explored · 2: 4.0 %"
 
 
 @pytest.mark.parametrize(
