@@ -22,6 +22,7 @@ from itertools import takewhile
 from math import inf
 from pathlib import Path
 
+from breaking import hub
 from breaking.runner import ROOT, Fault, Outcome, busy
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
@@ -35,6 +36,7 @@ SETUP = (
 JOBS: dict[str, tuple[str, ...]] = {
     "run": ("run", "abacus-sft", "demo-number", "-n", "6", *RUN, "--db", "new.db"),
     "rollouts": ("run", "abacus-sft", "demo-number", "-n", "2", *RUN, "--rollouts", "16", "--db", "new.db"),
+    "study": ("study", "abacus-early", "abacus-sft", "--task", "demo-number", "-n", "3", *RUN[:4], "--db", "new.db"),
     "score": ("score", "abacus-sft", "demo-number", "--gold", "-n", "4", "--threads", "1", "--db", "new.db"),
     "compare": (
         "compare",
@@ -53,6 +55,7 @@ JOBS: dict[str, tuple[str, ...]] = {
     "merge": ("merge", "one.db", "two.db", "-o", "new.db"),
     "export": ("export", "{run}", "--db", "made.db", "-o", "new"),
     "report": ("report", "--db", "made.db", "-o", "new.html"),
+    "pull": ("pull", f"{hub.REPO}:F16"),
 }
 LIMITED = (  # localent with a limit on the size of files
     "-c",
@@ -181,7 +184,7 @@ def _start(
     """A command in a session of its own. most: bytes that a file of it may have."""
     env = os.environ | {"LOCALENT_CACHE": str(home / "cache"), "PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])}
     command = [sys.executable, *(LIMITED if most is not None else ("-m", "localent")), *words]
-    env |= {"MOST": str(most)}
+    env |= {"MOST": str(most), "HF_HOME": str(folder / "new-hub"), "HF_ENDPOINT": hub.url()}
     quiet = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr)
     return subprocess.Popen(command, cwd=folder, env=env, start_new_session=True, **quiet)
 
@@ -193,8 +196,8 @@ def content(folder: Path) -> str:
         if path.suffix == ".db":
             digest.update(rows(path).encode())
         elif path.is_dir():
-            for file in sorted(path.iterdir()):
-                digest.update(file.name.encode() + file.read_bytes())
+            for file in sorted(file for file in path.rglob("*") if file.is_file() and file.suffix != ".lock"):
+                digest.update(str(file.relative_to(path)).encode() + file.read_bytes())
         elif path.suffix != ".html" and not path.name.endswith(("-wal", "-shm")):  # a page tells when it was made
             digest.update(path.read_bytes())
     return digest.hexdigest()
