@@ -105,7 +105,8 @@ def _by_some_worker(client: Client, job: Job, listener: Listener) -> Completed:
 def _workers(client: Client, listener: Listener) -> dict[str, int]:
     """The workers that there are, once there is one: address -> threads."""
     while not (found := dict(client.nthreads())):
-        listener.status(f"waiting for workers at {client.scheduler.address}")
+        address = client.scheduler_info()["address"]
+        listener.status(f"waiting for workers at {address}")
         if listener.time.left <= 0:
             raise LocalentError("No worker came in time: start some with 'dask worker ADDRESS'.")
         time.sleep(LOOK_S)
