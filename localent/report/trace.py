@@ -93,7 +93,9 @@ def legend(style: Style) -> str:
 def legends(trace: Trace, style: Style) -> list[str]:
     """The meaning of the colours or marks, and of the lines that came from outside."""
     outside = [f"{GIVEN}from outside"] if len(trace.generated) < len(trace.tokens) else []
-    return [legend(style), *outside]
+    highest = max((level_of(getattr(token, style.measure), style.measure) for token in trace.generated), default=0)
+    unmarked = not style.colour and highest < MARKED
+    return [legend(style) + (" (none here)" if unmarked else ""), *outside]
 
 
 def painted(tokens: Sequence[Token], texts: Sequence[str], starts: set[int], style: Style) -> list[str]:

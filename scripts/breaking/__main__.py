@@ -17,7 +17,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts"), str(ROOT / "tests")]
 
-from breaking import databases, gguf_files, kills, other_files, templates  # noqa: E402
+from breaking import databases, gguf_files, kills, other_files, templates, terminals  # noqa: E402
 from breaking.runner import Outcome, Worker, attack  # noqa: E402
 
 Part = Callable[[int, random.Random, Path, "Path | None", float], Outcome]  # the last: seconds
@@ -45,6 +45,7 @@ PARTS: dict[str, Part] = {
     "databases": _by_worker(databases.cases),
     "datasets": _by_worker(other_files.datasets),
     "matrices": _by_worker(other_files.matrices),
+    "terminals": lambda n, draw, home, kept, seconds: terminals.attack(n, draw, home, seconds),
     "kills": _disturbed(kills.killed),
     "disk": _disturbed(kills.without_disk),
     "writers": _disturbed(kills.beside_another),

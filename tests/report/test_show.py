@@ -8,11 +8,14 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from dataclasses import replace
 
+import numpy as np
 import pytest
-from helpers.made import HOSTILE, made
+from helpers.made import HOSTILE, a_trace, made
 from helpers.runs import call
 
+from localent.report.trace import Style, legends
 from localent.runs import ask as asking
 from localent.store import open_db, traces
 
@@ -38,7 +41,7 @@ def test_a_trace_is_plain_and_useful_in_80_columns(db):
     assert "\x1b" not in out
     assert "RIGHT: answered 6, the true answer is 6." in out
     assert "answer entropy by step  █" in out
-    assert re.search(r"^ +\d+ +0\.\d\d +0\.9\d\d  6\* 9\d %", out, re.MULTILINE)
+    assert re.search(r"^ +\d+ +0\.\d\d +0\.9\d\d  6\*: 9\d %", out, re.MULTILINE)
     assert "⟨" in out
     assert "alternatives" in out
 
@@ -64,6 +67,15 @@ def test_colour_changes_nothing_but_colour(db):
 def test_colours_follow_the_measure_asked_for(db):
     _, out, _ = call("show", trace_of(db, "made-0001"), "--db", db, "--measure", "rank")
     assert "rank of at least 6" in out
+
+
+def test_marks_that_no_token_bears_are_said_to_be_absent():
+    trace = a_trace(1, 4, np.random.default_rng(0))
+    calm = tuple(replace(token, entropy=0.2) for token in trace.tokens)
+    told = [legends(replace(trace, tokens=tokens), Style()) for tokens in (trace.tokens, calm)]
+    line = "⟨token⟩: entropy of at least 1.1 nats"
+    assert told == [[line], [line + " (none here)"]]
+    assert "none here" not in legends(replace(trace, tokens=calm), Style(colour=True))[0]
 
 
 def test_a_trace_as_json_has_everything(db):
@@ -162,7 +174,7 @@ def test_watching_changes_nothing_in_what_is_written(bundled):
 def test_options_make_it_a_choice(tiny):
     code, out, _ = call("ask", tiny, "Which?", "--option", "this", "--option", "that", *SHORT)
     assert code == 0
-    assert re.search(r"nats: [AB] \d+ % · [AB] [\d.]+ %", out)
+    assert re.search(r"nats: [AB]: \d+ % · [AB]: [\d.]+ %", out)
     assert "true answer" not in out
 
 
