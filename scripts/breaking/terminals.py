@@ -1,7 +1,7 @@
 """Every command on a terminal of its own, with names, problems and stored texts that would control it.
 
-The colours, the cursor and the line of a progress bar are localent's or its web server's; any other control character came
-from outside.
+The colours, the cursor and the line of a progress bar are localent's or its web server's; any other control character
+came from outside.
 """
 
 from __future__ import annotations
@@ -34,12 +34,11 @@ SECONDS, SERVING = 60.0, 4.0  # a command that takes longer hangs; those that se
 QUICK = ("--max-tokens", "30", "--threads", "1", "--lanes", "2", "--max-fed", "4")
 OWN = ("mine", "--data", "{data}", "--question", "q", "--answer", "a")
 COMMANDS = (
-    ("run", "{model}", *OWN, *QUICK, "--db", "{db}"),
+    ("run", "{model}", *OWN, *QUICK, "--rollouts", "16", "--every-step", "--db", "{db}"),
     ("run", "{model}", "demo-number", "-n", "2", *QUICK, "--db", "{other}"),
     ("runs", "--db", "{db}"),
     ("show", "--db", "{db}"),
-    ("show", "{run}", "--db", "{db}"),
-    ("show", "--db", "{db}", "--measure", "surprisal"),
+    ("show", "{trace}", "--db", "{db}", "--measure", "surprisal"),
     ("sql", "select * from problems", "--db", "{db}"),
     ("sql", "select * from tokens limit 20", "--db", "{db}", "--json"),
     ("sql", "select * from models", "--db", "{db}", "--csv"),
@@ -49,7 +48,7 @@ COMMANDS = (
     ("signals", "{run}", "--db", "{db}"),
     ("calibrate", "{run}", "--db", "{db}"),
     ("replay", "{run}", "--db", "{db}"),
-    ("importance", "{run}", "--db", "{db}", "-n", "1", "--rollouts", "2", "--threads", "1"),
+    ("importance", "{run}", "--db", "{db}"),
     ("study", "--db", "{db}", "--task", "{evil}"),
     ("report", "--db", "{db}", "-o", "{folder}/{evil}.html"),
     ("plot", "--db", "{db}", "-o", "{folder}/{evil}.svg"),
@@ -115,14 +114,13 @@ def hostile(folder: Path, evil: str) -> dict[str, str]:
     problems = [{"q": f"Ann had {i} {evil} boxes and got 3. How many?", "a": str(i + 3)} for i in range(4)]
     Path(values["data"]).write_text("\n".join(map(json.dumps, problems)))
     Path(values["text"]).write_text(f"Some {evil} words, and some more of them. " * 40)
-    values |= {"other": str(folder / "other.db"), "run": "none"}
+    values |= {"other": str(folder / "other.db")}
     on_terminal(tuple(_filled(word, values) for word in COMMANDS[0]), folder, 80)
-    values["run"] = _poisoned(Path(values["db"]), evil)
-    return values
+    return values | _poisoned(Path(values["db"]), evil)
 
 
-def _poisoned(db: Path, evil: str) -> str:
-    """Put the payload into the texts of a database; the id of its run."""
+def _poisoned(db: Path, evil: str) -> dict[str, str]:
+    """Put the payload into the texts of a database; the ids of its run and of a trace."""
     columns = {
         "models": ("name", "path"),
         "problems": ("source_id", "question"),
@@ -136,8 +134,8 @@ def _poisoned(db: Path, evil: str) -> str:
         for table, names in columns.items():
             for name in names:
                 conn.execute(f"update or ignore {table} set {name} = {name} || ?", (evil,))
-        (run,) = conn.execute("select run_id from runs").fetchone()
-    return str(run)
+        run, trace = conn.execute("select run_id, min(trace_id) from traces").fetchone()
+    return {"run": str(run), "trace": str(trace)}
 
 
 def on_terminal(command: tuple[str, ...], folder: Path, columns: int) -> tuple[str, int]:

@@ -13,10 +13,11 @@ if sys.platform == "win32":
 
 from breaking import terminals
 
+FOREIGN = ("\x1b]0;title\x07", "\x1b[2J", "\x9b31m", "\x08", "\x1bc", "\x7f", "\x1b[?1049h", "\x1b[31m")
 OURS = "\x1b[48;5;17;38;5;16m1\x1b[0m\r\x1b[2K 4 %|\x1b[?25l\tdone\n"
 
 
-@pytest.mark.parametrize("foreign", ["\x1b]0;title\x07", "\x1b[2J", "\x9b31m", "\x08", "\x1bc", "\x7f", "\x1b[?1049h", "\x1b[31m"])
+@pytest.mark.parametrize("foreign", FOREIGN)
 def test_a_character_from_outside_is_a_fault_and_our_own_are_none(foreign):
     assert terminals.misdeeds(OURS, 0) == []
     ((kind, more),) = terminals.misdeeds(f"{OURS}name{foreign}", 0)
