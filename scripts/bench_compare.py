@@ -59,7 +59,7 @@ def compare(paths: Sequence[Path], threads: int, rounds: int) -> Iterator[Figure
 
 def _ratio(scorers: Sequence[Scorer], first: int, seed: int, threads: int) -> float:
     """Time of comparing a chunk over that of feeding it to all models and looking at nothing."""
-    tokens = [(seed * 7919 + i * 104729) % 150_000 for i in range(CTX + 1)]
+    tokens = [(seed * 7919 + i * 104729) % scorers[0].n_vocab for i in range(CTX + 1)]
     text = Text(tokens, first)
     bare = _timed(lambda: _bare(scorers, text))
     whole = _timed(
@@ -69,9 +69,9 @@ def _ratio(scorers: Sequence[Scorer], first: int, seed: int, threads: int) -> fl
 
 
 def _bare(scorers: Sequence[Scorer], text: Text) -> None:
-    for start, end, n_rows in teacher_forcing.pieces(text, None, CHUNK, scorers):
+    for piece in teacher_forcing.pieces(text, None, CHUNK, scorers):
         for scorer in scorers:
-            scorer.feed(text.tokens[start:end], n_rows)
+            scorer.feed(text.tokens[piece.start : piece.end], piece.n_rows)
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -121,7 +121,10 @@ def _alone(paths: Sequence[Path], threads: int, n_chunks: int) -> None:
         options = Options(n_lanes=1, n_ctx=CTX, n_threads=threads, chunk=CHUNK)
         models = [stack.enter_context(engine.open(path)) for path in paths]
         scorers = [stack.enter_context(model.scorer(options)) for model in models]
-        texts = [Text([(n * 31 + i * 17) % 1000 for i in range(CTX)], CTX // 2) for n in range(n_chunks)]
+        texts = [
+            Text([(n * 31 + i * 17) % min(1000, scorers[0].n_vocab) for i in range(CTX)], CTX // 2)
+            for n in range(n_chunks)
+        ]
         teacher_forcing.score(texts, scorers[0], scorers[1:], Feeding(chunk=CHUNK, n_threads=threads))
     print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 

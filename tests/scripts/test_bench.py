@@ -4,6 +4,7 @@ import json
 import math
 
 import bench
+import bench_compare
 import bench_figures
 import bench_scene
 import pytest
@@ -27,6 +28,13 @@ def test_the_bench_prints_a_table_and_json_of_finite_figures(tiny, tmp_path, cap
     printed = capsys.readouterr().out
     assert {figure["part"] for figure in figures} == set(PARTS)
     assert all(math.isfinite(figure["value"]) and figure["name"] in printed for figure in figures)
+
+
+def test_the_cost_and_the_memory_of_a_comparison_are_told(tiny):
+    for figures in (bench_compare.compare([tiny] * 3, 1, 1), bench_compare.memory([tiny] * 2, 1)):
+        found = list(figures)
+        assert all(figure.part == "i" and figure.value > 0 for figure in found)
+        assert len({figure.name for figure in found}) == len(found) > 1
 
 
 def test_a_missing_vocabulary_is_named(tmp_path, capsys):
