@@ -160,10 +160,8 @@ def _shown(name: str, task: Task, problem: Problem, settings: Settings) -> dict[
 def _tokens(vocab: Vocab, ids: Sequence[int]) -> list[dict[str, Any]]:
     """Each token with the characters that it completes, and its own bytes, which may be a part of one."""
     texts = token_texts([vocab.pieces[token_id] for token_id in ids])
-    return [
-        {"id": token_id, "text": text, "piece": _text(vocab, token_id), "special": _is_special(vocab, token_id)}
-        for token_id, text in zip(ids, texts, strict=True)
-    ]
+    known = {one: {"piece": _text(vocab, one), "special": _is_special(vocab, one)} for one in set(ids)}
+    return [{"id": one, "text": text, **known[one]} for one, text in zip(ids, texts, strict=True)]
 
 
 def _text(vocab: Vocab, token_id: int) -> str:

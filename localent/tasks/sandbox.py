@@ -22,9 +22,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 SECONDS = 1.0  # of computing: a real template takes milliseconds
 MEMORY = 256 << 20  # bytes more than the process takes at its start
-OUTPUT = 1 << 20  # characters
+OUTPUT = 1 << 20  # bytes
 TODAY = datetime(2024, 7, 26)  # templates that print the date must not change a run from one day to the next
-TOO_LONG = f"it writes more than {OUTPUT:,} characters"
+TOO_LONG = f"it writes more than {OUTPUT:,} bytes"
 LONGEST_REASON = 500  # characters of what a template says when it refuses
 TOO_LARGE = f"it takes more than {MEMORY >> 20} MB of memory"
 
@@ -54,7 +54,7 @@ class _TooLongError(Exception):
 def _render(template: str, variables: Mapping[str, Any]) -> str:
     found, length = [], 0
     for piece in _compiled(template).generate(dict(variables)):
-        length += len(piece)
+        length += len(piece.encode("utf-8", "surrogatepass"))
         if length > OUTPUT:
             raise _TooLongError
         found.append(piece)

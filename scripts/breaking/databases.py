@@ -62,8 +62,8 @@ def value_replaced(path: Path, draw: random.Random) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as conn:
         conn.execute("pragma foreign_keys = off")
         conn.execute("pragma ignore_check_constraints = on")
-        tables = [name for (name,) in conn.execute("select name from sqlite_master where type = 'table'")]
-        table = draw.choice(tables)
+        tables = [name for (name,) in conn.execute("select name from sqlite_master where type = 'table'").fetchall()]
+        table = draw.choice([name for name in tables if conn.execute(f"select 1 from {name} limit 1").fetchone()])
         column = draw.choice([row[1] for row in conn.execute(f"pragma table_info({table})")])
         where = draw.choice(["1", "abs(random()) % 3 = 0"])
         try:
@@ -115,9 +115,9 @@ def bomb(path: Path, draw: random.Random) -> None:
         conn.execute("begin")
         many = "with recursive n(i) as (select 1 union all select i + 1 from n where i < {n}) "
         changes = [
-            many.format(n=200_000) + "insert into tasks select 'task' || i, 'number', null from n",
-            many.format(n=50_000)
-            + "insert into problems select task, 'p' || i, 's', 'q', 'a', '[]', null, 1 from n, tasks limit 50000",
+            many.format(n=200_000) + "insert into tasks (task, kind) select 'task' || i, 'number' from n",
+            many.format(n=50_000) + "insert into problems (task, problem_id, source_id, question, answer, choices)"
+            " select task, 'p' || i, 's', 'q', 'a', '[]' from n, tasks limit 50000",
             "update traces set text = printf('%.*c', 30000000, 'x') where rowid = (select min(rowid) from traces)",
             "update problems set question = printf('%.*c', 2000000, 'x')",
             "update runs set settings = printf('%.*c', 100000, '[') || printf('%.*c', 100000, ']')",

@@ -103,7 +103,8 @@ class Worker:
             child.wait(0.2)
         except subprocess.TimeoutExpired:
             child.kill()
-        return child.wait()
+        with child:  # which closes its pipes
+            return child.wait()
 
 
 def attack(cases: Iterator[Case], worker: Worker, kept: Path | None = None, seconds: float = inf) -> Outcome:

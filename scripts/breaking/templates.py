@@ -65,5 +65,5 @@ def cases(n: int, draw: random.Random, home: Path) -> Iterator[Case]:
         folder.mkdir(parents=True)
         path = folder / "template.jinja"
         path.write_text(template(draw), "utf-8", errors="surrogatepass")
-        prompt = ("prompt", "abacus-sft", "demo-number", "-n", "1", "--chat-template-file", str(path))
+        prompt = ("prompt", "abacus-sft", "demo-number", "-n", "1", "--text", "--chat-template-file", str(path))
         yield Case(f"template-{i}", folder, (prompt,))
