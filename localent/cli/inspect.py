@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from localent.cli import complete
-from localent.cli.output import echo, room
+from localent.cli.output import echo, room, tell
 from localent.report.table import cell_text, cut, pad, text_width
 
 if TYPE_CHECKING:
@@ -54,10 +54,8 @@ def command(files: tuple[str, ...], json_: bool) -> None:
 
 
 def _say(sentence: str) -> None:
-    from localent.report.terminal import paragraphs
-
-    width = room()
-    echo("\n" + "\n".join([sentence] if width is None else paragraphs([sentence], width)))
+    echo()
+    tell(sentence)
 
 
 def _facts(details: Details) -> dict[str, str]:

@@ -93,6 +93,14 @@ def echo(text: object = "", *, err: bool = False) -> None:
     click.echo(harmless(str(text)), err=err)
 
 
+def tell(*sentences: str) -> None:
+    """Print sentences, each on lines of its own, as wide as the terminal."""
+    from localent.report.terminal import paragraphs
+
+    width = room()
+    echo("\n".join(sentences if width is None else paragraphs(sentences, width)))
+
+
 def told(sentence: str, facts: dict[str, Any], as_json: bool) -> None:
     """Print what a command did: in a sentence, or as one JSON object."""
     if as_json:
@@ -100,7 +108,7 @@ def told(sentence: str, facts: dict[str, Any], as_json: bool) -> None:
 
         click.echo(json_text(facts))
     else:
-        echo(sentence)
+        tell(sentence)
 
 
 def print_records(records: Sequence[object], table: Callable[[Any], Table], form: str | None) -> None:

@@ -11,7 +11,7 @@ import click
 from localent.cli import complete
 from localent.cli.arguments import Group, refuse_unused
 from localent.cli.options import ProblemFile, data_options
-from localent.cli.output import echo, print_table, room
+from localent.cli.output import echo, print_table, tell
 from localent.cli.settings import (
     answer_options,
     lora_option,
@@ -82,7 +82,6 @@ def command(model: str, one: OneProblem, settings: Settings, only_text: bool, js
     localent prompt model.gguf gsm8k --template-var enable_thinking=false
     """
     from localent.report.table import harmless, json_text
-    from localent.report.terminal import paragraphs
 
     if json_:
         refuse_unused("--json", "only_text")
@@ -102,11 +101,11 @@ def command(model: str, one: OneProblem, settings: Settings, only_text: bool, js
         ]
         echo()
         print_table(("position", "id", "", "text"), rows, None)
-    width = room()
-    facts = _facts(shown).split("\n")
-    echo("\n" + "\n".join(facts if width is None else paragraphs(facts, width)))
+    echo()
+    tell(*_facts(shown).split("\n"))
     if candidates:
-        echo("\nProbability that no answer follows a cue, on prefixes of a few traces:")
+        echo()
+        tell("Probability that no answer follows a cue, on prefixes of a few traces:")
         print_table(("cue", "start", "half-way", "end", "mean"), [_cells(one) for one in candidates], None)
 
 

@@ -8,7 +8,7 @@ import click
 
 from localent.cli import complete
 from localent.cli.options import db_option, format_options
-from localent.cli.output import echo, print_records, print_table, say, say_above
+from localent.cli.output import echo, print_records, print_table, say, say_above, tell
 
 SIGNALS_NOTES = (
     "AUROC: probability that a wrong trace scores above a right one; 0.5 is chance. [ ]: 95 % interval, clustered by"
@@ -59,7 +59,7 @@ def command(run_id: str, db: Path, form: str | None, finished_only: bool, at: fl
     say_above([f"Run {found.run_id}: {counts}."], form)
     if found.n_traces and found.n_wrong in (0, found.n_traces) and form not in ("csv", "json"):
         alike, other = ("wrong", "easier") if found.n_wrong else ("right", "harder")
-        echo(ALL_ALIKE.format(alike=alike, other=other))
+        tell(ALL_ALIKE.format(alike=alike, other=other))
         return
     print_records(found.rows, signals_table, form)
     if found.beside and form not in ("csv", "json"):

@@ -150,13 +150,17 @@ def fallback_sentence(details: Details) -> str | None:
     """ "Q4_K_M of this model is 71 % Q5_0: n_embd 896 is not a multiple of 256 ..."; None where nothing fell back."""
     if not details.fallbacks:
         return mixture_sentence(details.model)
-    shares = ", ".join(f"{100 * f.share:.0f} % {f.type}" for f in details.fallbacks)
+    shares = ", ".join(f"{_percent(f.share)} {f.type}" for f in details.fallbacks)
     rows = list(dict.fromkeys(row for f in details.fallbacks for row in f.rows))
     is_not = "is not a multiple" if len(rows) == 1 and not rows[0].startswith("rows") else "are not multiples"
     return (
         f"{details.model.quant} of this model is {shares}: {' and '.join(rows)} {is_not} of {BLOCK}, "
         f"the block of K- and I-quants ({details.model.bits_per_weight:.2f} bits per weight)."
     )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.005 else "under 1 %"
 
 
 def differing_tensors(a: Path, b: Path) -> list[str] | None:

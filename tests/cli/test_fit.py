@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from helpers.made import made
 from helpers.runs import call
 
 from localent.cli import main
+from localent.cli.output import tell
 from localent.report.fitting import fitted
 from localent.report.table import text_width
 
@@ -174,3 +177,18 @@ def test_a_column_without_any_value_is_not_said_above():
     found = fitted(["policy", "vs majority", "answered", "note"], rows, 50)
     assert "answered: all" in found.text
     assert "majority" not in found.text
+
+
+def test_what_a_command_did_fits_too(db, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "60")
+    shutil.copy(db, "runs.db")
+    _, said, _ = call("scrub", "runs.db", "-o", "clean.db")
+    assert max(map(text_width, said.splitlines())) <= 60
+    assert "folders and names of machines" in " ".join(said.split())
+
+
+def test_a_sentence_that_goes_to_a_file_stays_one_line(monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    tell("word " * 40, "more")
+    assert capsys.readouterr().out.count("\n") == 2

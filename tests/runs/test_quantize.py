@@ -7,6 +7,7 @@ import signal
 import struct
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -19,7 +20,7 @@ from localent.cli import main
 from localent.engine.llama import interrupts
 from localent.errors import LocalentError, UsageError
 from localent.files import identity, imatrix
-from localent.files.tensors import differing_tensors, inspect
+from localent.files.tensors import differing_tensors, fallback_sentence, inspect
 from localent.runs import quantize
 
 ONE_THREAD = engine.QuantizeOptions(n_threads=1)
@@ -65,6 +66,8 @@ def test_small_blocks_of_its_own_are_no_fallback(tmp_path):
     details = inspect(tmp_path / "tiny-IQ4_NL.gguf")
     assert details.model.tensor_types["IQ4_NL"] > 0
     assert [fallback.type for fallback in details.fallbacks] == ["Q8_0"]
+    few = replace(details, fallbacks=[replace(details.fallbacks[0], share=0.0004)])
+    assert "of this model is under 1 % Q8_0: " in fallback_sentence(few)
 
 
 def test_a_file_that_is_there_is_not_replaced_unless_asked(tmp_path):
