@@ -104,7 +104,7 @@ def _token_f1(db: Database, task: str, rows: Mapping[str, Any]) -> Array | None:
     kind = KINDS.get(db.kind(task))
     if kind is None or kind.overlap("", "") is None:
         return None
-    golds = {problem.problem_id: problem.answer for problem in db.problems(task)}
+    golds = {problem.problem_id: problem.answer for problem in db.problems(task, traced=True)}
     pairs = zip(rows["answer"], rows["problem_id"], strict=True)
     return np.array([kind.overlap(value, golds[name]) for value, name in pairs], float)
 
@@ -119,7 +119,7 @@ class _Asked:
     @classmethod
     def of(cls, db: Database, task: str, problem_ids: list[str]) -> _Asked:
         """The problems of a task with these ids."""
-        kind, problems = KINDS.get(db.kind(task)), {p.problem_id: p for p in db.problems(task)}
+        kind, problems = KINDS.get(db.kind(task)), {p.problem_id: p for p in db.problems(task, traced=True)}
         levels = {} if kind is None else {name: _guess(kind, p) for name, p in problems.items()}
         chance = np.array([levels.get(name, np.nan) for name in problem_ids], float)
         if all(p.variant_of is None for p in problems.values()):
@@ -174,7 +174,7 @@ def probes(db: Database, run_id: str) -> Probes:
 
 def _ideal(db: Database, run_id: str, own: Probed) -> Ideal | None:
     """What an ideal reader knows at the traces' own probes; None where no problem of the task says so."""
-    known = {p.problem_id: p for p in db.problems(db.run(run_id).task) if p.ideal_entropy}
+    known = {p.problem_id: p for p in db.problems(db.run(run_id).task, traced=True) if p.ideal_entropy}
     if not known:
         return None
     shape = own.p_true.shape

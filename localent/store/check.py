@@ -59,9 +59,10 @@ def no_text(*columns: str) -> str:
     return " or ".join(f"not is_text(cast(t.{name} as blob))" for name in columns)
 
 
-def is_text(raw: bytes) -> bool:
+def is_text(raw: bytes | None) -> bool:
     try:
-        raw.decode()
+        if raw is not None:
+            raw.decode()
     except UnicodeDecodeError:
         return False
     return True
@@ -89,10 +90,8 @@ JOINED = "select text from tokens where trace_id = t.trace_id order by token_ind
 RULES = (
     Rule("models", "counts below zero", outside("n_params", "file_bytes", "bits_per_weight", "n_vocab", "n_ctx_train")),
     Rule("models", "types that are no JSON object", no_json("tensor_types", "object")),
-    Rule("problems", "texts that are none", no_text("question", "answer", "choices")),
     Rule("problems", "options without a label or a text", BROKEN_CHOICE),
     Rule("problems", "options that are no JSON list", no_json("choices", "array")),
-    Rule("runs", "texts that are none", no_text("run_id", "task", "settings", "build")),
     Rule("runs", "settings that are no JSON object", no_json("settings", "object")),
     Rule("runs", "a build that is no JSON object", no_json("build", "object")),
     Rule("sessions", "counts below zero", outside("seconds", "n_traces", "n_tokens", "n_probe_tokens", "n_todo")),
@@ -120,14 +119,12 @@ RULES = (
     Rule("tokens", "probabilities outside 0 to 1", outside("top1_prob", **SHARE)),
     Rule("tokens", "a rank below 1", "t.rank < 1"),
     Rule("alternatives", "probabilities outside 0 to 1", outside("prob", **SHARE)),
-    Rule("steps", "texts that are none", no_text("kind", "text")),
     Rule("steps", "bounds that are none", "t.start_token < 0 or t.end_token < t.start_token"
          " or t.end_token > (select n_tokens + n_given from traces a where a.trace_id = t.trace_id)"),
     Rule("probes", "probabilities outside 0 to 1", outside("position", "residual", "invalid", "p_true", **SHARE)),
     Rule("probes", "entropies below zero", outside("entropy", "entropy_lower", "entropy_upper", "entropy_se")),
     Rule("probes", "a step that the trace does not have", "t.k < 0 or t.n_tokens < 0 or"
          " t.k > (select count(*) from steps a where a.trace_id = t.trace_id)"),
-    Rule("answers", "texts that are none", no_text("estimator", "value")),
     Rule("answers", "probabilities outside 0 to 1", outside("prob", **SHARE)),
     Rule("comparisons", "settings or figures that are no JSON object",
          f"{no_json('settings', 'object')} or {no_json('figures', 'object')}"),
@@ -259,8 +256,8 @@ def _orphans(conn: sqlite3.Connection) -> Iterator[Fault]:
 
 
 def _of_rows(conn: sqlite3.Connection, report: Report) -> Iterator[Fault]:
-    for done, rule in enumerate(RULES):
-        report(rule.table, done, len(RULES))
+    for done, rule in enumerate(rules()):
+        report(rule.table, done, len(rules()))
         try:
             sql = f"select count(*), min({key_of(rule.table)}) from {rule.table} t where {rule.bad}"
             n, example = conn.execute(sql).fetchone()
@@ -269,6 +266,20 @@ def _of_rows(conn: sqlite3.Connection, report: Report) -> Iterator[Fault]:
             continue
         if n:
             yield Fault(rule.table, rule.what, n, example)
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """All rules: those above, and that every text is one."""
+    with closing(sqlite3.connect(":memory:")) as conn:
+        migrate(conn)
+        columns = {name: _texts(conn, name) for name, (kind, _) in kinds_of(conn).items() if kind == "table"}
+    return (*(Rule(table, "texts that are none", no_text(*names)) for table, names in columns.items() if names), *RULES)
+
+
+def _texts(conn: sqlite3.Connection, table: str) -> list[str]:
+    rows = conn.execute("select name from pragma_table_info(?) where lower(type) = 'text'", (table,))
+    return [name for (name,) in rows]
 
 
 @cache

@@ -20,6 +20,7 @@ ORDER = {  # within one trace
     "answers": "k, estimator, answer_rank",
 }
 IN_TRACES = "traces cross join {} using (trace_id)"  # cross: SQLite keeps this order, so that nothing is sorted
+TRACED = "exists (select 1 from traces t where t.task = p.task and t.problem_id = p.problem_id)"
 Columns = dict[str, list[Any]]
 
 
@@ -36,9 +37,10 @@ class Reader(File):
         """The kind of a task's answers."""
         return str(self.known("tasks", "task", task)["kind"])
 
-    def problems(self, task: str) -> list[Problem]:
-        """The problems of a task, in the order in which they were added."""
-        found = self.query("select * from problems where task = ? order by rowid", task)
+    def problems(self, task: str, *, traced: bool = False) -> list[Problem]:
+        """The problems of a task, in the order in which they were added. traced: those that have a trace."""
+        sql = "select * from problems p where task = ? {} order by rowid"
+        found = self.query(sql.format(f"and {TRACED}" if traced else ""), task)
         return [rows.problem_of(row) for row in found]
 
     def run(self, run_id: str) -> Run:

@@ -10,10 +10,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from localent.errors import UsageError
-from localent.store.check import RULES, Report, keys_of, opened
+from localent.store.check import Report, keys_of, opened, rules
 from localent.store.connect import explained, writing
 from localent.store.db import Database, open_db
 
@@ -22,6 +23,7 @@ OF_TRACE = ("traces", "tokens", "steps", "probes", "answers", "alternatives")
 AFTER = ("origins", "comparisons", "divergences")  # they refer to traces
 JUDGEMENTS = ("verdicts", "calibrations")
 Row = tuple[object, ...]
+BATCH = 1000  # rows of one transaction
 
 
 @dataclass(slots=True)
@@ -51,8 +53,10 @@ def repair(path: Path, target: Path, report: Report = lambda *_: None) -> list[K
 
 
 def _common(conn: sqlite3.Connection, store: Database, table: str) -> str:
-    """The columns that both files have."""
-    there = {row[0] for row in conn.execute(f"select name from pragma_table_info('{table}')")}
+    """The columns that both files have; none where what is there cannot be told."""
+    there: set[str] = set()
+    with suppress(sqlite3.DatabaseError):
+        there = {name for (name,) in conn.execute(f"select name from pragma_table_info('{table}')")}
     return ", ".join(name for name in store.schema[table] if name in there)
 
 
@@ -65,11 +69,10 @@ def _count(conn: sqlite3.Connection, table: str) -> int | None:
 
 
 def _copied(conn: sqlite3.Connection, store: Database, table: str, columns: str) -> Kept:
-    """Copy the good rows of a table, one by one."""
-    kept, total = Kept(table), _count(conn, table)
-    for row in _readable(conn, table, columns):
-        with suppress(sqlite3.IntegrityError), writing(store.conn):
-            kept.n_kept += _insert(store, table, columns, [row])
+    """Copy the good rows of a table."""
+    kept, total, rows = Kept(table), _count(conn, table), _readable(conn, table, columns)
+    while some := list(islice(rows, BATCH)):
+        kept.n_kept += _allowed(store, table, columns, some)
     kept.n_left_out = None if total is None else total - kept.n_kept
     return kept
 
@@ -78,7 +81,7 @@ def _readable(conn: sqlite3.Connection, table: str, columns: str) -> Iterator[Ro
     """The good rows from the first on up to a damaged place, then from the last on down to one."""
     if not columns:
         return
-    bad = " or ".join(f"({rule.bad})" for rule in RULES if rule.table == table) or "0"
+    bad = " or ".join(f"({rule.bad})" for rule in rules() if rule.table == table) or "0"
     for way in ("asc", "desc"):
         order = ", ".join(f"t.{name} {way}" for name in _order(conn, table))
         sql = f"select {columns} from {table} t where not coalesce({bad}, 0) order by {order}"
@@ -94,6 +97,16 @@ def _order(conn: sqlite3.Connection, table: str) -> tuple[str, ...]:
     except sqlite3.OperationalError:
         return keys_of(table)
     return ("rowid",)
+
+
+def _allowed(store: Database, table: str, columns: str, rows: list[Row]) -> int:
+    """Insert those of the rows that the schema allows; their number. Halves are tried where it refuses some."""
+    try:
+        with writing(store.conn):
+            return _insert(store, table, columns, rows)
+    except sqlite3.IntegrityError:
+        half = len(rows) // 2
+        return sum(_allowed(store, table, columns, part) for part in (rows[:half], rows[half:]) if half)
 
 
 def _insert(store: Database, table: str, columns: str, rows: list[Row]) -> int:
@@ -149,10 +162,10 @@ def _rows(conn: sqlite3.Connection, columns: dict[str, str], trace_id: int) -> d
 
 def _is_bad(conn: sqlite3.Connection, trace_id: int) -> bool:
     """True if a rule is broken by a row of this trace."""
-    rules = (rule for rule in RULES if rule.table in OF_TRACE)
+    of_trace = (rule for rule in rules() if rule.table in OF_TRACE)
     return any(
         conn.execute(
             f"select 1 from {rule.table} t where t.trace_id = ? and ({rule.bad}) limit 1", (trace_id,)
         ).fetchone()
-        for rule in rules
+        for rule in of_trace
     )

@@ -75,7 +75,7 @@ class Arrivals:
 
     def _meet(self, db: Database, wanted: set[tuple[str, str]]) -> None:
         for task in sorted({task for task, _ in wanted}):
-            for problem in db.problems(task):
+            for problem in db.problems(task, traced=True):
                 if (task, problem.problem_id) in wanted:
                     self.places[task, problem.problem_id] = len(self.problems)
                     self.problems.append(problem_cells(problem))

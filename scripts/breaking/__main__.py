@@ -34,8 +34,8 @@ def _by_worker(make: Callable[..., object], **options: object) -> Part:
     return run
 
 
-def _disturbed(disturb: kills.Disturb) -> Part:
-    return lambda n, draw, home, kept, seconds: kills.attack(n, draw, home, disturb, seconds)
+def _disturbed(disturb: kills.Disturb, finish: bool = True) -> Part:
+    return lambda n, draw, home, kept, seconds: kills.attack(n, draw, home, disturb, seconds, finish)
 
 
 PARTS: dict[str, Part] = {
@@ -47,6 +47,7 @@ PARTS: dict[str, Part] = {
     "matrices": _by_worker(other_files.matrices),
     "terminals": lambda n, draw, home, kept, seconds: terminals.attack(n, draw, home, seconds),
     "kills": _disturbed(kills.killed),
+    "interrupts": _disturbed(kills.interrupted, finish=False),
     "disk": _disturbed(kills.without_disk),
     "writers": _disturbed(kills.beside_another),
 }

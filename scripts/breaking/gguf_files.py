@@ -21,7 +21,7 @@ READING = (  # commands that read a header alone
     ("doctor", "{}", "--quick"),
 )
 LOADING = (  # commands that load the file, too: each may need a child process
-    ("prompt", "{}", "demo-number", "-n", "1"),
+    ("prompt", "{}", "demo-number", "-n", "1", "--text"),
     ("ask", "{}", "2 + 3?", "--max-tokens", "4", "--threads", "1"),
     (
         "run",

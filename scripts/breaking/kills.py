@@ -22,10 +22,14 @@ from itertools import takewhile
 from math import inf
 from pathlib import Path
 
+from helpers import ctrl_c
+
 from breaking import hub
 from breaking.runner import ROOT, Fault, Outcome, busy
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+STOPPED = (130, -signal.SIGINT)  # exit codes after Ctrl-C; the second before Python hears it
+PYTHON = 0.1  # seconds in which it starts, before any of our code
 OBEYED = 15.0  # seconds within which a command ends after SIGTERM or Ctrl-C
 RUN = ("--max-tokens", "40", "--threads", "1", "--lanes", "4", "--max-fed", "6")
 SETUP = (
@@ -77,8 +81,10 @@ class Undisturbed:
 Disturb = Callable[[tuple[str, ...], Path, Undisturbed, random.Random], Misdeeds]
 
 
-def attack(n: int, draw: random.Random, home: Path, disturb: Disturb, seconds: float = inf) -> Outcome:
-    """Disturb each command n times, or as often as it can be in its share of the seconds."""
+def attack(
+    n: int, draw: random.Random, home: Path, disturb: Disturb, seconds: float = inf, finish: bool = True
+) -> Outcome:
+    """Disturb each command n times, or as often as it can be in its share of the seconds; then let it finish."""
     inputs, done = home / "inputs", Outcome()
     inputs.mkdir(parents=True)
     for words in SETUP:
@@ -94,7 +100,7 @@ def attack(n: int, draw: random.Random, home: Path, disturb: Disturb, seconds: f
             folder = home / f"{name}-{i}"
             shutil.copytree(inputs, folder)
             faults = disturb(words, folder, whole, draw)
-            faults += _finished(words, folder, whole)
+            faults += _finished(words, folder, whole) if finish else []
             done.n_commands += 1
             done.faults += [Fault(kind, name, words, text) for kind, text in faults]
             shutil.rmtree(folder)
@@ -127,6 +133,17 @@ def killed(words: tuple[str, ...], folder: Path, whole: Undisturbed, draw: rando
             os.kill(child.pid, number)
         found += [(kind, number.name) for kind in _misdeeds(child, number, folder)]
     return found
+
+
+def interrupted(words: tuple[str, ...], folder: Path, whole: Undisturbed, draw: random.Random) -> Misdeeds:
+    """Ctrl-C in the first third of a command, which must not go on to its end."""
+    child = _start(words, folder, folder.parent)
+    time.sleep(draw.uniform(PYTHON, max(PYTHON, whole.seconds / 3)))
+    if child.poll() is not None:
+        return []  # it was much faster than before
+    os.kill(child.pid, signal.SIGINT)
+    found = [(kind, "SIGINT") for kind in _misdeeds(child, signal.SIGINT, folder)]
+    return found + ([] if child.returncode in STOPPED else [("Ctrl-C lost", f"exit code {child.returncode}")])
 
 
 def without_disk(words: tuple[str, ...], folder: Path, whole: Undisturbed, draw: random.Random) -> Misdeeds:
@@ -186,7 +203,7 @@ def _start(
     command = [sys.executable, *(LIMITED if most is not None else ("-m", "localent")), *words]
     env |= {"MOST": str(most), "HF_HOME": str(folder / "new-hub"), "HF_ENDPOINT": hub.url()}
     quiet = dict(stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr)
-    return subprocess.Popen(command, cwd=folder, env=env, start_new_session=True, **quiet)
+    return subprocess.Popen(command, cwd=folder, env=env, start_new_session=True, preexec_fn=ctrl_c.heard, **quiet)
 
 
 def content(folder: Path) -> str:

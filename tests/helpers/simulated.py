@@ -42,7 +42,7 @@ class Simulated:
     def kind(self, _):
         return "number"
 
-    def problems(self, _):
+    def problems(self, _, *, traced=False):
         return []
 
     def traces(self, _, names):

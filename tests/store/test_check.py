@@ -14,7 +14,8 @@ from helpers.stored import sql, tables
 
 from localent.errors import UsageError
 from localent.store import open_db
-from localent.store.check import RULES, check
+from localent.store.check import check, rules
+from localent.store.migrations import migrate
 from localent.store.repair import repair
 
 
@@ -91,7 +92,33 @@ def test_damage_is_told(path, statement, what):
 def test_every_rule_can_be_read(path):
     """A misspelled rule would be a fault of every file; one that no row can break would be none of any."""
     assert check(path) == []
-    assert {rule.table for rule in RULES} <= set(open_db(path).schema)
+    assert {rule.table for rule in rules()} <= set(open_db(path).schema)
+
+
+def texts():
+    """(table, column) of every text that a sound file of these tests holds."""
+    with closing(sqlite3.connect(":memory:")) as conn:
+        migrate(conn)
+        names = [name for (name,) in conn.execute("select name from sqlite_master where type = 'table'")]
+        return [
+            (t, c)
+            for t in names
+            for _, c, kind, *_ in conn.execute(f"pragma table_info({t})")
+            if kind.lower() == "text"
+        ]
+
+
+@pytest.mark.parametrize(("table", "column"), texts(), ids="-".join)
+def test_bytes_that_are_no_utf8_are_told_in_any_text(path, table, column):
+    with closing(sqlite3.connect(path)) as conn:
+        conn.execute("pragma foreign_keys = off")
+        conn.execute("pragma ignore_check_constraints = on")
+        n = conn.execute(
+            f"update or ignore {table} set {column} = cast(x'3cff' as text)"
+            f" where {column} = (select max({column}) from {table})"
+        ).rowcount
+        conn.commit()
+    assert (f"{table}: texts that are none" in told(path)) == (n > 0)
 
 
 def test_a_torn_page_is_told_and_what_lies_around_it_is_copied(path, sound, tmp_path):
@@ -122,6 +149,34 @@ def test_a_trace_is_whole_or_left_out(path, tmp_path):
     assert kept["problems"][1] == kept["runs"][1] == 0
     ((bad,),) = sql(path, f"select {ONE}")
     assert sql(tmp_path / "new.db", "select count(*) from tokens where trace_id = ?", bad) == [(0,)]
+
+
+def test_what_the_schema_refuses_is_left_out_and_no_more(path, tmp_path):
+    """Of 3,000 problems two are named twice: the first of each stays, and all others."""
+    many = "with recursive n(i) as (select 0 union all select i + 1 from n where i < 2999) insert into problems"
+    changed(
+        path,
+        "pragma legacy_alter_table = on",
+        "create table old as select * from problems",
+        "drop table problems",
+        "alter table old rename to problems",
+        f"{many} select task, 'p' || (i - (i in (700, 2500))), 's' || i, question, answer, choices, solution, n_steps,"
+        " observations, ideal_entropy, ideal_answers, variant_of from n, (select * from problems limit 1)",
+    )
+    n = sql(path, "select count(*) from problems")[0][0]
+    kept = {one.table: one for one in repair(path, tmp_path / "b.db")}["problems"]
+    assert (kept.n_kept, kept.n_left_out) == (n - 2, 2)
+    assert sql(tmp_path / "b.db", "select source_id from problems where problem_id in ('p699', 'p2499')") == [
+        ("s699",),
+        ("s2499",),
+    ]
+
+
+def test_a_view_that_cannot_be_read_is_no_obstacle_to_what_is_good(path, tmp_path):
+    changed(path, "drop view trace_summary", "create table trace_summary (x)")
+    repair(path, tmp_path / "b.db")
+    assert check(tmp_path / "b.db") == []
+    assert sql(tmp_path / "b.db", "select count(*) from traces") == sql(path, "select count(*) from traces")
 
 
 def test_only_a_new_file_is_written(path):

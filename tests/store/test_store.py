@@ -193,6 +193,7 @@ def test_every_record_comes_back_equal(db):
     db.add_trace(RUN.run_id, a_trace())
     assert db.model(MODEL.sha256) == MODEL
     assert db.problems("sums") == [NUMBER, CHOICE]
+    assert db.problems("sums", traced=True) == [NUMBER]  # that of problem 00
     assert db.run(RUN.run_id) == RUN
     assert db.trace(rows.trace_id(RUN.run_id, "00", 0)) == a_trace()
 

@@ -357,7 +357,7 @@ def problem_rows(db: Database, runs: Sequence[RunFacts]) -> dict[tuple[str, str]
     found: dict[tuple[str, str], Cells] = {}
     for task in dict.fromkeys(run.summary.task for run in runs):
         used = {p for run in runs if run.summary.task == task for p in run.traces.problems.tolist()}
-        for p in db.problems(task):
+        for p in db.problems(task, traced=True):
             if p.problem_id in used:
                 found[task, p.problem_id] = problem_cells(p)
     return found
