@@ -29,6 +29,7 @@ from breaking.runner import ROOT, Fault, Outcome, busy
 
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 STOPPED = (130, -signal.SIGINT)  # exit codes after Ctrl-C; the second before Python hears it
+OF_SESSIONS = ("sessions", "origins", "checks")  # tables that tell when and where, and by which of its sessions
 PYTHON = 0.1  # seconds in which it starts, before any of our code
 OBEYED = 15.0  # seconds within which a command ends after SIGTERM or Ctrl-C
 RUN = ("--max-tokens", "40", "--threads", "1", "--lanes", "4", "--max-fed", "6")
@@ -224,5 +225,5 @@ def rows(path: Path) -> str:
     """All rows of a database but those of sessions and what belongs to them."""
     with closing(sqlite3.connect(path)) as conn:
         names = [name for (name,) in conn.execute("select name from sqlite_master where type = 'table'")]
-        kept = [name for name in sorted(names) if name not in ("sessions", "checks")]
+        kept = [name for name in sorted(names) if name not in OF_SESSIONS]
         return repr({name: sorted(map(repr, conn.execute(f"select * from {name}"))) for name in kept})
